@@ -1,0 +1,44 @@
+# Everything happens in .venv; every target can be run again at once.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_MODEL := build/nano
+# torch has no place in the first stamp: `make demo` and `make test` run without it.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test reference accuracy accuracy-reference slow lint clean
+
+demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
+	$(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL) --force
+	$(BIN)/edgephi demo $(DEMO_MODEL) --samples nano/samples
+
+test: .venv/edgephi.stamp  ## everything that needs no PyTorch
+	$(BIN)/python -m pytest -m "not slow and not reference"
+
+reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
+	$(BIN)/python -m pytest -m reference
+
+slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the real checkpoint
+	$(BIN)/python -m pytest -m "slow and not reference"
+
+accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
+	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy
+
+accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
+	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers
+
+lint: .venv/edgephi.stamp
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf .venv build
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/edgephi.stamp: pyproject.toml | .venv/bin/python
+	$(INSTALL) --editable ".[cpu,export,dev]"
+	touch $@
+
+.venv/reference.stamp: .venv/edgephi.stamp
+	$(INSTALL) --editable ".[cpu,export,dev,reference]"
+	touch $@

@@ -1,0 +1,37 @@
+"""The errors this package raises on purpose, and the exit code of each.
+
+Knows nothing about the code that raises them.
+
+    EdgeError            exit 1   base of all
+      ConfigError        exit 2   the user asked for something impossible
+      ArtifactError      exit 3   a file is missing, damaged or foreign
+      CapacityError      exit 4   valid, but does not fit this model or this machine
+
+A message says what was given, the limit, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Base of every error this package raises on purpose; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(EdgeError, ValueError):
+    """The user asked for something impossible: an option, a message or a media file that cannot be used."""
+
+    exit_code = 2
+
+
+class ArtifactError(EdgeError):
+    """A file of a checkpoint or of a model folder is missing, damaged, or from another export."""
+
+    exit_code = 3
+
+
+class CapacityError(EdgeError):
+    """The request is valid but does not fit this model or this machine."""
+
+    exit_code = 4

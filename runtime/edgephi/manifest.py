@@ -1,0 +1,261 @@
+"""What `edgephi.json` says: the frozen dataclasses of a model folder's description.
+
+Owns the schema and its consistency rules. Knows nothing about where the folder is or how graphs are run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from edgephi.errors import ArtifactError
+from edgephi.schema import decode
+
+SCHEMA_VERSION = 1
+
+AdapterName = Literal["none", "vision", "speech"]
+AdapterMode = Literal["routed", "speech", "vision", "none"]
+
+#: Value of the decoder's `adapter` input for each adapter.
+ADAPTER_IDS: dict[AdapterName, int] = {"none": 0, "vision": 1, "speech": 2}
+#: Value of the speech encoder's `projection` input for each audio projection.
+PROJECTION_IDS: dict[str, int] = {"speech": 0, "vision": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRef:
+    """A tensor inside one of the folder's data files, readable without ONNX Runtime.
+
+    Attributes:
+        file: Path relative to the folder.
+        offset: First byte.
+        dtype: NumPy name, little endian.
+        shape: Axes, outermost first.
+    """
+
+    file: str
+    offset: int
+    dtype: Literal["float32"]
+    shape: tuple[int, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes from `offset` that belong to the tensor."""
+        count = 4
+        for axis in self.shape:
+            count *= axis
+        return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """Where the weights came from."""
+
+    id: str
+    revision: str | None
+    model_type: str
+    config_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeInfo:
+    """How weights are stored."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterInfo:
+    """One LoRA of the checkpoint: `y = W x + scale * B (A x)`."""
+
+    name: Literal["vision", "speech"]
+    rank: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptersInfo:
+    """How the adapters are built into the decoder.
+
+    Attributes:
+        mode: `routed`: chosen per request by the decoder's `adapter` input; `speech` or `vision`: merged into the
+            base weights, always on; `none`: left out.
+        available: The adapters present in the graph.
+    """
+
+    mode: AdapterMode
+    available: tuple[AdapterInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RopeInfo:
+    """Rotary positions with LongRoPE's two factor lists (Ding et al. 2024, arXiv 2402.13753).
+
+    Attributes:
+        rotary_dim: Leading dimensions of a head that are rotated.
+        theta: Base of the inverse frequencies.
+        original_max_positions: Short factors serve total lengths up to this, long factors longer ones.
+        max_positions: The model's context.
+        short_factor: rotary_dim / 2 divisors of the inverse frequencies.
+        long_factor: The same for long totals.
+        attention_scale: Multiplies cos and sin.
+    """
+
+    rotary_dim: int
+    theta: float
+    original_max_positions: int
+    max_positions: int
+    short_factor: tuple[float, ...]
+    long_factor: tuple[float, ...]
+    attention_scale: float
+
+    def __post_init__(self) -> None:
+        for name, factors in (("short_factor", self.short_factor), ("long_factor", self.long_factor)):
+            if len(factors) != self.rotary_dim // 2:
+                raise ValueError(f"{name} has {len(factors)} values; rotary_dim {self.rotary_dim} needs half as many")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderInfo:
+    """The language model's graph and sizes. `embedding` is [vocab_size, hidden_size]."""
+
+    graph: str
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    vocab_size: int
+    embedding: TensorRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionInfo:
+    """The image tower's graph and the rules of its crops. Separators are [hidden_size], already projected."""
+
+    graph: str
+    crop_size: int
+    patch_size: int
+    max_crops: int
+    row_separator: TensorRef
+    global_separator: TensorRef
+
+    @property
+    def patches_per_side(self) -> int:
+        """Patches along one side of a crop."""
+        return self.crop_size // self.patch_size
+
+    @property
+    def rows_per_side(self) -> int:
+        """Embedding rows along one side of a crop, after 2x2 pooling."""
+        return self.patches_per_side // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechInfo:
+    """The audio tower's graph and sizes.
+
+    Attributes:
+        graph: Path of the ONNX file.
+        num_mels: Mel bands per frame.
+        time_reduction: 10 ms frames per embedding row.
+        window_rows: Rows the conformer sees at once; longer audio is cut into windows of this many.
+        projections: Output projections in the graph, by request kind.
+    """
+
+    graph: str
+    num_mels: int
+    time_reduction: int
+    window_rows: int
+    projections: tuple[Literal["speech", "vision"], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInfo:
+    """Ids with a meaning to the generation loop. Image and audio slots are None where the model has none."""
+
+    bos: int | None
+    pad: int | None
+    eos: tuple[int, ...]
+    image: int | None
+    audio: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationDefaults:
+    """Sampling the checkpoint recommends; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileInfo:
+    """One file of the folder, path relative to it."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything `edgephi.json` says."""
+
+    schema_version: int
+    generator: str
+    source: SourceInfo
+    recipe: RecipeInfo
+    adapters: AdaptersInfo
+    rope: RopeInfo
+    decoder: DecoderInfo
+    vision: VisionInfo | None
+    speech: SpeechInfo | None
+    tokens: TokenInfo
+    generation: GenerationDefaults
+    files: tuple[FileInfo, ...]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the bundle can take in: `text`, and `vision` and `speech` where their encoders are present."""
+        present = {"text": True, "vision": self.vision is not None, "speech": self.speech is not None}
+        return tuple(name for name, there in present.items() if there)
+
+    def to_json(self) -> str:
+        """The text of `edgephi.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Manifest:
+        """Parse and check the text of `edgephi.json`.
+
+        Raises:
+            ArtifactError: Not JSON, another schema version, an unknown or missing key, a wrong type, a path that
+                leaves the folder.
+        """
+        try:
+            raw = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ArtifactError(f"{where}: not valid JSON ({error})") from error
+        if not isinstance(raw, dict) or "schema_version" not in raw:
+            raise ArtifactError(f"{where}: not the description of an edgephi model; it has no schema_version")
+        if raw["schema_version"] != SCHEMA_VERSION:
+            raise ArtifactError(
+                f"{where}: schema version {raw['schema_version']!r}; this edgephi reads version {SCHEMA_VERSION}; "
+                "export the model again"
+            )
+        manifest = decode(cls, raw, where)
+        for file in manifest.files:
+            _check_relative(file.path, where)
+        return manifest
+
+
+def _check_relative(path: str, where: str) -> None:
+    """Refuse a path that would reach outside the model folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+        raise ArtifactError(f"{where}: file path {path!r} is not inside the model folder")

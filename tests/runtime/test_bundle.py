@@ -1,0 +1,147 @@
+"""A damaged, incomplete or foreign model folder must be refused by name before any session is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgephi.bundle import MANIFEST_NAME, Bundle, file_sha256
+from edgephi.errors import ArtifactError
+from edgephi.manifest import (
+    AdaptersInfo,
+    DecoderInfo,
+    FileInfo,
+    GenerationDefaults,
+    Manifest,
+    RecipeInfo,
+    RopeInfo,
+    SourceInfo,
+    TensorRef,
+    TokenInfo,
+)
+
+EMBEDDING = np.arange(12, dtype=np.float32).reshape(6, 2)
+
+
+def _manifest(files: tuple[FileInfo, ...]) -> Manifest:
+    return Manifest(
+        schema_version=1,
+        generator="test",
+        source=SourceInfo(id="x", revision=None, model_type="phi3", config_sha256="0"),
+        recipe=RecipeInfo(name="fp32"),
+        adapters=AdaptersInfo(mode="none", available=()),
+        rope=RopeInfo(
+            rotary_dim=2, theta=1e4, original_max_positions=8, max_positions=16,
+            short_factor=(1.0,), long_factor=(2.0,), attention_scale=1.0,
+        ),
+        decoder=DecoderInfo(
+            graph="decoder.onnx", hidden_size=2, num_layers=1, num_heads=1, num_kv_heads=1, head_size=2, vocab_size=6,
+            embedding=TensorRef(file="weights/decoder.bin", offset=4096, dtype="float32", shape=(6, 2)),
+        ),
+        vision=None,
+        speech=None,
+        tokens=TokenInfo(bos=0, pad=0, eos=(0,), image=None, audio=None),
+        generation=GenerationDefaults(),
+        files=files,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder whose manifest is consistent; its graph is not a real one, since nothing here opens it."""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/decoder.bin").write_bytes(bytes(4096) + EMBEDDING.tobytes())
+    for name in ("decoder.onnx", "tokenizer.json", "chat_template.jinja"):
+        (tmp_path / name).write_text(name)
+    names = ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"]
+    files = [FileInfo(path=n, bytes=(tmp_path / n).stat().st_size, sha256=file_sha256(tmp_path / n)) for n in names]
+    (tmp_path / MANIFEST_NAME).write_text(_manifest(tuple(files)).to_json())
+    return tmp_path
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    path = folder / MANIFEST_NAME
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_manifest_survives_the_round_trip(folder: Path):
+    bundle = Bundle(folder, check_hashes=True)
+    again = Manifest.from_json(bundle.manifest.to_json(), "again")
+    assert again == bundle.manifest
+
+
+def test_tensor_is_the_bytes_at_its_offset(folder: Path):
+    bundle = Bundle(folder)
+    np.testing.assert_array_equal(bundle.tensor(bundle.manifest.decoder.embedding), EMBEDDING)
+
+
+@pytest.mark.parametrize("name", ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"])
+def test_each_missing_or_shortened_file_is_named(folder: Path, name: str):
+    path = folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    with pytest.raises(ArtifactError, match=f"{name}: .* bytes, the manifest says"):
+        Bundle(folder)
+    path.unlink()
+    with pytest.raises(ArtifactError, match=f"{name}: missing"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"])
+def test_changed_content_of_the_same_size_fails_the_hash_check(folder: Path, name: str):
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    Bundle(folder)  # sizes alone cannot see it
+    with pytest.raises(ArtifactError, match=f"{name}: content differs"):
+        Bundle(folder, check_hashes=True)
+
+
+def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(ArtifactError, match="no such model folder; make one with `edgephi export"):
+        Bundle(tmp_path / "absent")
+    with pytest.raises(ArtifactError, match=r"not an edgephi model folder \(no edgephi.json\)"):
+        Bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "no schema_version"),
+        ('{"schema_version": 99}', "schema version 99; this edgephi reads version 1"),
+        ('{"schema_version": 1}', "key 'generator' is missing"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_foreign_manifest_is_refused(folder: Path, text: str, message: str):
+    (folder / MANIFEST_NAME).write_text(text)
+    with pytest.raises(ArtifactError, match=message):
+        Bundle(folder)
+
+
+def test_a_manifest_cannot_reach_outside_its_folder(folder: Path):
+    for path in ("../secret", "/etc/passwd", "a/../../b", ""):
+        _edit(folder, files=[{"path": path, "bytes": 1, "sha256": ""}])
+        with pytest.raises(ArtifactError, match="not inside the model folder"):
+            Bundle(folder)
+
+
+def test_a_tensor_outside_its_file_is_refused(folder: Path):
+    decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
+    decoder["embedding"]["offset"] = 8192
+    _edit(folder, decoder=decoder)
+    with pytest.raises(ArtifactError, match=r"shape \(6, 2\) leaves weights/decoder.bin"):
+        Bundle(folder)
+
+
+def test_a_graph_that_is_not_listed_is_refused(folder: Path):
+    decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
+    decoder["graph"] = "other.onnx"
+    _edit(folder, decoder=decoder)
+    with pytest.raises(ArtifactError, match=r"other\.onnx is used but not listed"):
+        Bundle(folder)
