@@ -1,1 +1,46 @@
-"""Phi-4-multimodal and Phi-4-mini on edge devices with ONNX Runtime."""
+"""Phi-4-multimodal and Phi-4-mini on edge devices with ONNX Runtime: hear, see and answer, without PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+    from edgephi.model import Model
+    from edgephi.reply import DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
+    from edgephi.sampling import SamplingOptions
+
+__all__ = [
+    "ArtifactError",
+    "CapacityError",
+    "ConfigError",
+    "DoneEvent",
+    "EdgeError",
+    "Event",
+    "Model",
+    "Reply",
+    "SamplingOptions",
+    "TextEvent",
+    "Timing",
+    "TokenEvent",
+    "ToolCall",
+]
+
+# Loaded on first use (PEP 562): `edgephi --help` and the host packages need none of these.
+_HOME = {
+    **dict.fromkeys(("ArtifactError", "CapacityError", "ConfigError", "EdgeError"), "edgephi.errors"),
+    **dict.fromkeys(("DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall"), "edgephi.reply"),
+    "Model": "edgephi.model",
+    "SamplingOptions": "edgephi.sampling",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,221 @@
+"""A checkpoint folder, read and checked: three layouts in, one description and one set of tensor names out.
+
+Owns which files make a checkpoint and the check of its tensors. Knows nothing about graphs or bundles.
+
+    phi4mm            the original: everything in model-*.safetensors, adapters included
+    phi4_multimodal   native to transformers: adapters in speech-lora/ and vision-lora/ as PEFT writes them
+    phi3              Phi-4-mini: the decoder alone
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+
+from edgephi.bundle import file_sha256
+from edgephi.errors import ArtifactError
+from edgephi.manifest import AdapterInfo
+from edgephi_export.adapter_config import read_original_adapter, read_peft_adapter
+from edgephi_export.config import MODALITIES, AdapterKey, Modality, ModelConfig, SpeechConfig, VisionConfig
+from edgephi_export.decoder_config import read_decoder, read_rope
+from edgephi_export.fields import Fields
+from edgephi_export.names import Layout, canonical_name, canonical_peft_name, expected_shapes
+from edgephi_export.safetensors_file import StoredTensor, read_header
+from edgephi_export.selection import Selection
+from edgephi_export.tokens import read_chat_template, read_generation, read_tokens
+from edgephi_export.tower_config import (
+    Shapes,
+    read_native_speech,
+    read_native_vision,
+    read_original_speech,
+    read_original_vision,
+)
+from edgephi_export.weights import WeightSource
+
+_CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+Stored = dict[str, StoredTensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checked checkpoint.
+
+    Attributes:
+        path: Its folder.
+        config: What it is.
+        weights: Its tensors by canonical name.
+        chat_template: Jinja source.
+        config_sha256: Of config.json.
+    """
+
+    path: Path
+    config: ModelConfig
+    weights: WeightSource
+    chat_template: str
+    config_sha256: str
+
+
+def read_layout(folder: Path) -> Layout:
+    """The layout of a checkpoint, from `model_type`.
+
+    Raises:
+        ArtifactError: No folder, no readable config.json, or a model this exporter does not know.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: no such checkpoint; give a folder with config.json or a Hugging Face id")
+    config = Fields.load(folder / _CONFIG)
+    model_type = config.values.get("model_type")
+    if model_type not in get_args(Layout):
+        raise ArtifactError(
+            f"{config.where}: unknown model_type {model_type!r}; supported: {', '.join(get_args(Layout))}"
+        )
+    return cast(Layout, model_type)
+
+
+def available_modalities(layout: Layout) -> tuple[Modality, ...]:
+    """What models of a layout take in."""
+    return ("text",) if layout == "phi3" else MODALITIES
+
+
+def open_checkpoint(folder: Path, selection: Selection) -> Checkpoint:
+    """Read a checkpoint and check everything about it short of the tensors' values.
+
+    Raises:
+        ArtifactError: A file is missing or damaged, a setting is not supported, or a tensor is missing, unexpected or
+            of the wrong shape. The message names the file and the tensor.
+    """
+    layout = read_layout(folder)
+    fields = Fields.load(folder / _CONFIG)
+    tensors = _canonical_tensors(folder, layout)
+    if layout == "phi4_multimodal":
+        for adapter in selection.adapters:
+            tensors |= _peft_tensors(folder / f"{adapter}-lora", adapter)
+    config = _read_config(folder, layout, fields, selection, {name: t.shape for name, t in tensors.items()})
+    _check_tensors(folder, tensors, config)
+    _check_tied_head(tensors)
+    return Checkpoint(
+        path=folder,
+        config=config,
+        weights=WeightSource({name: tensors[name] for name in expected_shapes(config)}),
+        chat_template=read_chat_template(folder),
+        config_sha256=file_sha256(folder / _CONFIG),
+    )
+
+
+def _read_config(folder: Path, layout: Layout, fields: Fields, selection: Selection, shapes: Shapes) -> ModelConfig:
+    decoder = read_decoder(fields)
+    modalities = selection.modalities
+    return ModelConfig(
+        model_type=layout,
+        decoder=decoder,
+        rope=read_rope(fields, decoder.head_size),
+        vision=_read_vision(folder, layout, fields, shapes) if "vision" in modalities else None,
+        speech=_read_speech(layout, fields) if "speech" in modalities else None,
+        adapters=tuple(_read_adapter(folder, layout, fields, name) for name in selection.adapters),
+        tokens=read_tokens(fields, folder, modalities),
+        generation=read_generation(folder),
+    )
+
+
+def _read_vision(folder: Path, layout: Layout, fields: Fields, shapes: Shapes) -> VisionConfig:
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: missing; it states how many tiles a picture is cut into (dynamic_hd). Add it, or leave the image "
+            "tower out: --modalities text,speech"
+        )
+    max_crops = Fields.load(path).positive("dynamic_hd")
+    if layout == "phi4mm":
+        return read_original_vision(fields, max_crops, shapes)
+    return read_native_vision(fields, max_crops)
+
+
+def _read_speech(layout: Layout, fields: Fields) -> SpeechConfig:
+    return read_original_speech(fields) if layout == "phi4mm" else read_native_speech(fields)
+
+
+def _read_adapter(folder: Path, layout: Layout, fields: Fields, name: AdapterKey) -> AdapterInfo:
+    if layout == "phi4mm":
+        return read_original_adapter(fields, name)
+    return read_peft_adapter(folder / f"{name}-lora", name)
+
+
+def _canonical_tensors(folder: Path, layout: Layout) -> Stored:
+    tensors: Stored = {}
+    for path in _weight_files(folder):
+        for name, tensor in read_header(path).items():
+            canonical = canonical_name(layout, name)
+            if canonical is None:
+                raise ArtifactError(f"{path}: unexpected tensor {name}; {layout} models have none of this name")
+            if canonical in tensors:
+                raise ArtifactError(f"{path}: tensor {name} is also in {tensors[canonical].file.name}")
+            tensors[canonical] = tensor
+    return tensors
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The weight files; with an index, checked against what it promises."""
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    if not (folder / _INDEX).is_file():
+        raise ArtifactError(f"{folder}: neither {_WEIGHTS} nor {_INDEX} is there; only safetensors are read")
+    places = Fields.load(folder / _INDEX).section("weight_map").values
+    files = sorted(set(map(str, places.values())))
+    for name in files:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ArtifactError(f"{folder / _INDEX}: {name!r} is not the name of a safetensors file")
+    held = {name: read_header(folder / name) for name in files}
+    for tensor, place in places.items():
+        if tensor not in held[place]:
+            raise ArtifactError(f"{folder / place}: tensor {tensor} is missing, though {_INDEX} puts it there")
+    return [folder / name for name in files]
+
+
+def _peft_tensors(folder: Path, adapter: str) -> Stored:
+    if not folder.is_dir():
+        return {}  # read_peft_adapter words the refusal
+    path = folder / "adapter_model.safetensors"
+    tensors: Stored = {}
+    for name, tensor in read_header(path).items():
+        canonical = canonical_peft_name(adapter, name)
+        if canonical is None:
+            raise ArtifactError(f"{path}: unexpected tensor {name}; only LoRA of the decoder's linears is supported")
+        tensors[canonical] = tensor
+    return tensors
+
+
+def _check_tensors(folder: Path, tensors: Stored, config: ModelConfig) -> None:
+    expected = expected_shapes(config)
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise ArtifactError(f"{folder}: tensor {name} is missing from the weights")
+        if tensors[name].shape != shape:
+            found = tensors[name]
+            raise ArtifactError(
+                f"{found.file}: tensor {found.name} has shape {list(found.shape)}; the config asks for {list(shape)}"
+            )
+    for name, tensor in tensors.items():
+        if name not in expected and not _is_left_out(name, config):
+            raise ArtifactError(f"{tensor.file}: unexpected tensor {tensor.name}; the config describes a smaller model")
+
+
+def _is_left_out(name: str, config: ModelConfig) -> bool:
+    """Whether a tensor belongs to a part that real checkpoints have and this export does not read."""
+    adapters = {adapter.name for adapter in config.adapters}
+    if ".lora_" in name:
+        return name.split(".")[-2] not in adapters
+    left_out = (("vision.", config.vision is None), ("speech.", config.speech is None), ("unused.", True))
+    return any(missing for prefix, missing in left_out if name.startswith(prefix))
+
+
+def _check_tied_head(tensors: Stored) -> None:
+    """Some tools write the tied head a second time; it must be the same table."""
+    head = tensors.get("unused.lm_head.weight")
+    if head is None:
+        return
+    table = tensors["embed_tokens.weight"]
+    if head.shape != table.shape or head.dtype != table.dtype or not np.array_equal(head.map(), table.map()):
+        raise ArtifactError(f"{head.file}: lm_head.weight differs from the embedding; the config says they are tied")

@@ -1,0 +1,215 @@
+"""Builds decoder.onnx: the language model with its adapters and the tied head.
+
+Owns the decoder's arithmetic and the names of its inputs and outputs. Knows nothing about the other graphs.
+
+    B batch, S new positions, R logits rows, C cache capacity, H hidden, D head size, V vocabulary, M rotary positions
+    inputs   inputs_embeds float32 [B, S, H]    adapter int64 [] (routed only)    logits_rows int64 [R]
+             seqlens_k int32 [B]    total_sequence_length int32 []    cos_cache, sin_cache float32 [M, rotary_dim / 2]
+             past_key_values.N.{key, value} float32 [B, kv_heads, C, D]
+    outputs  logits float32 [B, R, V]    present.N.{key, value} float32 [B, kv_heads, C, D]
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgephi.manifest import ADAPTER_IDS, AdapterMode, TensorRef
+from edgephi_export.adapters import AdapterPair, merge
+from edgephi_export.config import ModelConfig
+from edgephi_export.graph_builder import MICROSOFT, GraphBuilder
+from edgephi_export.recipe import LinearWeight, Recipe
+from edgephi_export.weights import WeightSource
+from edgephi_export.weights_file import WeightsFile
+
+FLOAT, INT32, INT64 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderParts:
+    """What a decoder graph is made of.
+
+    Attributes:
+        config: The model.
+        source: Its weights.
+        recipe: How linears are stored.
+        mode: How adapters are built in.
+        file: Gets the base weights.
+        adapter_files: Gets the adapters' weights, by adapter; used when routed.
+    """
+
+    config: ModelConfig
+    source: WeightSource
+    recipe: Recipe
+    mode: AdapterMode
+    file: WeightsFile
+    adapter_files: dict[str, WeightsFile]
+
+
+def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, TensorRef]:
+    """The decoder's graph, with its weights written, and the place of the embedding table [V, H] in them."""
+    return _DecoderBuilder(parts).build()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Inputs that every layer reads."""
+
+    seqlens_k: ir.Value
+    total_sequence_length: ir.Value
+    cos_cache: ir.Value
+    sin_cache: ir.Value
+
+
+class _DecoderBuilder:
+    def __init__(self, parts: DecoderParts) -> None:
+        self.parts = parts
+        self.config = parts.config.decoder
+        self.graph = GraphBuilder("decoder")
+        self.is_adapter: dict[str, ir.Value] = {}
+        self.any_adapter: ir.Value | None = None
+
+    def build(self) -> tuple[GraphBuilder, TensorRef]:
+        graph, hidden = self.graph, self.config.hidden_size
+        embeds = graph.input("inputs_embeds", FLOAT, ["B", "S", hidden])
+        if self.parts.mode == "routed":
+            self._add_adapter_input()
+        rows = graph.input("logits_rows", INT64, ["R"])
+        rotary: list[int | str] = ["M", self.parts.config.rope.rotary_dim // 2]
+        shared = _Shared(
+            graph.input("seqlens_k", INT32, ["B"]),
+            graph.input("total_sequence_length", INT32, []),
+            graph.input("cos_cache", FLOAT, rotary),
+            graph.input("sin_cache", FLOAT, rotary),
+        )
+        normed, residual = self._first_norm(embeds), embeds
+        caches = []
+        for layer in range(self.config.num_layers):
+            normed, residual, present = self._layer(layer, normed, residual, shared)
+            caches.append(present)
+        embedding = self._add_head(normed, rows, embeds)
+        for layer, present in enumerate(caches):
+            for kind, value in zip(("key", "value"), present, strict=True):
+                graph.output(value, f"present.{layer}.{kind}", FLOAT, self._cache_axes)
+        return graph, embedding
+
+    @property
+    def _cache_axes(self) -> list[int | str]:
+        return ["B", self.config.num_kv_heads, "C", self.config.head_size]
+
+    def _add_adapter_input(self) -> None:
+        adapter = self.graph.input("adapter", INT64, [])
+        for info in self.parts.config.adapters:
+            number = self.graph.constant(ADAPTER_IDS[info.name])
+            self.is_adapter[info.name] = self.graph.op("Equal", adapter, number, name=f"is_{info.name}")
+        none = self.graph.constant(ADAPTER_IDS["none"])
+        self.any_adapter = self.graph.op("Greater", adapter, none, name="any_adapter")
+
+    def _weight(self, name: str) -> ir.Value:
+        return self.graph.weight(name, self.parts.source.read(name), self.parts.file)
+
+    def _first_norm(self, embeds: ir.Value) -> ir.Value:
+        name = "layers.0.input_layernorm"
+        return self.graph.op(
+            "SimplifiedLayerNormalization", embeds, self._weight(f"{name}.weight"),
+            name=name, axis=-1, epsilon=self.config.rms_norm_eps, stash_type=1,
+        )  # fmt: skip
+
+    def _skip_norm(self, residual: ir.Value, update: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
+        """RMSNorm of `residual + update`, and that sum."""
+        normed, _, _, total = self.graph.ops(
+            "SkipSimplifiedLayerNormalization", residual, update, self._weight(f"{name}.weight"),
+            count=4, name=name, domain=MICROSOFT, epsilon=self.config.rms_norm_eps,
+        )  # fmt: skip
+        return normed, total
+
+    def _layer(
+        self, layer: int, normed: ir.Value, residual: ir.Value, shared: _Shared
+    ) -> tuple[ir.Value, ir.Value, tuple[ir.Value, ir.Value]]:
+        """One block; gives the next layer's normed input, the residual stream, and the layer's cache."""
+        prefix = f"layers.{layer}"
+        attended, present = self._attention(layer, self._linear(normed, f"{prefix}.self_attn.qkv_proj"), shared)
+        update = self._linear(attended, f"{prefix}.self_attn.o_proj")
+        normed, residual = self._skip_norm(residual, update, f"{prefix}.post_attention_layernorm")
+        gate_up = self._linear(normed, f"{prefix}.mlp.gate_up_proj")
+        gate, up = self.graph.ops("Split", gate_up, count=2, name=f"{prefix}.mlp", axis=-1, num_outputs=2)
+        gate = self.graph.op("QuickGelu", gate, domain=MICROSOFT, name=f"{prefix}.mlp.gate", alpha=1.0)
+        update = self._linear(self.graph.op("Mul", gate, up, name=f"{prefix}.mlp"), f"{prefix}.mlp.down_proj")
+        last = layer == self.config.num_layers - 1
+        following = "norm" if last else f"layers.{layer + 1}.input_layernorm"
+        normed, residual = self._skip_norm(residual, update, following)
+        return normed, residual, present
+
+    def _attention(self, layer: int, qkv: ir.Value, shared: _Shared) -> tuple[ir.Value, tuple[ir.Value, ir.Value]]:
+        past = [
+            self.graph.input(f"past_key_values.{layer}.{kind}", FLOAT, self._cache_axes) for kind in ("key", "value")
+        ]
+        attended, key, value = self.graph.ops(
+            "GroupQueryAttention", qkv, None, None, *past, shared.seqlens_k, shared.total_sequence_length,
+            shared.cos_cache, shared.sin_cache,
+            count=3, name=f"layers.{layer}.self_attn", domain=MICROSOFT,
+            num_heads=self.config.num_heads, kv_num_heads=self.config.num_kv_heads, do_rotary=1, rotary_interleaved=0,
+            scale=1.0 / math.sqrt(self.config.head_size),
+        )  # fmt: skip
+        return attended, (key, value)
+
+    def _add_head(self, normed: ir.Value, rows: ir.Value, embeds: ir.Value) -> TensorRef:
+        """Logits of the asked rows. The head is the embedding table, stored once as [V, H]."""
+        graph, hidden, vocab = self.graph, self.config.hidden_size, self.config.vocab_size
+        name = "embed_tokens.weight"
+        embedding = self.parts.file.append_blocks((vocab, hidden), self.parts.source.read_blocks(name))
+        table = graph.stored_weight(name, embedding)
+        chosen = graph.op("Gather", normed, rows, name="head.rows", axis=1)
+        flat = graph.op("Reshape", chosen, graph.constant([-1, hidden]), name="head.flat")
+        logits = graph.op("Gemm", flat, table, name="head", transB=1)
+        batch = graph.op("Shape", embeds, name="head.batch", start=0, end=1)
+        axes = graph.op("Concat", batch, graph.op("Shape", rows), graph.constant([vocab]), name="head.axes", axis=0)
+        logits = graph.op("Reshape", logits, axes, name="logits", allowzero=1)
+        graph.output(logits, "logits", FLOAT, ["B", "R", vocab])
+        return embedding
+
+    def _linear(self, inputs: ir.Value, name: str) -> ir.Value:
+        """A decoder linear with what the adapter mode adds to it."""
+        parts, source = self.parts, self.parts.source
+        pairs: dict[str, AdapterPair] = {info.name: AdapterPair(source, name, info) for info in parts.config.adapters}
+
+        def read() -> NDArray[np.float32]:
+            base = source.read(f"{name}.weight")
+            return base if parts.mode in ("routed", "none") else merge(base, pairs[parts.mode])
+
+        base = parts.recipe.linear(self.graph, inputs, LinearWeight(name=name, read=read, file=parts.file))
+        return self._route(inputs, base, name, list(pairs.values())) if parts.mode == "routed" else base
+
+    def _route(self, inputs: ir.Value, base: ir.Value, name: str, pairs: list[AdapterPair]) -> ir.Value:
+        """`base`, plus the low-rank term of the adapter that the request asks for."""
+
+        def adapted(pair: AdapterPair, branch: GraphBuilder) -> ir.Value:
+            file, label = self.parts.adapter_files[pair.info.name], f"{name}.{pair.info.name}"
+            low = LinearWeight(name=f"{label}.lora_A", read=pair.read_a, file=file)
+            high = LinearWeight(name=f"{label}.lora_B", read=pair.read_scaled_b, file=file)
+            inner = self.parts.recipe.linear(branch, inputs, low)
+            return branch.op("Add", base, self.parts.recipe.linear(branch, inner, high), name=label)
+
+        def some_adapter(branch: GraphBuilder) -> ir.Value:
+            first = pairs[0]
+            if len(pairs) == 1:
+                return adapted(first, branch)
+            return branch.choose(
+                self.is_adapter[first.info.name],
+                lambda inner: adapted(first, inner),
+                lambda inner: adapted(pairs[1], inner),
+                name=f"{name}.which",
+            )
+
+        if self.any_adapter is None:
+            raise ValueError("a routed linear needs the adapter input")
+        return self.graph.choose(
+            self.any_adapter,
+            some_adapter,
+            lambda branch: branch.op("Identity", base, name=name),
+            name=f"{name}.adapter",
+        )

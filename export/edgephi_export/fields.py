@@ -1,0 +1,109 @@
+"""Typed access to JSON objects that other programs wrote: config.json and its like.
+
+Owns the reading of JSON files and the messages about wrong values. Knows nothing about models. Unlike edgephi.schema it
+lets unknown keys pass: these files carry many that mean nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgephi.errors import ArtifactError
+
+T = TypeVar("T", int, float, str, bool)
+
+
+class Fields:
+    """One JSON object and where it stands, for messages such as `config.json: vision_config.patch_size`."""
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        self.values = values
+        self.where = where
+
+    @classmethod
+    def load(cls, path: Path) -> Fields:
+        """Read a JSON file.
+
+        Raises:
+            ArtifactError: The file is missing, unreadable, not JSON, or not an object.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(f"{path}: missing from the checkpoint") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+        if not isinstance(raw, dict):
+            raise ArtifactError(f"{path}: expected a JSON object")
+        return cls(raw, str(path))
+
+    def section(self, key: str, default: dict[str, Any] | None = None) -> Fields:
+        """The object under `key`; `default` when it is absent or null.
+
+        Raises:
+            ArtifactError: It is not an object, or it is absent and has no default.
+        """
+        value = self.values.get(key)
+        value = default if value is None else value
+        if not isinstance(value, dict):
+            raise ArtifactError(f"{self.where}: {key} is {value!r}; expected an object")
+        return Fields(value, f"{self.where}: {key}")
+
+    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
+        """The value under `key`; integers are accepted for floats.
+
+        Raises:
+            ArtifactError: Absent without a default, or of another type.
+        """
+        value = self.values.get(key, default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ArtifactError(f"{self.where}: {key} is {value!r}; expected {kind.__name__}")
+        return value
+
+    def positive(self, key: str, default: int | None = None) -> int:
+        """A whole number of at least 1.
+
+        Raises:
+            ArtifactError: Absent without a default, not a whole number, or under 1.
+        """
+        value = self.get(key, int, default)
+        if value < 1:
+            raise ArtifactError(f"{self.where}: {key} is {value}; expected at least 1")
+        return value
+
+    def floats(self, key: str) -> tuple[float, ...]:
+        """A list of numbers.
+
+        Raises:
+            ArtifactError: Absent or something else.
+        """
+        value = self.values.get(key)
+        if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
+            raise ArtifactError(f"{self.where}: {key} must be a list of numbers")
+        return tuple(float(item) for item in value)
+
+    def token_ids(self, key: str) -> tuple[int, ...]:
+        """An id or a list of ids; absent or null is no id.
+
+        Raises:
+            ArtifactError: Something else.
+        """
+        value = self.values.get(key)
+        items = [] if value is None else value if isinstance(value, list) else [value]
+        if not all(type(item) is int and item >= 0 for item in items):
+            raise ArtifactError(f"{self.where}: {key} is {value!r}; expected token ids")
+        return tuple(items)
+
+    def require(self, key: str, allowed: object, default: object) -> None:
+        """Check a setting that this exporter supports with one value only.
+
+        Raises:
+            ArtifactError: The value is another one.
+        """
+        value = self.values.get(key, default)
+        if value != allowed or isinstance(value, bool) != isinstance(allowed, bool):
+            raise ArtifactError(f"{self.where}: {key} is {value!r}; only {allowed!r} is supported")

@@ -1,0 +1,138 @@
+"""One safetensors file: its header, checked before any tensor is believed, and mapped access to its tensors.
+
+Owns the format (https://github.com/huggingface/safetensors: 8 bytes of header length, a JSON header, the data).
+Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.errors import ArtifactError
+
+#: The format's own limit; a longer header is damage, not a model.
+_MAX_HEADER_BYTES = 100_000_000
+_ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+    "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
+}  # fmt: skip
+_READABLE = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies: `num_bytes` bytes of `file` from `offset` on, in the format's own dtype name."""
+
+    file: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes it takes in the file."""
+        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+
+    def map(self) -> NDArray[Any]:
+        """A read-only mapped view in the stored dtype.
+
+        Raises:
+            ArtifactError: The dtype is not a float of 16 or 32 bits, or the file became shorter.
+        """
+        if self.dtype not in _READABLE:
+            raise ArtifactError(f"{self.file}: tensor {self.name} is {self.dtype}; supported: {', '.join(_READABLE)}")
+        try:
+            raw = np.memmap(self.file, dtype=np.uint8, mode="r", offset=self.offset, shape=(self.num_bytes,))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{self.file}: tensor {self.name} cannot be read ({error})") from error
+        view: NDArray[Any] = np.asarray(raw).view(_READABLE[self.dtype]).reshape(self.shape)
+        return view
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a file by name.
+
+    Raises:
+        ArtifactError: The file is missing, truncated, or its header contradicts itself or the file's size. The message
+            names the file, and the tensor where one is to blame.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > min(_MAX_HEADER_BYTES, size - 8):
+                raise ArtifactError(f"{path}: truncated, or not a safetensors file ({size:,} bytes)")
+            text = stream.read(length)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: missing from the checkpoint") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    tensors = [
+        _entry(path, name, raw, 8 + length) for name, raw in _parse(path, text).items() if name != "__metadata__"
+    ]
+    _check_extents(path, tensors, 8 + length, size)
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _parse(path: Path, text: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ArtifactError(f"{path}: {twice} appears twice in the header")
+        return dict(pairs)
+
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: damaged safetensors header ({error})") from error
+    if not isinstance(header, dict):
+        raise ArtifactError(f"{path}: damaged safetensors header: not an object")
+    return header
+
+
+def _entry(path: Path, name: str, raw: object, data_start: int) -> StoredTensor:
+    entry: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    dtype: Any = entry.get("dtype")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
+    if dtype not in _ITEM_BYTES or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+        raise ArtifactError(f"{path}: tensor {name} has a damaged header entry")
+    begin, end = offsets
+    tensor = StoredTensor(path, name, dtype, tuple(shape), data_start + begin)
+    if end - begin != tensor.num_bytes:
+        raise ArtifactError(
+            f"{path}: tensor {name} of shape {shape} and type {dtype} needs {tensor.num_bytes:,} bytes, "
+            f"its header entry gives it {end - begin:,}"
+        )
+    return tensor
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _check_extents(path: Path, tensors: list[StoredTensor], data_start: int, size: int) -> None:
+    """The tensors must fill the data part exactly, without sharing bytes."""
+    end = data_start
+    for tensor in sorted(tensors, key=lambda item: (item.offset, item.num_bytes)):
+        if tensor.offset != end:
+            raise ArtifactError(f"{path}: tensor {tensor.name} overlaps another or leaves a gap; the file is damaged")
+        end += tensor.num_bytes
+        if end > size:
+            raise ArtifactError(f"{path}: tensor {tensor.name} ends after the file; the file is truncated")
+    if end != size:
+        raise ArtifactError(f"{path}: {size - end:,} bytes belong to no tensor; the file is damaged")

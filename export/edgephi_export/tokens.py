@@ -1,0 +1,127 @@
+"""Reads token ids, sampling defaults, the tokenizer and the chat template of a checkpoint.
+
+Owns where each of them is found. No id is a constant here: they come from the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from edgephi.errors import ArtifactError
+from edgephi.manifest import GenerationDefaults, TokenInfo
+from edgephi_export.config import Modality
+from edgephi_export.fields import Fields
+
+#: What Phi-4-multimodal's tokenizer calls the slots; the original layout's config does not state their ids.
+_SLOT_TOKENS = {"vision": "<|endoftext10|>", "speech": "<|endoftext11|>"}
+_SLOT_KEYS = {"vision": ("vision_config", "image_token_id"), "speech": ("audio_config", "audio_token_id")}
+
+
+def read_tokens(config: Fields, folder: Path, modalities: tuple[Modality, ...]) -> TokenInfo:
+    """Ids with a meaning, from config.json, generation_config.json and tokenizer.json.
+
+    Raises:
+        ArtifactError: A file is missing or damaged, an id is missing, outside the vocabulary, or stated differently in
+            two files.
+    """
+    tokenizer = _load_tokenizer(folder / "tokenizer.json")
+    generation = Fields.load(folder / "generation_config.json")
+    eos = generation.token_ids("eos_token_id")
+    if not eos:
+        raise ArtifactError(f"{generation.where}: eos_token_id is missing; a reply would never end")
+    bos, pad = config.token_ids("bos_token_id"), config.token_ids("pad_token_id")
+    tokens = TokenInfo(
+        bos=bos[0] if bos else None,
+        pad=pad[0] if pad else None,
+        eos=eos,
+        image=_slot(config, tokenizer, "vision") if "vision" in modalities else None,
+        audio=_slot(config, tokenizer, "speech") if "speech" in modalities else None,
+    )
+    _check_ids(tokens, tokenizer, config)
+    return tokens
+
+
+def _load_tokenizer(path: Path) -> Tokenizer:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: missing from the checkpoint")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ArtifactError(f"{path}: not a tokenizer ({error})") from error
+
+
+def _slot(config: Fields, tokenizer: Tokenizer, modality: str) -> int:
+    section, key = _SLOT_KEYS[modality]
+    stated = config.section(section, {}).token_ids(key)
+    listed = tokenizer.token_to_id(_SLOT_TOKENS[modality])
+    if stated and listed is not None and stated[0] != listed:
+        raise ArtifactError(
+            f"{config.where}: {section}.{key} is {stated[0]}, but tokenizer.json gives {_SLOT_TOKENS[modality]} "
+            f"the id {listed}; the files do not belong together"
+        )
+    if stated:
+        return stated[0]
+    if listed is None:
+        raise ArtifactError(f"{config.where}: no {section}.{key}, and tokenizer.json has no {_SLOT_TOKENS[modality]}")
+    return int(listed)
+
+
+def _check_ids(tokens: TokenInfo, tokenizer: Tokenizer, config: Fields) -> None:
+    vocab_size = config.positive("vocab_size")
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if largest >= vocab_size:
+        raise ArtifactError(f"{config.where}: vocab_size is {vocab_size}, but tokenizer.json has the id {largest}")
+    for token_id in (tokens.bos, tokens.pad, *tokens.eos, tokens.image, tokens.audio):
+        if token_id is not None and token_id >= vocab_size:
+            raise ArtifactError(f"{config.where}: token id {token_id} is outside the vocabulary of {vocab_size}")
+
+
+def read_generation(folder: Path) -> GenerationDefaults:
+    """Sampling that generation_config.json recommends; greedy unless it says do_sample.
+
+    Raises:
+        ArtifactError: The file is missing or a value is wrong.
+    """
+    generation = Fields.load(folder / "generation_config.json")
+    if not generation.get("do_sample", bool, False):
+        return GenerationDefaults()
+    return GenerationDefaults(
+        temperature=generation.get("temperature", float, 1.0),
+        top_k=generation.get("top_k", int, 0),
+        top_p=generation.get("top_p", float, 1.0),
+    )
+
+
+def read_chat_template(folder: Path) -> str:
+    """The chat template from chat_template.jinja, chat_template.json or tokenizer_config.json, in this order.
+
+    Raises:
+        ArtifactError: None of them has one, or a file is damaged.
+    """
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            fields = Fields.load(folder / name)
+            if fields.values.get("chat_template") is not None:
+                return _template(fields)
+    raise ArtifactError(
+        f"{folder}: no chat template: not in chat_template.jinja or .json, nor in tokenizer_config.json"
+    )
+
+
+def _template(fields: Fields) -> str:
+    """The template, or the one called `default` of a list of them."""
+    value = fields.values["chat_template"]
+    if isinstance(value, list):
+        named = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
+        value = named.get("default")
+    if not isinstance(value, str):
+        raise ArtifactError(f"{fields.where}: chat_template is neither text nor a list with a default")
+    return value

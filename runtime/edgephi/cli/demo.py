@@ -1,0 +1,151 @@
+"""`edgephi demo`: bundled samples through the model, each answer judged."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgephi.cli.options import ModelSource, json_option, model_options
+from edgephi.cli.report import printable, timing_json
+from edgephi.errors import EdgeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgephi.cli.samples import Sample
+    from edgephi.model import Model
+    from edgephi.reply import Reply
+
+_MAX_NEW_TOKENS = 128
+_MODE_NAMES = {"text": "text", "speech": "speech", "vision": "vision", "vision_speech": "vision + speech"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One sample's result. `given` says what went in; `reply` is None when `error` is set."""
+
+    sample: Sample
+    given: str
+    reply: Reply | None
+    error: str | None
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the expected one."""
+        return self.reply is not None and self.sample.is_right(self.reply)
+
+    def to_json(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {
+            "mode": self.sample.mode,
+            "title": self.sample.title,
+            "prompt": self.sample.prompt,
+            "input": self.given,
+            "expected": self.sample.expected,
+            "output": self.reply.text if self.reply else None,
+            "error": self.error,
+            "right": self.right,
+            "timing": timing_json(self.reply.timing) if self.reply else None,
+        }
+
+
+@click.command()
+@model_options
+@click.option("--samples", "folder", metavar="DIR", required=True, help="The folder that holds samples.json.")
+@json_option
+def demo(source: ModelSource, folder: str, as_json: bool) -> None:
+    """Run the samples of DIR through the model folder MODEL and judge every answer.
+
+    The exit code is 0 only if all are right.
+
+    \b
+    Example:
+      edgephi demo build/nano --samples nano/samples
+    """
+    from rich.console import Console
+
+    from edgephi.cli.samples import read_samples
+
+    samples = read_samples(Path(folder))
+    console = Console(highlight=False, markup=False, soft_wrap=True, quiet=as_json)
+    outcomes: list[Outcome] = []
+    with source.load() as model:
+        for number, sample in enumerate(samples, start=1):
+            console.print(f"[{number}/{len(samples)}] {_MODE_NAMES[sample.mode]}: {sample.title}", style="bold")
+            outcomes.append(_try(model, sample, Path(folder)))
+            _show(console, outcomes[-1])
+    num_right = sum(outcome.right for outcome in outcomes)
+    if as_json:
+        facts = {"samples": [o.to_json() for o in outcomes], "right": num_right, "total": len(outcomes)}
+        click.echo(json.dumps({**facts, "bundle": str(source.path)}, ensure_ascii=False))
+    all_right = num_right == len(outcomes)
+    console.print(f"{num_right} of {len(outcomes)} right", style="bold green" if all_right else "bold red")
+    console.print(f"The model folder is {source.path}. Try it:")
+    console.print(f"  {_try_next(source.path, samples, Path(folder))}")
+    click.get_current_context().exit(0 if all_right else 1)
+
+
+def _try(model: Model, sample: Sample, folder: Path) -> Outcome:
+    from edgephi.sampling import SamplingOptions
+
+    given = repr(sample.prompt) if sample.prompt else "(no text)"
+    try:
+        media = [_describe(folder / name, kind) for kind, name in _media(sample)]
+        given = " + ".join([*media, given])
+        reply = model.generate(
+            sample.messages(),
+            images=[folder / sample.image] if sample.image else [],
+            audio=[folder / sample.audio] if sample.audio else [],
+            options=SamplingOptions(max_new_tokens=_MAX_NEW_TOKENS),
+        )
+    except EdgeError as error:
+        return Outcome(sample, given, None, str(error))
+    return Outcome(sample, given, reply, None)
+
+
+def _media(sample: Sample) -> list[tuple[str, str]]:
+    pairs = (("image", sample.image), ("audio", sample.audio))
+    return [(kind, name) for kind, name in pairs if name is not None]
+
+
+def _describe(path: Path, kind: str) -> str:
+    """`sign.png 320x168` or `kitchen.wav 1.8 s`."""
+    if kind == "image":
+        from edgephi.picture import load_image
+
+        width, height = load_image(path).size
+        return f"{path.name} {width}x{height}"
+    from edgephi.audio import load_audio
+
+    waveform = load_audio(path)
+    return f"{path.name} {len(waveform.samples) / waveform.sample_rate_hz:.1f} s"
+
+
+def _show(console: Console, outcome: Outcome) -> None:
+    sample, reply = outcome.sample, outcome.reply
+    console.print(f"  in     {outcome.given}")
+    if reply is None:
+        console.print(f"  error  {outcome.error}", style="red")
+        return
+    console.print(f"  out    {printable(reply.text)}".replace("\n", f"\n{'':9}"))
+    verdict = "right" if outcome.right else f"wrong, expected {sample.expected!r}"
+    timing = reply.timing
+    rate = f" · {timing.decode_tok_s:,.0f} tokens/s" if timing.decode_tok_s else ""
+    console.print(
+        f"  {verdict} · first token {timing.ttft_s * 1000:,.0f} ms{rate}", style="green" if outcome.right else "red"
+    )
+
+
+def _try_next(model: Path, samples: tuple[Sample, ...], folder: Path) -> str:
+    """A command line that repeats the last sample that needs no tools."""
+    sample = next((s for s in reversed(samples) if s.tools is None), samples[-1])
+    words = ["edgephi", "run", str(model)]
+    words += [sample.prompt] if sample.prompt else []
+    for kind, name in _media(sample):
+        words += [f"--{kind}", str(folder / name)]
+    return shlex.join(words)

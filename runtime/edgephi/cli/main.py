@@ -1,0 +1,120 @@
+"""The `edgephi` command: finds its subcommands and turns errors into one line and an exit code.
+
+Owns the group. Knows nothing about what the subcommands do. Host packages (export, quantize, bench) add theirs through
+the entry-point group `edgephi.commands`, so a device without them simply lacks the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+
+import click
+
+from edgephi.errors import EdgeError
+
+COMMAND_GROUP = "edgephi.commands"
+INTERRUPTED = 130
+_OWN = {
+    "demo": "edgephi.cli.demo",
+    "inspect": "edgephi.cli.inspect",
+    "run": "edgephi.cli.run",
+    "transcribe": "edgephi.cli.transcribe",
+    "version": "edgephi.cli.version",
+}
+
+
+class CommandGroup(click.Group):
+    """Loads a subcommand when it is asked for, and reports every EdgeError as `error: ...`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the device's commands and of those that host packages add."""
+        return sorted({*_OWN, *(point.name for point in _host_commands())})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of that name; a host command whose libraries are missing becomes one that says so."""
+        if cmd_name in _OWN:
+            command: click.Command = getattr(importlib.import_module(_OWN[cmd_name]), cmd_name)
+            return command
+        for point in _host_commands():
+            if point.name == cmd_name:
+                return _load(point)
+        return None
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; the exit code is the error's own."""
+        try:
+            return super().invoke(ctx)
+        except EdgeError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            if ctx.invoked_subcommand is None or ctx.invoked_subcommand in _OWN:
+                raise
+            click.echo(f"error: {_install_line(ctx.invoked_subcommand, error)}", err=True)
+            ctx.exit(EdgeError.exit_code)
+        except MemoryError:
+            click.echo(
+                "error: this machine has not enough free memory; use a shorter input or a smaller model", err=True
+            )
+            ctx.exit(4)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def _host_commands() -> Iterator[EntryPoint]:
+    yield from entry_points(group=COMMAND_GROUP)
+
+
+def _load(point: EntryPoint) -> click.Command:
+    try:
+        command: click.Command = point.load()
+    except ImportError as error:
+        return _missing(point.name, error)
+    return command
+
+
+def _missing(name: str, error: ImportError) -> click.Command:
+    """Stands in for a command whose extra is not installed."""
+    line = _install_line(name, error)
+
+    def refuse(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - whatever was given, the answer is the same
+        raise EdgeError(line)
+
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        short_help=f'Not installed; run: pip install "edgephi[{name}]"',
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+
+
+def _install_line(name: str, error: ImportError) -> str:
+    return f'`edgephi {name}` needs more packages ({error}); run: pip install "edgephi[{name}]"'
+
+
+def package_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("edgephi")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_version(), prog_name="edgephi")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Phi-4-multimodal and Phi-4-mini on edge devices: hear, see and answer, without PyTorch.
+
+    \b
+    edgephi export CHECKPOINT -o phi4mm       make a model folder
+    edgephi run phi4mm "What is this?" --image photo.jpg
+    edgephi transcribe phi4mm meeting.wav
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -1,0 +1,45 @@
+"""How timings are shown, as a line for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgephi.reply import Reply, Timing
+
+# A model's text may hold any bytes; on a terminal, escape sequences would act.
+_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
+def printable(text: str) -> str:
+    """The text without characters that a terminal would obey."""
+    return text.translate(_CONTROL)
+
+
+def timing_line(timing: Timing) -> str:
+    """One line: `first token 0.12 s · 24 tokens · 85.3 tokens/s · prompt 145 tokens`."""
+    parts = [f"first token {timing.ttft_s:.2f} s", f"{timing.new_tokens:,} token{'s' * (timing.new_tokens != 1)}"]
+    if timing.decode_tok_s:
+        parts.append(f"{timing.decode_tok_s:,.1f} tokens/s")
+    return " · ".join([*parts, f"prompt {timing.prompt_tokens:,} tokens"])
+
+
+def timing_json(timing: Timing) -> dict[str, Any]:
+    """Every fact and both rates."""
+    return {
+        **dataclasses.asdict(timing),
+        "decode_tok_s": timing.decode_tok_s,
+        "prefill_tok_s": timing.prefill_tok_s,
+    }
+
+
+def reply_json(reply: Reply) -> dict[str, Any]:
+    """A reply as one JSON object."""
+    return {
+        "text": reply.text,
+        "finish_reason": reply.finish_reason,
+        "tool_calls": [dataclasses.asdict(call) for call in reply.tool_calls],
+        "token_ids": list(reply.token_ids),
+        "timing": timing_json(reply.timing),
+    }

@@ -1,0 +1,106 @@
+"""The decoder's input rows: token embeddings with media rows spliced in.
+
+Owns the order of rows of one request. Knows nothing about prompts, encoders or the decoder.
+
+Rows are read from the mapped table when asked for, so a long prompt costs 8 bytes per token plus its media.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.errors import ConfigError
+
+
+class InputSequence:
+    """Everything the decoder reads in one request: grows by one token at a time.
+
+    Args:
+        table: float32 [V, H], usually mapped. Not modified.
+        token_ids: int64 [P]. One slot id per picture or clip.
+        media: For each position of a slot in `token_ids`, float32 [rows, H] that replace it.
+
+    Raises:
+        ConfigError: An id is outside the vocabulary.
+    """
+
+    def __init__(
+        self, table: NDArray[np.float32], token_ids: NDArray[np.int64], media: dict[int, NDArray[np.float32]]
+    ) -> None:
+        check_ids(token_ids, len(table))
+        self._table = table
+        repeats = np.ones(len(token_ids), dtype=np.int64)
+        for position, rows in media.items():
+            repeats[position] = len(rows)
+        starts = np.cumsum(repeats) - repeats
+        self._ids = expand_slots(token_ids, repeats)
+        self._length = len(self._ids)
+        self._media = [(int(starts[position]), media[position]) for position in sorted(media)]
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def token_ids(self) -> NDArray[np.int64]:
+        """int64 [S]: every id so far, each slot repeated once per row. A view."""
+        return self._ids[: self._length]
+
+    def append(self, token_id: int) -> None:
+        """Add a generated token."""
+        if self._length == len(self._ids):
+            grown = np.zeros(max(64, self._length * 2), dtype=np.int64)
+            grown[: self._length] = self._ids
+            self._ids = grown
+        self._ids[self._length] = token_id
+        self._length += 1
+
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        """float32 [1, stop - start, H]: the decoder's `inputs_embeds` for these positions, a new array."""
+        out: NDArray[np.float32] = self._table[self._ids[start:stop]][None].astype(np.float32, copy=False)
+        for first, rows in self._media:
+            low, high = max(start, first), min(stop, first + len(rows))
+            if low < high:
+                out[0, low - start : high - start] = rows[low - first : high - first]
+        return out
+
+
+def expand_slots(token_ids: NDArray[np.int64], repeats: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Repeat each slot as often as its media has rows.
+
+    Args:
+        token_ids: int64 [P].
+        repeats: int64 [P]. 1 for text.
+
+    Returns:
+        int64 [S], S = sum of `repeats`.
+    """
+    return np.repeat(token_ids, repeats)
+
+
+def check_ids(token_ids: NDArray[np.int64], vocab_size: int) -> None:
+    """Refuse ids that no embedding row exists for.
+
+    Raises:
+        ConfigError: There are no ids, or one is negative or too large.
+    """
+    if not len(token_ids):
+        raise ConfigError("the prompt has no tokens")
+    bad = token_ids[(token_ids < 0) | (token_ids >= vocab_size)]
+    if len(bad):
+        raise ConfigError(f"token id {bad[0]} is outside the vocabulary of {vocab_size:,}")
+
+
+def as_token_ids(values: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+    """One-dimensional int64 ids from a list or an integer array.
+
+    Raises:
+        ConfigError: Another shape or type.
+    """
+    ids = np.asarray(values)
+    if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
+        raise ConfigError(f"token_ids must be a list of integers; got {ids.dtype} with shape {list(ids.shape)}")
+    return ids.astype(np.int64)

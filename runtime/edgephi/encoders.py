@@ -1,0 +1,152 @@
+"""The two encoders: what the decoder reads in place of a picture or a clip.
+
+Owns how views and windows are fed to `vision.onnx` and `speech.onnx` and how their outputs are put together. Knows
+nothing about prompts, tokens or the decoder.
+
+    A embedding rows | H hidden size of the decoder | g rows along one side of a pooled view
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.bundle import Bundle
+from edgephi.errors import ConfigError
+from edgephi.image import ImageViews, position_ids, useful_grid
+from edgephi.manifest import PROJECTION_IDS
+from edgephi.mel import num_audio_rows
+
+
+class Session(Protocol):
+    """The part of `onnxruntime.InferenceSession` that encoders use."""
+
+    def run(self, output_names: list[str], input_feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Compute the named outputs."""
+        ...
+
+
+#: Opens a graph file of the bundle.
+OpenSession = Callable[[Path], Session]
+
+
+class VisionEncoder:
+    """Pictures to embedding rows. The graph is loaded at the first picture.
+
+    Raises:
+        ConfigError: The bundle has no vision.
+    """
+
+    def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
+        if bundle.manifest.vision is None:
+            raise ConfigError(f"{bundle.path} has no vision; export with --modalities text,vision to give it pictures")
+        self._info = bundle.manifest.vision
+        self._row_separator = bundle.tensor(self._info.row_separator)
+        self._global_separator = bundle.tensor(self._info.global_separator)
+        self._session = _LazySession(bundle.file(self._info.graph), open_session)
+
+    def encode(self, views: ImageViews) -> NDArray[np.float32]:
+        """Encode one picture, one view at a time so that memory does not grow with its size.
+
+        Returns:
+            float32 [A, H], A = `num_image_rows(views)`: the useful part of the tiles, a separator after each row;
+            the global separator; the global view, a separator after each row.
+        """
+        ids = position_ids(views.patch_mask)
+        first, *rest = (self._view(views, index, ids[index]) for index in range(len(views.pixels)))
+        side = first.shape[0]
+        grid = np.stack(rest).reshape(views.tile_rows, views.tile_columns, side, side, -1)
+        canvas = grid.transpose(0, 2, 1, 3, 4).reshape(views.tile_rows * side, views.tile_columns * side, -1)
+        height, width = useful_grid(views)
+        tiles = self._with_separators(canvas[:height, :width])
+        return np.concatenate([tiles, self._global_separator[None], self._with_separators(first)])
+
+    def _view(self, views: ImageViews, index: int, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """[g, g, H] of one view."""
+        inputs = {
+            "pixel_values": views.pixels[index : index + 1],
+            "patch_mask": views.patch_mask[index].reshape(1, -1),
+            "position_ids": ids[None],
+        }
+        features: NDArray[np.float32] = self._session.run(["image_features"], inputs)[0]
+        side = self._info.rows_per_side
+        return features.reshape(side, side, -1)
+
+    def _with_separators(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[rows, columns, H] -> [rows * (columns + 1), H]."""
+        separators = np.broadcast_to(self._row_separator, (len(grid), 1, grid.shape[2]))
+        return np.concatenate([grid, separators], axis=1).reshape(-1, grid.shape[2])
+
+
+class SpeechEncoder:
+    """Clips to embedding rows. The graph is loaded at the first clip.
+
+    Raises:
+        ConfigError: The bundle has no speech.
+    """
+
+    def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
+        if bundle.manifest.speech is None:
+            raise ConfigError(f"{bundle.path} has no speech; export with --modalities text,speech to give it audio")
+        self._info = bundle.manifest.speech
+        self._session = _LazySession(bundle.file(self._info.graph), open_session)
+
+    def encode(self, mel: NDArray[np.float32], projection: str = "speech") -> NDArray[np.float32]:
+        """Encode one clip, window by window.
+
+        A clip of more than `window_rows` rows is cut into windows that know nothing of each other, the last one
+        filled up with zero rows that are attended, because the model was trained so. The strided convolutions in
+        front are exact across cuts: rows [a, b) depend on frames 8a-7 ... 8b-1 only, so a window is given one row's
+        worth of frames before its own, and drops that row.
+
+        Args:
+            mel: float32 [T, 80], one row per 10 ms.
+            projection: `speech` for audio alone, `vision` for audio beside a picture.
+
+        Returns:
+            float32 [A, H], A = ceil(T / 8): one row per 80 ms.
+
+        Raises:
+            ConfigError: The bundle lacks the projection.
+        """
+        if projection not in self._info.projections:
+            raise ConfigError(
+                f"the bundle's speech encoder has no {projection!r} projection, only "
+                f"{', '.join(self._info.projections)}; export with --adapters routed and all modalities"
+            )
+        total = num_audio_rows(len(mel), self._info.time_reduction)
+        window = self._info.window_rows
+        if total <= window:
+            return self._window(mel, 0, total, projection)
+        return np.concatenate([self._window(mel, start, window, projection) for start in range(0, total, window)])
+
+    def _window(self, mel: NDArray[np.float32], start: int, window_rows: int, projection: str) -> NDArray[np.float32]:
+        """The rows of one window whose first row is `start`."""
+        reduction, drop_rows = self._info.time_reduction, min(start, 1)
+        frames = mel[(start - drop_rows) * reduction : (start + window_rows) * reduction]
+        inputs: dict[str, NDArray[Any]] = {
+            "log_mel": np.ascontiguousarray(frames)[None],
+            "drop_rows": np.array(drop_rows, np.int64),
+            "window_rows": np.array(window_rows, np.int64),
+            "projection": np.array(PROJECTION_IDS[projection], np.int64),
+        }
+        features: NDArray[np.float32] = self._session.run(["audio_features"], inputs)[0][0]
+        return features
+
+
+class _LazySession:
+    """A session opened when first used."""
+
+    def __init__(self, path: Path, open_session: OpenSession) -> None:
+        self._path = path
+        self._open_session = open_session
+        self._session: Session | None = None
+
+    def run(self, output_names: list[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        if self._session is None:
+            self._session = self._open_session(self._path)
+        return self._session.run(output_names, inputs)

@@ -1,0 +1,122 @@
+"""Key/value memory of one sequence.
+
+Owns the two buffers per layer that ONNX Runtime reads and writes in place, and knows how full they are. Knows nothing
+about tokens, prompts or sampling.
+
+    batch 1 | key/value heads H_kv | capacity C (positions) | head size D
+    buffer shape [1, H_kv, C, D], float32; 256 KiB per position over the 32 layers of the real model
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.errors import CapacityError
+
+_BLOCK = 256
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheShape:
+    """Sizes of the cache.
+
+    Attributes:
+        num_layers: Layers of the decoder.
+        num_kv_heads: H_kv.
+        head_size: D.
+        max_positions: The context the cache may grow to.
+        model_positions: The context the model was made for; at least `max_positions`.
+    """
+
+    num_layers: int
+    num_kv_heads: int
+    head_size: int
+    max_positions: int
+    model_positions: int
+
+    @property
+    def bytes_per_position(self) -> int:
+        """Keys and values of every layer."""
+        return 2 * self.num_layers * self.num_kv_heads * self.head_size * 4
+
+
+class KVCache:
+    """Buffers that grow in blocks up to the context.
+
+    Attributes:
+        shape: Sizes.
+        buffers: float32 [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime writes
+            into them.
+        used: Positions filled.
+        version: Changes whenever `buffers` become other arrays.
+    """
+
+    def __init__(self, shape: CacheShape) -> None:
+        self.shape = shape
+        self.buffers: dict[str, NDArray[np.float32]] = {}
+        self.used = 0
+        self.version = 0
+        self._allocate(min(_BLOCK, shape.max_positions))
+
+    @property
+    def capacity(self) -> int:
+        """Positions the present buffers hold."""
+        return int(next(iter(self.buffers.values())).shape[2])
+
+    def reserve(self, total: int) -> None:
+        """Make room for `total` positions, keeping what is filled.
+
+        Raises:
+            CapacityError: More than the context, or than this machine's memory. Nothing has changed.
+        """
+        if total <= self.capacity:
+            return
+        check_context(total, self.shape)
+        wanted = max(total, int(self.capacity * _GROWTH))
+        self._allocate(min(-(-wanted // _BLOCK) * _BLOCK, self.shape.max_positions))
+
+    def truncate(self, length: int) -> None:
+        """Forget every position from `length` on."""
+        if not 0 <= length <= self.used:
+            raise ValueError(f"cannot truncate to {length}: {self.used} positions are filled")
+        self.used = length
+
+    def _allocate(self, capacity: int) -> None:
+        shape = (1, self.shape.num_kv_heads, capacity, self.shape.head_size)
+        try:
+            grown = {name: np.zeros(shape, dtype=np.float32) for name in cache_names(self.shape.num_layers)}
+        except MemoryError:
+            size = capacity * self.shape.bytes_per_position / 2**20
+            raise CapacityError(
+                f"the cache for {capacity:,} positions needs {size:,.0f} MiB, more than this machine can give; "
+                "shorten the input"
+            ) from None
+        for name, old in self.buffers.items():
+            grown[name][:, :, : self.used] = old[:, :, : self.used]
+        self.buffers = grown
+        self.version += 1
+
+
+def cache_names(num_layers: int) -> list[str]:
+    """Graph inputs of the cache, in the graph's order."""
+    return [f"past_key_values.{layer}.{kind}" for layer in range(num_layers) for kind in ("key", "value")]
+
+
+def check_context(total: int, shape: CacheShape) -> None:
+    """Refuse a sequence that is longer than the context.
+
+    Raises:
+        CapacityError: It says by how much, and what a larger context would cost.
+    """
+    if total <= shape.max_positions:
+        return
+    excess = total - shape.max_positions
+    advice = f"shorten it by {excess:,}"
+    if total <= shape.model_positions:
+        mebibytes = excess * shape.bytes_per_position / 2**20
+        advice += f" or set max_context to {total} ({mebibytes:,.1f} MiB more memory)"
+    raise CapacityError(f"the input needs {total:,} positions but the context holds {shape.max_positions:,}; {advice}")

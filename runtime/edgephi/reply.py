@@ -1,0 +1,129 @@
+"""What a generation returns: the reply, its timing, and the events on the way.
+
+Owns these records and the parsing of tool calls. Knows nothing about how they were made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Wall-clock facts of one generation. Rates are derived, never stored.
+
+    Attributes:
+        prompt_tokens: Positions read before the first new token, media rows included.
+        new_tokens: Tokens generated, the closing one included.
+        preprocess_s: Reading media, mel and crops, template and tokenizer.
+        encode_s: Audio and image towers, loading them on first use included.
+        prefill_s: The decoder's reading of the prompt.
+        ttft_s: Request accepted -> first token id known: the three above and what lies between.
+        decode_s: First token id -> last token id.
+        peak_rss_bytes: Most memory the process has held so far.
+    """
+
+    prompt_tokens: int
+    new_tokens: int
+    preprocess_s: float
+    encode_s: float
+    prefill_s: float
+    ttft_s: float
+    decode_s: float
+    peak_rss_bytes: int
+
+    @property
+    def decode_tok_s(self) -> float:
+        """Tokens per second after the first; 0.0 when only one token was made."""
+        return (self.new_tokens - 1) / self.decode_s if self.new_tokens > 1 and self.decode_s > 0 else 0.0
+
+    @property
+    def prefill_tok_s(self) -> float:
+        """Prompt positions read per second."""
+        return self.prompt_tokens / self.prefill_s if self.prefill_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A function the model asks for.
+
+    Attributes:
+        name: Of the function; empty when `error` is set.
+        arguments: By name; empty when `error` is set.
+        error: Why the model's text is not a call; None when it is one.
+        text: The JSON as the model wrote it.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    error: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A finished generation.
+
+    Attributes:
+        text: Without control tokens; a tool call's JSON is in it, its markers are not.
+        token_ids: Every generated id, the closing one included.
+        finish_reason: `stop`: the model ended; `length`: cut by max_new_tokens or the context; `cancelled`.
+        tool_calls: The functions asked for, in order.
+        timing: Wall-clock facts.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    tool_calls: tuple[ToolCall, ...]
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """A token was generated. `index` counts from 0."""
+
+    token_id: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """More of the reply's text is complete."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoneEvent:
+    """The last event."""
+
+    reply: Reply
+
+
+Event = TokenEvent | TextEvent | DoneEvent
+
+
+def parse_tool_calls(text: str) -> tuple[ToolCall, ...]:
+    """Read the JSON between a tool call's markers: an object or a list of {name, arguments}.
+
+    A malformed one becomes a call with `error` set: what the model wrote is a result, not an exception.
+    """
+    try:
+        raw = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return (ToolCall(name="", arguments={}, error=f"not valid JSON ({error})", text=text),)
+    entries = raw if isinstance(raw, list) else [raw]
+    return tuple(_tool_call(entry, text) for entry in entries)
+
+
+def _tool_call(raw: object, text: str) -> ToolCall:
+    arguments = raw.get("arguments", raw.get("parameters", {})) if isinstance(raw, dict) else None
+    name = raw.get("name") if isinstance(raw, dict) else None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        return ToolCall(name="", arguments={}, error="not an object with a name and arguments", text=text)
+    return ToolCall(name=name, arguments=arguments, error=None, text=text)

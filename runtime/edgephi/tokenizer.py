@@ -1,0 +1,181 @@
+"""Text to token ids and back.
+
+Owns the vocabulary and the difference between control tokens and text. Knows nothing about chat templates.
+
+The checkpoint's `tokenizer.json` is split in two: the vocabulary without its added tokens, which encodes all text, so
+no text can ever become a control token; and the table of added tokens, which callers place on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as TextTokenizer
+
+from edgephi.errors import ArtifactError, ConfigError
+from edgephi.schema import decode
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlToken:
+    """A token that means something to the model beyond its letters, such as `<|end|>`.
+
+    Attributes:
+        id: Its number.
+        content: Its spelling.
+        lstrip: White space before it belongs to it.
+        rstrip: White space after it belongs to it.
+        single_word: Only matched as a whole word (not used by the models served here).
+        normalized: Matched after normalization (their tokenizers have no normalizer).
+        special: Left out of decoded text by the reference. Here every control token is.
+    """
+
+    id: int
+    content: str
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+    special: bool = True
+
+
+class Tokenizer:
+    """A byte-level tokenizer whose control tokens cannot be written as text.
+
+    Args:
+        text: The text of `tokenizer.json`.
+        where: Its path, for messages.
+
+    Raises:
+        ArtifactError: Not a tokenizer file.
+    """
+
+    def __init__(self, text: str, where: str) -> None:
+        raw = _parse(text, where)
+        listed = [decode(ControlToken, entry, f"{where}: added_tokens") for entry in raw.get("added_tokens", [])]
+        self.control: dict[str, ControlToken] = {token.content: token for token in listed}
+        self._control_ids = frozenset(token.id for token in listed)
+        self._text = _without_control(raw, self.control, where)
+        # The longest spelling first: `<|endoftext10|>` must win over a token that begins like it.
+        spellings = sorted(map(re.escape, self.control), key=len, reverse=True)
+        self._pattern = re.compile(f"({'|'.join(spellings)})") if spellings else None
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read a `tokenizer.json`.
+
+        Raises:
+            ArtifactError: It cannot be read or is not a tokenizer.
+        """
+        try:
+            return cls(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error})") from error
+
+    def is_control(self, token_id: int) -> bool:
+        """Whether the id is a control token, which is never shown as text."""
+        return token_id in self._control_ids
+
+    def split(self, text: str) -> list[str | ControlToken]:
+        """Cut trusted text, such as a chat template's, at the control tokens spelled in it."""
+        if self._pattern is None:
+            return [text] if text else []
+        return [self.control.get(piece, piece) for piece in self._pattern.split(text) if piece]
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text; a control token spelled in it becomes ordinary letters.
+
+        Raises:
+            ConfigError: The text is not valid Unicode.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
+        return list(self._text.encode(text, add_special_tokens=False).ids)
+
+    def encode(self, items: Sequence[str | ControlToken]) -> list[int]:
+        """Ids of text and control tokens in order.
+
+        Neighbouring strings are encoded as one run, and white space beside a control token that claims it is
+        dropped, so the result equals the reference's on text that spells no control token.
+        """
+        ids: list[int] = []
+        run = ""
+        before: ControlToken | None = None
+        for item in [*items, None]:
+            if isinstance(item, str):
+                run += item
+                continue
+            if before is not None and before.rstrip:
+                run = run.lstrip()
+            if item is not None and item.lstrip:
+                run = run.rstrip()
+            ids += self.encode_text(run)
+            run = ""
+            if item is not None:
+                ids.append(item.id)
+            before = item
+        return ids
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Text of ids, control tokens left out, bytes that are not UTF-8 replaced."""
+        text: str = self._text.decode([i for i in token_ids if i not in self._control_ids], skip_special_tokens=False)
+        return text
+
+
+class TextStream:
+    """Turns ids into text as they come, never cutting a character in two.
+
+    The pieces joined, `finish` included, equal the text of all ids decoded at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._waiting: list[int] = []
+
+    def push(self, token_id: int) -> str:
+        """The text that this id completes; empty for a control token or an unfinished character."""
+        if self._tokenizer.is_control(token_id):
+            return ""
+        self._waiting.append(token_id)
+        text = self._tokenizer.decode(self._waiting)
+        if text.endswith(_REPLACEMENT):
+            return ""
+        self._waiting.clear()
+        return text
+
+    def finish(self) -> str:
+        """What was held back: an unfinished character shows as U+FFFD."""
+        text = self._tokenizer.decode(self._waiting)
+        self._waiting.clear()
+        return text
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{where}: not valid JSON ({error})") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
+        raise ArtifactError(f"{where}: not a tokenizer; it has no model")
+    return raw
+
+
+def _without_control(raw: dict[str, Any], control: dict[str, ControlToken], where: str) -> TextTokenizer:
+    """The same tokenizer without added tokens, neither as a list nor as words of the vocabulary."""
+    model = dict(raw["model"])
+    if isinstance(model.get("vocab"), dict):
+        model["vocab"] = {word: number for word, number in model["vocab"].items() if word not in control}
+    plain = {**raw, "model": model, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+    try:
+        return TextTokenizer.from_str(json.dumps(plain))
+    except Exception as error:  # the library raises bare Exception
+        raise ArtifactError(f"{where}: not a usable tokenizer ({error})") from error

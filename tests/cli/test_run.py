@@ -1,0 +1,111 @@
+"""`edgephi run`: the answer on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgephi import Model, SamplingOptions
+from support.bundles import small_bundle
+from support.media_files import write_clip, write_picture
+from support.shell import invoke, spawn
+
+FEW = SamplingOptions(max_new_tokens=6)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load(small_bundle(), threads=1)
+
+
+def _json(*arguments: object) -> dict[str, Any]:
+    done = invoke("run", small_bundle(), *arguments, "--max-new-tokens", 6, "--threads", 1, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    reply: dict[str, Any] = json.loads(done.stdout)
+    return reply
+
+
+def test_the_text_streams_to_stdout_and_the_timing_to_stderr(model: Model):
+    done = spawn("run", small_bundle(), "hello", "--max-new-tokens", 6)
+    reply = model.generate("hello", options=FEW)
+    assert done.returncode == 0
+    assert done.stdout == reply.text + "\n"
+    assert "first token" in done.stderr
+    assert ("reply was cut" in done.stderr) == (reply.finish_reason == "length")
+
+
+def test_json_is_the_only_thing_on_stdout(model: Model):
+    reply = _json("hello")
+    assert tuple(reply["token_ids"]) == model.generate("hello", options=FEW).token_ids
+    assert reply["timing"]["new_tokens"] == len(reply["token_ids"])
+    assert {"ttft_s", "decode_tok_s", "prefill_s", "encode_s"} <= set(reply["timing"])
+
+
+def test_media_and_the_system_turn_reach_the_model(model: Model, tmp_path: Path):
+    picture, sound = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    reply = _json("what", "--image", picture, "--audio", sound, "--system", "Be brief.")
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "what"}]
+    expected = model.generate(messages, images=[picture], audio=[sound], options=FEW)
+    assert tuple(reply["token_ids"]) == expected.token_ids
+
+
+def test_media_alone_are_a_request_and_tags_place_them(tmp_path: Path):
+    first, second = write_picture(tmp_path / "1.png"), write_picture(tmp_path / "2.png", 60, 90)
+    media = ("--image", first, "--image", second)
+    assert _json(*media)["token_ids"]
+    one = _json("<|image_1|>and<|image_2|>", *media)["timing"]["prompt_tokens"]
+    assert one == _json("and", *media)["timing"]["prompt_tokens"]
+
+
+def test_the_prompt_can_come_from_stdin(model: Model):
+    done = invoke("run", small_bundle(), "-", "--max-new-tokens", 6, stdin="hello\n")
+    assert done.stdout == model.generate("hello", options=FEW).text + "\n"
+
+
+def test_sampling_options_are_used():
+    def drawn(seed: int) -> list[int]:
+        return list(_json("hello", "--temperature", 3, "--top-k", 100, "--top-p", 0.9, "--seed", seed)["token_ids"])
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_an_adapter_can_be_forced(model: Model, tmp_path: Path):
+    sound = write_clip(tmp_path / "a.wav")
+    expected = model.generate("what", audio=[sound], options=FEW, adapter="none")
+    assert tuple(_json("what", "--audio", sound, "--adapter", "none")["token_ids"]) == expected.token_ids
+
+
+def test_nothing_to_answer_is_a_usage_error():
+    done = invoke("run", small_bundle())
+    assert done.exit_code == 2
+    assert "give a PROMPT, an --image or an --audio" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["x", "--image", "no.png"], 2, "error: no.png: no such file"),
+        (["<|image_1|>"], 2, "error: the messages have places for 1 images but 0 were given"),
+        (["x", "--top-p", "1", "--temperature", "nan"], 2, "error: temperature is nan"),
+        (
+            ["a" * 140_000],
+            4,
+            "error: the input needs 140,003 positions but the context holds 131,072; shorten it by 8,931",
+        ),
+    ],
+)
+def test_a_bad_request_is_one_line_and_its_exit_code(arguments: list[str], code: int, line: str):
+    done = invoke("run", small_bundle(), *arguments)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_bytes_that_are_no_text_are_refused():
+    done = invoke("run", small_bundle(), "bad \udcff")
+    assert done.exit_code == 2
+    assert "not valid Unicode" in done.stderr

@@ -1,0 +1,111 @@
+"""A damaged weights file must be refused by name, never half read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from edgephi.errors import ArtifactError
+from edgephi_export.safetensors_file import read_header
+from edgephi_export.weights import WeightSource
+from support.tensor_files import write_raw
+
+
+def _entry(begin: int = 0, end: int = 8, dtype: str = "F32", shape: Any = (2,)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "code"), [(np.float32, "F32"), (np.float16, "F16"), (ml_dtypes.bfloat16, "BF16")], ids=["f32", "f16", "bf16"]
+)
+def test_every_float_type_is_read_exactly(tmp_path: Path, dtype: Any, code: str):
+    values = np.array([[1.5, -2.0], [0.0078125, 3.0]]).astype(dtype)
+    write_raw(tmp_path / "m", {"__metadata__": {}, "x": _entry(0, values.nbytes, code, [2, 2])}, values.tobytes())
+    source = WeightSource(read_header(tmp_path / "m"))
+    assert source.read("x").dtype == np.float32
+    np.testing.assert_array_equal(source.read("x"), values.astype(np.float32))
+    np.testing.assert_array_equal(np.concatenate(list(source.read_blocks("x"))), values.astype(np.float32))
+
+
+def test_a_tensor_is_a_copy_that_the_caller_may_change(tmp_path: Path):
+    write_raw(tmp_path / "m", {"x": _entry()}, np.ones(2, np.float32).tobytes())
+    source = WeightSource(read_header(tmp_path / "m"))
+    source.read("x")[:] = 5
+    np.testing.assert_array_equal(source.read("x"), [1, 1])
+
+
+def test_large_tensors_come_in_blocks_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgephi_export.weights._BLOCK_BYTES", 24)
+    values = np.arange(14, dtype=np.float32).reshape(7, 2)
+    write_raw(tmp_path / "m", {"x": _entry(0, 56, "F32", [7, 2])}, values.tobytes())
+    blocks = list(WeightSource(read_header(tmp_path / "m")).read_blocks("x"))
+    assert [len(block) for block in blocks] == [3, 3, 1]
+    np.testing.assert_array_equal(np.concatenate(blocks), values)
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path):
+    write_raw(tmp_path / "m", {"x": _entry(dtype="I32")}, bytes(8))
+    with pytest.raises(ArtifactError, match=r"m: tensor x is I32; supported: F32, F16, BF16"):
+        read_header(tmp_path / "m")["x"].map()
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "message"),
+    [
+        ({"x": _entry()}, b"1234", "tensor x ends after the file; the file is truncated"),
+        ({"x": _entry()}, bytes(9), "1 bytes belong to no tensor"),
+        ({"x": _entry(0, 4)}, bytes(4), r"tensor x of shape \[2\] and type F32 needs 8 bytes"),
+        ({"x": _entry(4, 12)}, bytes(12), "tensor x overlaps another or leaves a gap"),
+        ({"x": _entry(), "y": _entry()}, bytes(8), "tensor y overlaps another or leaves a gap"),
+        ({"x": _entry(dtype="F31")}, bytes(8), "tensor x has a damaged header entry"),
+        ({"x": _entry(shape=[-2])}, bytes(8), "tensor x has a damaged header entry"),
+        ({"x": _entry(shape="2")}, bytes(8), "tensor x has a damaged header entry"),
+        ({"x": _entry(8, 0)}, bytes(8), "tensor x of shape"),
+        ({"x": 7}, bytes(8), "tensor x has a damaged header entry"),
+        ([1], b"", "damaged safetensors header: not an object"),
+        ({"x": _entry(0, 2**70, shape=[2**68])}, bytes(8), "tensor x ends after the file"),
+    ],
+)  # fmt: skip
+def test_a_lying_header_is_refused(tmp_path: Path, header: object, data: bytes, message: str):
+    write_raw(tmp_path / "bad.safetensors", header, data)
+    with pytest.raises(ArtifactError, match=r"bad\.safetensors: .*" + message):
+        read_header(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "truncated, or not a safetensors file"),
+        (b"1234567", "truncated, or not a safetensors file"),
+        ((2**63).to_bytes(8, "little") + b"{}", "truncated, or not a safetensors file"),
+        ((9).to_bytes(8, "little") + b"{}", "truncated, or not a safetensors file"),
+        ((2).to_bytes(8, "little") + b"\xff\xff", "damaged safetensors header"),
+        ((3).to_bytes(8, "little") + b"{x}", "damaged safetensors header"),
+        ((15).to_bytes(8, "little") + b'{"a": 1, "a":2}', "a appears twice in the header"),
+        ((200_000).to_bytes(8, "little") + b"[" * 200_000, "damaged safetensors header"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "truncated, or not a safetensors file"),
+    ],
+)
+def test_other_bytes_are_refused(tmp_path: Path, content: bytes, message: str):
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"bad\.safetensors: .*" + message):
+        read_header(tmp_path / "bad.safetensors")
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(ArtifactError, match=r"none\.safetensors: missing from the checkpoint"):
+        read_header(tmp_path / "none.safetensors")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        read_header(tmp_path)
+
+
+def test_a_file_that_shrinks_after_its_header_was_read_is_reported(tmp_path: Path):
+    write_raw(tmp_path / "m", {"x": _entry()}, bytes(8))
+    tensor = read_header(tmp_path / "m")["x"]
+    (tmp_path / "m").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"m: tensor x cannot be read"):
+        tensor.map()

@@ -1,0 +1,1 @@
+"""The comparison with PyTorch transformers; needs the `reference` extra."""

@@ -1,0 +1,184 @@
+"""However a sequence is cut into passes, the logits must be those of one reading."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgephi.bundle import Bundle
+from edgephi.decoder import Decoder
+from edgephi.embed import InputSequence
+from edgephi.errors import ArtifactError, CapacityError, ConfigError
+from edgephi.session import DeviceOptions
+from support.bundles import copy_bundle, small_bundle
+from support.random_values import integers
+
+REAL_BORDER = 4096  # original_max_positions of the small checkpoint
+BORDER = 64  # the same, in the manifest of most tests here
+IDS = np.array(integers("decoder tests", 0, REAL_BORDER + 40, 350))
+# Float32 key/value caches move a logit by some 1e-6 when rows are computed one by one instead of together.
+CLOSE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle(small_bundle())
+
+
+@pytest.fixture(scope="module")
+def fresh(bundle: Bundle) -> Decoder:
+    """Reads every sequence at once."""
+    return Decoder(bundle, DeviceOptions(threads=1), chunk=2 * REAL_BORDER)
+
+
+@pytest.fixture(scope="module")
+def low(bundle: Bundle) -> Bundle:
+    """The bundle with LongRoPE's border at 64 positions, where crossing it is cheap."""
+    lowered = Bundle(bundle.path)
+    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BORDER)
+    lowered.manifest = dataclasses.replace(bundle.manifest, rope=rope)
+    return lowered
+
+
+@pytest.fixture(scope="module")
+def fresh_low(low: Bundle) -> Decoder:
+    return Decoder(low, DeviceOptions(threads=1), chunk=2 * REAL_BORDER)
+
+
+def _decoder(bundle: Bundle, chunk: int = 512, max_context: int | None = None) -> Decoder:
+    return Decoder(bundle, DeviceOptions(threads=1), chunk=chunk, max_context=max_context)
+
+
+def _sequence(bundle: Bundle, length: int) -> InputSequence:
+    return InputSequence(bundle.tensor(bundle.manifest.decoder.embedding), IDS[:length], {})
+
+
+def _at_once(fresh: Decoder, bundle: Bundle, length: int, adapter: str = "none") -> np.ndarray:
+    fresh.reset()
+    logits = fresh.read(_sequence(bundle, length), adapter=adapter)  # type: ignore[arg-type]
+    assert logits is not None
+    return logits.copy()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 99, 100, 101])
+def test_chunks_equal_one_shot(bundle: Bundle, fresh: Decoder, chunk: int):
+    fresh.reset()
+    expected = fresh.read(_sequence(bundle, 100), adapter="speech", rows="all")
+    actual = _decoder(bundle, chunk).read(_sequence(bundle, 100), adapter="speech", rows="all")
+    assert expected is not None
+    assert actual is not None
+    assert actual.shape == (100, bundle.manifest.decoder.vocab_size)
+    np.testing.assert_allclose(actual, expected, atol=CLOSE)
+
+
+def test_the_last_row_equals_the_last_of_all_rows(bundle: Bundle, fresh: Decoder):
+    every = _decoder(bundle).read(_sequence(bundle, 50), adapter="vision", rows="all")
+    assert every is not None
+    np.testing.assert_allclose(_at_once(fresh, bundle, 50, "vision"), every[-1], atol=CLOSE)
+
+
+def test_token_by_token_equals_a_fresh_reading_while_the_cache_grows(bundle: Bundle, fresh: Decoder):
+    fresh.reset()
+    expected = fresh.read(_sequence(bundle, 600), adapter="none", rows="all")
+    assert expected is not None
+    decoder, sequence = _decoder(bundle), _sequence(bundle, 200)
+    decoder.read(sequence, adapter="none")
+    for position in range(200, 600):  # the cache starts at 256 positions and grows twice
+        sequence.append(int(IDS[position]))
+        logits = decoder.read(sequence, adapter="none")
+        assert logits is not None
+        np.testing.assert_allclose(logits, expected[position], atol=CLOSE)
+
+
+def test_crossing_the_longrope_border_equals_a_fresh_reading_with_long_factors(low: Bundle, fresh_low: Decoder):
+    decoder, sequence = _decoder(low, chunk=10), _sequence(low, BORDER - 3)
+    decoder.read(sequence, adapter="none")
+    for length in range(BORDER - 2, BORDER + 8):
+        sequence.append(int(IDS[length - 1]))
+        logits = decoder.read(sequence, adapter="none")
+        assert logits is not None
+        np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
+
+
+def test_the_border_of_the_checkpoint_is_crossed_in_decoding(bundle: Bundle, fresh: Decoder):
+    decoder, sequence = _decoder(bundle), _sequence(bundle, REAL_BORDER)
+    decoder.read(sequence, adapter="none")
+    sequence.append(int(IDS[REAL_BORDER]))
+    logits = decoder.read(sequence, adapter="none")
+    assert logits is not None
+    np.testing.assert_allclose(logits, _at_once(fresh, bundle, REAL_BORDER + 1), atol=CLOSE)
+
+
+@pytest.mark.parametrize("chunk", [5, 63, 64, 65])
+def test_a_prompt_longer_than_the_border_uses_long_factors_from_its_first_chunk(
+    low: Bundle, fresh_low: Decoder, chunk: int
+):
+    for length in (BORDER, BORDER + 1, BORDER + 30):
+        logits = _decoder(low, chunk).read(_sequence(low, length), adapter="none")
+        assert logits is not None
+        np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
+
+
+def test_short_and_long_factors_differ(bundle: Bundle, low: Bundle, fresh: Decoder, fresh_low: Decoder):
+    # Otherwise the three tests above would prove nothing.
+    difference = np.abs(_at_once(fresh, bundle, BORDER + 9) - _at_once(fresh_low, low, BORDER + 9)).max()
+    assert difference > 100 * CLOSE
+
+
+def test_the_next_request_owes_nothing_to_the_one_before(low: Bundle, fresh_low: Decoder):
+    decoder = _decoder(low)
+    decoder.read(_sequence(low, BORDER + 10), adapter="speech")
+    decoder.reset()
+    logits = decoder.read(_sequence(low, 30), adapter="none")
+    assert logits is not None
+    np.testing.assert_allclose(logits, _at_once(fresh_low, low, 30), atol=CLOSE)
+
+
+def test_each_adapter_answers_differently(bundle: Bundle, fresh: Decoder):
+    none, vision, speech = (_at_once(fresh, bundle, 20, adapter) for adapter in ("none", "vision", "speech"))
+    for one, other in ((none, vision), (none, speech), (vision, speech)):
+        assert np.abs(one - other).max() > 0.01 * none.std()
+
+
+def test_one_sequence_keeps_one_adapter(bundle: Bundle):
+    decoder, sequence = _decoder(bundle), _sequence(bundle, 5)
+    decoder.read(sequence, adapter="speech")
+    sequence.append(1)
+    with pytest.raises(ValueError, match="filled with adapter 'speech', not 'none'"):
+        decoder.read(sequence, adapter="none")
+
+
+def test_a_sequence_longer_than_the_context_leaves_the_cache_usable(bundle: Bundle, fresh: Decoder):
+    decoder, sequence = _decoder(bundle, max_context=32), _sequence(bundle, 32)
+    assert decoder.has_room(32)
+    assert not decoder.has_room(33)
+    decoder.read(_sequence(bundle, 31), adapter="none")
+    with pytest.raises(CapacityError, match=r"needs 40 positions but the context holds 32; shorten it by 8"):
+        decoder.read(_sequence(bundle, 40), adapter="none")
+    logits = decoder.read(sequence, adapter="none")
+    assert logits is not None
+    np.testing.assert_allclose(logits, _at_once(fresh, bundle, 32), atol=CLOSE)
+
+
+def test_reading_stops_between_chunks(bundle: Bundle):
+    answers = iter([False, False, True])
+    asked = _decoder(bundle, chunk=10).read(_sequence(bundle, 100), adapter="none", should_stop=lambda: next(answers))
+    assert asked is None
+    assert not list(answers)
+
+
+@pytest.mark.parametrize("max_context", [0, -1, 131073])
+def test_a_context_beyond_the_models_is_refused(bundle: Bundle, max_context: int):
+    with pytest.raises(ConfigError, match=f"max_context is {max_context}; this model takes 1 to 131,072"):
+        _decoder(bundle, max_context=max_context)
+
+
+def test_another_graph_under_the_decoders_name_is_refused(tmp_path: Path):
+    folder = copy_bundle(small_bundle(), tmp_path / "m")
+    swapped = Bundle(folder)
+    (folder / "decoder.onnx").write_bytes((folder / "vision.onnx").read_bytes())
+    with pytest.raises(ArtifactError, match=r"decoder.onnx: graph input '.*' is"):
+        _decoder(swapped)

@@ -1,0 +1,78 @@
+"""The cache must keep what it holds when it grows, and refuse what it cannot hold without losing anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgephi.errors import CapacityError
+from edgephi.kv_cache import CacheShape, KVCache, check_context
+
+
+def _shape(max_positions: int = 1000, model_positions: int = 1000) -> CacheShape:
+    return CacheShape(
+        num_layers=2, num_kv_heads=3, head_size=4, max_positions=max_positions, model_positions=model_positions
+    )
+
+
+def test_buffers_have_the_graphs_names_and_shapes():
+    cache = KVCache(_shape())
+    assert list(cache.buffers) == [f"past_key_values.{i}.{kind}" for i in (0, 1) for kind in ("key", "value")]
+    assert all(buffer.shape == (1, 3, cache.capacity, 4) for buffer in cache.buffers.values())
+
+
+def test_growth_keeps_every_filled_position():
+    cache = KVCache(_shape())
+    random = np.random.default_rng(0)
+    for buffer in cache.buffers.values():
+        buffer[:] = random.standard_normal(buffer.shape, dtype=np.float32)
+    cache.used = cache.capacity
+    before, version = cache.buffers, cache.version
+    cache.reserve(cache.capacity + 1)
+    assert cache.version != version
+    for name, buffer in cache.buffers.items():
+        assert np.array_equal(buffer[:, :, : cache.used], before[name])
+
+
+def test_no_growth_means_no_new_arrays():
+    cache = KVCache(_shape())
+    version = cache.version
+    cache.reserve(cache.capacity)
+    assert cache.version == version
+
+
+def test_growth_stops_at_the_context():
+    cache = KVCache(_shape(300))
+    cache.reserve(300)
+    assert cache.capacity == 300
+
+
+def test_a_full_cache_says_how_much_too_long_and_changes_nothing():
+    cache = KVCache(_shape(300, 400))
+    cache.used, version = 7, cache.version
+    with pytest.raises(CapacityError, match=r"needs 310 positions but the context holds 300; shorten it by 10 or set "
+                                            r"max_context to 310 \(0.0 MiB more memory\)"):  # fmt: skip
+        cache.reserve(310)
+    assert (cache.used, cache.version) == (7, version)
+
+
+def test_beyond_the_models_context_there_is_only_a_shorter_input():
+    with pytest.raises(CapacityError, match=r"needs 500 positions but the context holds 300; shorten it by 200$"):
+        check_context(500, _shape(300, 400))
+
+
+def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable():
+    huge = CacheShape(num_layers=32, num_kv_heads=8, head_size=128, max_positions=2**62, model_positions=2**62)
+    cache = KVCache(huge)
+    with pytest.raises(CapacityError, match="more than this machine can give"):
+        cache.reserve(2**45)
+    assert cache.capacity == 256
+
+
+def test_truncation_forgets_the_end_only():
+    cache = KVCache(_shape())
+    cache.used = 10
+    cache.truncate(4)
+    assert cache.used == 4
+    with pytest.raises(ValueError, match="4 positions are filled"):
+        cache.truncate(5)

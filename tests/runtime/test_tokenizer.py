@@ -1,0 +1,130 @@
+"""Text must survive the way to ids and back, and must never turn into control tokens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tokenizers import Tokenizer as Reference
+
+from edgephi.errors import ArtifactError, ConfigError
+from edgephi.tokenizer import TextStream, Tokenizer
+from support.vocabulary import SPECIAL_TOKENS, build_tokenizer, special_id
+
+TEXTS = [
+    "Hello there",
+    "  spaces  ",
+    "\n\nlines\n",
+    "naïve café ‖ 你好 🙂🏳️‍🌈",
+    "Transcribe the audio clip",
+    "e\u0301\u00a0x",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(build_tokenizer().to_str(), "tokenizer.json")
+
+
+def _with_strip(content: str, **flags: bool) -> Tokenizer:
+    raw = json.loads(build_tokenizer().to_str())
+    for token in raw["added_tokens"]:
+        if token["content"] == content:
+            token.update(flags)
+    return Tokenizer(json.dumps(raw), "tokenizer.json")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_comes_back_unchanged(tokenizer: Tokenizer, text: str):
+    assert tokenizer.decode(tokenizer.encode_text(text)) == text
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_equal_the_full_tokenizers_on_ordinary_text(tokenizer: Tokenizer, text: str):
+    assert tokenizer.encode_text(text) == build_tokenizer().encode(text).ids
+
+
+@pytest.mark.parametrize("spelling", SPECIAL_TOKENS)
+def test_a_control_token_written_in_text_stays_text(tokenizer: Tokenizer, spelling: str):
+    ids = tokenizer.encode_text(f"say {spelling} now")
+    assert not any(tokenizer.is_control(token_id) for token_id in ids)
+    assert tokenizer.decode(ids) == f"say {spelling} now"
+
+
+def test_a_control_token_listed_as_a_word_stays_out_of_text_too():
+    # Tokenizers trained with special tokens hold them in the vocabulary, where whole-word matching would find them.
+    raw = json.loads(build_tokenizer().to_str())
+    raw["model"]["vocab"]["<|end|>"] = special_id("<|end|>")
+    raw["model"]["ignore_merges"] = True
+    raw["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    assert special_id("<|end|>") not in Tokenizer(json.dumps(raw), "x").encode_text("<|end|>")
+
+
+def test_control_tokens_and_text_keep_their_order(tokenizer: Tokenizer):
+    user, end = tokenizer.control["<|user|>"], tokenizer.control["<|end|>"]
+    assert tokenizer.encode([user, "hi", end]) == build_tokenizer().encode("<|user|>hi<|end|>").ids
+    assert tokenizer.split("a<|user|>b") == ["a", user, "b"]
+
+
+def test_neighbouring_strings_are_encoded_as_one_run(tokenizer: Tokenizer):
+    # A template may put its own words beside the user's; merges reach across the border as in the reference.
+    assert tokenizer.encode(["Trans", "cribe"]) == tokenizer.encode_text("Transcribe")
+
+
+def test_the_longest_control_token_wins(tokenizer: Tokenizer):
+    assert tokenizer.split("<|endoftext10|>") == [tokenizer.control["<|endoftext10|>"]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"), [({"rstrip": True}, "<|end|>  \n hi"), ({"lstrip": True}, "hi \t <|end|>x"), ({}, " <|end|> ")]
+)
+def test_white_space_that_a_control_token_claims_is_dropped_as_in_the_reference(flags: dict[str, bool], text: str):
+    raw = json.loads(build_tokenizer().to_str())
+    for token in raw["added_tokens"]:
+        if token["content"] == "<|end|>":
+            token.update(flags)
+    ours = _with_strip("<|end|>", **flags)
+    assert ours.encode(ours.split(text)) == Reference.from_str(json.dumps(raw)).encode(text).ids
+
+
+def test_invalid_unicode_is_refused(tokenizer: Tokenizer):
+    with pytest.raises(ConfigError, match=r"not valid Unicode.*character 3"):
+        tokenizer.encode_text("abc\udc80")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model": {"type": "BPE"}}', '{"model": {"type": "no"}}'])
+def test_a_damaged_file_is_named(text: str):
+    with pytest.raises(ArtifactError, match=r"^some/tokenizer.json: not"):
+        Tokenizer(text, "some/tokenizer.json")
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "🏳️‍🌈" * 3, "漢字かな交じり文"])
+def test_streamed_pieces_are_whole_characters_and_join_to_the_text(tokenizer: Tokenizer, text: str):
+    stream, pieces = TextStream(tokenizer), []
+    for token_id in tokenizer.encode_text(text):
+        pieces.append(stream.push(token_id))
+        assert "\ufffd" not in pieces[-1]
+    assert "".join([*pieces, stream.finish()]) == text
+
+
+def test_a_character_cut_by_the_end_is_shown_as_replaced(tokenizer: Tokenizer):
+    stream = TextStream(tokenizer)
+    first, second, *_ = tokenizer.encode_text("🙂")
+    assert stream.push(first) == stream.push(second) == ""
+    assert stream.finish() == tokenizer.decode([first, second])
+    assert stream.finish() == ""
+
+
+def test_invalid_bytes_do_not_hold_back_what_follows(tokenizer: Tokenizer):
+    stream = TextStream(tokenizer)
+    broken = tokenizer.encode_text("é")[0]
+    ids = [broken, *tokenizer.encode_text("ok")]
+    assert "".join(map(stream.push, ids)) + stream.finish() == tokenizer.decode(ids) == "\ufffdok"
+
+
+def test_control_tokens_are_never_shown(tokenizer: Tokenizer):
+    stream = TextStream(tokenizer)
+    first, *rest = tokenizer.encode_text("é")
+    shown = [stream.push(first), stream.push(special_id("<|tool_call|>")), *map(stream.push, rest)]
+    assert "".join(shown) == "é"

@@ -1,0 +1,1 @@
+"""Helpers of the tests: small random checkpoints and inputs, made without torch."""

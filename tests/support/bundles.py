@@ -1,0 +1,53 @@
+"""Small model folders, exported once per test run and shared by all tests that only read them.
+
+Owns where they lie and their removal at exit. A test that changes files copies one with `copy_bundle`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from edgephi_export import ExportOptions, export
+from support.checkpoints import CheckpointSpec, Layout, write_checkpoint
+
+
+@functools.cache
+def _root() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="edgephi-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def small_checkpoint(layout: Layout = "native", seed: int = 0) -> CheckpointSpec:
+    """A small random checkpoint. Read only."""
+    return _written(layout, seed)
+
+
+def small_bundle(
+    layout: Layout = "native", adapters: str | None = None, modalities: tuple[str, ...] | None = None
+) -> Path:
+    """The model folder of `small_checkpoint(layout)`. Read only."""
+    return _exported(layout, adapters, modalities)
+
+
+# Behind the functions above, so that spelling out a default does not export again.
+@functools.cache
+def _written(layout: Layout, seed: int) -> CheckpointSpec:
+    return write_checkpoint(_root() / f"checkpoint-{layout}-{seed}", layout, seed)
+
+
+@functools.cache
+def _exported(layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None) -> Path:
+    name = "-".join(["bundle", layout, adapters or "default", *(modalities or ("all",))])
+    options = ExportOptions(adapters=adapters, modalities=modalities)
+    return export(small_checkpoint(layout).path, _root() / name, options)
+
+
+def copy_bundle(bundle: Path, folder: Path) -> Path:
+    """A copy to damage."""
+    shutil.copytree(bundle, folder)
+    return folder
