@@ -185,8 +185,9 @@ def _check_rate(hertz: int, name: str) -> None:
         )
 
 
-def _whole_hertz(hertz: object, name: str) -> int:
-    if isinstance(hertz, bool) or not isinstance(hertz, int | float | np.integer | np.floating) or hertz % 1 != 0:
+def _whole_hertz(hertz: Any, name: str) -> int:
+    numeric = isinstance(hertz, int | float | np.integer | np.floating) and not isinstance(hertz, bool)
+    if not (numeric and float(hertz).is_integer()):
         raise ConfigError(f"{name}: the sampling rate is {hertz!r}; give a whole number of hertz, such as 16000")
     return int(hertz)
 

@@ -28,6 +28,10 @@ from edgephi.session import DeviceOptions, open_session, runtime
 DEFAULT_CHUNK = 512
 
 
+class Stopped(Exception):
+    """`should_stop` said so. Never leaves the package."""
+
+
 class Decoder:
     """One sequence at a time through the decoder graph.
 
@@ -92,7 +96,7 @@ class Decoder:
         adapter: AdapterName,
         rows: Literal["last", "all"] = "last",
         should_stop: Callable[[], bool] | None = None,
-    ) -> NDArray[np.float32] | None:
+    ) -> NDArray[np.float32]:
         """Read the positions that the cache does not hold yet.
 
         Args:
@@ -102,10 +106,11 @@ class Decoder:
             should_stop: Asked before each pass.
 
         Returns:
-            float32 [V], or [S, V] for `all`; valid until the next `read`. None when `should_stop` said so.
+            float32 [V], or [S, V] for `all`; valid until the next `read`.
 
         Raises:
             CapacityError: The sequence is longer than the context. The cache has not changed.
+            Stopped: `should_stop` said so.
         """
         total = len(sequence)
         self._cache.reserve(total)
@@ -121,7 +126,7 @@ class Decoder:
         logits: NDArray[np.float32] | None = None
         while self._cache.used < total:
             if should_stop is not None and should_stop():
-                return None
+                raise Stopped
             start, stop = self._cache.used, min(self._cache.used + self._chunk, total)
             logits = self._run(sequence.rows(start, stop), adapter, all_rows=out is not None)
             if out is not None:

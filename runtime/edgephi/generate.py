@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.decoder import Stopped
 from edgephi.embed import InputSequence
 from edgephi.manifest import AdapterName
 from edgephi.reply import (
@@ -44,8 +45,8 @@ class Reader(Protocol):
 
     def read(
         self, sequence: InputSequence, *, adapter: AdapterName, should_stop: Callable[[], bool] | None = None
-    ) -> NDArray[np.float32] | None:
-        """float32 [V] after the sequence's last position; None when stopped."""
+    ) -> NDArray[np.float32]:
+        """float32 [V] after the sequence's last position. Raises Stopped."""
 
     def has_room(self, total: int) -> bool:
         """Whether a sequence of this many positions can be read."""
@@ -122,40 +123,50 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Iterator[Event]
         EdgeError: The model's logits are not numbers.
     """
     prompt_tokens = len(job.sequence)
-    sampler, writer = Sampler(job.options), _ReplyText(tokenizer)
+    writer = _ReplyText(tokenizer)
     token_ids: list[int] = []
-    reason: FinishReason | None = None
-    before = time.perf_counter()
-    logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
-    job.clock.prefill_s = time.perf_counter() - before
-    while logits is not None:
-        token_id = sampler.pick(logits)
-        job.clock.token()
-        token_ids.append(token_id)
-        yield TokenEvent(token_id, len(token_ids) - 1)
-        if token_id in job.eos:
-            reason = "stop"
-            break
-        if text := writer.push(token_id):
-            yield TextEvent(text)
-        if len(token_ids) == job.options.max_new_tokens or not decoder.has_room(len(job.sequence) + 1):
-            reason = "length"
-            break
-        if job.should_stop():
-            break
-        job.sequence.append(token_id)
-        logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
+    reason: FinishReason = "length"
+    try:
+        for token_id in _token_ids(decoder, job):
+            token_ids.append(token_id)
+            yield TokenEvent(token_id, len(token_ids) - 1)
+            if token_id in job.eos:
+                reason = "stop"
+                break
+            if text := writer.push(token_id):
+                yield TextEvent(text)
+    except Stopped:
+        reason = "cancelled"
     if text := writer.finish():
         yield TextEvent(text)
     yield DoneEvent(
         Reply(
             text=writer.text,
             token_ids=tuple(token_ids),
-            finish_reason=reason or "cancelled",
+            finish_reason=reason,
             tool_calls=writer.tool_calls,
             timing=job.clock.timing(prompt_tokens, len(token_ids)),
         )
     )
+
+
+def _token_ids(decoder: Reader, job: Job) -> Iterator[int]:
+    """Choose one id after another until the reply is as long as it may be."""
+    sampler = Sampler(job.options)
+    before = time.perf_counter()
+    logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
+    job.clock.prefill_s = time.perf_counter() - before
+    for _ in range(job.options.max_new_tokens - 1):
+        token_id = sampler.pick(logits)
+        job.clock.token()
+        yield token_id
+        if not decoder.has_room(len(job.sequence) + 1):
+            return
+        job.sequence.append(token_id)
+        logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
+    token_id = sampler.pick(logits)
+    job.clock.token()
+    yield token_id
 
 
 class _ReplyText:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle
-from edgephi.decoder import Decoder
+from edgephi.decoder import Decoder, Stopped
 from edgephi.embed import InputSequence, as_token_ids, check_ids
 from edgephi.errors import ArtifactError, ConfigError, EdgeError
 from edgephi.generate import Clock, Job, generate, never
@@ -150,8 +150,9 @@ class Model:
             before = time.perf_counter()
             prompt = self._prompts.build(messages, images=images, audio=audio)
             clock.preprocess_s += time.perf_counter() - before
-            sequence, route = self._read_prompt(prompt, adapter, clock, should_stop)
-            if sequence is None:
+            try:
+                sequence, route = self._read_prompt(prompt, adapter, clock, should_stop)
+            except Stopped:
                 yield DoneEvent(_cancelled(clock))
                 return
             eos = frozenset(self._manifest.tokens.eos)
@@ -192,18 +193,14 @@ class Model:
         with self._turn.taken():
             decoder = self._open_decoder()
             sequence, route = self._read_prompt(prompt, adapter, Clock(), never)
-            if sequence is None:
-                raise EdgeError("the prompt was not read")
             decoder.reset()
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
-            if logits is None:
-                raise EdgeError("the prompt was not read")
             return logits.copy() if rows == "last" else logits
 
     def _read_prompt(
         self, prompt: Prompt, adapter: AdapterChoice, clock: Clock, should_stop: Callable[[], bool]
-    ) -> tuple[InputSequence | None, Route]:
-        """The decoder's input, media encoded; None when `should_stop` said so."""
+    ) -> tuple[InputSequence, Route]:
+        """The decoder's input, media encoded. Raises Stopped."""
         route = choose_route(
             self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=adapter
         )
@@ -219,7 +216,7 @@ class Model:
         rows: dict[int, NDArray[np.float32]] = {}
         for position, item in zip(slots, media, strict=True):
             if should_stop():
-                return None, route
+                raise Stopped
             rows[position] = self._senses.encode(item, route.projection)
         clock.encode_s = time.perf_counter() - before
         return InputSequence(self._table, prompt.token_ids, rows), route

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
+import signal
 import subprocess
 import sys
+import termios
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -73,6 +78,32 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(edgephi.model.Model, "load", interrupt)
     done = invoke("run", "m", "x")
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_in_a_real_shell_leaves_no_traceback():
+    # A shell that runs tests in the background ignores the signal, and children inherit that.
+    code = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from edgephi.cli.main import main\nmain(['run', 'model', '-'])"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"half a prompt")
+        process.stdin.flush()
+        _wait_until_read(process.stdin.fileno())
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (130, b"", b"interrupted\n")
+
+
+def _wait_until_read(pipe: int) -> None:
+    """Return when the other side has taken everything out of the pipe."""
+    deadline, waiting = time.monotonic() + 60, array.array("i", [1])
+    while waiting[0] and time.monotonic() < deadline:
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+        time.sleep(0.01)
+    assert waiting[0] == 0
 
 
 def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch):

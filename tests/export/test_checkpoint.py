@@ -282,7 +282,9 @@ def test_an_index_that_names_a_tensor_which_is_not_there(tmp_path: Path):
         folder / "model.safetensors.index.json",
         lambda c: c["weight_map"].update({"model.layers.9.x": "model-00001-of-00002.safetensors"}),
     )
-    with pytest.raises(ArtifactError, match=r"model-00001-of-00002\.safetensors: tensor model\.layers\.9\.x is missing"):
+    with pytest.raises(
+        ArtifactError, match=r"model-00001-of-00002\.safetensors: tensor model\.layers\.9\.x is missing"
+    ):
         _open(folder)
 
 

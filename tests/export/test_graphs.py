@@ -117,7 +117,9 @@ def test_only_the_asked_rows_reach_the_head(embeds: Array):
 def test_merging_is_base_plus_scale_times_b_times_a():
     checkpoint = open_checkpoint(small_checkpoint().path, choose(None, None, MODALITIES))
     linear, source = "layers.0.mlp.up", _Pair(b=np.array([[1.0], [2.0]]), a=np.array([[3.0, 0.0, -1.0]]))
-    merged = merge(np.ones((2, 3), np.float32), AdapterPair(source, linear, AdapterInfo(name="speech", rank=1, scale=0.5)))
+    merged = merge(
+        np.ones((2, 3), np.float32), AdapterPair(source, linear, AdapterInfo(name="speech", rank=1, scale=0.5))
+    )
     np.testing.assert_array_equal(merged, [[2.5, 1.0, 0.5], [4.0, 1.0, 0.0]])
     assert {info.name: info.scale for info in checkpoint.config.adapters} == {"vision": 2.0, "speech": 3.0}
 
@@ -248,5 +250,7 @@ def test_separators_are_projected_like_rows():
     assert bundle.manifest.vision is not None
     row, whole = bundle.manifest.vision.row_separator, bundle.manifest.vision.global_separator
     np.testing.assert_array_equal(bundle.tensor(row), project_separator(checkpoint.weights, "vision.row_separator"))
-    np.testing.assert_array_equal(bundle.tensor(whole), project_separator(checkpoint.weights, "vision.global_separator"))
+    np.testing.assert_array_equal(
+        bundle.tensor(whole), project_separator(checkpoint.weights, "vision.global_separator")
+    )
     assert np.abs(bundle.tensor(row) - bundle.tensor(whole)).max() > 0.1

@@ -20,7 +20,9 @@ def _entry(begin: int = 0, end: int = 8, dtype: str = "F32", shape: Any = (2,)) 
 
 
 @pytest.mark.parametrize(
-    ("dtype", "code"), [(np.float32, "F32"), (np.float16, "F16"), (ml_dtypes.bfloat16, "BF16")], ids=["f32", "f16", "bf16"]
+    ("dtype", "code"),
+    [(np.float32, "F32"), (np.float16, "F16"), (ml_dtypes.bfloat16, "BF16")],
+    ids=["f32", "f16", "bf16"],
 )
 def test_every_float_type_is_read_exactly(tmp_path: Path, dtype: Any, code: str):
     values = np.array([[1.5, -2.0], [0.0078125, 3.0]]).astype(dtype)

@@ -11,8 +11,7 @@ import pytest
 
 from edgephi.bundle import Bundle
 from edgephi.errors import ArtifactError, CapacityError, ConfigError
-from edgephi_export import ExportOptions, Progress, export
-from edgephi_export import staging
+from edgephi_export import ExportOptions, Progress, export, staging
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 
 TEXT_ONLY = ExportOptions(adapters="none")
@@ -32,7 +31,9 @@ def _fail_in(stage: str, error: BaseException) -> Callable[[Progress], None]:
 
 
 @pytest.mark.parametrize("stage", ["decoder", "vision", "speech"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("bug"), MemoryError()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), RuntimeError("bug"), MemoryError()], ids=lambda e: type(e).__name__
+)
 def test_nothing_is_left_when_an_export_ends_early(tmp_path: Path, stage: str, error: BaseException):
     with pytest.raises(type(error)):
         export(small_checkpoint().path, tmp_path / "out", on_progress=_fail_in(stage, error))

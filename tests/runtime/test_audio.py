@@ -104,6 +104,7 @@ REFUSED_ARRAYS = [
     (np.zeros(8000, np.float32), 16000.5, r"rate is 16000\.5; give a whole number of hertz"),
     (np.zeros(8000, np.float32), float("nan"), r"rate is nan"),
     (np.zeros(8000, np.float32), float("inf"), r"rate is inf"),
+    (np.zeros(8000, np.float32), np.float64("inf"), r"rate is np\.float64\(inf\)"),
     (np.zeros(8000, np.float32), "16000", r"rate is '16000'"),
     (np.zeros(8000, np.float32), True, r"rate is True"),
     (np.array([0.1] * 500 + [np.nan] + [0.1] * 500), 16000, r"sample 500 is nan; samples must be finite"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from edgephi.decoder import Stopped
 from edgephi.embed import InputSequence
 from edgephi.generate import Clock, Job, generate
 from edgephi.reply import DoneEvent, Event, Reply, TextEvent, TokenEvent
@@ -31,9 +32,9 @@ class Script:
 
     def read(
         self, sequence: InputSequence, *, adapter: str, should_stop: Callable[[], bool] | None = None
-    ) -> np.ndarray | None:
+    ) -> np.ndarray:
         if should_stop is not None and should_stop():
-            return None
+            raise Stopped
         self._prompt = len(sequence) if self._prompt is None else self._prompt
         said = sequence.token_ids[self._prompt :].tolist()
         assert said == self._token_ids[: len(said)]

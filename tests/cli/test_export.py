@@ -1,0 +1,120 @@
+"""`edgephi export` through its front door: stdout for the result, stderr for the rest, and the right exit code."""
+
+from __future__ import annotations
+
+import json
+import pty
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgephi.bundle import Bundle
+from edgephi.cli.main import CommandGroup
+from edgephi_export.cli import export
+from support.bundles import small_checkpoint
+
+#: The real group, with the command put in directly: whether it is installed as an entry point is another test's matter.
+group = CommandGroup("edgephi")
+group.get_command = lambda ctx, name: export  # type: ignore[method-assign]
+
+
+def _run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(group, ["export", *map(str, arguments)])
+
+
+def test_a_sentence_on_stdout_and_steps_on_stderr(tmp_path: Path):
+    result = _run(small_checkpoint().path, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{tmp_path / 'out'}: takes text, vision, speech; adapters routed; recipe fp32; 4.")
+    assert result.stdout.count("\n") == 1
+    assert result.stderr.split() == [
+        "writing",
+        "decoder",
+        "writing",
+        "vision",
+        "writing",
+        "speech",
+        "writing",
+        "tokenizer",
+    ]
+
+
+def test_json_is_one_object(tmp_path: Path):
+    out = tmp_path / "out"
+    result = _run(small_checkpoint().path, "-o", out, "--adapters", "speech", "--json")
+    report = json.loads(result.stdout)
+    assert report.pop("seconds") >= 0
+    assert report == {
+        "path": str(out),
+        "source": "checkpoint-native-0",
+        "revision": None,
+        "recipe": "fp32",
+        "adapters": "speech",
+        "modalities": ["text", "speech"],
+        "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
+    }
+
+
+def test_modalities_are_a_list_of_words(tmp_path: Path):
+    assert _run(small_checkpoint().path, "-o", tmp_path / "out", "--modalities", "speech, text").exit_code == 0
+    assert Bundle(tmp_path / "out").manifest.modalities == ("text", "speech")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--recipe", "int3"], 2, "error: unknown recipe 'int3'; known: fp32"),
+        (["--modalities", "text,smell"], 2, "error: unknown modality 'smell'"),
+        (["--adapters", "speech", "--modalities", "text,vision,speech"], 2, "error: --adapters speech merges"),
+        (["--adapters", "all"], 2, "Invalid value for '--adapters'"),
+    ],
+)
+def test_impossible_options_are_usage_errors(tmp_path: Path, arguments: list[str], code: int, message: str):
+    result = _run(small_checkpoint().path, "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert not result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_checkpoint_is_exit_code_3(tmp_path: Path):
+    result = _run(tmp_path / "nothing", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"error: {tmp_path / 'nothing'}: no such checkpoint; give a folder with config.json or a Hugging Face id\n"
+    )
+
+
+def test_an_existing_folder_needs_force(tmp_path: Path):
+    arguments = (small_checkpoint("phi3").path, "-o", tmp_path / "out")
+    assert _run(*arguments).exit_code == 0
+    refused = _run(*arguments)
+    assert refused.exit_code == 2
+    assert "already exists; choose another folder, or --force" in refused.stderr
+    assert _run(*arguments, "--force").exit_code == 0
+
+
+def test_help_shows_the_command_to_copy():
+    text = CliRunner().invoke(export, ["--help"]).output
+    assert "edgephi export microsoft/Phi-4-multimodal-instruct -o phi4mm" in text
+    assert "edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech" in text
+
+
+def test_a_terminal_gets_a_bar_on_stderr(tmp_path: Path):
+    """Run under a pseudo terminal; stdout must still hold the one line alone."""
+    leader, follower = pty.openpty()
+    code = "from edgephi_export.cli import export; export()"
+    command = [sys.executable, "-c", code, str(small_checkpoint("phi3").path), "-o", str(tmp_path / "out"), "--json"]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=follower, env=os.environ | {"TERM": "xterm"}
+    )
+    os.close(follower)
+    shown = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert json.loads(done.stdout)["modalities"] == ["text"]
+    assert "writing" not in shown
+    assert "decoder" in shown or "tokenizer" in shown

@@ -1,0 +1,101 @@
+"""The real checkpoint's names, sizes and settings must be accepted, without the real checkpoint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edgephi.bundle import Bundle
+from edgephi_export import export
+from edgephi_export.checkpoint import open_checkpoint
+from edgephi_export.config import MODALITIES
+from edgephi_export.names import expected_shapes
+from edgephi_export.selection import choose
+from support.public_model import public_shapes, write_public_checkpoint
+
+
+def test_the_public_checkpoint_is_read_whole(tmp_path: Path):
+    """All 32 layers, 27 image layers, 24 audio blocks: every tensor is known and none is missing."""
+    folder = write_public_checkpoint(tmp_path / "checkpoint", filled=False)
+    checkpoint = open_checkpoint(folder, choose(None, None, MODALITIES))
+    config = checkpoint.config
+    counts = {part: 0 for part in ("decoder", "lora_vision", "lora_speech", "vision", "speech")}
+    for name, shape in expected_shapes(config).items():
+        part = f"lora_{name.split('.')[-2]}" if ".lora_" in name else name.split(".")[0]
+        counts[part if part in counts else "decoder"] += math.prod(shape)
+    assert counts["decoder"] == 3_836_021_760  # the published 3.8 billion
+    assert round(counts["lora_vision"] / 1e6) == 369
+    assert round(counts["lora_speech"] / 1e6) == 461
+    assert config.vision is not None
+    assert (config.vision.num_heads, config.vision.num_used_layers, config.vision.layer_norm_eps) == (16, 26, 1e-6)
+    assert (config.rope.rotary_dim, config.rope.original_max_positions) == (96, 4096)
+    assert config.rope.attention_scale == pytest.approx(1.190238, abs=1e-6)
+    assert [(info.name, info.rank, info.scale) for info in config.adapters] == [
+        ("vision", 256, 2.0),
+        ("speech", 320, 2.0),
+    ]
+
+
+@pytest.mark.slow
+def test_the_public_sizes_export_and_run(tmp_path: Path):
+    """Two decoder layers, both towers whole, random weights: 3.5 GB in, 7 GB out."""
+    folder = write_public_checkpoint(tmp_path / "checkpoint", layers=2, filled=True)
+    bundle = Bundle(export(folder, tmp_path / "out"), check_hashes=True)
+    (folder / "model.safetensors").unlink()
+    _run_decoder(bundle)
+    _run_vision(bundle)
+    _run_speech(bundle)
+
+
+def _outputs(bundle: Bundle, graph: str, runs: list[dict[str, Any]]) -> list[np.ndarray[Any, Any]]:
+    session = ort.InferenceSession(bundle.file(graph))
+    results = [session.run([session.get_outputs()[0].name], feeds)[0] for feeds in runs]
+    for result in results:
+        assert np.isfinite(result).all()
+        assert result.std() > 0
+    return results
+
+
+def _run_decoder(bundle: Bundle) -> None:
+    info, count = bundle.manifest.decoder, 5
+    assert (info.num_heads, info.num_kv_heads, info.head_size, info.vocab_size) == (24, 8, 128, 200064)
+    cache = np.zeros((1, 8, 16, 128), np.float32)
+    feeds: dict[str, Any] = {
+        "inputs_embeds": bundle.tensor(info.embedding)[None, 100 : 100 + count],
+        "logits_rows": np.array([count - 1]),
+        "seqlens_k": np.array([count - 1], np.int32),
+        "total_sequence_length": np.array(count, np.int32),
+        "cos_cache": np.ones((16, 48), np.float32),
+        "sin_cache": np.zeros((16, 48), np.float32),
+    } | {f"past_key_values.{layer}.{kind}": cache for layer in (0, 1) for kind in ("key", "value")}
+    runs = [feeds | {"adapter": np.array(number)} for number in (0, 1, 2)]
+    none, vision, speech = _outputs(bundle, "decoder.onnx", runs)
+    assert none.shape == (1, 1, 200064)
+    assert np.abs(none - vision).max() > 1e-3
+    assert np.abs(vision - speech).max() > 1e-3
+
+
+def _run_vision(bundle: Bundle) -> None:
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 448, 448)).astype(np.float32)
+    feeds = {"pixel_values": pixels, "patch_mask": np.ones((1, 1024), bool), "position_ids": np.arange(1024)[None]}
+    (features,) = _outputs(bundle, "vision.onnx", [feeds])
+    assert features.shape == (1, 256, 3072)
+
+
+def _run_speech(bundle: Bundle) -> None:
+    mel = np.random.default_rng(0).standard_normal((1, 161, 80)).astype(np.float32)
+    feeds = {"log_mel": mel, "drop_rows": np.array(0), "window_rows": np.array(21), "projection": np.array(0)}
+    speech, vision = _outputs(bundle, "speech.onnx", [feeds, feeds | {"projection": np.array(1)}])
+    assert speech.shape == vision.shape == (1, 21, 3072)
+
+
+def test_the_list_of_public_tensors_is_complete():
+    """Counted in the published index: 2 + 32 * (2 + 4 * 5) in the decoder, 448 + 2 + 4 image, 8 + 24 * ... audio."""
+    names = [name for name, _ in public_shapes()]
+    assert len(names) == len(set(names))
+    assert sum(name.startswith("model.layers.") for name in names) == 32 * 22
