@@ -62,6 +62,11 @@ def read_rope(config: Fields, head_size: int) -> RopeInfo:
         ArtifactError: Another rope type, an unknown setting, a wrong number of factors, or a width that the attention
             operator cannot rotate.
     """
+    if "rope_parameters" in config.values:
+        raise ArtifactError(
+            f"{config.where}: rope_parameters is how transformers 5 writes positions; "
+            "only rope_scaling, rope_theta and partial_rotary_factor of transformers 4 are read"
+        )
     rotary_dim = int(head_size * config.get("partial_rotary_factor", float, 1.0))
     if rotary_dim < 16 or rotary_dim % 16:
         raise ArtifactError(

@@ -106,8 +106,8 @@ class _DecoderBuilder:
         for info in self.parts.config.adapters:
             number = self.graph.constant(ADAPTER_IDS[info.name])
             self.is_adapter[info.name] = self.graph.op("Equal", adapter, number, name=f"is_{info.name}")
-        none = self.graph.constant(ADAPTER_IDS["none"])
-        self.any_adapter = self.graph.op("Greater", adapter, none, name="any_adapter")
+        first, *others = self.is_adapter.values()
+        self.any_adapter = self.graph.op("Or", first, others[0], name="any_adapter") if others else first
 
     def _weight(self, name: str) -> ir.Value:
         return self.graph.weight(name, self.parts.source.read(name), self.parts.file)

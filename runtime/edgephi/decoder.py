@@ -28,7 +28,7 @@ from edgephi.session import DeviceOptions, open_session, runtime
 DEFAULT_CHUNK = 512
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - a signal like StopIteration, not an error
     """`should_stop` said so. Never leaves the package."""
 
 

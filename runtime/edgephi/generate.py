@@ -5,6 +5,7 @@ Owns when a reply ends and what is reported on the way. Knows nothing about medi
 
 from __future__ import annotations
 
+import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -156,17 +157,14 @@ def _token_ids(decoder: Reader, job: Job) -> Iterator[int]:
     before = time.perf_counter()
     logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
     job.clock.prefill_s = time.perf_counter() - before
-    for _ in range(job.options.max_new_tokens - 1):
+    for number in itertools.count(1):
         token_id = sampler.pick(logits)
         job.clock.token()
         yield token_id
-        if not decoder.has_room(len(job.sequence) + 1):
+        if number == job.options.max_new_tokens or not decoder.has_room(len(job.sequence) + 1):
             return
         job.sequence.append(token_id)
         logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
-    token_id = sampler.pick(logits)
-    job.clock.token()
-    yield token_id
 
 
 class _ReplyText:

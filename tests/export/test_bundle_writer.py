@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from edgephi.bundle import Bundle
+from edgephi_export import export
 from edgephi_export.weights_file import ALIGNMENT_BYTES, WeightsFile
 from support.bundles import small_bundle, small_checkpoint
 
@@ -35,8 +37,6 @@ def test_both_multimodal_layouts_give_the_same_files():
 
 
 def test_two_exports_are_the_same(tmp_path: Path):
-    from edgephi_export import export
-
     again = Bundle(export(small_checkpoint("native").path, tmp_path / "again")).manifest
     assert again == Bundle(small_bundle("native")).manifest
 
@@ -62,8 +62,6 @@ def test_only_what_was_asked_for_is_written(
 
 def test_the_embedding_is_stored_once_and_readable_without_onnx():
     bundle, spec = Bundle(small_bundle("original")), small_checkpoint("native")
-    from safetensors.numpy import load_file
-
     table = load_file(spec.path / "model.safetensors")["model.embed_tokens.weight"]
     np.testing.assert_array_equal(bundle.tensor(bundle.manifest.decoder.embedding), table)
     data = bundle.file("weights/decoder.bin").read_bytes()

@@ -1,4 +1,4 @@
-"""A bundle must be able to follow the model's rule for every request it accepts; options that break that are refused."""
+"""A bundle must be able to follow the model's rule for every request it accepts; other options are refused."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ TABLE = np.arange(40, dtype=np.float32).reshape(10, 4)
 
 
 def _media(rows: int, value: float) -> np.ndarray:
-    return np.full((rows, 4), value, np.float32)
+    return value * np.arange(1, 4 * rows + 1, dtype=np.float32).reshape(rows, 4)
 
 
 def _sequence() -> InputSequence:

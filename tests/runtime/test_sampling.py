@@ -60,6 +60,12 @@ def test_greedy_takes_the_first_of_the_likeliest():
     assert Sampler(SamplingOptions()).pick(np.array([1, 5, 5, 0], np.float32)) == 1
 
 
+def test_top_p_keeps_no_more_than_it_must():
+    even = np.zeros(4, np.float32)
+    ids, _ = candidates(even, SamplingOptions(temperature=1.0, top_p=0.5))
+    assert ids.tolist() == [0, 1]
+
+
 def test_a_tiny_temperature_is_greedy_without_overflow():
     assert Sampler(SamplingOptions(temperature=1e-9, seed=0)).pick(LOGITS * 1e4) == 1
 

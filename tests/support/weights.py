@@ -20,6 +20,10 @@ IMAGE, AUDIO = "model.embed_tokens_extend.image_embed", "model.embed_tokens_exte
 ADAPTED = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")
 
 
+#: Size of the decoder's residual stream: small, as the public model's is at first, so that each norm's epsilon matters.
+STREAM = 0.03
+
+
 class Weights:
     """Named float32 arrays in the making. A tensor depends on its name and the seed alone."""
 
@@ -59,8 +63,7 @@ class Weights:
 def decoder_weights(sizes: Sizes, seed: int) -> dict[str, Array]:
     """The language model; the head is tied to the embedding and absent."""
     made = Weights(seed)
-    # Small like the public model's, so that the first norm's epsilon matters.
-    made.vector("model.embed_tokens.weight", (sizes.vocab, sizes.hidden), 0.0, 0.04)
+    made.vector("model.embed_tokens.weight", (sizes.vocab, sizes.hidden), 0.0, STREAM)
     for name, rows, columns, gain in _decoder_linears(sizes):
         made.matrix(f"{name}.weight", (rows, columns), gain)
     for layer in range(sizes.layers):
@@ -74,19 +77,19 @@ def _decoder_linears(sizes: Sizes) -> Iterator[tuple[str, int, int, float]]:
     for layer in range(sizes.layers):
         prefix = f"model.layers.{layer}"
         yield f"{prefix}.self_attn.qkv_proj", sizes.qkv, sizes.hidden, 1.5
-        yield f"{prefix}.self_attn.o_proj", sizes.hidden, sizes.heads * sizes.head_size, 2.0
+        yield f"{prefix}.self_attn.o_proj", sizes.hidden, sizes.heads * sizes.head_size, 1.5 * STREAM
         yield f"{prefix}.mlp.gate_up_proj", 2 * sizes.intermediate, sizes.hidden, 1.0
-        yield f"{prefix}.mlp.down_proj", sizes.hidden, sizes.intermediate, 1.5
+        yield f"{prefix}.mlp.down_proj", sizes.hidden, sizes.intermediate, 1.5 * STREAM
 
 
 def adapter_weights(sizes: Sizes, seed: int, adapter: str) -> dict[str, tuple[Array, Array]]:
     """The LoRA of "vision" or "speech": for each decoder linear A [rank, inputs] and B [outputs, rank]."""
     rank = {"vision": sizes.vision_rank, "speech": sizes.speech_rank}[adapter]
     pairs = {}
-    for name, rows, columns, _ in _decoder_linears(sizes):
+    for name, rows, columns, gain in _decoder_linears(sizes):
         made = Weights(seed)
         made.matrix(f"{name}.lora_A.{adapter}", (rank, columns))
-        made.matrix(f"{name}.lora_B.{adapter}", (rows, rank), 0.25)
+        made.matrix(f"{name}.lora_B.{adapter}", (rows, rank), 0.2 * gain)
         pairs[name] = (made.tensors[f"{name}.lora_A.{adapter}"], made.tensors[f"{name}.lora_B.{adapter}"])
     return pairs
 
@@ -105,7 +108,8 @@ def vision_weights(sizes: Sizes, seed: int) -> dict[str, Array]:
     made.vector(f"{IMAGE}.global_img_feature_extensor", (1, 1, width), 0.0, 1.0)
     made.vector(f"{IMAGE}.sub_img_feature_extensor", (1, 1, 1, width), 0.0, 1.0)
     made.linear(f"{IMAGE}.img_projection_up", sizes.hidden, width, 0.7, bias=-1.5)
-    made.linear(f"{IMAGE}.img_projection_down", sizes.hidden, sizes.hidden, 8.0)
+    made.matrix(f"{IMAGE}.img_projection_down.weight", (sizes.hidden, sizes.hidden), 8.0 * STREAM)
+    made.vector(f"{IMAGE}.img_projection_down.bias", (sizes.hidden,), 0.0, 0.3 * STREAM)
     return made.tensors
 
 
@@ -150,7 +154,8 @@ def speech_weights(sizes: Sizes, seed: int) -> dict[str, Array]:
         _audio_block(made, f"{tower}.encoders.{block}", sizes)
     for suffix in ("speech", "vision_speech"):
         made.linear(f"{AUDIO}.up_proj_for_{suffix}", sizes.hidden, width, 0.7, bias=-1.5)
-        made.linear(f"{AUDIO}.down_proj_for_{suffix}", sizes.hidden, sizes.hidden, 8.0)
+        made.matrix(f"{AUDIO}.down_proj_for_{suffix}.weight", (sizes.hidden, sizes.hidden), 8.0 * STREAM)
+        made.vector(f"{AUDIO}.down_proj_for_{suffix}.bias", (sizes.hidden,), 0.0, 0.3 * STREAM)
     return made.tensors
 
 

@@ -1,0 +1,191 @@
+"""A checkpoint that is not what it should be must be refused in one line, with nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgephi.errors import ArtifactError, ConfigError
+from edgephi_export import ExportOptions, export
+from support.bundles import small_checkpoint
+from support.checkpoints import Layout
+from support.tensor_files import change_json, change_tensors
+
+Change = Callable[[Path], object]
+LORA = "speech-lora/adapter_model.safetensors"
+LAYER = "model.layers.1.mlp.down_proj.weight"
+
+
+def _config(**values: Any) -> Change:
+    return lambda folder: change_json(folder / "config.json", lambda c: c.update(values))
+
+
+def _inside(path: str, **values: Any) -> Change:
+    """Change an object nested in config.json, its keys joined by dots."""
+
+    def change(content: dict[str, Any]) -> None:
+        for key in path.split("."):
+            content = content[key]
+        content.update(values)
+
+    return lambda folder: change_json(folder / "config.json", change)
+
+
+def _file(name: str, text: str | None) -> Change:
+    return lambda folder: (folder / name).unlink() if text is None else (folder / name).write_text(text)
+
+
+def _json(name: str, **values: Any) -> Change:
+    return lambda folder: change_json(folder / name, lambda c: c.update(values))
+
+
+def _tensors(change: Callable[[dict[str, Any]], object], name: str = "model.safetensors") -> Change:
+    return lambda folder: change_tensors(folder / name, change)
+
+
+# layout, what is done to it, words of the message
+REFUSALS: list[tuple[Layout, Change, str]] = [
+    ("native", _file("config.json", None), r"config\.json: missing from the checkpoint"),
+    ("native", _file("config.json", "{"), r"config\.json: not valid JSON"),
+    ("native", _file("config.json", "[]"), r"config\.json: expected a JSON object"),
+    ("native", _config(model_type="llama"), r"config\.json: unknown model_type 'llama'; supported: phi4mm, "),
+    ("native", _config(model_type=None), r"unknown model_type None"),
+    ("phi3", _inside("rope_scaling", type="yarn"), r"unknown rope type 'yarn'; supported: longrope"),
+    ("phi3", _inside("rope_scaling", rope_type="linear"), r"unknown rope type 'linear'"),
+    ("phi3", _inside("rope_scaling", beta=1), r"unknown setting 'beta'; it may change positions"),
+    ("phi3", _inside("rope_scaling", long_factor=[1.0] * 23), r"long_factor has 23 values"),
+    ("phi3", _inside("rope_scaling", short_factor="ones"), r"short_factor must be a list of numbers"),
+    ("phi3", _config(rope_parameters={}), r"rope_parameters is how transformers 5 writes positions"),
+    ("phi3", _config(rope_scaling=3), r"rope_scaling is 3; expected an object"),
+    ("phi3", _config(partial_rotary_factor=0.7), r"44 rotated dimensions per head .* needs a multiple of 16"),
+    ("phi3", _config(tie_word_embeddings=False), r"tie_word_embeddings is False; only True is supported"),
+    ("phi3", _config(hidden_act="gelu"), r"hidden_act is 'gelu'; only 'silu' is supported"),
+    ("phi3", _config(attention_bias=True), r"attention_bias is True"),
+    ("phi3", _config(sliding_window=2048), r"sliding_window 2048 is shorter than the context 131072"),
+    ("phi3", _config(hidden_size="big"), r"hidden_size is 'big'; expected int"),
+    ("phi3", _config(num_hidden_layers=0), r"num_hidden_layers is 0; expected at least 1"),
+    ("phi3", _config(num_key_value_heads=2), r"is not a multiple of"),
+    ("phi3", _config(num_hidden_layers=3), r"tensor layers\.2\.input_layernorm\.weight is missing"),
+    ("phi3", _config(num_hidden_layers=1), r"model\.safetensors: unexpected tensor model\.layers\.1\."),
+    ("phi3", _config(vocab_size=399), r"embed_tokens\.weight has shape \[400, 192\]; the config asks for \[399, 192\]"),
+    ("phi3", _config(vocab_size=300), r"vocab_size is 300, but tokenizer\.json has the id 373"),
+    ("phi3", _config(bos_token_id=400), r"token id 400 is outside the vocabulary of 400"),
+    ("phi3", _config(bos_token_id="first"), r"bos_token_id is 'first'; expected token ids"),
+    ("phi3", _tensors(lambda t: t.pop(LAYER)), r"tensor layers\.1\.mlp\.down_proj\.weight is missing"),
+    ("phi3", _tensors(lambda t: t.update(x=t["model.norm.weight"])), r"model\.safetensors: unexpected tensor x"),
+    ("phi3", _tensors(lambda t: t.update({LAYER: t[LAYER].T.copy()})), rf"{LAYER} has shape \[256, 192\]"),
+    ("phi3", _file("model.safetensors", None), r"neither model\.safetensors nor model\.safetensors\.index\.json"),
+    ("phi3", _file("model.safetensors", "hello"), r"model\.safetensors: truncated, or not a safetensors file"),
+    ("phi3", _file("tokenizer.json", None), r"tokenizer\.json: missing"),
+    ("phi3", _file("tokenizer.json", "{}"), r"tokenizer\.json: not a tokenizer"),
+    ("phi3", _file("generation_config.json", None), r"generation_config\.json: missing"),
+    ("phi3", _file("generation_config.json", "{}"), r"generation_config\.json: eos_token_id is missing"),
+    ("phi3", _json("tokenizer_config.json", chat_template=None), r"no chat template"),
+    ("phi3", _json("tokenizer_config.json", chat_template=[1]), r"chat_template is neither text nor a list"),
+    ("native", _file("preprocessor_config.json", None), r"preprocessor_config\.json: missing; .* text,speech"),
+    ("native", _json("preprocessor_config.json", dynamic_hd=0), r"dynamic_hd is 0; expected at least 1"),
+    ("native", _inside("vision_config", image_token_id=5), r"image_token_id is 5, but tokenizer\.json gives"),
+    ("native", _inside("vision_config", num_attention_heads=5), r"64 wide, not a multiple of its 5 heads"),
+    ("native", _inside("vision_config", hidden_act="relu"), r"vision_config: hidden_act is 'relu'"),
+    ("native", _inside("vision_config", feature_layer=-4), r"feature_layer is -4; expected -3 to -1"),
+    ("native", _inside("vision_config", crop_size=42, image_size=42), r"not divide into an even number of patches"),
+    ("native", _inside("vision_config", crop_size=84), r"image_size is 56; only 84 is supported"),
+    ("native", _inside("audio_config", time_reduction=4), r"audio_config: time_reduction is 4; only 8 is supported"),
+    ("native", _inside("audio_config", chunk_size=18), r"audio_config: chunk_size is 18"),
+    ("native", _inside("audio_config", num_attention_heads=3), r"the width 32 is not a multiple of the 3 heads"),
+    ("native", _inside("audio_config", bias_symmetric=True), r"bias_symmetric is True"),
+    ("native", lambda f: shutil.rmtree(f / "vision-lora"), r"vision-lora: missing .* --modalities text,speech"),
+    ("native", _file("speech-lora/adapter_model.safetensors", None), r"adapter_model\.safetensors: missing"),
+    ("native", _json("speech-lora/adapter_config.json", use_rslora=True), r"use_rslora is True"),
+    ("native", _json("speech-lora/adapter_config.json", rank_pattern={"x": 1}), r"rank_pattern is set"),
+    ("native", _json("speech-lora/adapter_config.json", r=13), r"lora_A\.weight has shape \[12, 192\]"),
+    ("native", _tensors(lambda t: t.update(x=t.popitem()[1]), LORA), r"model\.safetensors: unexpected tensor x"),
+    ("original", _inside("audio_processor.config", causal=False), r"causal is False"),
+    ("original", _inside("embd_layer.image_embd_layer", hd_transform_order="x"), r"hd_transform_order is 'x'"),
+    ("original", _config(embd_layer=None), r"embd_layer is None; expected an object"),
+    ("original", _config(speech_lora=None), r"speech_lora is None; expected an object"),
+    ("original", _inside("vision_lora", r=9), r"lora_A\.vision\.weight has shape \[8, 192\]"),
+    ("original", _file("model-00002-of-00002.safetensors", None), r"model-00002-of-00002\.safetensors: missing"),
+    ("original", _file("model.safetensors.index.json", "{}"), r"weight_map is None"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layout", "change", "message"), REFUSALS, ids=[message[:40] for _, _, message in REFUSALS])
+def test_a_wrong_checkpoint_is_refused_and_nothing_is_written(
+    tmp_path: Path, layout: Layout, change: Change, message: str
+):
+    folder = _copy(layout, tmp_path)
+    change(folder)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ArtifactError, match=message) as caught:
+        export(folder, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ({"model.norm.weight": "../other.safetensors"}, "is not the name of a safetensors file"),
+        ({"model.norm.weight": "weights.bin"}, "is not the name of a safetensors file"),
+        ({"model.norm.weight": "model-00009-of-00002.safetensors"}, r"model-00009-of-00002\.safetensors: missing"),
+    ],
+)
+def test_an_index_that_points_elsewhere_is_refused(tmp_path: Path, index: dict[str, str], message: str):
+    folder = _copy("original", tmp_path)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    with pytest.raises(ArtifactError, match=message):
+        export(folder, tmp_path / "out")
+
+
+def test_an_index_that_names_a_tensor_which_is_not_there(tmp_path: Path):
+    folder = _copy("original", tmp_path)
+    change_json(
+        folder / "model.safetensors.index.json",
+        lambda c: c["weight_map"].update({"model.layers.9.x": "model-00001-of-00002.safetensors"}),
+    )
+    with pytest.raises(
+        ArtifactError, match=r"model-00001-of-00002\.safetensors: tensor model\.layers\.9\.x is missing"
+    ):
+        export(folder, tmp_path / "out")
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path: Path):
+    folder = _copy("original", tmp_path)
+    shutil.copy(folder / "model-00001-of-00002.safetensors", folder / "model-00002-of-00002.safetensors")
+    index = folder / "model.safetensors.index.json"
+    names = [name for name, place in json.loads(index.read_text())["weight_map"].items() if "00001" in place]
+    places = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(names)}
+    index.write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(ArtifactError, match=r"model-00002-of-00002\.safetensors: tensor .* is also in model-00001"):
+        export(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("missing", ["folder", "empty"])
+def test_no_checkpoint_there(tmp_path: Path, missing: str):
+    folder = tmp_path / "nothing"
+    if missing == "empty":
+        folder.mkdir()
+    with pytest.raises(ArtifactError, match="nothing"):
+        export(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_checkpoint_cannot_be_given_senses(tmp_path: Path):
+    with pytest.raises(ConfigError, match="this checkpoint has no vision; it has text"):
+        export(small_checkpoint("phi3").path, tmp_path / "out", ExportOptions(modalities=("text", "vision")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_recipe_is_refused_before_anything_is_read(tmp_path: Path):
+    with pytest.raises(ConfigError, match="unknown recipe 'int3'; known: fp32"):
+        export(tmp_path / "no such", tmp_path / "out", ExportOptions(recipe="int3"))
+
+
+def _copy(layout: Layout, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_checkpoint(layout).path, tmp_path / "checkpoint"))
