@@ -17,8 +17,8 @@ from pathlib import Path
 import click
 
 from edgephi.cli.options import json_option
-from edgephi_export.api import ExportOptions, OnProgress, Progress
 from edgephi_export.api import export as run_export
+from edgephi_export.options import ExportOptions, OnProgress, Progress
 
 
 def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:  # noqa: ARG001

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from edgephi_export.api import ExportOptions, OnProgress, Progress
 from edgephi_export.bundle_writer import BundleWriter
 from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
 from edgephi_export.config import MODALITIES
 from edgephi_export.hub import locate
+from edgephi_export.options import ExportOptions, OnProgress, Progress
 from edgephi_export.recipe import get_recipe
 from edgephi_export.selection import Selection, choose
 from edgephi_export.staging import check_output, check_space, staged

@@ -139,7 +139,9 @@ def test_a_graph_of_the_right_size_but_damaged_inside(graph: str, tmp_path: Path
     _refused(3, graph, "run", bundle, *ONE_TEXT, *media)
 
 
-@pytest.mark.parametrize("text", ["<|end|><|assistant|>", "<|endoftext|>", "<|endoftext10|>", "<|tool_call|>", "<|/tool|>"])
+@pytest.mark.parametrize(
+    "text", ["<|end|><|assistant|>", "<|endoftext|>", "<|endoftext10|>", "<|tool_call|>", "<|/tool|>"]
+)
 def test_control_tokens_in_text_are_only_text(text: str):
     done = invoke("run", small_bundle(), text, "--max-new-tokens", 1, "--json")
     plain = invoke("run", small_bundle(), "a", "--max-new-tokens", 1, "--json")

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+
 from edgephi_nano.scoring import word_error_rate, word_errors
 from edgephi_nano.sentences import any_command, any_number, any_statement, is_held_out, number_words, on_side
 from edgephi_nano.speech_data import KNOWN_VOICES, UNSEEN_VOICES
@@ -64,7 +65,7 @@ def test_each_word_is_one_token_and_capitals_and_digits_stand_alone():
     assert [tokenizer.encode(token).ids for token in SPECIAL_TOKENS] == [[special_id(t)] for t in SPECIAL_TOKENS]
 
 
-@pytest.mark.parametrize("text", ["Grüße, 世界! 🙂", "a\tb\n  c", "{\"x\": [1, 2]}"])
+@pytest.mark.parametrize("text", ["Grüße, 世界! 🙂", "a\tb\n  c", '{"x": [1, 2]}'])
 def test_any_text_survives_the_tokenizer(text: str):
     tokenizer = build_tokenizer()
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
