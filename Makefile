@@ -5,9 +5,10 @@ DEMO_MODEL := build/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test reference accuracy accuracy-reference slow lint clean
+.PHONY: demo test reference accuracy accuracy-reference slow size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
+	mkdir -p build
 	$(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL) --force
 	$(BIN)/edgephi demo $(DEMO_MODEL) --samples nano/samples
 
@@ -26,7 +27,12 @@ accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, 
 accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers
 
-lint: .venv/edgephi.stamp
+size:  ## a fresh install of the runtime must stay under 280 MB, pip included
+	rm -rf build/size && $(PYTHON) -m venv build/size
+	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
+	@megabytes=$$(du -sm build/size | cut -f1); echo "a fresh install takes $$megabytes MB"; test $$megabytes -lt 280
+
+lint: .venv/edgephi.stamp  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:

@@ -1,0 +1,1 @@
+"""Generators, training and assembly of the demo checkpoint."""

@@ -1,0 +1,86 @@
+"""Two ways to ask the demo checkpoint: the ONNX runtime, and the PyTorch class it was trained with.
+
+Owns nothing but the translation of a Question into each engine's call. PyTorch is imported only by its own engine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from edgephi import Model, SamplingOptions
+from edgephi_export import export
+from edgephi_nano.questions import MOST_NEW_TOKENS, Question
+from edgephi_nano.tokenizer import END, END_OF_TEXT, USER, build_tokenizer, special_id
+from edgephi_nano.tools import SYSTEM_TEXT
+
+_TAGS = ("<|image_1|>", "<|audio_1|>")
+
+
+class Engine(Protocol):
+    """Something that answers questions greedily."""
+
+    def __enter__(self) -> Self:
+        """Load the model."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free it."""
+
+    def answer(self, question: Question, adapter: str) -> str:
+        """The answer with control tokens, without the end token; `adapter` is `auto` or `none`."""
+
+
+class EdgephiEngine:
+    """The checkpoint through the exporter and the runtime."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._checkpoint = checkpoint
+        self._tokenizer = build_tokenizer()
+        self._stops = {special_id(END), special_id(END_OF_TEXT)}
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory()
+        self._model = Model.load(export(self._checkpoint, Path(self._folder.name) / "model"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._model.close()
+        self._folder.cleanup()
+
+    def answer(self, question: Question, adapter: str) -> str:
+        """See Engine.answer."""
+        messages: list[dict[str, str]] = [{"role": "user", "content": _user_text(question)}]
+        if question.tools is not None:
+            messages.insert(0, {"role": "system", "content": SYSTEM_TEXT, "tools": question.tools})
+        reply = self._model.generate(
+            messages,
+            images=[question.image] if question.image is not None else [],
+            audio=[(question.samples, 16_000)] if question.samples is not None else [],
+            options=SamplingOptions(max_new_tokens=MOST_NEW_TOKENS),
+            adapter="none" if adapter == "none" else "auto",
+        )
+        ids = [token_id for token_id in reply.token_ids if token_id not in self._stops]
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def _user_text(question: Question) -> str:
+    """What the user wrote: the last turn of the prompt without media tags, which the runtime places itself."""
+    text = question.prompt.rpartition(USER)[2].partition(END)[0]
+    for tag in _TAGS:
+        text = text.replace(tag, "")
+    return text
+
+
+def open_engine(name: str, checkpoint: Path) -> Engine:
+    """The engine called `edgephi` or `transformers`."""
+    if name == "edgephi":
+        return EdgephiEngine(checkpoint)
+    from edgephi_nano.transformers_engine import TransformersEngine  # noqa: PLC0415 - the only import of PyTorch
+
+    return TransformersEngine(checkpoint)
