@@ -1,6 +1,6 @@
 """Stage 2b: audio projection and speech adapter on the frozen language model; the tower keeps learning.
 
-    python -m edgephi_nano.train_speech STATE_DIR [--minutes 36]
+    python -m edgephi_nano.train_speech STATE_DIR [--minutes 41]
 
 Needs STATE_DIR/language and STATE_DIR/hearing. Writes STATE_DIR/spoken/audio.safetensors (tower and
 speech projection), STATE_DIR/spoken/speech-lora/ and a curve; resumes from its last save.
@@ -42,14 +42,14 @@ class SpeechOptions:
     batches hold several utterances per clip. All in shares of the stage.
     """
 
-    minutes: float = 36.0
+    minutes: float = 41.0
     batch: int = 32
     adapter_rate: float = 2e-3
     projection_rate: float = 1e-3
     tower_rate: float = 2e-4
-    tower_from: float = 0.06
-    tower_until: float = 0.43
-    joined_from: float = 0.61
+    tower_from: float = 0.05
+    tower_until: float = 0.38
+    joined_from: float = 0.54
     joined_share: float = 0.6
     alignment: float = 0.3
     warmup: float = 0.03
