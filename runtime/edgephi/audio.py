@@ -187,6 +187,8 @@ def _check_rate(hertz: int, name: str) -> None:
 
 def _whole_hertz(hertz: Any, name: str) -> int:
     numeric = isinstance(hertz, int | float | np.integer | np.floating) and not isinstance(hertz, bool)
+    if isinstance(hertz, int) and abs(hertz) > 10**12:  # too large for a float, or even for a message
+        raise ConfigError(f"{name}: the sampling rate is far above {_MAX_RATE_HZ:,} Hz; record at 16,000 Hz")
     if not (numeric and float(hertz).is_integer()):
         raise ConfigError(f"{name}: the sampling rate is {hertz!r}; give a whole number of hertz, such as 16000")
     return int(hertz)

@@ -11,14 +11,16 @@ Owns the folder's path, its checked manifest and mapped access to its tensors. K
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.errors import ArtifactError
-from edgephi.manifest import FileInfo, Manifest, TensorRef
+from edgephi.errors import ArtifactError, ConfigError
+from edgephi.manifest import Manifest, TensorRef
 
 MANIFEST_NAME = "edgephi.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -35,9 +37,12 @@ class Bundle:
 
     Raises:
         ArtifactError: The folder or a file is missing, damaged or foreign. The message names the file.
+        ConfigError: The path is empty.
     """
 
     def __init__(self, path: str | Path, *, check_hashes: bool = False) -> None:
+        if not str(path):
+            raise ConfigError("the path of the model folder is empty; give the folder that `edgephi export` made")
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
         self._check_files()
@@ -51,30 +56,34 @@ class Bundle:
 
     def tensor(self, ref: TensorRef) -> NDArray[np.float32]:
         """A read-only mapped view of a tensor; pages are read when touched."""
-        view: NDArray[np.float32] = np.memmap(
-            self.file(ref.file), dtype=ref.dtype, mode="r", offset=ref.offset, shape=ref.shape
-        )
+        path = self.file(ref.file)
+        with reading(path):
+            view: NDArray[np.float32] = np.memmap(path, ref.dtype, mode="r", offset=ref.offset, shape=ref.shape)
         return view
 
-    def check_hashes(self, on_file: Callable[[FileInfo], None] | None = None) -> None:
-        """Compare every file's sha256 with the manifest; `on_file` hears of each file that matched.
+    def check_hashes(self) -> None:
+        """Compare every file's sha256 with the manifest.
 
         Raises:
             ArtifactError: A file differs. The message names it.
         """
         for info in self.manifest.files:
             path = self.file(info.path)
-            if file_sha256(path) != info.sha256:
+            with reading(path):
+                found = file_sha256(path)
+            if found != info.sha256:
                 raise ArtifactError(f"{path}: content differs from the manifest; export the model again")
-            if on_file is not None:
-                on_file(info)
 
     def _check_files(self) -> None:
         for info in self.manifest.files:
             path = self.file(info.path)
-            if not path.is_file():
-                raise ArtifactError(f"{path}: missing; export the model again")
-            if (size := path.stat().st_size) != info.bytes:
+            with reading(path):
+                if not path.is_file():
+                    raise ArtifactError(f"{path}: missing; export the model again")
+                size = path.stat().st_size
+            if not os.access(path, os.R_OK):
+                raise ArtifactError(f"{path}: cannot be read (no permission); make it readable for this user")
+            if size != info.bytes:
                 raise ArtifactError(
                     f"{path}: {size:,} bytes, the manifest says {info.bytes:,}; copy or export the model again"
                 )
@@ -93,8 +102,23 @@ class Bundle:
             if name not in sizes:
                 raise ArtifactError(f"{self.path / MANIFEST_NAME}: {name} is used but not listed under files")
         for ref in tensors:
-            if ref.offset < 0 or ref.offset + ref.num_bytes > sizes[ref.file]:
+            if ref.offset + ref.num_bytes > sizes[ref.file]:
                 raise ArtifactError(f"{self.path / MANIFEST_NAME}: a tensor of shape {ref.shape} leaves {ref.file}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around whatever reads `path`: a failure becomes one line that names it.
+
+    Raises:
+        ArtifactError: The path cannot be read, or is not the text or the array it should be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
 
 
 def file_sha256(path: Path) -> str:
@@ -107,16 +131,17 @@ def file_sha256(path: Path) -> str:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    if not folder.is_dir():
-        raise ArtifactError(f"{folder}: no such model folder; make one with `edgephi export CHECKPOINT -o {folder}`")
     path = folder / MANIFEST_NAME
-    try:
+    with reading(folder):
+        if not folder.is_dir():
+            raise ArtifactError(
+                f"{folder}: no such model folder; make one with `edgephi export CHECKPOINT -o {folder}`"
+            )
+        if not path.exists():
+            raise ArtifactError(
+                f"{folder}: not an edgephi model folder (no {MANIFEST_NAME}); "
+                "make one with `edgephi export CHECKPOINT -o DIR`"
+            )
+    with reading(path):
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ArtifactError(
-            f"{folder}: not an edgephi model folder (no {MANIFEST_NAME}); "
-            "make one with `edgephi export CHECKPOINT -o DIR`"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})") from error
     return Manifest.from_json(text, str(path))

@@ -18,18 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle import Bundle
+from edgephi.checks import is_whole
 from edgephi.embed import InputSequence
-from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError
 from edgephi.kv_cache import CacheShape, KVCache, cache_names, check_context
-from edgephi.manifest import ADAPTER_IDS, AdapterName
+from edgephi.manifest import ADAPTER_IDS, AdapterName, DecoderInfo
 from edgephi.rope import RotaryTables
-from edgephi.session import DeviceOptions, open_session, runtime
+from edgephi.session import DeviceOptions, open_session, running, runtime
+from edgephi.stopping import ask, never
 
 DEFAULT_CHUNK = 512
-
-
-class Stopped(Exception):  # noqa: N818 - a signal like StopIteration, not an error
-    """`should_stop` said so. Never leaves the package."""
 
 
 class Decoder:
@@ -50,8 +48,8 @@ class Decoder:
         self, bundle: Bundle, options: DeviceOptions, *, max_context: int | None = None, chunk: int = DEFAULT_CHUNK
     ) -> None:
         info, rope = bundle.manifest.decoder, bundle.manifest.rope
-        if max_context is not None and not 1 <= max_context <= rope.max_positions:
-            raise ConfigError(f"max_context is {max_context}; this model takes 1 to {rope.max_positions:,}")
+        if max_context is not None and not (is_whole(max_context) and 1 <= max_context <= rope.max_positions):
+            raise ConfigError(f"max_context is {max_context!r}; this model takes 1 to {rope.max_positions:,}")
         if chunk < 1:
             raise ConfigError(f"chunk is {chunk}; use 1 or more")
         shape = CacheShape(
@@ -67,10 +65,11 @@ class Decoder:
         self._session = open_session(bundle.file(info.graph), options)
         self._routed = bundle.manifest.adapters.mode == "routed"
         _check_inputs(self._session, info.num_layers, self._routed, str(bundle.file(info.graph)))
+        _check_sizes(self._session, info, str(bundle.file(info.graph)))
         self._cache = KVCache(shape)
         self._rope = RotaryTables(rope)
         self._adapter: AdapterName | None = None
-        self._passes: dict[tuple[int, int], _Pass] = {}
+        self._passes: dict[int, _Pass] = {}
 
     def check_length(self, total: int) -> None:
         """Refuse a sequence that cannot be read, before any work.
@@ -86,7 +85,8 @@ class Decoder:
 
     def reset(self) -> None:
         """Forget the sequence; the next `read` starts from its first position."""
-        self._cache.truncate(0)
+        self._passes.clear()
+        self._cache.reset()
         self._adapter = None
 
     def read(
@@ -95,7 +95,7 @@ class Decoder:
         *,
         adapter: AdapterName,
         rows: Literal["last", "all"] = "last",
-        should_stop: Callable[[], bool] | None = None,
+        should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
         """Read the positions that the cache does not hold yet.
 
@@ -113,7 +113,7 @@ class Decoder:
             Stopped: `should_stop` said so.
         """
         total = len(sequence)
-        self._cache.reserve(total)
+        self.check_length(total)
         if self._adapter not in (None, adapter):
             raise ValueError(f"the cache was filled with adapter {self._adapter!r}, not {adapter!r}")
         if rows == "all" and self._cache.used:
@@ -121,12 +121,11 @@ class Decoder:
         if self._cache.used and self._rope.is_long(total) != self._rope.is_long(self._cache.used):
             self._cache.truncate(0)
         self._adapter = adapter
-        self._rope.prepare(total)
+        self._make_room(total)
         out = _all_rows(total, self._info.vocab_size) if rows == "all" else None
         logits: NDArray[np.float32] | None = None
         while self._cache.used < total:
-            if should_stop is not None and should_stop():
-                raise Stopped
+            ask(should_stop)
             start, stop = self._cache.used, min(self._cache.used + self._chunk, total)
             logits = self._run(sequence.rows(start, stop), adapter, all_rows=out is not None)
             if out is not None:
@@ -135,17 +134,24 @@ class Decoder:
             raise ValueError("the sequence holds no position that was not read already")
         return out if out is not None else logits[-1]
 
+    def _make_room(self, total: int) -> None:
+        """Cache and tables for this many positions; kept passes would keep the arrays alive that are replaced."""
+        if total > self._cache.capacity or not self._rope.serves(total):
+            self._passes.clear()
+        self._cache.reserve(total)
+        self._rope.prepare(total)
+
     def _run(self, embeds: NDArray[np.float32], adapter: AdapterName, *, all_rows: bool) -> NDArray[np.float32]:
         """One pass over S new positions; float32 [R, V], R = S or only the last."""
         num_new = embeds.shape[1]
         num_rows = num_new if all_rows else 1
-        step = self._passes.get((num_new, num_rows))
+        step = self._passes.get(num_new) if num_rows == 1 else None
         if step is None:
             step = _Pass(self._session, self._info.vocab_size, embeds.shape, num_rows, routed=self._routed)
+            step.attach(self._cache, self._rope)
             # Only the shapes that come again are kept: a decode step and a full chunk.
-            if num_new in (1, self._chunk):
-                self._passes[num_new, num_rows] = step
-        step.attach(self._cache, self._rope)
+            if num_rows == 1 and num_new in (1, self._chunk):
+                self._passes[num_new] = step
         total = self._cache.used + num_new
         logits = step.run(embeds, total, ADAPTER_IDS[adapter])
         self._cache.used = total
@@ -160,7 +166,6 @@ class _Pass:
         self._session = session
         self._binding = session.io_binding()
         self._bound: dict[str, NDArray[Any]] = {}  # ONNX Runtime holds no reference to the memory it aliases
-        self._cache_version = self._rope_version = -1
         self._embeds = np.zeros(shape, dtype=np.float32)
         self._seqlens_k = np.zeros(1, dtype=np.int32)
         self._total = np.zeros((), dtype=np.int32)
@@ -175,16 +180,12 @@ class _Pass:
         self._bind_output("logits", self._logits)
 
     def attach(self, cache: KVCache, rope: RotaryTables) -> None:
-        """Bind the cache's and the tables' present arrays, if they are others than last time."""
-        if self._cache_version != cache.version:
-            for past, buffer in cache.buffers.items():
-                self._bind_input(past, buffer)
-                self._bind_output(past.replace("past_key_values", "present"), buffer)
-            self._cache_version = cache.version
-        if self._rope_version != rope.version:
-            self._bind_input("cos_cache", rope.cos)
-            self._bind_input("sin_cache", rope.sin)
-            self._rope_version = rope.version
+        """Bind the cache's and the tables' present arrays."""
+        for past, buffer in cache.buffers.items():
+            self._bind_input(past, buffer)
+            self._bind_output(past.replace("past_key_values", "present"), buffer)
+        self._bind_input("cos_cache", rope.cos)
+        self._bind_input("sin_cache", rope.sin)
 
     def run(self, embeds: NDArray[np.float32], total: int, adapter_id: int) -> NDArray[np.float32]:
         """Logits float32 [R, V], a view that the next run overwrites."""
@@ -192,10 +193,8 @@ class _Pass:
         self._seqlens_k[0] = total - 1
         self._total[...] = total
         self._adapter[...] = adapter_id
-        try:
+        with running(f"the decoder at {total:,} positions"):
             self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # the library raises a dozen unrelated classes
-            raise EdgeError(f"ONNX Runtime failed in the decoder at {total:,} positions: {error}") from error
         logits: NDArray[np.float32] = self._logits[0]
         return logits
 
@@ -227,3 +226,18 @@ def _check_inputs(session: Any, num_layers: int, routed: bool, where: str) -> No
         odd = sorted(wanted ^ found)[0]
         problem = "is missing" if odd in wanted else "is not known"
         raise ArtifactError(f"{where}: graph input {odd!r} {problem}; export the model again")
+
+
+def _check_sizes(session: Any, info: DecoderInfo, where: str) -> None:
+    """Where the graph fixes a size, it must be the manifest's: the bindings alias memory of the manifest's sizes."""
+    cache = cache_names(info.num_layers)
+    wanted = {name: {1: info.num_kv_heads, 3: info.head_size} for name in cache}
+    wanted |= {"inputs_embeds": {2: info.hidden_size}, "logits": {2: info.vocab_size}}
+    for value in [*session.get_inputs(), *session.get_outputs()]:
+        for axis, size in wanted.get(value.name, {}).items():
+            found = value.shape[axis] if axis < len(value.shape) else None
+            if isinstance(found, int) and found != size:
+                raise ArtifactError(
+                    f"{where}: {value.name!r} has shape {value.shape}, the manifest says {size} at axis {axis}; "
+                    "export the model again"
+                )

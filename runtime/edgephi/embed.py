@@ -21,17 +21,13 @@ class InputSequence:
 
     Args:
         table: float32 [V, H], usually mapped. Not modified.
-        token_ids: int64 [P]. One slot id per picture or clip.
+        token_ids: int64 [P]. One slot id per picture or clip; `check_ids` has seen them.
         media: For each position of a slot in `token_ids`, float32 [rows, H] that replace it.
-
-    Raises:
-        ConfigError: An id is outside the vocabulary.
     """
 
     def __init__(
         self, table: NDArray[np.float32], token_ids: NDArray[np.int64], media: dict[int, NDArray[np.float32]]
     ) -> None:
-        check_ids(token_ids, len(table))
         self._table = table
         repeats = np.ones(len(token_ids), dtype=np.int64)
         for position, rows in media.items():
@@ -100,7 +96,10 @@ def as_token_ids(values: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
     Raises:
         ConfigError: Another shape or type.
     """
-    ids = np.asarray(values)
+    try:
+        ids = np.asarray(values)
+    except ValueError as error:
+        raise ConfigError(f"token_ids must be a list of integers ({error})") from error
     if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
         raise ConfigError(f"token_ids must be a list of integers; got {ids.dtype} with shape {list(ids.shape)}")
     return ids.astype(np.int64)

@@ -20,6 +20,8 @@ from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, position_ids, useful_grid
 from edgephi.manifest import PROJECTION_IDS
 from edgephi.mel import num_audio_rows
+from edgephi.session import running
+from edgephi.stopping import ask, never
 
 
 class Session(Protocol):
@@ -49,15 +51,22 @@ class VisionEncoder:
         self._global_separator = bundle.tensor(self._info.global_separator)
         self._session = _LazySession(bundle.file(self._info.graph), open_session)
 
-    def encode(self, views: ImageViews) -> NDArray[np.float32]:
+    def encode(self, views: ImageViews, should_stop: Callable[[], bool] = never) -> NDArray[np.float32]:
         """Encode one picture, one view at a time so that memory does not grow with its size.
+
+        Args:
+            views: The picture.
+            should_stop: Asked before each view.
 
         Returns:
             float32 [A, H], A = `num_image_rows(views)`: the useful part of the tiles, a separator after each row;
             the global separator; the global view, a separator after each row.
+
+        Raises:
+            Stopped: `should_stop` said so.
         """
         ids = position_ids(views.patch_mask)
-        first, *rest = (self._view(views, index, ids[index]) for index in range(len(views.pixels)))
+        first, *rest = (self._view(views, index, ids[index], should_stop) for index in range(len(views.pixels)))
         side = first.shape[0]
         grid = np.stack(rest).reshape(views.tile_rows, views.tile_columns, side, side, -1)
         canvas = grid.transpose(0, 2, 1, 3, 4).reshape(views.tile_rows * side, views.tile_columns * side, -1)
@@ -65,8 +74,11 @@ class VisionEncoder:
         tiles = self._with_separators(canvas[:height, :width])
         return np.concatenate([tiles, self._global_separator[None], self._with_separators(first)])
 
-    def _view(self, views: ImageViews, index: int, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _view(
+        self, views: ImageViews, index: int, ids: NDArray[np.int64], should_stop: Callable[[], bool]
+    ) -> NDArray[np.float32]:
         """[g, g, H] of one view."""
+        ask(should_stop)
         inputs = {
             "pixel_values": views.pixels[index : index + 1],
             "patch_mask": views.patch_mask[index].reshape(1, -1),
@@ -95,7 +107,9 @@ class SpeechEncoder:
         self._info = bundle.manifest.speech
         self._session = _LazySession(bundle.file(self._info.graph), open_session)
 
-    def encode(self, mel: NDArray[np.float32], projection: str = "speech") -> NDArray[np.float32]:
+    def encode(
+        self, mel: NDArray[np.float32], projection: str = "speech", should_stop: Callable[[], bool] = never
+    ) -> NDArray[np.float32]:
         """Encode one clip, window by window.
 
         A clip of more than `window_rows` rows is cut into windows that know nothing of each other, the last one
@@ -106,12 +120,14 @@ class SpeechEncoder:
         Args:
             mel: float32 [T, 80], one row per 10 ms.
             projection: `speech` for audio alone, `vision` for audio beside a picture.
+            should_stop: Asked before each window.
 
         Returns:
             float32 [A, H], A = ceil(T / 8): one row per 80 ms.
 
         Raises:
             ConfigError: The bundle lacks the projection.
+            Stopped: `should_stop` said so.
         """
         if projection not in self._info.projections:
             raise ConfigError(
@@ -120,9 +136,11 @@ class SpeechEncoder:
             )
         total = num_audio_rows(len(mel), self._info.time_reduction)
         window = self._info.window_rows
-        if total <= window:
-            return self._window(mel, 0, total, projection)
-        return np.concatenate([self._window(mel, start, window, projection) for start in range(0, total, window)])
+        parts = []
+        for start in range(0, total, window):
+            ask(should_stop)
+            parts.append(self._window(mel, start, min(window, total), projection))
+        return np.concatenate(parts)
 
     def _window(self, mel: NDArray[np.float32], start: int, window_rows: int, projection: str) -> NDArray[np.float32]:
         """The rows of one window whose first row is `start`."""
@@ -149,4 +167,5 @@ class _LazySession:
     def run(self, output_names: list[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         if self._session is None:
             self._session = self._open_session(self._path)
-        return self._session.run(output_names, inputs)
+        with running(self._path.name):
+            return self._session.run(output_names, inputs)

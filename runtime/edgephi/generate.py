@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.decoder import Stopped
 from edgephi.embed import InputSequence
 from edgephi.manifest import AdapterName
 from edgephi.reply import (
@@ -30,22 +29,18 @@ from edgephi.reply import (
     parse_tool_calls,
 )
 from edgephi.sampling import Sampler, SamplingOptions
+from edgephi.stopping import Stopped, never
 from edgephi.tokenizer import TextStream, Tokenizer
 
 TOOL_CALL = "<|tool_call|>"
 TOOL_CALL_END = "<|/tool_call|>"
 
 
-def never() -> bool:
-    """The default answer to whether a generation should stop."""
-    return False
-
-
 class Reader(Protocol):
     """What the loop needs of the decoder."""
 
     def read(
-        self, sequence: InputSequence, *, adapter: AdapterName, should_stop: Callable[[], bool] | None = None
+        self, sequence: InputSequence, *, adapter: AdapterName, should_stop: Callable[[], bool] = never
     ) -> NDArray[np.float32]:
         """float32 [V] after the sequence's last position. Raises Stopped."""
 
@@ -63,7 +58,7 @@ class Clock:
         encode_s: See Timing.
         prefill_s: See Timing.
         first_token_s: `time.perf_counter()` when the first id was known; 0.0 before.
-        last_token_s: The same for the newest id.
+        decode_s: See Timing.
     """
 
     started_s: float = field(default_factory=time.perf_counter)
@@ -71,12 +66,7 @@ class Clock:
     encode_s: float = 0.0
     prefill_s: float = 0.0
     first_token_s: float = 0.0
-    last_token_s: float = 0.0
-
-    def token(self) -> None:
-        """A token id became known."""
-        self.last_token_s = time.perf_counter()
-        self.first_token_s = self.first_token_s or self.last_token_s
+    decode_s: float = 0.0
 
     def timing(self, prompt_tokens: int, new_tokens: int) -> Timing:
         """The finished request's record; `ttft_s` is 0.0 when no token was made."""
@@ -87,7 +77,7 @@ class Clock:
             encode_s=self.encode_s,
             prefill_s=self.prefill_s,
             ttft_s=self.first_token_s - self.started_s if new_tokens else 0.0,
-            decode_s=self.last_token_s - self.first_token_s,
+            decode_s=self.decode_s,
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
 
@@ -157,14 +147,17 @@ def _token_ids(decoder: Reader, job: Job) -> Iterator[int]:
     before = time.perf_counter()
     logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
     job.clock.prefill_s = time.perf_counter() - before
+    token_id = sampler.pick(logits)
+    job.clock.first_token_s = time.perf_counter()
     for number in itertools.count(1):
-        token_id = sampler.pick(logits)
-        job.clock.token()
-        yield token_id
-        if number == job.options.max_new_tokens or not decoder.has_room(len(job.sequence) + 1):
+        yield token_id  # the caller's time until it comes back is not ours
+        if number >= job.options.max_new_tokens or not decoder.has_room(len(job.sequence) + 1):
             return
+        before = time.perf_counter()
         job.sequence.append(token_id)
         logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
+        token_id = sampler.pick(logits)
+        job.clock.decode_s += time.perf_counter() - before
 
 
 class _ReplyText:

@@ -18,6 +18,7 @@ from edgephi.errors import CapacityError
 
 _BLOCK = 256
 _GROWTH = 1.5
+_KEPT = 4096  # positions that stay allocated between sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +53,13 @@ class KVCache:
         buffers: float32 [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime writes
             into them.
         used: Positions filled.
-        version: Changes whenever `buffers` become other arrays.
     """
 
     def __init__(self, shape: CacheShape) -> None:
         self.shape = shape
         self.buffers: dict[str, NDArray[np.float32]] = {}
         self.used = 0
-        self.version = 0
-        self._allocate(min(_BLOCK, shape.max_positions))
+        self._replace(min(_BLOCK, shape.max_positions))
 
     @property
     def capacity(self) -> int:
@@ -71,13 +70,13 @@ class KVCache:
         """Make room for `total` positions, keeping what is filled.
 
         Raises:
-            CapacityError: More than the context, or than this machine's memory. Nothing has changed.
+            CapacityError: More than the context, or than this machine's memory. Nothing that is filled has changed.
         """
         if total <= self.capacity:
             return
         check_context(total, self.shape)
         wanted = max(total, int(self.capacity * _GROWTH))
-        self._allocate(min(-(-wanted // _BLOCK) * _BLOCK, self.shape.max_positions))
+        self._replace(min(-(-wanted // _BLOCK) * _BLOCK, self.shape.max_positions))
 
     def truncate(self, length: int) -> None:
         """Forget every position from `length` on."""
@@ -85,20 +84,37 @@ class KVCache:
             raise ValueError(f"cannot truncate to {length}: {self.used} positions are filled")
         self.used = length
 
-    def _allocate(self, capacity: int) -> None:
+    def reset(self) -> None:
+        """Forget every position, and give back the memory of an uncommonly long sequence."""
+        self.used = 0
+        if self.capacity > _KEPT:
+            self._replace(_KEPT)
+
+    def _replace(self, capacity: int) -> None:
+        """New buffers of this capacity with what is filled; with nothing filled the old ones are freed first."""
+        old = self.buffers
+        if self.used == 0:
+            before = self.capacity if old else 0
+            self.buffers = old = {}
+        try:
+            grown = self._zeros(capacity)
+        except CapacityError:
+            self.buffers = old or self._zeros(before)
+            raise
+        for name, buffer in old.items():
+            grown[name][:, :, : self.used] = buffer[:, :, : self.used]
+        self.buffers = grown
+
+    def _zeros(self, capacity: int) -> dict[str, NDArray[np.float32]]:
         shape = (1, self.shape.num_kv_heads, capacity, self.shape.head_size)
         try:
-            grown = {name: np.zeros(shape, dtype=np.float32) for name in cache_names(self.shape.num_layers)}
+            return {name: np.zeros(shape, dtype=np.float32) for name in cache_names(self.shape.num_layers)}
         except MemoryError:
             size = capacity * self.shape.bytes_per_position / 2**20
             raise CapacityError(
                 f"the cache for {capacity:,} positions needs {size:,.0f} MiB, more than this machine can give; "
                 "shorten the input"
             ) from None
-        for name, old in self.buffers.items():
-            grown[name][:, :, : self.used] = old[:, :, : self.used]
-        self.buffers = grown
-        self.version += 1
 
 
 def cache_names(num_layers: int) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -41,6 +42,10 @@ class TensorRef:
     dtype: Literal["float32"]
     shape: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if self.offset < 0 or not self.shape or min(self.shape) < 0:
+            raise ValueError(f"a tensor at {self.offset} has shape {list(self.shape)}; neither can be negative")
+
     @property
     def num_bytes(self) -> int:
         """Bytes from `offset` that belong to the tensor."""
@@ -74,6 +79,9 @@ class AdapterInfo:
     name: Literal["vision", "speech"]
     rank: int
     scale: float
+
+    def __post_init__(self) -> None:
+        _check_positive(rank=self.rank, magnitude_of_scale=abs(self.scale))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +121,17 @@ class RopeInfo:
     attention_scale: float
 
     def __post_init__(self) -> None:
+        _check_positive(
+            rotary_dim=self.rotary_dim,
+            theta=self.theta,
+            original_max_positions=self.original_max_positions,
+            max_positions=self.max_positions,
+            attention_scale=self.attention_scale,
+        )
         for name, factors in (("short_factor", self.short_factor), ("long_factor", self.long_factor)):
             if len(factors) != self.rotary_dim // 2:
                 raise ValueError(f"{name} has {len(factors)} values; rotary_dim {self.rotary_dim} needs half as many")
+            _check_positive(**{f"{name}[{i}]": factor for i, factor in enumerate(factors)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +147,17 @@ class DecoderInfo:
     vocab_size: int
     embedding: TensorRef
 
+    def __post_init__(self) -> None:
+        _check_positive(
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            num_kv_heads=self.num_kv_heads,
+            head_size=self.head_size,
+            vocab_size=self.vocab_size,
+        )
+        _check_shape("embedding", self.embedding, (self.vocab_size, self.hidden_size))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionInfo:
@@ -142,6 +169,11 @@ class VisionInfo:
     max_crops: int
     row_separator: TensorRef
     global_separator: TensorRef
+
+    def __post_init__(self) -> None:
+        _check_positive(crop_size=self.crop_size, patch_size=self.patch_size, max_crops=self.max_crops)
+        if self.rows_per_side < 1:
+            raise ValueError(f"crop_size {self.crop_size} holds fewer than 2 patches of {self.patch_size}")
 
     @property
     def patches_per_side(self) -> int:
@@ -172,6 +204,9 @@ class SpeechInfo:
     window_rows: int
     projections: tuple[Literal["speech", "vision"], ...]
 
+    def __post_init__(self) -> None:
+        _check_positive(num_mels=self.num_mels, time_reduction=self.time_reduction, window_rows=self.window_rows)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenInfo:
@@ -183,6 +218,10 @@ class TokenInfo:
     image: int | None
     audio: int | None
 
+    def __post_init__(self) -> None:
+        if not self.eos:
+            raise ValueError("eos is empty; no reply would ever end")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationDefaults:
@@ -191,6 +230,14 @@ class GenerationDefaults:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; it must be 0 or a positive number")
+        if self.top_k < 0:
+            raise ValueError(f"top_k is {self.top_k}; it must be 0 or more")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; it must be above 0, at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +266,15 @@ class Manifest:
     generation: GenerationDefaults
     files: tuple[FileInfo, ...]
 
+    def __post_init__(self) -> None:
+        tokens, vocab_size = self.tokens, self.decoder.vocab_size
+        for token_id in (*tokens.eos, tokens.bos, tokens.pad, tokens.image, tokens.audio):
+            if token_id is not None and not 0 <= token_id < vocab_size:
+                raise ValueError(f"tokens name id {token_id}, outside the vocabulary of {vocab_size:,}")
+        if self.vision is not None:
+            for name in ("row_separator", "global_separator"):
+                _check_shape(name, getattr(self.vision, name), (self.decoder.hidden_size,))
+
     @property
     def modalities(self) -> tuple[str, ...]:
         """What the bundle can take in: `text`, and `vision` and `speech` where their encoders are present."""
@@ -239,7 +295,7 @@ class Manifest:
         """
         try:
             raw = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{where}: not valid JSON ({error})") from error
         if not isinstance(raw, dict) or "schema_version" not in raw:
             raise ArtifactError(f"{where}: not the description of an edgephi model; it has no schema_version")
@@ -259,3 +315,14 @@ def _check_relative(path: str, where: str) -> None:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path:
         raise ArtifactError(f"{where}: file path {path!r} is not inside the model folder")
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}; it must be a positive number")
+
+
+def _check_shape(name: str, tensor: TensorRef, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has shape {list(tensor.shape)}; the other sizes need {list(shape)}")

@@ -33,6 +33,8 @@ def open_media(source: str | Path | bytes, kind: str) -> BinaryIO:
         if not source:
             raise ConfigError(f"{name}: empty; give the content of a whole file")
         return io.BytesIO(source)
+    if source == "":
+        raise ConfigError(f"the path of the {kind} is empty; give the path of a file")
     try:
         stream = open(source, "rb")  # noqa: SIM115 - the caller's `with` closes it
     except FileNotFoundError:

@@ -93,7 +93,7 @@ def _message(raw: object, where: str) -> Message:
     if not isinstance(role, str) or role not in _ROLES:
         raise ConfigError(f"{where}: role is {role!r}; use {', '.join(_ROLES)}")
     # Clients that echo a reply send its empty fields along as nulls.
-    if unknown := sorted(key for key in raw if raw[key] is not None and key not in _KEYS[role]):
+    if unknown := sorted((key for key in raw if raw[key] is not None and key not in _KEYS[role]), key=str):
         raise ConfigError(
             f"{where}: a {role} message has no key {unknown[0]!r}; known: {', '.join(sorted(_KEYS[role]))}"
         )
@@ -159,7 +159,12 @@ def _data_address(url: str, where: str) -> bytes:
     header, comma, data = url.partition(",")
     if not comma:
         raise ConfigError(f"{where}: a data: address needs a comma before its data")
-    return _base64(data, where) if header.endswith(";base64") else unquote_to_bytes(data)
+    if header.endswith(";base64"):
+        return _base64(data, where)
+    try:
+        return unquote_to_bytes(data)
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{where}: a data: address is not valid Unicode ({error.reason})") from None
 
 
 def _input_audio(raw: object, where: str) -> bytes:
@@ -191,7 +196,10 @@ def _tagged(text: str) -> tuple[Item, ...]:
 
 
 def _tools(raw: object, where: str) -> str | None:
-    if raw is None or isinstance(raw, str):
+    if raw is None:
+        return None
+    if isinstance(raw, str):
+        _parsed(raw, f"{where}: tools")
         return raw
     if not isinstance(raw, Sequence) or not all(isinstance(tool, Mapping) for tool in raw):
         raise ConfigError(f"{where}: tools must be JSON text or a list of objects")
@@ -210,16 +218,20 @@ def _tool_calls(raw: object, where: str) -> str:
             raise ConfigError(f"{where}.tool_calls[{i}]: needs a name and arguments")
         arguments = call.get("arguments", {})
         if isinstance(arguments, str):
-            try:
-                arguments = json.loads(arguments)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"{where}.tool_calls[{i}]: arguments are not valid JSON ({error})") from error
+            arguments = _parsed(arguments, f"{where}.tool_calls[{i}]: arguments")
         calls.append({"name": call["name"], "arguments": arguments})
     return _json(calls, f"{where}.tool_calls")
 
 
+def _parsed(text: str, what: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{what} are not valid JSON ({error})") from error
+
+
 def _json(value: object, where: str) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, default=dict)
-    except (TypeError, ValueError) as error:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: cannot be written as JSON ({error})") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,19 +17,20 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle
-from edgephi.decoder import Decoder, Stopped
+from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle, reading
+from edgephi.decoder import Decoder
 from edgephi.embed import InputSequence, as_token_ids, check_ids
-from edgephi.errors import ArtifactError, ConfigError, EdgeError
-from edgephi.generate import Clock, Job, generate, never
+from edgephi.errors import ConfigError, EdgeError
+from edgephi.generate import Clock, Job, generate
 from edgephi.manifest import Manifest
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice, Route, choose_route
-from edgephi.prompt import Prompt, PromptBuilder
+from edgephi.prompt import Prompt, PromptBuilder, check_media_lists
 from edgephi.reply import DoneEvent, Event, Reply
 from edgephi.sampling import SamplingOptions
 from edgephi.senses import Senses
 from edgephi.session import DeviceOptions
+from edgephi.stopping import Stopped, never
 from edgephi.tokenizer import Tokenizer
 
 
@@ -67,7 +68,8 @@ class Model:
             path: The folder that `edgephi export` made.
             device: `cpu`.
             threads: Threads to use; None for every core.
-            max_context: Positions a request may take; None for the model's own limit. Memory is taken as it fills.
+            max_context: Positions a request may take; None for the model's own limit. Memory is taken as it
+                fills; what a request took beyond 4,096 positions is given back when the next one begins.
             check_hashes: Also compare every file's sha256 with the manifest.
 
         Raises:
@@ -123,7 +125,7 @@ class Model:
         options: SamplingOptions | None = None,
         adapter: AdapterChoice = "auto",
         should_stop: Callable[[], bool] = never,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Answer a conversation, telling of every token; the work happens while the result is iterated.
 
         Args:
@@ -189,6 +191,7 @@ class Model:
         """
         if rows not in ("last", "all"):
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
+        check_media_lists(images, audio)
         prompt = Prompt(as_token_ids(token_ids), tuple(images), tuple(audio))
         with self._turn.taken():
             decoder = self._open_decoder()
@@ -215,9 +218,7 @@ class Model:
         before = time.perf_counter()
         rows: dict[int, NDArray[np.float32]] = {}
         for position, item in zip(slots, media, strict=True):
-            if should_stop():
-                raise Stopped
-            rows[position] = self._senses.encode(item, route.projection)
+            rows[position] = self._senses.encode(item, route.projection, should_stop)
         clock.encode_s = time.perf_counter() - before
         return InputSequence(self._table, prompt.token_ids, rows), route
 
@@ -273,7 +274,5 @@ def _cancelled(clock: Clock) -> Reply:
 
 
 def _read_text(path: Path) -> str:
-    try:
+    with reading(path):
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})") from error

@@ -112,9 +112,11 @@ class PromptBuilder:
             turns.append(turn)
         try:
             text = self._template.render(messages=turns, add_generation_prompt=True, **self._names)
-        except jinja2.TemplateError as error:
+        except _RefusedError as error:
             raise ConfigError(f"the model's chat template refuses these messages: {error}") from error
-        except TypeError as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a template's expressions raise
             raise ArtifactError(f"{self._where}: the chat template fails on these messages ({error})") from error
         return self._splice(text, given)
 
@@ -151,16 +153,26 @@ def place_media(messages: Sequence[Message], *, images: Sequence[Any], audio: Se
         ConfigError: The references and the media do not pair up. The message has both numbers.
     """
     given: dict[MediaKind, Sequence[Any]] = {"image": images, "audio": audio}
-    for kind, media in given.items():
-        if isinstance(media, str | bytes):
-            plural = "images" if kind == "image" else kind
-            raise ConfigError(f"{plural} must be a list; put the {type(media).__name__} in brackets")
+    check_media_lists(images, audio)
     if not any(isinstance(item, MediaRef) for message in messages for item in message.items):
         messages = _lead_last_user_turn(messages, len(images), len(audio))
     resolved = _Placement(given)
     placed = tuple(replace(message, items=tuple(map(resolved.resolve, message.items))) for message in messages)
     resolved.check()
     return placed
+
+
+def check_media_lists(images: object, audio: object) -> None:
+    """Refuse a picture or a clip where a list or tuple of them belongs.
+
+    Raises:
+        ConfigError: It names the argument and what was given.
+    """
+    for name, media in (("images", images), ("audio", audio)):
+        if not isinstance(media, list | tuple):
+            raise ConfigError(f"{name} must be a list or a tuple; put the {type(media).__name__} in brackets")
+    if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[0], np.ndarray):
+        raise ConfigError("audio must be a list of clips; put the one in brackets: audio=[(samples, hertz)]")
 
 
 def _lead_last_user_turn(messages: Sequence[Message], num_images: int, num_audio: int) -> Sequence[Message]:
@@ -204,11 +216,15 @@ class _Placement:
                 raise ConfigError(f"{num_given} {what} were given but the tags are {tags}; use each number once from 1")
 
 
+class _RefusedError(Exception):
+    """The template called `raise_exception`."""
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     """The same dialect of Jinja that chat templates are written for in Hugging Face's tools."""
 
     def raise_exception(message: str) -> str:
-        raise jinja2.TemplateError(message)
+        raise _RefusedError(message)
 
     def tojson(value: object, indent: int | None = None) -> str:
         return json.dumps(value, ensure_ascii=False, indent=indent)

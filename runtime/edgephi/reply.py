@@ -23,7 +23,7 @@ class Timing:
         encode_s: Audio and image towers, loading them on first use included.
         prefill_s: The decoder's reading of the prompt.
         ttft_s: Request accepted -> first token id known: the three above and what lies between.
-        decode_s: First token id -> last token id.
+        decode_s: Making every token after the first; what the caller does between two events is not in it.
         peak_rss_bytes: Most memory the process has held so far.
     """
 
@@ -115,7 +115,7 @@ def parse_tool_calls(text: str) -> tuple[ToolCall, ...]:
     """
     try:
         raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return (ToolCall(name="", arguments={}, error=f"not valid JSON ({error})", text=text),)
     entries = raw if isinstance(raw, list) else [raw]
     return tuple(_tool_call(entry, text) for entry in entries)

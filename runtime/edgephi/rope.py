@@ -23,7 +23,6 @@ class RotaryTables:
     """The two tables for one regime at a time, built for as many positions as were needed so far.
 
     Attributes:
-        version: Changes whenever `cos` and `sin` become other arrays.
         cos: float32 [M, rotary_dim / 2].
         sin: float32 [M, rotary_dim / 2].
     """
@@ -31,21 +30,22 @@ class RotaryTables:
     def __init__(self, info: RopeInfo) -> None:
         self._info = info
         self._long = False
-        self.version = 0
         self.cos, self.sin = self._build(_BLOCK)
 
     def is_long(self, total_length: int) -> bool:
         """Whether a sequence of this many positions uses the long factors."""
         return total_length > self._info.original_max_positions
 
+    def serves(self, total_length: int) -> bool:
+        """Whether the present tables do for a sequence of this many positions."""
+        return self.is_long(total_length) == self._long and total_length <= len(self.cos)
+
     def prepare(self, total_length: int) -> None:
         """Make the tables serve a sequence of this many positions."""
-        long = self.is_long(total_length)
-        if long == self._long and total_length <= len(self.cos):
+        if self.serves(total_length):
             return
-        self._long = long
+        self._long = self.is_long(total_length)
         self.cos, self.sin = self._build(-(-total_length // _BLOCK) * _BLOCK)
-        self.version += 1
 
     def _build(self, num_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         info = self._info

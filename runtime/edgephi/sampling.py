@@ -5,12 +5,12 @@ Owns the sampling options and their arithmetic. Knows nothing about the decoder 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.checks import is_finite, is_whole
 from edgephi.errors import ConfigError, EdgeError
 
 
@@ -34,16 +34,18 @@ class SamplingOptions:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}; use 1 or more")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"temperature is {self.temperature}; use 0 for the likeliest token, or a positive number")
-        if self.top_k < 0:
-            raise ConfigError(f"top_k is {self.top_k}; use 0 for all tokens, or 1 or more")
-        if not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p is {self.top_p}; use a number above 0, at most 1")
-        if self.seed is not None and self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; use 0 or more, or None")
+        if not is_whole(self.max_new_tokens) or self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens is {self.max_new_tokens!r}; use a whole number, 1 or more")
+        if not is_finite(self.temperature) or self.temperature < 0:
+            raise ConfigError(
+                f"temperature is {self.temperature!r}; use 0 for the likeliest token, or a positive number"
+            )
+        if not is_whole(self.top_k) or self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k!r}; use 0 for all tokens, or a whole number")
+        if not is_finite(self.top_p) or not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0, at most 1")
+        if self.seed is not None and (not is_whole(self.seed) or self.seed < 0):
+            raise ConfigError(f"seed is {self.seed!r}; use a whole number, 0 or more, or None")
 
 
 class Sampler:
@@ -90,7 +92,8 @@ def candidates(logits: NDArray[np.float32], options: SamplingOptions) -> tuple[N
         ids = np.arange(len(logits))
     ids = ids[np.argsort(-logits[ids], kind="stable")][:keep]
     scaled = logits[ids].astype(np.float64)
-    weights = np.exp((scaled - scaled[0]) / options.temperature)
+    with np.errstate(over="ignore", under="ignore"):  # a tiny temperature leaves only the likeliest
+        weights = np.exp((scaled - scaled[0]) / options.temperature)
     probabilities = weights / weights.sum()
     if options.top_p < 1:
         before = np.cumsum(probabilities) - probabilities

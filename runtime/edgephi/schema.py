@@ -7,6 +7,7 @@ have the declared type. Knows nothing about what the dataclasses mean.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -66,10 +67,20 @@ def _value(hint: Any, raw: object, where: str) -> object:
 
 def _scalar(hint: Any, raw: object, where: str) -> object:
     if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
-        return float(raw)
+        return _finite(raw, where)
     if not isinstance(raw, hint) or (isinstance(raw, bool) and hint is not bool):
         raise ArtifactError(f"{where}: expected {hint.__name__}, found {_kind(raw)}")
     return raw
+
+
+def _finite(raw: float, where: str) -> float:
+    try:
+        number = float(raw)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ArtifactError(f"{where}: {_kind(raw)} is not a finite number")
+    return number
 
 
 def _kind(raw: object) -> str:

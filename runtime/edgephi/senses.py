@@ -6,7 +6,7 @@ nothing about prompts or the decoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgephi.mel import log_mel, num_audio_rows
 from edgephi.mode import Projection, missing_modality
 from edgephi.picture import load_image
 from edgephi.session import DeviceOptions, open_session
+from edgephi.stopping import never
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,20 @@ class Senses:
 
     def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
         self._bundle = bundle
-        self._options = options
-        self.close()
-
-    def close(self) -> None:
-        """Free the encoders' sessions; the next use loads them again."""
-        manifest = self._bundle.manifest
+        self._vision: VisionEncoder | None = None
+        self._speech: SpeechEncoder | None = None
 
         def opener(path: Any) -> Any:
-            return open_session(path, self._options)
+            return open_session(path, options)
 
-        self._vision = VisionEncoder(self._bundle, opener) if manifest.vision else None
-        self._speech = SpeechEncoder(self._bundle, opener) if manifest.speech else None
+        if bundle.manifest.vision:
+            self._vision = VisionEncoder(bundle, opener)
+        if bundle.manifest.speech:
+            self._speech = SpeechEncoder(bundle, opener)
+
+    def close(self) -> None:
+        """Free the encoders and their sessions; they cannot be used again."""
+        self._vision = self._speech = None
 
     def prepare(self, images: Sequence[Any], audio: Sequence[Any]) -> list[SeenPicture | HeardClip]:
         """Read and check all media, pictures first; no encoder runs.
@@ -65,19 +68,22 @@ class Senses:
         """
         return [*map(self._picture, images), *map(self._clip, audio)]
 
-    def encode(self, item: SeenPicture | HeardClip, projection: Projection | None) -> NDArray[np.float32]:
-        """float32 [num_rows, H]. `projection` is for clips.
+    def encode(
+        self, item: SeenPicture | HeardClip, projection: Projection | None, should_stop: Callable[[], bool] = never
+    ) -> NDArray[np.float32]:
+        """float32 [num_rows, H]. `projection` is for clips; `should_stop` is asked before each view and window.
 
         Raises:
+            Stopped: `should_stop` said so.
             ArtifactError: The encoder's graph is damaged.
         """
         if isinstance(item, SeenPicture):
             if self._vision is None:
                 raise missing_modality("vision")
-            return self._vision.encode(item.views)
+            return self._vision.encode(item.views, should_stop)
         if self._speech is None:
             raise missing_modality("speech")
-        return self._speech.encode(item.mel, projection or "speech")
+        return self._speech.encode(item.mel, projection or "speech", should_stop)
 
     def _picture(self, source: Any) -> SeenPicture:
         info = self._bundle.manifest.vision

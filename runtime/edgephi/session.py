@@ -6,10 +6,13 @@ Owns the device options and the one place that imports ONNX Runtime. Knows nothi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("cpu",)
 _LOG_ERRORS_ONLY = 3
+_MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +38,15 @@ class DeviceOptions:
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise ConfigError(f"device is {self.device!r}; use {' or '.join(map(repr, DEVICES))}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}; use 1 or more, or None for every core")
+        if self.threads is not None and not (is_whole(self.threads) and 1 <= self.threads <= _MAX_THREADS):
+            raise ConfigError(f"threads is {self.threads!r}; use 1 to {_MAX_THREADS:,}, or None for every core")
 
     @property
     def num_threads(self) -> int:
         """Threads a session gets."""
-        return self.threads or len(os.sched_getaffinity(0))
+        if self.threads is not None:
+            return self.threads
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def runtime() -> Any:
@@ -81,8 +87,28 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
-        reason = str(error).strip().splitlines()
         raise ArtifactError(
-            f"{path}: ONNX Runtime cannot load it ({reason[0] if reason else type(error).__name__}); "
-            "export the model again"
+            f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
         ) from error
+
+
+@contextmanager
+def running(where: str) -> Iterator[None]:
+    """Around a session's run: what ONNX Runtime raises becomes one line.
+
+    Args:
+        where: What runs, such as `the decoder`.
+
+    Raises:
+        EdgeError: ONNX Runtime failed.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # the library raises a dozen unrelated classes
+        raise EdgeError(f"ONNX Runtime failed in {where} ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -162,7 +162,7 @@ class TextStream:
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
         raise ArtifactError(f"{where}: not a tokenizer; it has no model")

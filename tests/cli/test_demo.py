@@ -137,6 +137,7 @@ def test_a_malformed_sample_is_refused(change: dict[str, Any], match: str):
     [
         (None, "samples.json: cannot be read"),
         ("{", "not valid JSON"),
+        ("9" * 5000, "not valid JSON"),
         ('{"samples": []}', "has no samples"),
         ('{"samples": [{"mode": "speech", "title": "t", "prompt": "p", "expected": "e", "audio": "gone.wav"}]}',
          "gone.wav: missing"),

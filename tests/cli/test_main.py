@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import edgephi.cli.main as cli
 import edgephi.model
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
-from support.bundles import small_bundle
+from support.bundles import copy_bundle, small_bundle
 from support.shell import invoke, spawn
 
 COMMANDS = ["demo", "inspect", "run", "transcribe", "version"]
@@ -62,6 +63,33 @@ def test_each_kind_of_error_has_its_exit_code_and_one_line(
     monkeypatch.setattr(edgephi.model.Model, "load", fail)
     done = invoke("run", "m", "x")
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", f"error: {error}\n")
+
+
+def test_a_message_of_several_lines_is_still_one_line(monkeypatch: pytest.MonkeyPatch):
+    def fail(*args: object, **values: object) -> None:
+        raise ConfigError("a\nb\x1b[31m\r\n c")
+
+    monkeypatch.setattr(edgephi.model.Model, "load", fail)
+    assert invoke("run", "m", "x").stderr == "error: a b\ufffd[31m c\n"
+
+
+def test_a_disk_that_is_full_is_one_line():
+    command = [sys.executable, "-m", "edgephi", "inspect", str(small_bundle())]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: ")
+    assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("utf-8:strict", b"m\\udcff"), ("ascii:strict", b"m?")])
+def test_what_stdout_cannot_encode_is_escaped(encoding: str, name: bytes, tmp_path: Path):
+    bundle = copy_bundle(small_bundle(), tmp_path / "m\udcff\u00b7")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "edgephi", "inspect", str(bundle)]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert name in done.stdout
 
 
 def test_a_missing_folder_is_one_line_in_a_real_shell():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,18 @@ def test_the_prompt_can_come_from_stdin(model: Model):
     assert done.stdout == model.generate("hello", options=FEW).text + "\n"
 
 
+@pytest.mark.parametrize(
+    ("redirect", "words"), [("printf '\\377' |", "not UTF-8 at byte 0"), ("<&-", "stdin is closed")]
+)
+def test_a_stdin_that_is_no_text_is_refused(redirect: str, words: str):
+    run = f"{sys.executable} -m edgephi run {small_bundle()} -"
+    line = f"{redirect} {run}" if redirect.endswith("|") else f"{run} {redirect}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_sampling_options_are_used():
     def drawn(seed: int) -> list[int]:
         return list(_json("hello", "--temperature", 3, "--top-k", 100, "--top-p", 0.9, "--seed", seed)["token_ids"])
@@ -103,6 +117,28 @@ def test_a_bad_request_is_one_line_and_its_exit_code(arguments: list[str], code:
     assert (done.exit_code, done.stdout) == (code, "")
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--image", "no.png"], "no.png: no such file"),
+        (["--audio", ""], "the path of the audio is empty"),
+        (["--temperature", "nan"], "temperature is nan"),
+    ],
+)
+def test_what_can_be_seen_at_once_is_refused_before_the_model_is_loaded(arguments: list[str], line: str):
+    done = invoke("run", "no/such/model", "x", *arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert line in done.stderr
+
+
+def test_a_reply_cut_by_the_context_says_so(monkeypatch: pytest.MonkeyPatch):
+    load = Model.load
+    monkeypatch.setattr(Model, "load", lambda path, **options: load(path, max_context=8))
+    monkeypatch.setattr("edgephi.sampling.Sampler.pick", lambda *_: 5)
+    assert "the model's context is full" in invoke("run", small_bundle(), "hi", "--max-new-tokens", 50).stderr
+    assert "raise --max-new-tokens" in invoke("run", small_bundle(), "hi", "--max-new-tokens", 1).stderr
 
 
 def test_bytes_that_are_no_text_are_refused():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edgephi import Model, SamplingOptions
+from edgephi.cli.report import shown
 from support.bundles import small_bundle
 from support.media_files import write_clip
 from support.shell import invoke
@@ -59,6 +61,21 @@ def test_a_bad_file_is_reported_the_others_are_done_and_the_exit_code_says_so(tm
     assert len(errors) == 2
     assert str(bad) in errors[0]
     assert "gone.wav: no such file" in errors[1]
+
+
+def test_a_name_with_a_line_break_or_an_escape_stays_one_line(tmp_path: Path):
+    clip = write_clip(tmp_path / "a\n\x1b[2Jb.wav")
+    done = invoke("transcribe", small_bundle(), tmp_path / "gone\n\x1b[2J.wav", clip)
+    assert "gone \ufffd[2J.wav: no such file" in done.stderr.splitlines()[0]
+    assert "a \ufffd[2Jb.wav: " in done.stdout
+    assert "\x1b" not in done.output
+
+
+def test_on_a_terminal_the_text_holds_nothing_that_acts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    assert shown("a\x1b[2J") == "a\ufffd[2J"
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: False))
+    assert shown("a\x1b[2J") == "a\x1b[2J"
 
 
 def test_json_lists_every_file_with_its_text_or_its_error(tmp_path: Path):

@@ -101,6 +101,7 @@ REFUSED_ARRAYS = [
     (np.zeros(8000, np.float32), 0, r"sampled at 0 Hz"),
     (np.zeros(8000, np.float32), -16000, r"sampled at -16,000 Hz"),
     (np.zeros(8000, np.float32), 10**9, r"sampled at 1,000,000,000 Hz"),
+    (np.zeros(8000, np.float32), 10**400, r"the sampling rate is far above 768,000 Hz"),
     (np.zeros(8000, np.float32), 16000.5, r"rate is 16000\.5; give a whole number of hertz"),
     (np.zeros(8000, np.float32), float("nan"), r"rate is nan"),
     (np.zeros(8000, np.float32), float("inf"), r"rate is inf"),

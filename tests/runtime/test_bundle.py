@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgephi.bundle import MANIFEST_NAME, Bundle, file_sha256
-from edgephi.errors import ArtifactError
+from edgephi.errors import ArtifactError, ConfigError
 from edgephi.manifest import (
     AdaptersInfo,
     DecoderInfo,
@@ -21,6 +23,7 @@ from edgephi.manifest import (
     SourceInfo,
     TensorRef,
     TokenInfo,
+    VisionInfo,
 )
 
 EMBEDDING = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -116,6 +119,7 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
         ('{"schema_version": 99}', "schema version 99; this edgephi reads version 1"),
         ('{"schema_version": 1}', "key 'generator' is missing"),
         ("[" * 100_000, "not valid JSON"),
+        ('{"schema_version": ' + "9" * 5000 + "}", "not valid JSON"),
     ],
 )
 def test_a_foreign_manifest_is_refused(folder: Path, text: str, message: str):
@@ -145,3 +149,81 @@ def test_a_graph_that_is_not_listed_is_refused(folder: Path):
     _edit(folder, decoder=decoder)
     with pytest.raises(ArtifactError, match=r"other\.onnx is used but not listed"):
         Bundle(folder)
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_missing(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).endswith("tokenizer.json"))
+    with pytest.raises(ArtifactError, match=r"tokenizer.json: cannot be read \(no permission\)"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize("method", ["is_dir", "exists", "read_text", "is_file", "open"])
+def test_a_failing_disk_is_one_line_that_names_the_path(folder: Path, monkeypatch: pytest.MonkeyPatch, method: str):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, method, fail)
+    with pytest.raises(ArtifactError, match=r"^/.*: cannot be read \(Input/output error\)$"):
+        Bundle(folder, check_hashes=True)
+
+
+def test_a_tensor_whose_file_went_away_is_an_artifact_error(folder: Path):
+    bundle = Bundle(folder)
+    (folder / "weights/decoder.bin").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"decoder.bin: cannot be read"):
+        bundle.tensor(bundle.manifest.decoder.embedding)
+    (folder / "weights/decoder.bin").unlink()
+    with pytest.raises(ArtifactError, match=r"decoder.bin: cannot be read \(No such file"):
+        bundle.tensor(bundle.manifest.decoder.embedding)
+
+
+def test_unusable_paths_are_refused():
+    with pytest.raises(ConfigError, match="path of the model folder is empty"):
+        Bundle("")
+    with pytest.raises(ArtifactError, match=r"cannot be read \(File name too long\)"):
+        Bundle("x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"decoder": {"head_size": 0}}, "head_size is 0; it must be a positive number"),
+        ({"decoder": {"vocab_size": 7}}, r"embedding has shape \[6, 2\]; the other sizes need \[7, 2\]"),
+        ({"decoder": {"embedding": {"offset": -4}}}, "a tensor at -4"),
+        ({"rope": {"theta": 0}}, "theta is 0.0; it must be"),
+        ({"rope": {"long_factor": [-1]}}, r"long_factor\[0\] is -1.0"),
+        ({"rope": {"attention_scale": 0}}, "attention_scale is 0.0"),
+        ({"tokens": {"eos": []}}, "eos is empty"),
+        ({"tokens": {"eos": [6]}}, "id 6, outside the vocabulary of 6"),
+        ({"tokens": {"image": -1}}, "id -1, outside the vocabulary"),
+        ({"adapters": {"available": [{"name": "vision", "rank": 0, "scale": 1}]}}, "rank is 0"),
+        ({"adapters": {"available": [{"name": "vision", "rank": 2, "scale": 0}]}}, "scale is 0"),
+        ({"generation": {"temperature": -1}}, "temperature is -1"),
+        ({"generation": {"top_k": -1}}, "top_k is -1"),
+        ({"generation": {"top_p": 0}}, "top_p is 0"),
+        (
+            {"speech": {"graph": "g", "num_mels": 0, "time_reduction": 8, "window_rows": 1, "projections": []}},
+            "num_mels",
+        ),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_refused(folder: Path, place: dict[str, Any], message: str):
+    raw = json.loads((folder / MANIFEST_NAME).read_text())
+    ((part, change),) = place.items()
+    merged = {**(raw[part] or {}), **change}
+    if isinstance(change.get("embedding"), dict):
+        merged["embedding"] = {**raw[part]["embedding"], **change["embedding"]}
+    _edit(folder, **{part: merged})
+    with pytest.raises(ArtifactError, match=message):
+        Bundle(folder)
+
+
+def test_separators_must_have_the_decoders_width():
+    wrong = TensorRef(file="weights/decoder.bin", offset=0, dtype="float32", shape=(3,))
+    vision = VisionInfo(
+        graph="v", crop_size=56, patch_size=14, max_crops=4, row_separator=wrong, global_separator=wrong
+    )
+    with pytest.raises(ValueError, match=r"row_separator has shape \[3\]; the other sizes need \[2\]"):
+        dataclasses.replace(_manifest(()), vision=vision)
+    with pytest.raises(ValueError, match="holds fewer than 2 patches"):
+        dataclasses.replace(vision, crop_size=20)

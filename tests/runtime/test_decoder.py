@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import gc
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgephi.bundle import Bundle
-from edgephi.decoder import Decoder, Stopped
+from edgephi.decoder import Decoder
 from edgephi.embed import InputSequence
-from edgephi.errors import ArtifactError, CapacityError, ConfigError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.session import DeviceOptions
+from edgephi.stopping import Stopped
 from support.bundles import copy_bundle, small_bundle
 from support.random_values import integers
 
@@ -85,6 +90,50 @@ def test_token_by_token_equals_a_fresh_reading_while_the_cache_grows(bundle: Bun
         sequence.append(int(IDS[position]))
         logits = decoder.read(sequence, adapter="none")
         np.testing.assert_allclose(logits, expected[position], atol=CLOSE)
+
+
+def test_memory_that_was_outgrown_is_freed(low: Bundle):
+    """A long prompt's chunks are read once; what they were bound to must not live as long as the model."""
+    decoder, sequence = _decoder(low, chunk=16), _sequence(low, 32)
+    decoder.read(sequence, adapter="none")
+    outgrown = [weakref.ref(decoder._rope.cos), *map(weakref.ref, decoder._cache.buffers.values())]
+    for position in range(32, 300):
+        sequence.append(int(IDS[position]))
+        decoder.read(sequence, adapter="none")
+    gc.collect()
+    assert not any(ref() is not None for ref in outgrown)
+
+
+def test_only_passes_with_one_row_of_logits_are_kept(bundle: Bundle):
+    decoder = _decoder(bundle, chunk=10)
+    decoder.read(_sequence(bundle, 20), adapter="none", rows="all")
+    assert not decoder._passes
+    decoder.reset()
+    decoder.read(_sequence(bundle, 21), adapter="none")
+    assert sorted(decoder._passes) == [1, 10]
+
+
+def test_a_failure_of_the_library_is_one_line(bundle: Bundle):
+    decoder = _decoder(bundle)
+    decoder._session = SimpleNamespace(io_binding=decoder._session.io_binding, run_with_iobinding=_fail)
+    with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in the decoder at 5 positions \(first line\)$"):
+        decoder.read(_sequence(bundle, 5), adapter="none")
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("first line\nsecond line")
+
+
+@pytest.mark.parametrize("size", ["num_kv_heads", "head_size", "vocab_size", "hidden_size"])
+def test_a_graph_of_other_sizes_than_the_manifests_is_refused(bundle: Bundle, size: str):
+    other = Bundle(bundle.path)
+    info = bundle.manifest.decoder
+    changed = copy.copy(info)
+    object.__setattr__(changed, size, getattr(info, size) * 2)
+    other.manifest = copy.copy(bundle.manifest)
+    object.__setattr__(other.manifest, "decoder", changed)
+    with pytest.raises(ArtifactError, match=r"decoder.onnx: '.*' has shape .*, the manifest says"):
+        _decoder(other)
 
 
 def test_crossing_the_longrope_border_equals_a_fresh_reading_with_long_factors(low: Bundle, fresh_low: Decoder):

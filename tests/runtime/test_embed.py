@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgephi.embed import InputSequence, as_token_ids, expand_slots
+from edgephi.embed import InputSequence, as_token_ids, check_ids, expand_slots
 from edgephi.errors import ConfigError
 
 TABLE = np.arange(40, dtype=np.float32).reshape(10, 4)
@@ -56,10 +56,10 @@ def test_the_table_is_not_modified():
 @pytest.mark.parametrize(("ids", "match"), [([], "no tokens"), ([1, 10], "id 10 is outside.*of 10"), ([-1], "id -1")])
 def test_ids_outside_the_vocabulary_are_refused(ids: list[int], match: str):
     with pytest.raises(ConfigError, match=match):
-        InputSequence(TABLE, as_token_ids(ids), {})
+        check_ids(as_token_ids(ids), len(TABLE))
 
 
-@pytest.mark.parametrize("ids", [[1.5], [[1, 2]], ["a"], 3])
+@pytest.mark.parametrize("ids", [[1.5], [[1, 2]], [[1], [1, 2]], ["a"], [10**30], 3])
 def test_ids_must_be_a_list_of_integers(ids: object):
     with pytest.raises(ConfigError, match="must be a list of integers"):
         as_token_ids(ids)  # type: ignore[arg-type]

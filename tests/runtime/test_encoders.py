@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from edgephi.encoders import SpeechEncoder, VisionEncoder
-from edgephi.errors import ConfigError
+from edgephi.errors import ConfigError, EdgeError
 from edgephi.image import num_image_rows, position_ids, split_views
 from edgephi.manifest import SpeechInfo, TensorRef, VisionInfo
 from edgephi.mel import num_audio_rows
+from edgephi.stopping import Stopped
 
 HIDDEN = 3
 ROW_SEPARATOR = np.array([-1, -1, -1], np.float32)
@@ -191,3 +192,26 @@ def test_bundles_without_an_encoder_are_refused():
         VisionEncoder(bare, lambda path: FakeVision())
     with pytest.raises(ConfigError, match=r"model has no speech; export with --modalities text,speech"):
         SpeechEncoder(bare, lambda path: FakeSpeech())
+
+
+def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
+    class Broken:
+        def run(self, output_names, inputs):
+            raise RuntimeError("first line\nsecond line")
+
+    encoder = SpeechEncoder(bundle(), lambda path: Broken())
+    with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in speech.onnx \(first line\)$"):
+        encoder.encode(np.zeros((16, 80), np.float32))
+
+
+def test_encoding_stops_between_windows_and_views():
+    asked = iter([False, True])
+    with pytest.raises(Stopped):
+        SpeechEncoder(bundle(), lambda path: FakeSpeech()).encode(
+            np.zeros((200, 80), np.float32), should_stop=lambda: next(asked)
+        )
+    views = split_views(Image.new("RGB", (168, 112)), crop_size=56, patch_size=14, max_crops=36)
+    asked, graph = iter([False, True]), FakeVision()
+    with pytest.raises(Stopped):
+        VisionEncoder(bundle(), lambda path: graph).encode(views, should_stop=lambda: next(asked))
+    assert len(graph.calls) == 1

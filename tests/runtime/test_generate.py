@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from edgephi.decoder import Stopped
 from edgephi.embed import InputSequence
 from edgephi.generate import Clock, Job, generate
 from edgephi.reply import DoneEvent, Event, Reply, TextEvent, TokenEvent
 from edgephi.sampling import SamplingOptions
+from edgephi.stopping import Stopped
 from edgephi.tokenizer import Tokenizer
 from support.vocabulary import build_tokenizer, special_id
 
@@ -135,3 +136,19 @@ def test_times_add_up():
     assert timing.decode_s > 0
     assert timing.decode_tok_s == pytest.approx((timing.new_tokens - 1) / timing.decode_s)
     assert timing.peak_rss_bytes > 1 << 20
+
+
+def test_the_callers_time_between_events_is_not_the_models():
+    sequence = InputSequence(np.zeros((VOCAB, 4), np.float32), np.array([1, 2, 3]), {})
+    job = Job(
+        sequence=sequence,
+        adapter="none",
+        options=SamplingOptions(max_new_tokens=3),
+        eos=frozenset({END}),
+        clock=Clock(),
+    )
+    for event in generate(Script([5] * 5), TOKENIZER, job):  # type: ignore[arg-type]
+        if isinstance(event, DoneEvent):
+            assert 0 < event.reply.timing.decode_s < 0.1
+        elif isinstance(event, TokenEvent):
+            time.sleep(0.1)

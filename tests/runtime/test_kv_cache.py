@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -27,18 +29,18 @@ def test_growth_keeps_every_filled_position():
     for buffer in cache.buffers.values():
         buffer[:] = random.standard_normal(buffer.shape, dtype=np.float32)
     cache.used = cache.capacity
-    before, version = cache.buffers, cache.version
+    before = cache.buffers
     cache.reserve(cache.capacity + 1)
-    assert cache.version != version
+    assert cache.buffers is not before
     for name, buffer in cache.buffers.items():
         assert np.array_equal(buffer[:, :, : cache.used], before[name])
 
 
 def test_no_growth_means_no_new_arrays():
     cache = KVCache(_shape())
-    version = cache.version
+    before = cache.buffers
     cache.reserve(cache.capacity)
-    assert cache.version == version
+    assert cache.buffers is before
 
 
 def test_growth_stops_at_the_context():
@@ -49,11 +51,11 @@ def test_growth_stops_at_the_context():
 
 def test_a_full_cache_says_how_much_too_long_and_changes_nothing():
     cache = KVCache(_shape(300, 400))
-    cache.used, version = 7, cache.version
+    cache.used, before = 7, cache.buffers
     with pytest.raises(CapacityError, match=r"needs 310 positions but the context holds 300; shorten it by 10 or set "
                                             r"max_context to 310 \(0.0 MiB more memory\)"):  # fmt: skip
         cache.reserve(310)
-    assert (cache.used, cache.version) == (7, version)
+    assert (cache.used, cache.buffers is before) == (7, True)
 
 
 def test_beyond_the_models_context_there_is_only_a_shorter_input():
@@ -67,6 +69,33 @@ def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable():
     with pytest.raises(CapacityError, match="more than this machine can give"):
         cache.reserve(2**45)
     assert cache.capacity == 256
+
+
+def test_an_empty_cache_frees_its_buffers_before_it_grows(monkeypatch: pytest.MonkeyPatch):
+    cache = KVCache(_shape())
+    old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
+    zeros, alive = np.zeros, []
+
+    def watched(*arguments, **options):
+        alive.append(any(ref() is not None for ref in old))
+        return zeros(*arguments, **options)
+
+    monkeypatch.setattr(np, "zeros", watched)
+    cache.reserve(600)
+    assert alive
+    assert not any(alive)
+
+
+def test_a_reset_gives_back_the_memory_of_a_long_sequence_only():
+    cache = KVCache(_shape(20_000, 20_000))
+    cache.reserve(3000)
+    before = cache.buffers
+    cache.reset()
+    assert cache.buffers is before
+    cache.reserve(9000)
+    cache.used = 9000
+    cache.reset()
+    assert (cache.used, cache.capacity) == (0, 4096)
 
 
 def test_truncation_forgets_the_end_only():

@@ -98,6 +98,12 @@ def test_an_echoed_replys_empty_fields_are_harmless():
         ([{"role": "assistant", "content": None, "tool_calls": [{}]}], r"tool_calls\[0\]: needs a name"),
         ([{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}], "arguments are not valid JSON"),
         ([{"role": "system", "content": "", "tools": [{"a": object}]}], "cannot be written as JSON"),
+        ([{"role": "system", "content": "", "tools": [{"a": float("nan")}]}], "cannot be written as JSON"),
+        ([{"role": "system", "content": "", "tools": "lamp, door"}], "tools are not valid JSON"),
+        ([{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "9" * 5000}]}], "are not valid JSON"),
+        ([{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "[" * 100_000}]}], "are not valid JSON"),
+        ([{"role": "user", "content": "x", 1: "y", "a": "z"}], "a user message has no key 1"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "data:,\ud800"}]}], "not valid Unicode"),
     ],
 )
 def test_other_shapes_are_refused_with_their_place(messages: Any, match: str):

@@ -280,3 +280,16 @@ def test_damaged_weights_are_found_by_their_hash(tmp_path: Path):
     weights.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"decoder.bin: content differs"):
         Model.load(folder, check_hashes=True)
+
+
+def test_raw_logits_take_lists_of_media_too(model: Model):
+    with pytest.raises(ConfigError, match="images must be a list or a tuple"):
+        model.logits([1], images=PICTURE)
+    with pytest.raises(ConfigError, match=r"audio=\[\(samples, hertz\)\]"):
+        model.logits([1], audio=SOUND)
+
+
+def test_a_picture_is_cancelled_between_its_views(model: Model):
+    answers = iter([False, True])
+    reply = model.generate("x", images=[PICTURE], should_stop=lambda: next(answers))
+    assert (reply.finish_reason, reply.token_ids) == ("cancelled", ())

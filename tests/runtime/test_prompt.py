@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgephi.errors import ArtifactError, ConfigError
@@ -131,6 +133,11 @@ def test_nothing_a_user_writes_becomes_control(spelling: str, place: str):
         ("<|image_0|>", ["i"], [], r"tags are <\|image_0\|>"),
         ("x", "photo.png", [], "images must be a list"),
         ("x", [], b"RIFF", "audio must be a list"),
+        ("x", None, [], "images must be a list or a tuple; put the NoneType in brackets"),
+        ("x", Path("a.png"), [], "images must be a list or a tuple"),
+        ("x", np.zeros((8, 8, 3), np.uint8), [], "put the ndarray in brackets"),
+        ("x", (name for name in ["a.png"]), [], "put the generator in brackets"),
+        ("x", [], (np.zeros(16000), 16000), r"put the one in brackets: audio=\[\(samples, hertz\)\]"),
     ],
 )
 def test_tags_and_media_must_pair_up(text: str, images: Any, audio: Any, match: str):
@@ -172,3 +179,9 @@ def test_a_broken_template_is_named(template: str):
 def test_a_template_cannot_reach_python():
     with pytest.raises((ConfigError, ArtifactError)):
         _builder("{{ messages.__class__.__mro__[1].__subclasses__() }}").build("hi")
+
+
+@pytest.mark.parametrize("expression", ["1 // 0", "messages[0].nothing.more", "'x' + 1", "messages | map('x') | list"])
+def test_a_template_that_fails_is_named(expression: str):
+    with pytest.raises(ArtifactError, match=r"template.jinja: (the|not a)"):
+        _builder("{{ " + expression + " }}").build("hi")

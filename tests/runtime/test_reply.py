@@ -29,6 +29,7 @@ def test_a_single_object_is_one_call():
         ('[{"arguments": {}}]', "not an object with a name"),
         ('[{"name": "lamp", "arguments": "x"}]', "not an object with a name"),
         ("[" * 100_000, "not valid JSON"),
+        ("9" * 5000, "not valid JSON"),
     ],
 )
 def test_a_malformed_call_says_why(text: str, error: str):

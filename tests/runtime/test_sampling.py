@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgephi.checks import is_finite
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.sampling import Sampler, SamplingOptions, candidates
 
@@ -104,3 +105,25 @@ def test_broken_logits_are_an_error_not_an_answer(bad: float, temperature: float
 def test_options_out_of_range_are_refused_at_once(values: dict[str, Any], match: str):
     with pytest.raises(ConfigError, match=match):
         SamplingOptions(**values)
+
+
+@pytest.mark.parametrize("name", ["max_new_tokens", "temperature", "top_k", "top_p", "seed"])
+@pytest.mark.parametrize("value", ["4", True, [1], 1j, float("nan")])
+def test_values_of_another_type_are_refused(name: str, value: Any):
+    with pytest.raises(ConfigError, match=f"{name} is"):
+        SamplingOptions(**{name: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert SamplingOptions(max_new_tokens=np.int64(3), temperature=np.float32(0.5)).max_new_tokens == 3  # type: ignore[arg-type]
+
+
+def test_the_smallest_temperature_makes_no_warnings():
+    assert Sampler(SamplingOptions(temperature=5e-324, seed=0)).pick(LOGITS * 1e4) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "finite"), [(1, True), (0.5, True), (10**400, False), (math.inf, False), (None, False)]
+)
+def test_what_counts_as_a_finite_number(value: object, finite: bool):
+    assert is_finite(value) is finite

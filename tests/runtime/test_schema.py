@@ -46,6 +46,8 @@ def test_nested_values_keep_their_types():
         ({"name": 3}, r"f\.name: expected str, found 3"),
         ({"scale": True}, r"f\.scale: expected float, found True"),
         ({"scale": -1}, r"f: scale is -1"),
+        ({"scale": 10**400}, r"f\.scale: 1000.* is not a finite number"),
+        ({"factors": [1.0, float("nan")]}, r"f\.factors\[1\]: nan is not a finite number"),
         ({"mode": "c"}, r"f\.mode: 'c' is not one of a, b"),
         ({"inner": {"size": True}}, r"f\.inner\.size: expected int"),
         ({"inner": {}}, r"f\.inner: key 'size' is missing"),

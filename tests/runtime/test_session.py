@@ -20,7 +20,14 @@ def test_every_usable_core_is_the_default():
 
 
 @pytest.mark.parametrize(
-    ("options", "match"), [({"device": "gpu"}, "device is 'gpu'; use 'cpu'"), ({"threads": 0}, "threads is 0")]
+    ("options", "match"),
+    [
+        ({"device": "gpu"}, "device is 'gpu'; use 'cpu'"),
+        ({"threads": 0}, "threads is 0"),
+        ({"threads": 1025}, "threads is 1025; use 1 to 1,024"),
+        ({"threads": "4"}, "threads is '4'"),
+        ({"threads": True}, "threads is True"),
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], match: str):
     with pytest.raises(ConfigError, match=match):

@@ -128,3 +128,8 @@ def test_control_tokens_are_never_shown(tokenizer: Tokenizer):
     first, *rest = tokenizer.encode_text("é")
     shown = [stream.push(first), stream.push(special_id("<|tool_call|>")), *map(stream.push, rest)]
     assert "".join(shown) == "é"
+
+
+def test_a_number_too_long_to_read_is_an_artifact_error():
+    with pytest.raises(ArtifactError, match=r"tokenizer.json: not valid JSON"):
+        Tokenizer('{"model": ' + "9" * 5000 + "}", "tokenizer.json")

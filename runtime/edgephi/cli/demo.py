@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.options import ModelSource, json_option, model_options
-from edgephi.cli.report import printable, timing_json
+from edgephi.cli.report import one_line, printable, timing_json
 from edgephi.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -122,15 +122,14 @@ def _describe(path: Path, kind: str) -> str:
         return f"{path.name} {width}x{height}"
     from edgephi.audio import load_audio
 
-    waveform = load_audio(path)
-    return f"{path.name} {len(waveform.samples) / waveform.sample_rate_hz:.1f} s"
+    return f"{path.name} {load_audio(path).duration_s:.1f} s"
 
 
 def _show(console: Console, outcome: Outcome) -> None:
     sample, reply = outcome.sample, outcome.reply
-    console.print(f"  in     {outcome.given}")
+    console.print(f"  in     {one_line(outcome.given)}")
     if reply is None:
-        console.print(f"  error  {outcome.error}", style="red")
+        console.print(f"  error  {one_line(outcome.error)}", style="red")
         return
     console.print(f"  out    {printable(reply.text)}".replace("\n", f"\n{'':9}"))
     verdict = "right" if outcome.right else f"wrong, expected {sample.expected!r}"

@@ -6,13 +6,19 @@ the entry-point group `edgephi.commands`, so a device without them simply lacks 
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import NoReturn
 
 import click
 
-from edgephi.errors import EdgeError
+from edgephi.cli.report import error_line
+from edgephi.errors import CapacityError, EdgeError
 
 COMMAND_GROUP = "edgephi.commands"
 INTERRUPTED = 130
@@ -26,7 +32,7 @@ _OWN = {
 
 
 class CommandGroup(click.Group):
-    """Loads a subcommand when it is asked for, and reports every EdgeError as `error: ...`."""
+    """Loads a subcommand when it is asked for, and reports every expected failure as `error: ...`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names of the device's commands and of those that host packages add."""
@@ -47,21 +53,43 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgeError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _fail(ctx, error, error.exit_code)
         except ModuleNotFoundError as error:
             if ctx.invoked_subcommand is None or ctx.invoked_subcommand in _OWN:
                 raise
-            click.echo(f"error: {_install_line(ctx.invoked_subcommand, error)}", err=True)
-            ctx.exit(EdgeError.exit_code)
+            _fail(ctx, _install_line(ctx.invoked_subcommand, error), EdgeError.exit_code)
         except MemoryError:
-            click.echo(
-                "error: this machine has not enough free memory; use a shorter input or a smaller model", err=True
-            )
-            ctx.exit(4)
+            line = "this machine has not enough free memory; use a shorter input or a smaller model"
+            _fail(ctx, line, CapacityError.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader went away; click ends quietly
+                raise
+            _close_broken_stdout()
+            _fail(ctx, error, EdgeError.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _fail(ctx: click.Context, message: object, exit_code: int) -> NoReturn:
+    click.echo(error_line(message), err=True)
+    ctx.exit(exit_code)
+
+
+def _close_broken_stdout() -> None:
+    """Otherwise the interpreter tries to write what is left once more when it ends, and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()
+
+
+def _escape_unencodable() -> None:
+    """File names may hold bytes, and replies characters, that stdout's encoding has no place for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _host_commands() -> Iterator[EntryPoint]:
@@ -116,5 +144,6 @@ def main(ctx: click.Context) -> None:
     edgephi run phi4mm "What is this?" --image photo.jpg
     edgephi transcribe phi4mm meeting.wav
     """
+    _escape_unencodable()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

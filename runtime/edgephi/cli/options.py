@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from edgephi.manifest import GenerationDefaults
     from edgephi.mode import AdapterChoice
     from edgephi.model import Model
     from edgephi.sampling import SamplingOptions
@@ -53,15 +54,14 @@ class Sampling:
     top_p: float | None
     seed: int | None
 
-    def options(self, model: Model) -> SamplingOptions:
-        """The options of one request.
+    def options(self, advised: GenerationDefaults) -> SamplingOptions:
+        """The options of one request, `advised` where nothing was given.
 
         Raises:
             ConfigError: A value out of range.
         """
         from edgephi.sampling import SamplingOptions
 
-        advised = model.manifest.generation
         return SamplingOptions(
             max_new_tokens=self.max_new_tokens,
             temperature=advised.temperature if self.temperature is None else self.temperature,
@@ -80,6 +80,18 @@ class Request:
     images: tuple[str, ...]
     audio: tuple[str, ...]
     adapter: AdapterChoice
+
+    def check_files(self) -> None:
+        """Open every media file once, which costs nothing beside loading a model.
+
+        Raises:
+            ConfigError: One is missing, not readable or empty.
+        """
+        from edgephi.media import open_media
+
+        for kind, paths in (("picture", self.images), ("audio", self.audio)):
+            for path in paths:
+                open_media(path, kind).close()
 
     def messages(self) -> list[dict[str, str]]:
         """The chat: an optional system turn and one user turn."""

@@ -1,8 +1,9 @@
-"""How timings are shown, as a line for people and as JSON for programs."""
+"""How texts, errors and timings are shown: to people without anything a terminal would obey, to programs as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,21 @@ _CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(12
 def printable(text: str) -> str:
     """The text without characters that a terminal would obey."""
     return text.translate(_CONTROL)
+
+
+def shown(text: str) -> str:
+    """The text as it goes to stdout: unchanged into a file or a pipe, printable on a terminal."""
+    return printable(text) if sys.stdout.isatty() else text
+
+
+def one_line(message: object) -> str:
+    """The message on one line, whatever white space and control characters file names put into it."""
+    return printable(" ".join(str(message).split()))
+
+
+def error_line(message: object) -> str:
+    """`error: ...` on one line."""
+    return f"error: {one_line(message)}"
 
 
 def timing_line(timing: Timing) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,8 @@ from edgephi.cli.options import (
     request_options,
     sampling_options,
 )
-from edgephi.cli.report import printable, reply_json, timing_line
+from edgephi.cli.report import reply_json, shown, timing_line
+from edgephi.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,16 +43,21 @@ def run(source: ModelSource, request: Request, sampling: Sampling, as_json: bool
       edgephi run phi4mm "What does the sign say?" --image sign.png
       edgephi run phi4mm --image chart.png --audio question.wav
     """
+    from edgephi.manifest import GenerationDefaults
+
     if request.prompt == "-":
-        request = _with_prompt(request, sys.stdin.read())
+        request = replace(request, prompt=_stdin_text())
     if not (request.prompt or request.images or request.audio):
         raise click.UsageError("nothing to answer: give a PROMPT, an --image or an --audio")
+    request.check_files()
+    sampling.options(GenerationDefaults())  # what is out of range is so for every model
     with source.load() as model:
+        options = sampling.options(model.manifest.generation)
         events = model.stream(
             request.messages(),
             images=request.images,
             audio=request.audio,
-            options=sampling.options(model),
+            options=options,
             adapter=request.adapter,
         )
         reply = _follow(events, quiet=as_json)
@@ -59,25 +66,29 @@ def run(source: ModelSource, request: Request, sampling: Sampling, as_json: bool
         return
     click.echo()
     if reply.finish_reason == "length":
-        click.echo("note: the reply was cut; raise --max-new-tokens for more", err=True)
+        full = reply.timing.new_tokens < options.max_new_tokens
+        reason = "the model's context is full" if full else "raise --max-new-tokens for more"
+        click.echo(f"note: the reply was cut; {reason}", err=True)
     click.echo(timing_line(reply.timing), err=True)
 
 
 def _follow(events: Iterator[Event], *, quiet: bool) -> Reply:
     """Write text as it comes; the finished reply."""
-    from edgephi.errors import EdgeError
     from edgephi.reply import DoneEvent, TextEvent
 
-    terminal = sys.stdout.isatty()
     for event in events:
         if isinstance(event, TextEvent) and not quiet:
-            click.echo(printable(event.text) if terminal else event.text, nl=False)
+            click.echo(shown(event.text), nl=False)
         elif isinstance(event, DoneEvent):
             return event.reply
     raise EdgeError("the generation ended without a reply")
 
 
-def _with_prompt(request: Request, prompt: str) -> Request:
-    from dataclasses import replace
-
-    return replace(request, prompt=prompt.removesuffix("\n"))
+def _stdin_text() -> str:
+    if sys.stdin is None:
+        raise click.UsageError("stdin is closed; give the PROMPT as text instead of `-`")
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the prompt on stdin is not UTF-8 at byte {error.start:,}; convert it") from None
+    return text.replace("\r\n", "\n").removesuffix("\n")

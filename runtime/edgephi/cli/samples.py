@@ -86,7 +86,7 @@ def read_samples(folder: Path) -> tuple[Sample, ...]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); give the folder that holds it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error})") from error
     samples = decode(SampleList, raw, str(path)).samples
     if not samples:
@@ -101,5 +101,5 @@ def read_samples(folder: Path) -> tuple[Sample, ...]:
 def _json_or_none(text: str) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

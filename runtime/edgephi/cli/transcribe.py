@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.options import ModelSource, json_option, model_options
-from edgephi.cli.report import timing_json, timing_line
+from edgephi.cli.report import error_line, one_line, shown, timing_json, timing_line
 from edgephi.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], kind: str, translate
             transcript = _transcribe(model, file, prompt)
             done.append(transcript.to_json())
             if transcript.error is not None:
-                click.echo(f"error: {transcript.error}", err=True)
+                click.echo(error_line(transcript.error), err=True)
                 exit_code = max(exit_code, transcript.error.exit_code)
             elif not as_json:
                 _show(transcript, named=len(files) > 1)
@@ -103,25 +103,25 @@ def _transcribe(model: Model, file: str, prompt: str) -> Transcript:
 
     try:
         waveform = load_audio(file)
-        duration_s = len(waveform.samples) / waveform.sample_rate_hz
-        options = SamplingOptions(max_new_tokens=_TOKENS_AT_LEAST + int(duration_s * _TOKENS_PER_S))
+        options = SamplingOptions(max_new_tokens=_TOKENS_AT_LEAST + int(waveform.duration_s * _TOKENS_PER_S))
         clip = (waveform.samples, waveform.sample_rate_hz)
         reply = model.generate(prompt, audio=[clip], options=options)
     except EdgeError as error:
         return Transcript(file, 0.0, None, error)
-    return Transcript(file, duration_s, reply, None)
+    return Transcript(file, waveform.duration_s, reply, None)
 
 
 def _show(transcript: Transcript, *, named: bool) -> None:
     reply = transcript.reply
     if reply is None:
         return
-    click.echo(f"{transcript.file}: {reply.text}" if named else reply.text)
+    name = one_line(transcript.file)
+    click.echo(f"{name}: {shown(reply.text)}" if named else shown(reply.text))
     if transcript.duration_s > ADVISED_S:
         click.echo(
-            f"note: {transcript.file} is {transcript.duration_s:.0f} s long; the model is best up to {ADVISED_S} s",
+            f"note: {name} is {transcript.duration_s:.0f} s long; the model is best up to {ADVISED_S} s",
             err=True,
         )
     if reply.finish_reason == "length":
-        click.echo(f"note: the text of {transcript.file} was cut at {reply.timing.new_tokens} tokens", err=True)
+        click.echo(f"note: the text of {name} was cut at {reply.timing.new_tokens} tokens", err=True)
     click.echo(f"{transcript.duration_s:.1f} s of audio · {timing_line(reply.timing)}", err=True)
