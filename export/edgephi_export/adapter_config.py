@@ -48,4 +48,7 @@ def read_peft_adapter(folder: Path, name: AdapterKey) -> AdapterInfo:
 
 def _info(name: AdapterKey, lora: Fields) -> AdapterInfo:
     rank = lora.positive("r")
-    return AdapterInfo(name=name, rank=rank, scale=lora.get("lora_alpha", float) / rank)
+    try:
+        return AdapterInfo(name=name, rank=rank, scale=lora.positive_float("lora_alpha") / rank)
+    except ValueError as error:
+        raise ArtifactError(f"{lora.where}: lora_alpha: {error}") from error

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +81,7 @@ def export(  # noqa: PLR0913, PLR0917 - click passes one argument per option
     """  # noqa: D301 - click reads the \b
     options = ExportOptions(recipe=recipe, adapters=adapters, modalities=modalities, force=force)
     start = time.perf_counter()
-    with _progress() as on_progress:
+    with _stoppable(), _progress() as on_progress:
         run_export(checkpoint, output, options, on_progress)
     summary = _summary(output, time.perf_counter() - start)
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
@@ -99,6 +101,25 @@ def _summary(output: Path, seconds: float) -> Summary:
         bytes=sum(file.bytes for file in manifest.files) + (output / MANIFEST_NAME).stat().st_size,
         seconds=round(seconds, 2),
     )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it can clean up; an ignored signal stays ignored."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

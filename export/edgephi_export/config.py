@@ -1,6 +1,6 @@
 """What a checkpoint is, whatever its layout: the sizes of its parts as frozen dataclasses.
 
-Owns the canonical description. Knows nothing about the files it was read from (see layouts.py and *_config.py).
+Owns the canonical description. Knows nothing about the files it was read from (see *_config.py).
 """
 
 from __future__ import annotations

@@ -32,12 +32,12 @@ def read_decoder(config: Fields) -> DecoderConfig:
     decoder = DecoderConfig(
         hidden_size=hidden,
         intermediate_size=config.positive("intermediate_size"),
-        num_layers=config.positive("num_hidden_layers"),
+        num_layers=config.count("num_hidden_layers"),
         num_heads=heads,
         num_kv_heads=config.positive("num_key_value_heads", heads),
         head_size=config.positive("head_dim", hidden // heads),
         vocab_size=config.positive("vocab_size"),
-        rms_norm_eps=config.get("rms_norm_eps", float, 1e-5),
+        rms_norm_eps=config.positive_float("rms_norm_eps", 1e-5),
     )
     if decoder.num_heads % decoder.num_kv_heads:
         raise ArtifactError(
@@ -74,19 +74,22 @@ def read_rope(config: Fields, head_size: int) -> RopeInfo:
             "partial_rotary_factor); ONNX Runtime's attention needs a multiple of 16"
         )
     context = config.positive("max_position_embeddings")
-    original = config.positive("original_max_position_embeddings", context)
     if config.values.get("rope_scaling") is None:
         ones = (1.0,) * (rotary_dim // 2)
         short_factor, long_factor, attention_scale = ones, ones, 1.0
+        original = config.positive("original_max_position_embeddings", context)
     else:
         scaling = config.section("rope_scaling")
         _check_scaling(scaling)
         short_factor, long_factor = scaling.floats("short_factor"), scaling.floats("long_factor")
-        attention_scale = scaling.get("attention_factor", float, _attention_scale(context, original))
+        original = config.positive("original_max_position_embeddings")
+        if original < 2:
+            raise ArtifactError(f"{config.where}: original_max_position_embeddings is {original}; expected at least 2")
+        attention_scale = scaling.positive_float("attention_factor", _attention_scale(context, original))
     try:
         return RopeInfo(
             rotary_dim=rotary_dim,
-            theta=config.get("rope_theta", float, 10000.0),
+            theta=config.positive_float("rope_theta", 10000.0),
             original_max_positions=original,
             max_positions=context,
             short_factor=short_factor,

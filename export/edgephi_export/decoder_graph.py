@@ -22,6 +22,7 @@ from edgephi.manifest import ADAPTER_IDS, AdapterMode, TensorRef
 from edgephi_export.adapters import AdapterPair, merge
 from edgephi_export.config import ModelConfig
 from edgephi_export.graph_builder import MICROSOFT, GraphBuilder
+from edgephi_export.layers import LayerBuilder
 from edgephi_export.recipe import LinearWeight, Recipe
 from edgephi_export.weights import WeightSource
 from edgephi_export.weights_file import WeightsFile
@@ -70,6 +71,7 @@ class _DecoderBuilder:
         self.parts = parts
         self.config = parts.config.decoder
         self.graph = GraphBuilder("decoder")
+        self.layers = LayerBuilder(graph=self.graph, source=parts.source, recipe=parts.recipe, file=parts.file)
         self.is_adapter: dict[str, ir.Value] = {}
         self.any_adapter: ir.Value | None = None
 
@@ -109,20 +111,17 @@ class _DecoderBuilder:
         first, *others = self.is_adapter.values()
         self.any_adapter = self.graph.op("Or", first, others[0], name="any_adapter") if others else first
 
-    def _weight(self, name: str) -> ir.Value:
-        return self.graph.weight(name, self.parts.source.read(name), self.parts.file)
-
     def _first_norm(self, embeds: ir.Value) -> ir.Value:
         name = "layers.0.input_layernorm"
         return self.graph.op(
-            "SimplifiedLayerNormalization", embeds, self._weight(f"{name}.weight"),
+            "SimplifiedLayerNormalization", embeds, self.layers.weight(f"{name}.weight"),
             name=name, axis=-1, epsilon=self.config.rms_norm_eps, stash_type=1,
         )  # fmt: skip
 
     def _skip_norm(self, residual: ir.Value, update: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
         """RMSNorm of `residual + update`, and that sum."""
         normed, _, _, total = self.graph.ops(
-            "SkipSimplifiedLayerNormalization", residual, update, self._weight(f"{name}.weight"),
+            "SkipSimplifiedLayerNormalization", residual, update, self.layers.weight(f"{name}.weight"),
             count=4, name=name, domain=MICROSOFT, epsilon=self.config.rms_norm_eps,
         )  # fmt: skip
         return normed, total
@@ -136,8 +135,8 @@ class _DecoderBuilder:
         update = self._linear(attended, f"{prefix}.self_attn.o_proj")
         normed, residual = self._skip_norm(residual, update, f"{prefix}.post_attention_layernorm")
         gate_up = self._linear(normed, f"{prefix}.mlp.gate_up_proj")
-        gate, up = self.graph.ops("Split", gate_up, count=2, name=f"{prefix}.mlp", axis=-1, num_outputs=2)
-        gate = self.graph.op("QuickGelu", gate, domain=MICROSOFT, name=f"{prefix}.mlp.gate", alpha=1.0)
+        gate, up = self.layers.halves(gate_up, f"{prefix}.mlp")
+        gate = self.layers.swish(gate, f"{prefix}.mlp.gate")
         update = self._linear(self.graph.op("Mul", gate, up, name=f"{prefix}.mlp"), f"{prefix}.mlp.down_proj")
         last = layer == self.config.num_layers - 1
         following = "norm" if last else f"layers.{layer + 1}.input_layernorm"

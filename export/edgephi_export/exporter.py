@@ -34,7 +34,7 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     total = _weight_bytes(opened, selection)
     check_space(output, total + _OVERHEAD_BYTES)
     meter = _Meter(total, on_progress)
-    with staged(output) as folder:
+    with staged(output, force=options.force) as folder:
         writer = BundleWriter(folder, opened, selection, recipe, on_stage=meter.stage, on_bytes=meter.advance)
         writer.write(located)
     return output

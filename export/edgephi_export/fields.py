@@ -7,12 +7,16 @@ lets unknown keys pass: these files carry many that mean nothing here.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgephi.errors import ArtifactError
 
 T = TypeVar("T", int, float, str, bool)
+
+#: Sizes are multiplied and looped over; these are far over any real model's and keep a damaged file from hanging.
+_MAX_SIZE, _MAX_COUNT = 2**31 - 1, 10_000
 
 
 class Fields:
@@ -33,7 +37,9 @@ class Fields:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ArtifactError(f"{path}: missing from the checkpoint") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{path}: not valid JSON ({error})") from error
         if not isinstance(raw, dict):
             raise ArtifactError(f"{path}: expected a JSON object")
@@ -58,21 +64,51 @@ class Fields:
             ArtifactError: Absent without a default, or of another type.
         """
         value = self.values.get(key, default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+        if kind is float and type(value) in (int, float):
+            value = self._finite(key, value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ArtifactError(f"{self.where}: {key} is {value!r}; expected {kind.__name__}")
         return value
 
-    def positive(self, key: str, default: int | None = None) -> int:
-        """A whole number of at least 1.
+    def _finite(self, key: str, value: Any) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise ArtifactError(f"{self.where}: {key} is not a finite number")
+        return number
+
+    def positive(self, key: str, default: int | None = None, *, limit: int = _MAX_SIZE) -> int:
+        """A whole number of 1 to `limit`.
 
         Raises:
-            ArtifactError: Absent without a default, not a whole number, or under 1.
+            ArtifactError: Absent without a default, not a whole number, or out of range.
         """
         value = self.get(key, int, default)
         if value < 1:
             raise ArtifactError(f"{self.where}: {key} is {value}; expected at least 1")
+        if value > limit:
+            raise ArtifactError(f"{self.where}: {key} is {value}; expected at most {limit}")
+        return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """A number of layers or blocks, 1 to 10,000.
+
+        Raises:
+            ArtifactError: As for `positive`.
+        """
+        return self.positive(key, default, limit=_MAX_COUNT)
+
+    def positive_float(self, key: str, default: float | None = None) -> float:
+        """A finite number over 0.
+
+        Raises:
+            ArtifactError: Absent without a default, not a number, or 0 or less.
+        """
+        value = self.get(key, float, default)
+        if value <= 0:
+            raise ArtifactError(f"{self.where}: {key} is {value}; expected a number over 0")
         return value
 
     def floats(self, key: str) -> tuple[float, ...]:
@@ -84,7 +120,7 @@ class Fields:
         value = self.values.get(key)
         if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
             raise ArtifactError(f"{self.where}: {key} must be a list of numbers")
-        return tuple(float(item) for item in value)
+        return tuple(self._finite(key, item) for item in value)
 
     def token_ids(self, key: str) -> tuple[int, ...]:
         """An id or a list of ids; absent or null is no id.
@@ -97,6 +133,17 @@ class Fields:
         if not all(type(item) is int and item >= 0 for item in items):
             raise ArtifactError(f"{self.where}: {key} is {value!r}; expected token ids")
         return tuple(items)
+
+    def token_id(self, key: str) -> int | None:
+        """One id, bare or as a list; None when absent or null.
+
+        Raises:
+            ArtifactError: More than one, or something else.
+        """
+        ids = self.token_ids(key)
+        if len(ids) > 1:
+            raise ArtifactError(f"{self.where}: {key} is {list(ids)}; expected one token id")
+        return ids[0] if ids else None
 
     def require(self, key: str, allowed: object, default: object) -> None:
         """Check a setting that this exporter supports with one value only.

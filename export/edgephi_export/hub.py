@@ -6,6 +6,7 @@ Owns what is downloaded. Knows nothing about what the files mean beyond `model_t
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,9 @@ def locate(checkpoint: str | Path) -> Located:
         EdgeError: The download failed.
     """
     folder = Path(checkpoint)
-    if folder.is_dir():
+    if checkpoint != "" and os.path.isdir(folder):  # Path.is_dir raises where the name is too long
         return Located(folder=folder, id=folder.resolve().name, revision=None)
-    if isinstance(checkpoint, str) and _ID.fullmatch(checkpoint) and not folder.exists():
+    if isinstance(checkpoint, str) and _ID.fullmatch(checkpoint) and not os.path.lexists(folder):
         return _download(checkpoint)
     raise ArtifactError(f"{checkpoint}: no such checkpoint; give a folder with config.json or a Hugging Face id")
 

@@ -46,14 +46,22 @@ class StoredTensor:
         """Bytes it takes in the file."""
         return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
 
+    def check_dtype(self) -> None:
+        """Refuse what `map` cannot give.
+
+        Raises:
+            ArtifactError: The dtype is not a float of 16 or 32 bits.
+        """
+        if self.dtype not in _READABLE:
+            raise ArtifactError(f"{self.file}: tensor {self.name} is {self.dtype}; supported: {', '.join(_READABLE)}")
+
     def map(self) -> NDArray[Any]:
         """A read-only mapped view in the stored dtype.
 
         Raises:
             ArtifactError: The dtype is not a float of 16 or 32 bits, or the file became shorter.
         """
-        if self.dtype not in _READABLE:
-            raise ArtifactError(f"{self.file}: tensor {self.name} is {self.dtype}; supported: {', '.join(_READABLE)}")
+        self.check_dtype()
         try:
             raw = np.memmap(self.file, dtype=np.uint8, mode="r", offset=self.offset, shape=(self.num_bytes,))
         except (OSError, ValueError) as error:
@@ -105,6 +113,8 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _entry(path: Path, name: str, raw: object, data_start: int) -> StoredTensor:
+    if not name.isprintable():
+        raise ArtifactError(f"{path}: the tensor name {name!r} has characters that cannot be printed")
     entry: dict[str, Any] = raw if isinstance(raw, dict) else {}
     dtype: Any = entry.get("dtype")
     shape: Any = entry.get("shape")

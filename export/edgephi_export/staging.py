@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgephi.bundle import MANIFEST_NAME
-from edgephi.errors import CapacityError, ConfigError
+from edgephi.errors import CapacityError, ConfigError, EdgeError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_output(output: Path, *, force: bool, source: Path | None = None) -> None:
@@ -28,6 +31,8 @@ def check_output(output: Path, *, force: bool, source: Path | None = None) -> No
         ConfigError: It exists and `force` is not given, it is something other than a model folder, its parent is
             missing or not writable, or it contains or equals `source`.
     """
+    if output.name == "..":
+        raise ConfigError(f"{output}: names a parent folder; give the folder's own name")
     if source is not None and source.resolve().is_relative_to(output.resolve()):
         raise ConfigError(f"{output}: the checkpoint is in there; choose another output folder")
     if os.path.lexists(output):
@@ -36,7 +41,7 @@ def check_output(output: Path, *, force: bool, source: Path | None = None) -> No
         if not output.is_dir() or output.is_symlink() or not (output / MANIFEST_NAME).is_file():
             raise ConfigError(f"{output}: exists and is not an edgephi model folder; --force replaces only those")
     parent = output.absolute().parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):  # Path.is_dir raises where the name is too long
         raise ConfigError(f"{parent}: no such folder; make it first, or choose another output folder")
     if not os.access(parent, os.W_OK):
         raise ConfigError(f"{parent}: not writable; choose another output folder")
@@ -57,41 +62,65 @@ def check_space(output: Path, needed_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def staged(output: Path) -> Iterator[Path]:
+def staged(output: Path, *, force: bool) -> Iterator[Path]:
     """A temporary sibling of `output` that takes its place when the block ends well and vanishes otherwise.
 
-    An existing `output` is replaced only at that moment, and put back if the swap fails.
+    An existing `output` is replaced only at that moment, and put back if the swap fails. What runs that were killed
+    left beside it is removed.
 
     Raises:
+        ConfigError: `output` appeared inside the block and must not be replaced.
         CapacityError: The disk filled up inside the block.
+        EdgeError: The operating system refused something else inside the block.
     """
     output = output.absolute()
     folder = output.with_name(f".{output.name}.partial-{os.getpid()}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     try:
+        _remove_stale(output)
+        folder.mkdir()
         yield folder
+        check_output(output, force=force)
         _swap(folder, output)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise CapacityError(f"{output}: the disk filled up; nothing was kept. Free some space and retry") from error
+        if error.errno in _FULL:
+            raise CapacityError(f"{output}: the disk filled up; nothing was kept. Free some space and retry") from error
+        raise EdgeError(f"{output}: cannot be written ({error.strerror or error}); nothing was kept") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _swap(folder: Path, output: Path) -> None:
-    if not output.exists():
-        folder.rename(output)
-        return
-    old = output.with_name(f".{output.name}.replaced-{os.getpid()}")
-    output.rename(old)
+def _remove_stale(output: Path) -> None:
+    """Remove the partial folders of processes that no longer exist, and one of this process."""
+    pattern = re.compile(re.escape(f".{output.name}.partial-") + r"(\d{1,9})")
+    for sibling in output.parent.iterdir():
+        found = pattern.fullmatch(sibling.name)
+        if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
+            shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _is_alive(process_id: int) -> bool:
     try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _swap(folder: Path, output: Path) -> None:
+    """Put `folder` in the place of `output`; an interruption at any point leaves one whole folder there."""
+    old = output.with_name(f".{output.name}.replaced-{os.getpid()}")
+    try:
+        if output.exists():
+            output.rename(old)
         folder.rename(output)
-    except BaseException:
-        old.rename(output)
-        raise
-    shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if not folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists() and not output.exists():
+            old.rename(output)
 
 
 def _megabytes(count: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jinja2
 from tokenizers import Tokenizer
 
 from edgephi.errors import ArtifactError
@@ -31,10 +32,9 @@ def read_tokens(config: Fields, folder: Path, modalities: tuple[Modality, ...]) 
     eos = generation.token_ids("eos_token_id")
     if not eos:
         raise ArtifactError(f"{generation.where}: eos_token_id is missing; a reply would never end")
-    bos, pad = config.token_ids("bos_token_id"), config.token_ids("pad_token_id")
     tokens = TokenInfo(
-        bos=bos[0] if bos else None,
-        pad=pad[0] if pad else None,
+        bos=config.token_id("bos_token_id"),
+        pad=config.token_id("pad_token_id"),
         eos=eos,
         image=_slot(config, tokenizer, "vision") if "vision" in modalities else None,
         audio=_slot(config, tokenizer, "speech") if "speech" in modalities else None,
@@ -54,15 +54,15 @@ def _load_tokenizer(path: Path) -> Tokenizer:
 
 def _slot(config: Fields, tokenizer: Tokenizer, modality: str) -> int:
     section, key = _SLOT_KEYS[modality]
-    stated = config.section(section, {}).token_ids(key)
+    stated = config.section(section, {}).token_id(key)
     listed = tokenizer.token_to_id(_SLOT_TOKENS[modality])
-    if stated and listed is not None and stated[0] != listed:
+    if stated is not None and listed is not None and stated != listed:
         raise ArtifactError(
-            f"{config.where}: {section}.{key} is {stated[0]}, but tokenizer.json gives {_SLOT_TOKENS[modality]} "
+            f"{config.where}: {section}.{key} is {stated}, but tokenizer.json gives {_SLOT_TOKENS[modality]} "
             f"the id {listed}; the files do not belong together"
         )
-    if stated:
-        return stated[0]
+    if stated is not None:
+        return stated
     if listed is None:
         raise ArtifactError(f"{config.where}: no {section}.{key}, and tokenizer.json has no {_SLOT_TOKENS[modality]}")
     return int(listed)
@@ -87,11 +87,14 @@ def read_generation(folder: Path) -> GenerationDefaults:
     generation = Fields.load(folder / "generation_config.json")
     if not generation.get("do_sample", bool, False):
         return GenerationDefaults()
-    return GenerationDefaults(
-        temperature=generation.get("temperature", float, 1.0),
-        top_k=generation.get("top_k", int, 0),
-        top_p=generation.get("top_p", float, 1.0),
-    )
+    try:
+        return GenerationDefaults(
+            temperature=generation.get("temperature", float, 1.0),
+            top_k=0 if generation.values.get("top_k") is None else generation.get("top_k", int),
+            top_p=generation.get("top_p", float, 1.0),
+        )
+    except ValueError as error:
+        raise ArtifactError(f"{generation.where}: {error}") from error
 
 
 def read_chat_template(folder: Path) -> str:
@@ -103,7 +106,7 @@ def read_chat_template(folder: Path) -> str:
     path = folder / "chat_template.jinja"
     if path.is_file():
         try:
-            return path.read_text(encoding="utf-8")
+            return _checked_template(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}: cannot be read ({error})") from error
     for name in ("chat_template.json", "tokenizer_config.json"):
@@ -120,8 +123,21 @@ def _template(fields: Fields) -> str:
     """The template, or the one called `default` of a list of them."""
     value = fields.values["chat_template"]
     if isinstance(value, list):
-        named = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
-        value = named.get("default")
+        templates = (item for item in value if isinstance(item, dict))
+        value = next((item.get("template") for item in templates if item.get("name") == "default"), None)
     if not isinstance(value, str):
         raise ArtifactError(f"{fields.where}: chat_template is neither text nor a list with a default")
-    return value
+    return _checked_template(value, fields.where)
+
+
+def _checked_template(source: str, where: str) -> str:
+    """Refuse a template that the runtime could not use, before the weights are written."""
+    if not source.strip():
+        raise ArtifactError(f"{where}: the chat template is empty")
+    try:
+        source.encode("utf-8")
+        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(source)
+    except (UnicodeEncodeError, jinja2.TemplateSyntaxError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{where}: the chat template cannot be parsed ({reason})") from error
+    return source

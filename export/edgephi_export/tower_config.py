@@ -33,7 +33,7 @@ def read_native_vision(config: Fields, max_crops: int) -> VisionConfig:
     vision.require("hidden_act", "gelu_pytorch_tanh", "gelu_pytorch_tanh")
     crop_size = vision.positive("crop_size", 448)
     vision.require("image_size", crop_size, 448)
-    num_layers, feature_layer = vision.positive("num_hidden_layers", 27), vision.get("feature_layer", int, -2)
+    num_layers, feature_layer = vision.count("num_hidden_layers", 27), vision.get("feature_layer", int, -2)
     if not -num_layers <= feature_layer <= -1:
         raise ArtifactError(f"{vision.where}: feature_layer is {feature_layer}; expected {-num_layers} to -1")
     return _checked_vision(
@@ -46,7 +46,7 @@ def read_native_vision(config: Fields, max_crops: int) -> VisionConfig:
             patch_size=vision.positive("patch_size", 14),
             crop_size=crop_size,
             max_crops=max_crops,
-            layer_norm_eps=vision.get("layer_norm_eps", float, 1e-6),
+            layer_norm_eps=vision.positive_float("layer_norm_eps", 1e-6),
         ),
         vision.where,
     )
@@ -74,7 +74,7 @@ def read_original_vision(config: Fields, max_crops: int, shapes: Shapes) -> Visi
     stated = config.section("vision_config", {})
     patch = _shape(shapes, "vision.embeddings.patch_embedding.weight", 4, config.where)
     inner = _shape(shapes, "vision.layers.0.mlp.fc1.weight", 2, config.where)
-    layers = [int(found[1]) for name in shapes if (found := re.match(r"vision\.layers\.(\d+)\.", name))]
+    layers = [int(found[1]) for name in shapes if (found := re.match(r"vision\.layers\.(\d{1,4})\.", name))]
     num_layers = max(layers) + 1
     return _checked_vision(
         VisionConfig(
@@ -86,7 +86,7 @@ def read_original_vision(config: Fields, max_crops: int, shapes: Shapes) -> Visi
             patch_size=patch[3],
             crop_size=image.positive("crop_size", 448),
             max_crops=max_crops,
-            layer_norm_eps=stated.get("layer_norm_eps", float, _SIGLIP_NORM_EPS),
+            layer_norm_eps=stated.positive_float("layer_norm_eps", _SIGLIP_NORM_EPS),
         ),
         config.where,
     )
@@ -175,7 +175,7 @@ def _speech(
     return SpeechConfig(
         hidden_size=hidden_size,
         intermediate_size=intermediate_size,
-        num_blocks=audio.positive("num_blocks", 24),
+        num_blocks=audio.count("num_blocks", 24),
         num_heads=num_heads,
         stem_channels=stem_channels,
         num_mels=audio.get("input_size", int, 80),

@@ -31,10 +31,6 @@ class WeightSource:
         """Shape of every tensor by canonical name."""
         return {name: tensor.shape for name, tensor in self._tensors.items()}
 
-    def stored(self, name: str) -> StoredTensor:
-        """Where a tensor lies and what the checkpoint calls it."""
-        return self._tensors[name]
-
     def shape(self, name: str) -> tuple[int, ...]:
         """Axes of a tensor, outermost first."""
         return self._tensors[name].shape

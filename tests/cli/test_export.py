@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 from edgephi.bundle import Bundle
 from edgephi.cli.main import CommandGroup
 from edgephi_export.cli import export
+from edgephi_export.staging import staged
 from support.bundles import small_checkpoint
 
 #: The real group, with the command put in directly: whether it is installed as an entry point is another test's matter.
@@ -98,6 +100,21 @@ def test_an_existing_folder_needs_force(tmp_path: Path):
     assert refused.exit_code == 2
     assert "already exists; choose another folder, or --force" in refused.stderr
     assert _run(*arguments, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals):
+    before = signal.getsignal(number)
+
+    def stop(*arguments: object) -> None:
+        assert signal.getsignal(number) is not before
+        with staged(tmp_path / "out", force=False):
+            signal.raise_signal(number)
+
+    monkeypatch.setattr("edgephi_export.cli.run_export", stop)
+    assert _run("checkpoint", "-o", tmp_path / "out").exit_code == 130
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(number) is before
 
 
 def test_help_shows_the_command_to_copy():

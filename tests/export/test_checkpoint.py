@@ -11,6 +11,7 @@ import pytest
 
 from edgephi.errors import ArtifactError
 from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
+from edgephi_export.safetensors_file import read_header
 from edgephi_export.selection import choose
 from support.bundles import small_checkpoint
 from support.checkpoints import Layout, write_checkpoint
@@ -90,6 +91,32 @@ def test_the_tied_head_may_be_stored_twice_but_not_differ(tmp_path: Path):
         _open(folder)
 
 
+def test_a_head_that_differs_in_its_last_row_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgephi_export.checkpoint._COMPARED_ROWS", 64)
+    folder = _copy("phi3", tmp_path)
+
+    def change(tensors: dict[str, Any]) -> None:
+        head = tensors["model.embed_tokens.weight"].copy()
+        head[-1, -1] += 1
+        tensors["lm_head.weight"] = head
+
+    change_tensors(folder / "model.safetensors", change)
+    with pytest.raises(ArtifactError, match=r"lm_head\.weight differs from the embedding"):
+        _open(folder)
+
+
+def test_each_header_is_read_once(monkeypatch: pytest.MonkeyPatch):
+    read: list[Path] = []
+
+    def count(path: Path) -> dict[str, Any]:
+        read.append(path)
+        return read_header(path)
+
+    monkeypatch.setattr("edgephi_export.checkpoint.read_header", count)
+    _open(small_checkpoint("original").path)
+    assert len(read) == len(set(read)) == 2
+
+
 def test_the_unused_end_of_the_image_tower_may_be_missing(tmp_path: Path):
     folder = _copy("native", tmp_path)
 
@@ -145,6 +172,29 @@ def test_plain_rotary_positions_are_long_rope_with_ones(tmp_path: Path):
     rope = _open(folder).config.rope
     assert set(rope.short_factor) == set(rope.long_factor) == {1.0}
     assert rope.attention_scale == 1.0
+
+
+def test_every_float_setting_reaches_the_description(tmp_path: Path):
+    folder = _copy("native", tmp_path)
+
+    def change(content: dict[str, Any]) -> None:
+        content.update(rope_theta=5000, rms_norm_eps=2e-4)
+        content["rope_scaling"]["attention_factor"] = 1.5
+        content["vision_config"]["layer_norm_eps"] = 3e-4
+
+    change_json(folder / "config.json", change)
+    config = _open(folder).config
+    assert (config.rope.theta, config.rope.attention_scale, config.decoder.rms_norm_eps) == (5000.0, 1.5, 2e-4)
+    assert config.vision is not None
+    assert config.vision.layer_norm_eps == 3e-4
+
+
+def test_the_original_towers_epsilon_can_be_stated(tmp_path: Path):
+    folder = _copy("original", tmp_path)
+    change_json(folder / "config.json", lambda c: c.update(vision_config={"layer_norm_eps": 4e-4}))
+    vision = _open(folder).config.vision
+    assert vision is not None
+    assert vision.layer_norm_eps == 4e-4
 
 
 def _copy(layout: Layout, tmp_path: Path) -> Path:

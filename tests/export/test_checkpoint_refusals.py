@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,34 @@ REFUSALS: list[tuple[Layout, Change, str]] = [
     ("original", _inside("vision_lora", r=9), r"lora_A\.vision\.weight has shape \[8, 192\]"),
     ("original", _file("model-00002-of-00002.safetensors", None), r"model-00002-of-00002\.safetensors: missing"),
     ("original", _file("model.safetensors.index.json", "{}"), r"weight_map is None"),
+    ("phi3", _config(original_max_position_embeddings=1), r"embeddings is 1; expected at least 2"),
+    ("phi3", _config(original_max_position_embeddings=None), r"original_max_position_embeddings is None"),
+    ("phi3", _config(num_hidden_layers=10**9), r"num_hidden_layers is 1000000000; expected at most 10000"),
+    ("phi3", _config(hidden_size=2**40), r"hidden_size is \d+; expected at most"),
+    ("phi3", _config(rope_theta=10**400), r"config\.json: rope_theta is not a finite number"),
+    ("phi3", _config(rope_theta=-1), r"config\.json: rope_theta is -1\.0; expected a number over 0"),
+    ("phi3", _config(rms_norm_eps=0), r"rms_norm_eps is 0\.0; expected a number over 0"),
+    ("phi3", _config(rms_norm_eps=math.nan), r"rms_norm_eps is not a finite number"),
+    ("phi3", _inside("rope_scaling", attention_factor=-1.0), r"attention_factor is -1\.0; expected a number over 0"),
+    ("phi3", _inside("rope_scaling", long_factor=[math.inf] * 24), r"long_factor is not a finite number"),
+    ("phi3", _inside("rope_scaling", long_factor=[0.0] * 24), r"config\.json: .*long_factor\[0\] is 0"),
+    ("native", _inside("vision_config", layer_norm_eps=-1), r"vision_config: layer_norm_eps is -1\.0"),
+    ("native", _inside("audio_config", num_blocks=10**9), r"num_blocks is 1000000000; expected at most 10000"),
+    ("native", _json("speech-lora/adapter_config.json", lora_alpha=0), r"lora_alpha is 0\.0; expected"),
+    ("native", _json("speech-lora/adapter_config.json", lora_alpha=math.inf), r"lora_alpha is not a finite"),
+    ("native", _json("generation_config.json", do_sample=True, temperature=-1), r"config\.json: temperature is -1"),
+    ("native", _json("generation_config.json", do_sample=True, top_k=-1), r"config\.json: top_k is -1"),
+    ("native", _json("generation_config.json", do_sample=True, top_p=0), r"config\.json: top_p is 0"),
+    ("phi3", _tensors(lambda t: t.update({LAYER: t[LAYER].astype("int32")})), rf"{LAYER} is I32; supported: F32"),
+    ("native", _tensors(lambda t: t.update({n.removeprefix("base_model.model."): v for n, v in list(t.items())}), LORA),
+     r"tensor model\.layers.* is also in adapter_model\.safetensors, as base_model\."),
+    ("phi3", _tensors(lambda t: t.update({"a\nb": t["model.norm.weight"]})), r"name 'a\\nb' has characters"),
+    ("native", _inside("vision_config", image_token_id=[361, 2]), r"image_token_id is \[361, 2\]; expected one"),
+    ("phi3", _json("tokenizer_config.json", chat_template=[{"name": []}]), r"neither text nor a list"),
+    ("phi3", _json("tokenizer_config.json", chat_template="{% if"), r"tokenizer_config\.json: .* cannot be parsed"),
+    ("phi3", _json("tokenizer_config.json", chat_template="\udc80"), r"template cannot be parsed \('utf-8'"),
+    ("phi3", _json("tokenizer_config.json", chat_template=" "), r"the chat template is empty"),
+    ("phi3", lambda f: ((f / "config.json").unlink(), (f / "config.json").mkdir()), r"cannot be read \(Is a directory"),
 ]  # fmt: skip
 
 
@@ -128,10 +158,61 @@ def test_a_wrong_checkpoint_is_refused_and_nothing_is_written(
     assert sorted(tmp_path.iterdir()) == before
 
 
+_LORA_CONFIG = "speech-lora/adapter_config.json"
+_AUDIO, _AUDIO_EMBEDDING = "audio_processor.config", "embd_layer.audio_embd_layer"
+_IMAGE_EMBEDDING = "embd_layer.image_embd_layer"
+# layout, how it is set, setting, a value that no supported model has
+REQUIRED: list[tuple[Layout, Callable[..., Change], str, Any]] = [
+    *(("phi3", _config, key, True) for key in ("attention_bias", "mlp_bias", "lm_head_bias")),
+    ("phi3", _config, "hidden_act", "gelu"),
+    ("phi3", _config, "tie_word_embeddings", False),
+    ("native", partial(_json, _LORA_CONFIG), "peft_type", "LOHA"),
+    ("native", partial(_json, _LORA_CONFIG), "bias", "all"),
+    *(("native", partial(_json, _LORA_CONFIG), key, True)
+      for key in ("use_rslora", "use_dora", "fan_in_fan_out", "lora_bias")),
+    ("native", partial(_inside, "vision_config"), "num_channels", 1),
+    ("native", partial(_inside, "vision_config"), "hidden_act", "relu"),
+    ("native", partial(_inside, "vision_config"), "image_size", 70),
+    ("native", partial(_inside, "audio_config"), "nemo_activation", "gelu"),
+    ("native", partial(_inside, "audio_config"), "bias_symmetric", True),
+    *(("native", partial(_inside, "audio_config"), key, 2) for key in (
+        "downsample_rate", "depthwise_separable_out_channel", "depthwise_multiplier", "chunk_size", "time_reduction",
+        "input_size", "ext_pw_out_channel",
+    )),
+    *(("native", partial(_inside, "audio_config"), key, "relu")
+      for key in ("activation", "conv_activation", "conv_glu_type")),
+    ("original", partial(_inside, _IMAGE_EMBEDDING), "hd_transform_order", "glb_sub"),
+    ("original", partial(_inside, _IMAGE_EMBEDDING), "image_token_compression_cls", "none"),
+    ("original", partial(_inside, _IMAGE_EMBEDDING), "use_hd_transform", False),
+    ("original", partial(_inside, _IMAGE_EMBEDDING), "with_learnable_separator", False),
+    ("original", partial(_inside, _AUDIO), "input_layer", "conv2d"),
+    *(("original", partial(_inside, _AUDIO), key, False) for key in ("causal", "cnn_layer_norm", "bias_in_glu")),
+    ("original", partial(_inside, _AUDIO), "batch_norm", True),
+    ("original", partial(_inside, _AUDIO), "depthwise_seperable_out_channel", 2),
+    ("original", partial(_inside, _AUDIO_EMBEDDING), "downsample_rate", 2),
+    ("original", partial(_inside, _AUDIO_EMBEDDING), "use_qformer", True),
+    ("original", partial(_inside, _AUDIO_EMBEDDING), "use_conv_downsample", True),
+    ("original", partial(_inside, f"{_AUDIO}.relative_attention_bias_args"), "type", "alibi"),
+    ("original", partial(_inside, f"{_AUDIO}.relative_attention_bias_args"), "t5_bias_symmetric", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layout", "change", "key", "value"), REQUIRED, ids=[f"{r[0]}-{r[2]}" for r in REQUIRED])
+def test_a_setting_that_changes_the_arithmetic_is_refused(
+    tmp_path: Path, layout: Layout, change: Callable[..., Change], key: str, value: Any
+):
+    folder = _copy(layout, tmp_path)
+    change(**{key: value})(folder)
+    with pytest.raises(ArtifactError, match=rf"{key} is {value!r}; only .* is supported"):
+        export(folder, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("index", "message"),
     [
         ({"model.norm.weight": "../other.safetensors"}, "is not the name of a safetensors file"),
+        ({"model.norm.weight": "x\0.safetensors"}, "is not the name of a safetensors file"),
+        ({"model.norm.weight": "\ud800.safetensors"}, "is not the name of a safetensors file"),
         ({"model.norm.weight": "weights.bin"}, "is not the name of a safetensors file"),
         ({"model.norm.weight": "model-00009-of-00002.safetensors"}, r"model-00009-of-00002\.safetensors: missing"),
     ],
@@ -171,7 +252,9 @@ def test_no_checkpoint_there(tmp_path: Path, missing: str):
     folder = tmp_path / "nothing"
     if missing == "empty":
         folder.mkdir()
-    with pytest.raises(ArtifactError, match="nothing"):
+    with pytest.raises(
+        ArtifactError, match="nothing: no such checkpoint" if missing == "folder" else r"nothing/config\.json: missing"
+    ):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

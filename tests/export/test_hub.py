@@ -73,7 +73,7 @@ def test_no_network_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["nothing", "a/b/c", "./some/model", "/some/model", "some/", "../x"])
+@pytest.mark.parametrize("name", ["", "x" * 300, "nothing", "a/b/c", "./some/model", "/some/model", "some/", "../x"])
 def test_what_is_no_id_is_a_missing_folder(name: str):
     with pytest.raises(ArtifactError, match="no such checkpoint; give a folder with"):
         locate(name)

@@ -16,7 +16,8 @@ from edgephi_export.checkpoint import open_checkpoint
 from edgephi_export.config import MODALITIES
 from edgephi_export.names import expected_shapes
 from edgephi_export.selection import choose
-from support.public_model import write_public_checkpoint
+from support.public_model import public_shapes, write_public_checkpoint, write_shards
+from support.tensor_files import change_json
 
 
 def test_the_public_checkpoint_is_read_whole(tmp_path: Path):
@@ -39,6 +40,38 @@ def test_the_public_checkpoint_is_read_whole(tmp_path: Path):
         ("vision", 256, 2.0),
         ("speech", 320, 2.0),
     ]
+
+
+def test_the_public_repositorys_files_are_read(tmp_path: Path):
+    """Three shards, the template inside tokenizer_config.json, and PEFT folders that the main files repeat."""
+    folder = write_public_checkpoint(tmp_path / "checkpoint", filled=False)
+    (folder / "model.safetensors").unlink()
+    write_shards(folder, dict(public_shapes()), 3)
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    change_json(folder / "tokenizer_config.json", lambda c: c.update(chat_template=template))
+    for name in ("speech-lora", "vision-lora"):
+        (folder / name).mkdir()
+        (folder / name / "adapter_model.safetensors").write_text("not read")
+    checkpoint = open_checkpoint(folder, choose(None, None, MODALITIES))
+    assert checkpoint.chat_template == template
+    assert checkpoint.weights.shapes == expected_shapes(checkpoint.config)
+
+
+def test_phi_4_mini_is_read_whole(tmp_path: Path):
+    """The same decoder without adapters: 3.8 billion parameters under plain names."""
+    folder = write_public_checkpoint(tmp_path / "checkpoint", filled=False)
+    (folder / "model.safetensors").unlink()
+    shapes = {
+        name.replace(".base_layer.", "."): shape
+        for name, shape in public_shapes()
+        if ".lora_" not in name and "embed_tokens_extend" not in name
+    }
+    write_shards(folder, shapes, 2)
+    change_json(folder / "config.json", lambda c: c.update(model_type="phi3"))
+    config = open_checkpoint(folder, choose(None, None, ("text",))).config
+    assert sum(math.prod(shape) for shape in expected_shapes(config).values()) == 3_836_021_760
+    assert config.rope.attention_scale == pytest.approx(1.190238, abs=1e-6)
 
 
 @pytest.mark.slow

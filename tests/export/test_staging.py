@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from edgephi.bundle import Bundle
-from edgephi.errors import ArtifactError, CapacityError, ConfigError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi_export import ExportOptions, Progress, export, staging
+from edgephi_export.staging import staged
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 
 TEXT_ONLY = ExportOptions(adapters="none")
@@ -92,11 +96,11 @@ def test_force_puts_the_old_model_back_when_the_swap_fails(tmp_path: Path, monke
 
     def refuse(self: Path, target: Path) -> Path:
         if ".partial-" in self.name:
-            raise PermissionError("no")
+            raise PermissionError(errno.EACCES, "Permission denied")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(EdgeError, match=r"out: cannot be written \(Permission denied\); nothing was kept"):
         export(small_checkpoint().path, bundle, ExportOptions(force=True))
     Bundle(bundle, check_hashes=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -118,13 +122,99 @@ def test_force_never_replaces_anything_but_a_model(tmp_path: Path, kind: str):
 
 
 def test_the_checkpoint_is_never_the_output(tmp_path: Path):
-    folder = small_checkpoint("phi3").path
-    for output in (folder, folder.parent):
-        with pytest.raises(ConfigError, match="already exists"):
-            export(folder, output)
-        with pytest.raises(ConfigError, match=r"is not an edgephi model folder|the checkpoint is in there"):
-            export(folder, output, ExportOptions(force=True))
+    model = copy_bundle(small_bundle(), tmp_path / "out")
+    folder = Path(shutil.copytree(small_checkpoint("phi3").path, model / "checkpoint"))
+    with pytest.raises(ConfigError) as caught:
+        export(folder, model, ExportOptions(adapters="none", force=True))
+    assert str(caught.value) == f"{model}: the checkpoint is in there; choose another output folder"
     assert (folder / "config.json").is_file()
+
+
+def test_an_unwritable_parent_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(staging.os, "access", lambda path, mode: False)
+    with pytest.raises(ConfigError) as caught:
+        export(small_checkpoint("phi3").path, tmp_path / "out")
+    assert str(caught.value) == f"{tmp_path}: not writable; choose another output folder"
+
+
+def test_a_folder_that_appears_during_an_export_is_never_lost(tmp_path: Path):
+    out = tmp_path / "out"
+
+    def appear(step: Progress) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "thesis.txt").write_text("years of work")
+
+    for force in (False, True):
+        with pytest.raises(ConfigError, match=r"out: (already exists|exists and is not)"), staged(out, force=force):
+            appear(Progress(stage="", done_bytes=0, total_bytes=0))
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        shutil.rmtree(out)
+    with pytest.raises(ConfigError, match="out: already exists"):
+        export(small_checkpoint("phi3").path, out, on_progress=appear)
+    assert (out / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("point", ["output moved", "folder moved", "old removed"])
+def test_an_interrupted_swap_leaves_one_whole_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str):
+    out = copy_bundle(small_bundle(), tmp_path / "out")
+    rename, rmtree, interrupted = Path.rename, shutil.rmtree, []
+
+    def interrupt(here: bool) -> None:
+        if here and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+
+    def moved(self: Path, target: Path) -> Path:
+        moved_to = rename(self, target)
+        interrupt(self.name == "out" if point == "output moved" else point == "folder moved" and self.name != "out")
+        return moved_to
+
+    def removed(path: Path, ignore_errors: bool = False) -> None:
+        interrupt(point == "old removed" and ".replaced-" in path.name)
+        rmtree(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(Path, "rename", moved)
+    monkeypatch.setattr(staging.shutil, "rmtree", removed)
+    with pytest.raises(KeyboardInterrupt), staged(out, force=True) as folder:
+        (folder / "new").write_text("")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "new").exists() == (point != "output moved")
+    if point == "output moved":
+        Bundle(out, check_hashes=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (errno.EFBIG, CapacityError, "out: the disk filled up; nothing was kept"),
+        (errno.EIO, EdgeError, r"out: cannot be written \(Input/output error\); nothing was kept"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(tmp_path: Path, number: int, kind: type[Exception], message: str):
+    with pytest.raises(kind, match=message), staged(tmp_path / "out", force=False):
+        raise OSError(number, os.strerror(number))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path):
+    for output in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "out"):
+        with pytest.raises(EdgeError, match=r"too long|no such folder"):
+            export(small_checkpoint("phi3").path, output)
+
+
+def test_the_parent_folder_is_no_output(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"names a parent folder; give the folder's own name"):
+        export(small_checkpoint("phi3").path, tmp_path / "..", ExportOptions(force=True))
+
+
+def test_leftovers_of_killed_exports_are_removed(tmp_path: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f".out.partial-{dead.pid}", f".out.partial-{os.getppid()}"):
+        (tmp_path / name).mkdir()
+    with staged(tmp_path / "out", force=False):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".out.partial-{os.getppid()}", "out"]
 
 
 def test_a_missing_parent_is_refused(tmp_path: Path):

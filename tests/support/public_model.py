@@ -146,6 +146,16 @@ def write_public_checkpoint(folder: Path, *, layers: int = 32, filled: bool) -> 
     return folder
 
 
+def write_shards(folder: Path, shapes: dict[str, tuple[int, ...]], count: int) -> None:
+    """Holes of zeros in `count` shards with an index, as the hub holds large models."""
+    places = {}
+    for i in range(count):
+        name, part = f"model-{i + 1:05}-of-{count:05}.safetensors", dict(list(shapes.items())[i::count])
+        _write_weights(folder / name, part, filled=False)
+        places |= dict.fromkeys(part, name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+
 def _write_weights(path: Path, shapes: dict[str, tuple[int, ...]], *, filled: bool) -> None:
     header, end = {}, 0
     for name, shape in shapes.items():
