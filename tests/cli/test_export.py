@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgephi.bundle import Bundle
+import edgephi_export
+from edgephi.bundle import MANIFEST_NAME, Bundle
 from edgephi.cli.main import CommandGroup
 from edgephi_export.cli import export
 from edgephi_export.staging import staged
@@ -102,19 +103,41 @@ def test_an_existing_folder_needs_force(tmp_path: Path):
     assert _run(*arguments, "--force").exit_code == 0
 
 
+@pytest.fixture
+def handled():
+    """Sets a signal's handling for one test; whoever runs the tests may ignore it, as nohup does."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield signal.signal
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_stopped_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals):
-    before = signal.getsignal(number)
+def test_a_stopped_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handled, number):
+    handled(number, signal.SIG_DFL)
 
     def stop(*arguments: object) -> None:
-        assert signal.getsignal(number) is not before
+        assert signal.getsignal(number) is not signal.SIG_DFL  # the default would end the test run
         with staged(tmp_path / "out", force=False):
             signal.raise_signal(number)
 
     monkeypatch.setattr("edgephi_export.cli.run_export", stop)
     assert _run("checkpoint", "-o", tmp_path / "out").exit_code == 130
     assert not list(tmp_path.iterdir())
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_does_not_stop_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handled):
+    """A long export started with nohup goes on when the terminal closes."""
+    handled(signal.SIGHUP, signal.SIG_IGN)
+
+    def interrupted(*arguments) -> Path:
+        signal.raise_signal(signal.SIGHUP)
+        return edgephi_export.export(*arguments)
+
+    monkeypatch.setattr("edgephi_export.cli.run_export", interrupted)
+    assert _run(small_checkpoint("phi3").path, "-o", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / MANIFEST_NAME).is_file()
 
 
 def test_help_shows_the_command_to_copy():
