@@ -5,9 +5,12 @@ Owns what is downloaded. Knows nothing about what the files mean beyond `model_t
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +62,12 @@ def _download(repo_id: str) -> Located:
             f"{repo_id} is not a folder here, and downloading it needs huggingface-hub: pip install 'edgephi[export]'"
         ) from None
     try:
-        config = Path(hf_hub_download(repo_id, "config.json"))
-        # The original repository also holds PEFT folders; its main files already contain the adapters.
-        native = json.loads(config.read_text(encoding="utf-8")).get("model_type") == "phi4_multimodal"
-        patterns = [*_SMALL_FILES, *_WEIGHT_FILES, *(_ADAPTER_FILES if native else ())]
-        folder = Path(snapshot_download(repo_id, revision=config.parent.name, allow_patterns=patterns))
+        with _errors_only():
+            config = Path(hf_hub_download(repo_id, "config.json"))
+            # The original repository also holds PEFT folders; its main files already contain the adapters.
+            native = json.loads(config.read_text(encoding="utf-8")).get("model_type") == "phi4_multimodal"
+            patterns = [*_SMALL_FILES, *_WEIGHT_FILES, *(_ADAPTER_FILES if native else ())]
+            folder = Path(snapshot_download(repo_id, revision=config.parent.name, allow_patterns=patterns))
     except Exception as error:  # huggingface_hub raises errors of several libraries
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EdgeError(
@@ -71,3 +75,16 @@ def _download(repo_id: str) -> Located:
             "or download it elsewhere and pass its folder"
         ) from error
     return Located(folder=folder, id=repo_id, revision=folder.name)
+
+
+@contextlib.contextmanager
+def _errors_only() -> Iterator[None]:
+    """Keeps the library from logging every retry; what finally fails is raised, and told in one line."""
+    from huggingface_hub.utils import logging as hub_logging  # noqa: PLC0415 - optional
+
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(before)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
+from huggingface_hub.utils import logging as hub_logging
 
 from edgephi.bundle import Bundle
 from edgephi.errors import ArtifactError, EdgeError
@@ -77,6 +79,22 @@ def test_no_network_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_is_no_id_is_a_missing_folder(name: str):
     with pytest.raises(ArtifactError, match="no such checkpoint; give a folder with"):
         locate(name)
+
+
+def test_retries_are_not_logged_and_the_level_comes_back(monkeypatch: pytest.MonkeyPatch):
+    """The library would print two lines per try; the user gets the one error at the end."""
+    levels = []
+
+    def offline(*arguments: object, **options: object) -> None:
+        levels.append(logging.getLogger("huggingface_hub.utils._http").getEffectiveLevel())
+        raise ConnectionError("down")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    before = hub_logging.get_verbosity()
+    with pytest.raises(EdgeError, match=r"\(down\)"):
+        locate("microsoft/Phi-4-mini-instruct")
+    assert levels == [logging.ERROR]
+    assert hub_logging.get_verbosity() == before
 
 
 def test_a_file_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
