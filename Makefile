@@ -5,7 +5,7 @@ DEMO_MODEL := build/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test reference accuracy accuracy-reference slow size lint clean
+.PHONY: demo test reference parity accuracy accuracy-reference slow size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p build
@@ -17,6 +17,9 @@ test: .venv/edgephi.stamp  ## everything that needs no PyTorch
 
 reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
 	$(BIN)/python -m pytest -m reference
+
+parity: .venv/reference.stamp  ## print how far every mode is from transformers
+	$(BIN)/python tests/reference/parity.py
 
 slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the real checkpoint
 	$(BIN)/python -m pytest -m "slow and not reference"
