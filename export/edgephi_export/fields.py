@@ -7,10 +7,10 @@ lets unknown keys pass: these files carry many that mean nothing here.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edgephi.checks import is_finite
 from edgephi.errors import ArtifactError
 
 T = TypeVar("T", int, float, str, bool)
@@ -71,13 +71,9 @@ class Fields:
         return value
 
     def _finite(self, key: str, value: Any) -> float:
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
+        if not is_finite(value):
             raise ArtifactError(f"{self.where}: {key} is not a finite number")
-        return number
+        return float(value)
 
     def positive(self, key: str, default: int | None = None, *, limit: int = _MAX_SIZE) -> int:
         """A whole number of 1 to `limit`.

@@ -23,6 +23,7 @@ from torch.nn import functional
 from edgephi_nano.hearing import balance_stem, encode_clips, listen_locally, pad_clips
 from edgephi_nano.modelling import new_model
 from edgephi_nano.optimizing import Optimizers, scale_at
+from edgephi_nano.reporting import report
 from edgephi_nano.scoring import word_error_rate
 from edgephi_nano.speech_set import StoredClip, batches, feature_statistics, load_clips, varied
 from edgephi_nano.vocabulary import WORDS
@@ -143,12 +144,6 @@ class HearingTraining:
             heard += best_path(*self.model(*pad_clips([c.features for c in self.spare[start : start + 32]])))
         return word_error_rate([clip.text for clip in self.spare], heard)
 
-    def report(self, line: str) -> None:
-        """One line on the terminal and in the curve."""
-        print(line, flush=True)
-        with (self.folder / "curve.txt").open("a", encoding="utf-8") as curve:
-            curve.write(line + "\n")
-
     def run(self) -> None:
         """Train until the time is used up."""
         options = self.options
@@ -164,11 +159,11 @@ class HearingTraining:
             running = loss if running == 0 else 0.95 * running + 0.05 * loss
             self.used_s = time.monotonic() - began
             if self.step % options.report_every == 0:
-                self.report(f"step {self.step} loss {running:.4f} seconds {self.used_s:.0f}")
+                report(self.folder, f"step {self.step} loss {running:.4f} seconds {self.used_s:.0f}")
             done = self.used_s >= options.minutes * 60
             if done or time.monotonic() - saved_at > options.save_every_s:
                 self.save()
-                self.report(f"step {self.step} word error rate {self.error_rate():.4f}")
+                report(self.folder, f"step {self.step} word error rate {self.error_rate():.4f}")
                 saved_at = time.monotonic()
 
 

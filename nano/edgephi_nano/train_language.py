@@ -22,6 +22,7 @@ from transformers import Phi4MultimodalForCausalLM
 from edgephi_nano.answering import answer_texts
 from edgephi_nano.modelling import language_state, new_model
 from edgephi_nano.optimizing import Optimizers, scale_at
+from edgephi_nano.reporting import report
 from edgephi_nano.text_tasks import Task, any_task
 from edgephi_nano.tokenizer import END, build_tokenizer
 
@@ -160,10 +161,13 @@ class LanguageTraining:
             running = loss if self.step == 1 else 0.95 * running + 0.05 * loss
             self.used_s = time.monotonic() - began
             if self.step % 20 == 0:
-                self.report(f"step {self.step} loss {running:.4f} longest {lesson.longest} seconds {self.used_s:.0f}")
+                report(
+                    self.folder,
+                    f"step {self.step} loss {running:.4f} longest {lesson.longest} seconds {self.used_s:.0f}",
+                )
             if time.monotonic() - saved_at > options.save_every_s:
                 self.save()
-                self.report(f"held-out {exact_by_kind(self.model, 96, self.step)}")
+                report(self.folder, f"held-out {exact_by_kind(self.model, 96, self.step)}")
                 saved_at = time.monotonic()
         self.finish()
 
@@ -184,18 +188,12 @@ class LanguageTraining:
         self.step += 1
         return loss.item()
 
-    def report(self, line: str) -> None:
-        """One line on the terminal and in the curve."""
-        print(line, flush=True)
-        with (self.folder / "curve.txt").open("a", encoding="utf-8") as curve:
-            curve.write(line + "\n")
-
     def finish(self) -> None:
         """Write the final model, rounded to bfloat16: later stages must train on exactly what is shipped."""
         self.save()
         rounded = {name: value.bfloat16().float().contiguous() for name, value in language_state(self.model).items()}
         self.model.load_state_dict(rounded, strict=False)
-        self.report(f"final held-out {exact_by_kind(self.model, 800, 7)}")
+        report(self.folder, f"final held-out {exact_by_kind(self.model, 800, 7)}")
         save_file(rounded, self.folder / "model.safetensors")
         (self.folder / "DONE").write_text("final\n", encoding="utf-8")
 

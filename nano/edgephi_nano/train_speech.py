@@ -25,6 +25,7 @@ from edgephi_nano.config import SPEECH_ADAPTER
 from edgephi_nano.hearing import pad_clips
 from edgephi_nano.modelling import load_language, new_model
 from edgephi_nano.optimizing import scale_at
+from edgephi_nano.reporting import report
 from edgephi_nano.scoring import word_error_rate
 from edgephi_nano.speech_set import StoredClip, batches, joined, load_clips, varied
 from edgephi_nano.spoken_cases import speech_clips
@@ -161,12 +162,6 @@ class SpeechTraining:
             rates.append(f"{voices} {word_error_rate([clip.answer for clip in clips], heard):.4f}")
         return " ".join(rates)
 
-    def report(self, line: str) -> None:
-        """One line on the terminal and in the curve."""
-        print(line, flush=True)
-        with (self.folder / "curve.txt").open("a", encoding="utf-8") as curve:
-            curve.write(line + "\n")
-
     def run(self) -> None:
         """Train until the time is used up."""
         options = self.options
@@ -182,11 +177,11 @@ class SpeechTraining:
             self.used_s = time.monotonic() - began
             if self.step % options.report_every == 0:
                 line = f"step {self.step} loss {running[0]:.4f} alignment {running[1]:.4f} seconds {self.used_s:.0f}"
-                self.report(line)
+                report(self.folder, line)
             done = self.used_s >= options.minutes * 60
             if done or time.monotonic() - saved_at > options.save_every_s:
                 self.save()
-                self.report(f"step {self.step} word error rate {self.error_rates(300 if done else 64)}")
+                report(self.folder, f"step {self.step} word error rate {self.error_rates(300 if done else 64)}")
                 saved_at = time.monotonic()
             if done:
                 return

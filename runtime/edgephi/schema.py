@@ -7,11 +7,11 @@ have the declared type. Knows nothing about what the dataclasses mean.
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from typing import Any, TypeVar
 
+from edgephi.checks import is_finite
 from edgephi.errors import ArtifactError
 
 T = TypeVar("T")
@@ -67,20 +67,12 @@ def _value(hint: Any, raw: object, where: str) -> object:
 
 def _scalar(hint: Any, raw: object, where: str) -> object:
     if hint is float and isinstance(raw, int | float) and not isinstance(raw, bool):
-        return _finite(raw, where)
+        if not is_finite(raw):
+            raise ArtifactError(f"{where}: {_kind(raw)} is not a finite number")
+        return float(raw)
     if not isinstance(raw, hint) or (isinstance(raw, bool) and hint is not bool):
         raise ArtifactError(f"{where}: expected {hint.__name__}, found {_kind(raw)}")
     return raw
-
-
-def _finite(raw: float, where: str) -> float:
-    try:
-        number = float(raw)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ArtifactError(f"{where}: {_kind(raw)} is not a finite number")
-    return number
 
 
 def _kind(raw: object) -> str:

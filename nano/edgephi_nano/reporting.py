@@ -1,0 +1,15 @@
+"""The curve of a training stage: what it says while it runs.
+
+Owns the file `curve.txt`. Knows nothing about what is trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def report(folder: Path, line: str) -> None:
+    """Say one line on the terminal and append it to the stage's curve."""
+    print(line, flush=True)
+    with (folder / "curve.txt").open("a", encoding="utf-8") as curve:
+        curve.write(line + "\n")
