@@ -5,12 +5,14 @@ Owns the folding of the scale and the merge. Knows nothing about graphs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.manifest import AdapterInfo
+from edgephi_export.lazy_tensor import LazyTensor
 from edgephi_export.weights import WeightSource
 
 
@@ -28,16 +30,33 @@ class AdapterPair:
     linear: str
     info: AdapterInfo
 
-    def read_a(self) -> NDArray[np.float32]:
-        """A, float32 [rank, inputs]."""
-        return self.source.read(f"{self.linear}.lora_A.{self.info.name}.weight")
+    @property
+    def a(self) -> LazyTensor:
+        """A [rank, inputs]."""
+        name = f"{self.linear}.lora_A.{self.info.name}"
+        return self.source.lazy(f"{name}.weight").renamed(name)
 
-    def read_scaled_b(self) -> NDArray[np.float32]:
-        """`scale * B`, float32 [outputs, rank]."""
-        return self.source.read(f"{self.linear}.lora_B.{self.info.name}.weight") * np.float32(self.info.scale)
+    @property
+    def scaled_b(self) -> LazyTensor:
+        """`scale * B` [outputs, rank]."""
+        name = f"{self.linear}.lora_B.{self.info.name}"
+        return self.source.lazy(f"{name}.weight").renamed(name).scaled(self.info.scale)
 
 
-def merge(base: NDArray[np.float32], pair: AdapterPair) -> NDArray[np.float32]:
-    """`W + scale * B A`, float32 [outputs, inputs], a new array."""
-    merged: NDArray[np.float32] = base + pair.read_scaled_b() @ pair.read_a()
-    return merged
+def merged(base: LazyTensor, pair: AdapterPair) -> LazyTensor:
+    """`W + scale * B A` [outputs, inputs], computed in float32 for the rows that are asked for."""
+    scaled_b = pair.scaled_b
+
+    def read_rows(start: int, stop: int) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = scaled_b.read_rows(start, stop) @ _whole(pair)
+        rows += base.read_rows(start, stop)
+        return rows
+
+    source_bytes = base.source_bytes + pair.a.source_bytes + scaled_b.source_bytes
+    return replace(base, read_rows=read_rows, source_bytes=source_bytes)
+
+
+@functools.lru_cache(maxsize=4)
+def _whole(pair: AdapterPair) -> NDArray[np.float32]:
+    """A, kept while the chunks of its linear come by: a few threads are at work on neighbouring chunks."""
+    return pair.a.whole()

@@ -1,6 +1,6 @@
 """`edgephi export`: the command line of the exporter.
 
-Owns options, progress and the summary. Knows nothing about checkpoints or graphs.
+Owns options and the summary. Knows nothing about checkpoints or graphs.
 """
 
 from __future__ import annotations
@@ -8,24 +8,74 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from edgephi.cli.options import json_option
 from edgephi_export.api import export as run_export
-from edgephi_export.options import ExportOptions, OnProgress, Progress
+from edgephi_export.options import DEFAULT_RECIPE, ExportOptions
+from edgephi_export.progress import progress_display
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:  # noqa: ARG001
     """Words separated by commas."""
     return None if value is None else tuple(word.strip() for word in value.split(","))
+
+
+def _recipe_options(command: F) -> F:
+    """How weights are stored."""
+    formats = (
+        "float32, float16, int8:rows, or int2, int4, int8 with a block size and perhaps :symmetric, as in int4:64. "
+        "Repeat for more; the last counts."
+    )
+    for option in (
+        click.option(
+            "--override",
+            "overrides",
+            multiple=True,
+            metavar="PATTERN=FORMAT",
+            help=f"Store the linears whose names match the glob PATTERN in FORMAT: {formats}",
+        ),
+        click.option(
+            "--method",
+            metavar="NAME",
+            help="How codes are chosen: search tries many scales, rtn rounds to nearest.  [default: search]",
+        ),
+        click.option(
+            "--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help="How weights are stored."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _part_options(command: F) -> F:
+    """Which parts go into the bundle."""
+    for option in (
+        click.option(
+            "--modalities",
+            callback=_words,
+            metavar="LIST",
+            help="text,vision,speech or fewer.  [default: all there are]",
+        ),
+        click.option(
+            "--adapters",
+            type=click.Choice(["routed", "speech", "vision", "none"]),
+            help="routed: chosen per request; speech, vision: merged in, for one purpose; none: text only.  "
+            "[default: routed where there are any]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,39 +100,36 @@ class Summary:
 @click.command()
 @click.argument("checkpoint")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@click.option("--recipe", default="fp32", show_default=True, help="How weights are stored.")
-@click.option(
-    "--adapters",
-    type=click.Choice(["routed", "speech", "vision", "none"]),
-    help="routed: chosen per request (the default); speech, vision: merged in, for one purpose; none: text only.",
-)
-@click.option(
-    "--modalities", callback=_words, metavar="LIST", help="text,vision,speech or fewer.  [default: all there are]"
-)
+@_recipe_options
+@_part_options
 @click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
+@click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")
 @json_option
-def export(  # noqa: PLR0913, PLR0917 - click passes one argument per option
-    checkpoint: str,
-    output: Path,
-    recipe: str,
-    adapters: str | None,
-    modalities: tuple[str, ...] | None,
-    force: bool,
-    as_json: bool,
-) -> None:
+def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None:
     """Turn CHECKPOINT into a folder that `edgephi run` understands.
 
     CHECKPOINT is a local folder or a Hugging Face id: Phi-4-multimodal (original or transformers layout) or Phi-4-mini.
+    It is read tensor by tensor, so memory stays small whatever its size.
+
+    \b
+    Recipes:
+      int4       4 bits, 8 for the head, down_proj, adapters and encoders: the best answers for its size
+      int4-fast  4 bits throughout the decoder: the fewest bytes per token
+      int8       8 bits throughout
+      fp32       as the checkpoint is
+      int4-cuda, fp16   float16 activations, for GPUs
 
     \b
     Examples:
       edgephi export microsoft/Phi-4-multimodal-instruct -o phi4mm
-      edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech
+      edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
+      edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
     """  # noqa: D301 - click reads the \b
-    options = ExportOptions(recipe=recipe, adapters=adapters, modalities=modalities, force=force)
+    chosen = ExportOptions(**options)
     start = time.perf_counter()
-    with _stoppable(), _progress() as on_progress:
-        run_export(checkpoint, output, options, on_progress)
+    with _stoppable(), progress_display(quiet=as_json) as on_progress:
+        run_export(checkpoint, output, chosen, on_progress)
     summary = _summary(output, time.perf_counter() - start)
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
 
@@ -120,36 +167,3 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A bar on a terminal, one line per stage elsewhere; both on stderr."""
-    if sys.stderr.isatty():
-        with _bar() as on_terminal:
-            yield on_terminal
-        return
-    stages: list[str] = []
-
-    def on_lines(step: Progress) -> None:
-        if step.stage not in stages:
-            stages.append(step.stage)
-            click.echo(f"writing {step.stage}", err=True)
-
-    yield on_lines
-
-
-@contextmanager
-def _bar() -> Iterator[OnProgress]:
-    from rich import progress  # noqa: PLC0415 - keeps --help fast
-    from rich.console import Console  # noqa: PLC0415
-
-    columns = (
-        progress.TextColumn("{task.description:>10}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda step: bar.update(task, description=step.stage, completed=step.done_bytes, total=step.total_bytes)

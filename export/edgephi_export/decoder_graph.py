@@ -3,31 +3,33 @@
 Owns the decoder's arithmetic and the names of its inputs and outputs. Knows nothing about the other graphs.
 
     B batch, S new positions, R logits rows, C cache capacity, H hidden, D head size, V vocabulary, M rotary positions
-    inputs   inputs_embeds float32 [B, S, H]    adapter int64 [] (routed only)    logits_rows int64 [R]
-             seqlens_k int32 [B]    total_sequence_length int32 []    cos_cache, sin_cache float32 [M, rotary_dim / 2]
-             past_key_values.N.{key, value} float32 [B, kv_heads, C, D]
-    outputs  logits float32 [B, R, V]    present.N.{key, value} float32 [B, kv_heads, C, D]
+    inputs   inputs_embeds float [B, S, H]    adapter int64 [] (routed only)    logits_rows int64 [R]
+             seqlens_k int32 [B]    total_sequence_length int32 []    cos_cache, sin_cache float [M, rotary_dim / 2]
+             past_key_values.N.{key, value} float [B, kv_heads, C, D]
+    outputs  logits float [B, R, V]    present.N.{key, value} float [B, kv_heads, C, D]
+    float is float32, or float16 where the recipe computes with it
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from edgephi.manifest import ADAPTER_IDS, AdapterMode, TensorRef
-from edgephi_export.adapters import AdapterPair, merge
+from edgephi.manifest import ADAPTER_IDS, AdapterMode
+from edgephi.tensor_index import Part, StoredTensorInfo
+from edgephi_export.adapters import AdapterPair, merged
 from edgephi_export.config import ModelConfig
 from edgephi_export.graph_builder import MICROSOFT, GraphBuilder
 from edgephi_export.layers import LayerBuilder
-from edgephi_export.recipe import LinearWeight, Recipe
+from edgephi_export.linears import apply_linear
+from edgephi_export.weight_plan import WeightPlan
 from edgephi_export.weights import WeightSource
-from edgephi_export.weights_file import WeightsFile
+from edgephi_quantize.recipe import HEAD
 
-FLOAT, INT32, INT64 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64
+INT32, INT64 = ir.DataType.INT32, ir.DataType.INT64
+_ADAPTER_PARTS: dict[str, Part] = {"vision": "adapter_vision", "speech": "adapter_speech"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +39,18 @@ class DecoderParts:
     Attributes:
         config: The model.
         source: Its weights.
-        recipe: How linears are stored.
-        mode: How adapters are built in.
-        file: Gets the base weights.
-        adapter_files: Gets the adapters' weights, by adapter; used when routed.
+        plan: Gives them places.
+        mode: How adapters are built in; `none` leaves them out, whatever the model has.
     """
 
     config: ModelConfig
     source: WeightSource
-    recipe: Recipe
+    plan: WeightPlan
     mode: AdapterMode
-    file: WeightsFile
-    adapter_files: dict[str, WeightsFile]
 
 
-def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, TensorRef]:
-    """The decoder's graph, with its weights written, and the place of the embedding table [V, H] in them."""
+def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, StoredTensorInfo]:
+    """The decoder's graph, its weights being planned, and the place of the tied table [V, H]."""
     return _DecoderBuilder(parts).build()
 
 
@@ -71,13 +69,14 @@ class _DecoderBuilder:
         self.parts = parts
         self.config = parts.config.decoder
         self.graph = GraphBuilder("decoder")
-        self.layers = LayerBuilder(graph=self.graph, source=parts.source, recipe=parts.recipe, file=parts.file)
+        self.layers = LayerBuilder(graph=self.graph, source=parts.source, plan=parts.plan, part="decoder")
+        self.dtype = self.layers.dtype
         self.is_adapter: dict[str, ir.Value] = {}
         self.any_adapter: ir.Value | None = None
 
-    def build(self) -> tuple[GraphBuilder, TensorRef]:
+    def build(self) -> tuple[GraphBuilder, StoredTensorInfo]:
         graph, hidden = self.graph, self.config.hidden_size
-        embeds = graph.input("inputs_embeds", FLOAT, ["B", "S", hidden])
+        embeds = graph.input("inputs_embeds", self.dtype, ["B", "S", hidden])
         if self.parts.mode == "routed":
             self._add_adapter_input()
         rows = graph.input("logits_rows", INT64, ["R"])
@@ -85,19 +84,19 @@ class _DecoderBuilder:
         shared = _Shared(
             graph.input("seqlens_k", INT32, ["B"]),
             graph.input("total_sequence_length", INT32, []),
-            graph.input("cos_cache", FLOAT, rotary),
-            graph.input("sin_cache", FLOAT, rotary),
+            graph.input("cos_cache", self.dtype, rotary),
+            graph.input("sin_cache", self.dtype, rotary),
         )
         normed, residual = self._first_norm(embeds), embeds
         caches = []
         for layer in range(self.config.num_layers):
             normed, residual, present = self._layer(layer, normed, residual, shared)
             caches.append(present)
-        embedding = self._add_head(normed, rows, embeds)
+        table = self._add_head(normed, rows)
         for layer, present in enumerate(caches):
             for kind, value in zip(("key", "value"), present, strict=True):
-                graph.output(value, f"present.{layer}.{kind}", FLOAT, self._cache_axes)
-        return graph, embedding
+                graph.output(value, f"present.{layer}.{kind}", self.dtype, self._cache_axes)
+        return graph, table
 
     @property
     def _cache_axes(self) -> list[int | str]:
@@ -145,7 +144,8 @@ class _DecoderBuilder:
 
     def _attention(self, layer: int, qkv: ir.Value, shared: _Shared) -> tuple[ir.Value, tuple[ir.Value, ir.Value]]:
         past = [
-            self.graph.input(f"past_key_values.{layer}.{kind}", FLOAT, self._cache_axes) for kind in ("key", "value")
+            self.graph.input(f"past_key_values.{layer}.{kind}", self.dtype, self._cache_axes)
+            for kind in ("key", "value")
         ]
         attended, key, value = self.graph.ops(
             "GroupQueryAttention", qkv, None, None, *past, shared.seqlens_k, shared.total_sequence_length,
@@ -156,42 +156,33 @@ class _DecoderBuilder:
         )  # fmt: skip
         return attended, (key, value)
 
-    def _add_head(self, normed: ir.Value, rows: ir.Value, embeds: ir.Value) -> TensorRef:
+    def _add_head(self, normed: ir.Value, rows: ir.Value) -> StoredTensorInfo:
         """Logits of the asked rows. The head is the embedding table, stored once as [V, H]."""
-        graph, hidden, vocab = self.graph, self.config.hidden_size, self.config.vocab_size
-        name = "embed_tokens.weight"
-        embedding = self.parts.file.append_blocks((vocab, hidden), self.parts.source.read_blocks(name))
-        table = graph.stored_weight(name, embedding)
-        chosen = graph.op("Gather", normed, rows, name="head.rows", axis=1)
-        flat = graph.op("Reshape", chosen, graph.constant([-1, hidden]), name="head.flat")
-        logits = graph.op("Gemm", flat, table, name="head", transB=1)
-        batch = graph.op("Shape", embeds, name="head.batch", start=0, end=1)
-        axes = graph.op("Concat", batch, graph.op("Shape", rows), graph.constant([vocab]), name="head.axes", axis=0)
-        logits = graph.op("Reshape", logits, axes, name="logits", allowzero=1)
-        graph.output(logits, "logits", FLOAT, ["B", "R", vocab])
-        return embedding
+        matrix = self.parts.source.lazy("embed_tokens.weight").renamed(HEAD)
+        table = self.parts.plan.place_linear("decoder", matrix)
+        chosen = self.graph.op("Gather", normed, rows, name=f"{HEAD}.rows", axis=1)
+        logits = apply_linear(self.graph, chosen, table)
+        self.graph.output(logits, "logits", self.dtype, ["B", "R", self.config.vocab_size])
+        return table
 
     def _linear(self, inputs: ir.Value, name: str) -> ir.Value:
         """A decoder linear with what the adapter mode adds to it."""
         parts, source = self.parts, self.parts.source
+        matrix = source.lazy(f"{name}.weight").renamed(name)
+        if parts.mode == "none":
+            return self.layers.apply(inputs, matrix)
         pairs: dict[str, AdapterPair] = {info.name: AdapterPair(source, name, info) for info in parts.config.adapters}
-
-        def read() -> NDArray[np.float32]:
-            base = source.read(f"{name}.weight")
-            return base if parts.mode in ("routed", "none") else merge(base, pairs[parts.mode])
-
-        base = parts.recipe.linear(self.graph, inputs, LinearWeight(name=name, read=read, file=parts.file))
-        return self._route(inputs, base, name, list(pairs.values())) if parts.mode == "routed" else base
+        if parts.mode != "routed":
+            return self.layers.apply(inputs, merged(matrix, pairs[parts.mode]))
+        return self._route(inputs, self.layers.apply(inputs, matrix), name, list(pairs.values()))
 
     def _route(self, inputs: ir.Value, base: ir.Value, name: str, pairs: list[AdapterPair]) -> ir.Value:
         """`base`, plus the low-rank term of the adapter that the request asks for."""
 
         def adapted(pair: AdapterPair, branch: GraphBuilder) -> ir.Value:
-            file, label = self.parts.adapter_files[pair.info.name], f"{name}.{pair.info.name}"
-            low = LinearWeight(name=f"{label}.lora_A", read=pair.read_a, file=file)
-            high = LinearWeight(name=f"{label}.lora_B", read=pair.read_scaled_b, file=file)
-            inner = self.parts.recipe.linear(branch, inputs, low)
-            return branch.op("Add", base, self.parts.recipe.linear(branch, inner, high), name=label)
+            layers = replace(self.layers, graph=branch, part=_ADAPTER_PARTS[pair.info.name])
+            term = layers.apply(layers.apply(inputs, pair.a), pair.scaled_b)
+            return branch.op("Add", base, term, name=f"{name}.{pair.info.name}")
 
         def some_adapter(branch: GraphBuilder) -> ir.Value:
             first = pairs[0]

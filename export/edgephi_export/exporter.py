@@ -5,64 +5,64 @@ Owns what is checked before the first byte is written. Knows nothing about how g
 
 from __future__ import annotations
 
-import math
+import os
 from pathlib import Path
 
-from edgephi_export.bundle_writer import BundleWriter
-from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
+from edgephi.errors import ConfigError
+from edgephi_export.bundle_plan import plan_bundle
+from edgephi_export.bundle_writer import write_bundle
+from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
 from edgephi_export.config import MODALITIES
 from edgephi_export.hub import locate
+from edgephi_export.meter import Meter
 from edgephi_export.options import ExportOptions, OnProgress, Progress
-from edgephi_export.recipe import get_recipe
-from edgephi_export.selection import Selection, choose
+from edgephi_export.selection import choose
 from edgephi_export.staging import check_output, check_space, staged
-from edgephi_export.weights_file import ALIGNMENT_BYTES
+from edgephi_export.weight_plan import WeightPlan
+from edgephi_quantize.recipe import make_recipe, parse_rule
 
 #: Room for graphs, tokenizer and manifest.
 _OVERHEAD_BYTES = 64 << 20
+_MAX_THREADS = 1024
 
 
 def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_progress: OnProgress | None) -> Path:
     """See `edgephi_export.export`."""
-    recipe = get_recipe(options.recipe)
+    overrides = tuple(map(parse_rule, options.overrides))
+    recipe = make_recipe(options.recipe, method=options.method, overrides=overrides)
+    threads = num_threads(options.threads)
     choose(options.adapters, options.modalities, MODALITIES)  # impossible options fail before a download
     check_output(output, force=options.force)
-    located = locate(checkpoint)
+    located = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, force=options.force, source=located.folder)
     selection = choose(options.adapters, options.modalities, available_modalities(read_layout(located.folder)))
     opened = open_checkpoint(located.folder, selection)
-    total = _weight_bytes(opened, selection)
-    check_space(output, total + _OVERHEAD_BYTES)
-    meter = _Meter(total, on_progress)
+    bundle = plan_bundle(opened, selection, WeightPlan(recipe))
+    bundle.weights.check_rules(overrides)
+    check_space(output, bundle.weights.num_bytes + _OVERHEAD_BYTES)
+    meter = Meter(_totals(bundle.weights), on_progress)
     with staged(output, force=options.force) as folder:
-        writer = BundleWriter(folder, opened, selection, recipe, on_stage=meter.stage, on_bytes=meter.advance)
-        writer.write(located)
+        write_bundle(bundle, located, folder, threads, meter)
     return output
 
 
-def _weight_bytes(checkpoint: Checkpoint, selection: Selection) -> int:
-    """Bytes of the weights files as float32, alignment included; a little more than is written."""
-    return sum(
-        4 * math.prod(shape) + ALIGNMENT_BYTES
-        for name, shape in checkpoint.weights.shapes.items()
-        if selection.mode == "routed" or ".lora_" not in name
+def num_threads(asked: int | None) -> int:
+    """Workers of an export.
+
+    Raises:
+        ConfigError: `asked` is out of range.
+    """
+    if asked is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 1 <= asked <= _MAX_THREADS:
+        raise ConfigError(f"threads is {asked}; use 1 to {_MAX_THREADS:,}, or leave it out for every core")
+    return asked
+
+
+def _totals(weights: WeightPlan) -> Progress:
+    return Progress(
+        stage="reading",
+        total_tensors=sum(map(len, weights.files.values())),
+        total_read_bytes=weights.source_bytes,
+        total_written_bytes=weights.num_bytes,
     )
-
-
-class _Meter:
-    """Adds up written bytes for the progress callback."""
-
-    def __init__(self, total_bytes: int, on_progress: OnProgress | None) -> None:
-        self._total_bytes = total_bytes
-        self._on_progress = on_progress
-        self._done_bytes = 0
-        self._stage = ""
-
-    def stage(self, name: str) -> None:
-        self._stage = name
-        self.advance(0)
-
-    def advance(self, count: int) -> None:
-        self._done_bytes += count
-        if self._on_progress is not None:
-            self._on_progress(Progress(stage=self._stage, done_bytes=self._done_bytes, total_bytes=self._total_bytes))

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgephi.manifest import TensorRef
-from edgephi_export.weights_file import WeightsFile, external_tensor
 
 OPSET = 21  # the newest whose operators used here all have float32 CPU kernels in ONNX Runtime 1.31
 IR_VERSION = 10
 MICROSOFT = "com.microsoft"
 Axes = Sequence[int | str]
+T = TypeVar("T")
 Attribute = int | float | str | Sequence[int] | ir.Graph
 
 
@@ -39,6 +39,7 @@ class GraphBuilder:
         self._outputs: list[ir.Value] = []
         self._constants: dict[str, ir.Value] = {}
         self._used_names: dict[str, int] = {}
+        self._shared: dict[object, Any] = {}
 
     def input(self, name: str, dtype: ir.DataType, shape: Axes) -> ir.Value:
         """A graph input; a string in `shape` is a free axis."""
@@ -72,7 +73,7 @@ class GraphBuilder:
         self._nodes.append(ir.node(op_type, inputs, attributes, domain=domain, outputs=outputs, name=unique))
         return tuple(outputs)
 
-    def constant(self, array: NDArray[np.generic] | Sequence[int] | int) -> ir.Value:
+    def constant(self, array: NDArray[np.generic] | np.generic | Sequence[int] | int) -> ir.Value:
         """A small constant kept inside the graph file; whole numbers become int64. Equal ones are shared."""
         values = np.asarray(array)
         key = f"const.{values.dtype}.{values.shape}.{values.tobytes().hex()}"
@@ -81,16 +82,19 @@ class GraphBuilder:
             self._root._constants[key] = _initializer(name, ir.Tensor(values, name=name))
         return self._root._constants[key]
 
-    def weight(self, name: str, array: NDArray[np.float32], file: WeightsFile) -> ir.Value:
-        """A float32 constant that is written to `file`."""
-        return self.stored_weight(name, file.append(array))
+    def stored(self, name: str, ref: TensorRef) -> ir.Value:
+        """A constant whose data lies in a weights file."""
+        constants = self._root._constants
+        if name not in constants:
+            constants[name] = _initializer(name, _external_tensor(name, ref))
+        return constants[name]
 
-    def stored_weight(self, name: str, ref: TensorRef) -> ir.Value:
-        """A float32 constant that is already in a weights file."""
-        if name in self._root._constants:
-            raise ValueError(f"weight {name} is added twice")
-        self._root._constants[name] = _initializer(name, external_tensor(name, ref))
-        return self._root._constants[name]
+    def shared(self, key: object, make: Callable[[], T]) -> T:
+        """What `make` gave for `key` in this graph or branch; nodes that several others read are added once."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        made: T = self._shared[key]
+        return made
 
     def choose(
         self,
@@ -127,6 +131,12 @@ class GraphBuilder:
         count = self._used_names.get(name, 0)
         self._used_names[name] = count + 1
         return f"{name}_{count}" if count else name
+
+
+def _external_tensor(name: str, ref: TensorRef) -> ir.ExternalTensor:
+    """Graphs stand at the bundle's root, so the path is relative to them."""
+    dtype = ir.DataType.from_numpy(np.dtype(ref.dtype))
+    return ir.ExternalTensor(ref.file, ref.offset, ref.num_bytes, dtype, shape=ir.Shape(ref.shape), name=name)
 
 
 def _initializer(name: str, tensor: ir.Tensor[Any] | ir.ExternalTensor) -> ir.Value:

@@ -5,16 +5,19 @@ Owns how canonical weights become nodes. Knows nothing about which model part it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from edgephi.tensor_index import Part
 from edgephi_export.graph_builder import MICROSOFT, GraphBuilder
-from edgephi_export.recipe import LinearWeight, Recipe
+from edgephi_export.lazy_tensor import LazyTensor
+from edgephi_export.linears import apply_linear
+from edgephi_export.weight_plan import WeightPlan
 from edgephi_export.weights import WeightSource
-from edgephi_export.weights_file import WeightsFile
+
+FLOAT = ir.DataType.FLOAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,40 +26,62 @@ class LayerBuilder:
 
     Attributes:
         graph: Gets the nodes.
-        source: Gives the weights.
-        recipe: Stores the matrices of linears; everything else is float32.
-        file: Gets the data.
+        source: Knows the weights.
+        plan: Gives them places.
+        part: The component they belong to.
     """
 
     graph: GraphBuilder
     source: WeightSource
-    recipe: Recipe
-    file: WeightsFile
+    plan: WeightPlan
+    part: Part
+
+    @property
+    def dtype(self) -> ir.DataType:
+        """What the graph computes with."""
+        return ir.DataType.from_numpy(np.dtype(self.plan.recipe.activations))
+
+    def within(self, branch: GraphBuilder) -> LayerBuilder:
+        """The same for nodes of a branch."""
+        return replace(self, graph=branch)
 
     def weight(self, name: str) -> ir.Value:
         """A tensor as it is in the checkpoint."""
-        return self.graph.weight(name, self.source.read(name), self.file)
+        return self.array(self.source.lazy(name))
+
+    def array(self, tensor: LazyTensor) -> ir.Value:
+        """A tensor that is no matrix of a linear, in the activations' type."""
+        info = self.plan.place_array(self.part, tensor, self.plan.recipe.activations)
+        return self.graph.stored(tensor.name, info.values)
 
     def matmul(self, inputs: ir.Value, name: str, *, scale: float = 1.0) -> ir.Value:
-        """`inputs @ weight.T * scale`: float32 [..., inputs] to [..., outputs].
+        """`inputs @ weight.T * scale`: floats [..., inputs] to [..., outputs].
 
         A pointwise convolution's weight [outputs, inputs, 1] counts as a matrix.
         """
+        matrix = self.source.lazy(f"{name}.weight").as_matrix().scaled(scale)
+        return self.apply(inputs, matrix.renamed(name))
 
-        def read() -> NDArray[np.float32]:
-            matrix = self.source.read(f"{name}.weight")
-            return matrix.reshape(matrix.shape[:2]) * np.float32(scale)
-
-        return self.recipe.linear(self.graph, inputs, LinearWeight(name=name, read=read, file=self.file))
+    def apply(self, inputs: ir.Value, matrix: LazyTensor) -> ir.Value:
+        """`inputs @ matrix.T`, stored as the recipe wants it."""
+        return apply_linear(self.graph, inputs, self.plan.place_linear(self.part, matrix))
 
     def linear(self, inputs: ir.Value, name: str, *, scale: float = 1.0) -> ir.Value:
         """`(inputs @ weight.T + bias) * scale`."""
-        bias = self.source.read(f"{name}.bias") * np.float32(scale)
+        bias = self.source.lazy(f"{name}.bias").scaled(scale)
         return self.add_bias(self.matmul(inputs, name, scale=scale), bias, name)
 
-    def add_bias(self, value: ir.Value, bias: NDArray[np.float32], name: str) -> ir.Value:
-        """`value + bias`, the bias being stored as `<name>.bias`."""
-        return self.graph.op("Add", value, self.graph.weight(f"{name}.bias", bias, self.file), name=name)
+    def add_bias(self, value: ir.Value, bias: LazyTensor, name: str) -> ir.Value:
+        """`value + bias`."""
+        return self.graph.op("Add", value, self.array(bias), name=name)
+
+    def enter(self, value: ir.Value, name: str) -> ir.Value:
+        """A float32 input in the type the graph computes with."""
+        return value if self.dtype == FLOAT else self.graph.op("Cast", value, name=name, to=self.dtype.value)
+
+    def leave(self, value: ir.Value, name: str) -> ir.Value:
+        """A value as float32, for an output."""
+        return value if self.dtype == FLOAT else self.graph.op("Cast", value, name=name, to=FLOAT.value)
 
     def layer_norm(self, inputs: ir.Value, name: str, epsilon: float) -> ir.Value:
         """LayerNorm over the last axis."""

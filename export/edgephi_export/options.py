@@ -8,22 +8,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+DEFAULT_RECIPE = "int4"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
     """What an export does besides its input and output.
 
     Attributes:
-        recipe: How weights are stored.
+        recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `fp16` or `int4-cuda`.
+        method: How codes are chosen: `search` or `rtn`; None for the recipe's own way.
+        overrides: Rules `PATTERN=FORMAT` that count more than the recipe's, the last one most; a pattern is a glob
+            over the canonical names of linears.
         adapters: `routed`, `speech`, `vision` or `none`; None is routed where the model has adapters.
         modalities: `text` and the encoders to include; None is all that the adapters allow.
         force: Replace an existing model folder, at the end.
+        threads: Workers; None takes every core this process may use. The files do not depend on it.
+        revision: Branch, tag or commit of a Hugging Face id; None for its main branch.
     """
 
-    recipe: str = "fp32"
+    recipe: str = DEFAULT_RECIPE
+    method: str | None = None
+    overrides: tuple[str, ...] = ()
     adapters: str | None = None
     modalities: tuple[str, ...] | None = None
     force: bool = False
+    threads: int | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +43,21 @@ class Progress:
 
     Attributes:
         stage: What is being done.
-        done_bytes: Weight bytes written so far.
-        total_bytes: Weight bytes in all.
+        tensors: Tensors that are complete.
+        total_tensors: Tensors in all.
+        read_bytes: Bytes of the checkpoint that have been read.
+        total_read_bytes: The same at the end.
+        written_bytes: Bytes of weights that have been written.
+        total_written_bytes: The same at the end, up to the alignment.
     """
 
     stage: str
-    done_bytes: int
-    total_bytes: int
+    tensors: int = 0
+    total_tensors: int
+    read_bytes: int = 0
+    total_read_bytes: int
+    written_bytes: int = 0
+    total_written_bytes: int
 
 
 OnProgress = Callable[[Progress], None]

@@ -1,4 +1,4 @@
-"""One safetensors file: its header, checked before any tensor is believed, and mapped access to its tensors.
+"""One safetensors file: its header, checked before any tensor is believed, and bounded reads of its tensors.
 
 Owns the format (https://github.com/huggingface/safetensors: 8 bytes of header length, a JSON header, the data).
 Knows nothing about models.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,10 +23,11 @@ _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
 }  # fmt: skip
-_READABLE = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
+#: How a value lies in the file, and the bits of it that are all set in NaN and infinity.
+_READABLE: dict[str, tuple[np.dtype[Any], int]] = {
+    "F32": (np.dtype("<u4"), 0x7F800000),
+    "F16": (np.dtype("<u2"), 0x7C00),
+    "BF16": (np.dtype("<u2"), 0x7F80),
 }
 
 
@@ -46,8 +46,13 @@ class StoredTensor:
         """Bytes it takes in the file."""
         return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one step along the first axis."""
+        return self.num_bytes // self.shape[0] if self.num_bytes else 0
+
     def check_dtype(self) -> None:
-        """Refuse what `map` cannot give.
+        """Refuse what `read` cannot give.
 
         Raises:
             ArtifactError: The dtype is not a float of 16 or 32 bits.
@@ -55,19 +60,48 @@ class StoredTensor:
         if self.dtype not in _READABLE:
             raise ArtifactError(f"{self.file}: tensor {self.name} is {self.dtype}; supported: {', '.join(_READABLE)}")
 
-    def map(self) -> NDArray[Any]:
-        """A read-only mapped view in the stored dtype.
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows `start` to `stop` of the first axis as a new float32 array; 16-bit floats convert exactly.
 
         Raises:
-            ArtifactError: The dtype is not a float of 16 or 32 bits, or the file became shorter.
+            ArtifactError: The dtype is not a float of 16 or 32 bits, the file became shorter, or a value is not finite.
         """
         self.check_dtype()
+        dtype, exponent = _READABLE[self.dtype]
+        bits = self.read_bytes(start, stop).view(dtype)
+        if bits.size and (bits & dtype.type(exponent)).max() == exponent:
+            raise ArtifactError(f"{self.file}: tensor {self.name} holds NaN or infinity; the checkpoint is damaged")
+        return _to_float32(bits, self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def read_bytes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """The stored bytes of rows `start` to `stop`, read and not mapped: mapped pages would count as memory used.
+
+        Raises:
+            ArtifactError: The file cannot be read or became shorter.
+        """
+        data = np.empty((stop - start) * self.row_bytes, dtype=np.uint8)
         try:
-            raw = np.memmap(self.file, dtype=np.uint8, mode="r", offset=self.offset, shape=(self.num_bytes,))
-        except (OSError, ValueError) as error:
+            with self.file.open("rb", buffering=0) as stream:
+                stream.seek(self.offset + start * self.row_bytes)
+                rest = data.data
+                while rest and (count := stream.readinto(rest)):
+                    rest = rest[count:]
+        except OSError as error:
             raise ArtifactError(f"{self.file}: tensor {self.name} cannot be read ({error})") from error
-        view: NDArray[Any] = np.asarray(raw).view(_READABLE[self.dtype]).reshape(self.shape)
-        return view
+        if rest:
+            raise ArtifactError(f"{self.file}: tensor {self.name} cannot be read (the file became shorter)")
+        return data
+
+
+def _to_float32(bits: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """bfloat16 is the upper half of float32."""
+    if dtype == "BF16":
+        wide = bits.astype("<u4")
+        wide <<= 16
+        return wide.view("<f4")
+    if dtype == "F16":
+        return bits.view("<f2").astype(np.float32)
+    return bits.view("<f4").astype(np.float32, copy=False)
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:

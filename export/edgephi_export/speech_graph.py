@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgephi.manifest import PROJECTION_IDS
 from edgephi_export.config import SpeechConfig
 from edgephi_export.graph_builder import GraphBuilder
 from edgephi_export.layers import AttentionMask, LayerBuilder
-from edgephi_export.recipe import Recipe
+from edgephi_export.lazy_tensor import computed
+from edgephi_export.weight_plan import WeightPlan
 from edgephi_export.weights import WeightSource
-from edgephi_export.weights_file import WeightsFile
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 _NORM_EPS = 1e-5  # torch.nn.LayerNorm's default; no file states it
@@ -30,20 +31,18 @@ _TO_THE_END = np.iinfo(np.int64).max
 def build_speech(
     config: SpeechConfig,
     source: WeightSource,
-    recipe: Recipe,
-    file: WeightsFile,
+    plan: WeightPlan,
     projections: tuple[str, ...],
 ) -> GraphBuilder:
-    """The audio tower's graph, with its weights written.
+    """The audio tower's graph, its weights being planned.
 
     Args:
         config: The tower.
         source: The checkpoint's weights.
-        recipe: How linears are stored.
-        file: Gets the weights.
+        plan: Gives them places.
         projections: Which output projections to include: `speech`, `vision` or both.
     """
-    layers = LayerBuilder(graph=GraphBuilder("speech"), source=source, recipe=recipe, file=file)
+    layers = LayerBuilder(graph=GraphBuilder("speech"), source=source, plan=plan, part="speech")
     return _SpeechBuilder(config, layers).build(projections)
 
 
@@ -60,16 +59,15 @@ class _SpeechBuilder:
         window_rows = graph.input("window_rows", INT64, [])
         projection = graph.input("projection", INT64, [])
         first = graph.op("Reshape", drop_rows, graph.constant([1]), name="drop_rows")
-        rows = graph.op(
-            "Slice", self._stem(log_mel), first, graph.constant([_TO_THE_END]), graph.constant([1]), name="rows"
-        )
+        stem = self._stem(self.layers.enter(log_mel, "log_mel"))
+        rows = graph.op("Slice", stem, first, graph.constant([_TO_THE_END]), graph.constant([1]), name="rows")
         count = graph.op("Shape", rows, name="rows.count", start=1, end=2)
         state = self._pad(rows, count, window_rows)
         mask = AttentionMask(num_heads=self.config.num_heads, bias=self._relative_bias(state))
         for block in range(self.config.num_blocks):
             state = self._block(f"speech.blocks.{block}", state, mask)
         state = graph.op("Slice", state, graph.constant([0]), count, graph.constant([1]), name="unpad")
-        features = self._project(state, projection, projections)
+        features = self.layers.leave(self._project(state, projection, projections), "audio_features")
         hidden = self.layers.source.shape("speech.projector.speech.down.bias")[0]
         graph.output(features, "audio_features", FLOAT, [1, "A", hidden])
         return graph
@@ -161,8 +159,13 @@ class _SpeechBuilder:
     def _gate_inputs(self, normed: ir.Value, name: str) -> ir.Value:
         """The pointwise convolution before the gate, its bias joined with the gate's own biases b1 and b2."""
         source, linear = self.layers.source, f"{name}.ext_pw_conv_1d"
-        own = np.concatenate([source.read(f"{name}.b1").reshape(-1), source.read(f"{name}.b2").reshape(-1)])
-        bias = source.read(f"{linear}.bias") + own
+        names = f"{linear}.bias", f"{name}.b1", f"{name}.b2"
+
+        def joined() -> NDArray[np.float32]:
+            bias, *own = (source.read(part).reshape(-1) for part in names)
+            return bias + np.concatenate(own)
+
+        bias = computed(names[0], source.shape(names[0]), joined, sum(map(source.num_bytes, names)))
         return self.layers.add_bias(self.layers.matmul(normed, linear), bias, linear)
 
     def _project(self, state: ir.Value, projection: ir.Value, names: tuple[str, ...]) -> ir.Value:
@@ -178,6 +181,4 @@ class _SpeechBuilder:
         )
 
     def _projected(self, branch: GraphBuilder, state: ir.Value, name: str) -> ir.Value:
-        layers = self.layers
-        inside = LayerBuilder(graph=branch, source=layers.source, recipe=layers.recipe, file=layers.file)
-        return inside.project(state, f"speech.projector.{name}")
+        return self.layers.within(branch).project(state, f"speech.projector.{name}")

@@ -20,9 +20,9 @@ from edgephi.manifest import TensorRef
 from edgephi_export.config import VisionConfig
 from edgephi_export.graph_builder import GraphBuilder
 from edgephi_export.layers import AttentionMask, LayerBuilder
-from edgephi_export.recipe import Recipe
+from edgephi_export.lazy_tensor import LazyTensor, computed
+from edgephi_export.weight_plan import WeightPlan
 from edgephi_export.weights import WeightSource
-from edgephi_export.weights_file import WeightsFile
 
 FLOAT, INT64, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 
@@ -36,34 +36,34 @@ class Separators:
 
 
 def build_vision(
-    config: VisionConfig, hidden: int, source: WeightSource, recipe: Recipe, file: WeightsFile
+    config: VisionConfig, hidden: int, source: WeightSource, plan: WeightPlan
 ) -> tuple[GraphBuilder, Separators]:
-    """The image tower's graph, with its weights written, and the places of the separators in them.
+    """The image tower's graph, its weights being planned, and the places of the separators.
 
     Args:
         config: The tower.
         hidden: Width of the decoder.
         source: The checkpoint's weights.
-        recipe: How linears are stored.
-        file: Gets the weights.
+        plan: Gives them places.
     """
     graph = GraphBuilder("vision")
-    layers = LayerBuilder(graph=graph, source=source, recipe=recipe, file=file)
+    layers = LayerBuilder(graph=graph, source=source, plan=plan, part="vision")
     side, count = config.crop_size, config.patches_per_side**2
     pixels = graph.input("pixel_values", FLOAT, ["N", 3, side, side])
     patch_mask = graph.input("patch_mask", BOOL, ["N", count])
     position_ids = graph.input("position_ids", INT64, ["N", count])
-    state = _embed(layers, config, pixels, position_ids)
+    state = _embed(layers, config, layers.enter(pixels, "pixel_values"), position_ids)
     keys = graph.op("Cast", patch_mask, name="patch_mask", to=ir.DataType.INT32.value)
     mask = AttentionMask(num_heads=config.num_heads, key_padding=keys)
     for layer in range(config.num_used_layers):
         state = _layer(layers, f"vision.layers.{layer}", state, mask, config.layer_norm_eps)
     features = layers.project(_pool(graph, config, state), "vision.projector")
-    graph.output(features, "image_features", FLOAT, ["N", count // 4, hidden])
-    return graph, Separators(
-        file.append(project_separator(source, "vision.row_separator")),
-        file.append(project_separator(source, "vision.global_separator")),
+    graph.output(layers.leave(features, "image_features"), "image_features", FLOAT, ["N", count // 4, hidden])
+    places = (
+        plan.place_array("vision", _separator(source, f"vision.{name}", hidden), "float32").values
+        for name in ("row_separator", "global_separator")
     )
+    return graph, Separators(*places)
 
 
 def _embed(layers: LayerBuilder, config: VisionConfig, pixels: ir.Value, position_ids: ir.Value) -> ir.Value:
@@ -95,6 +95,10 @@ def _pool(graph: GraphBuilder, config: VisionConfig, state: ir.Value) -> ir.Valu
     grid = graph.op("Reshape", state, graph.constant([-1, half, 2, half, 2, width]), name="pool.grid")
     pooled = graph.op("ReduceMean", grid, graph.constant([2, 4]), name="pool", keepdims=0)
     return graph.op("Reshape", pooled, graph.constant([-1, half * half, width]), name="pool.rows")
+
+
+def _separator(source: WeightSource, name: str, hidden: int) -> LazyTensor:
+    return computed(name, (hidden,), lambda: project_separator(source, name), source.num_bytes(name))
 
 
 def project_separator(source: WeightSource, name: str) -> NDArray[np.float32]:

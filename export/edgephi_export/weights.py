@@ -1,23 +1,21 @@
 """The tensors of a checkpoint by canonical name, read on demand.
 
-Owns the mapping from names to places in files, and the conversion to float32. Holds no tensor: what it gives out is
-freed when the caller drops it.
+Owns the mapping from names to places in files. Holds no tensor: what it gives out is freed when the caller drops it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi_export.lazy_tensor import LazyTensor
 from edgephi_export.safetensors_file import StoredTensor
-
-_BLOCK_BYTES = 64 << 20
 
 
 class WeightSource:
-    """Reads tensors of one checkpoint.
+    """Reads tensors of one checkpoint. May be used by several threads.
 
     Args:
         tensors: Where each tensor lies, by canonical name.
@@ -35,22 +33,20 @@ class WeightSource:
         """Axes of a tensor, outermost first."""
         return self._tensors[name].shape
 
+    def num_bytes(self, name: str) -> int:
+        """Bytes of a tensor in the checkpoint."""
+        return self._tensors[name].num_bytes
+
     def read(self, name: str) -> NDArray[np.float32]:
-        """A tensor as a new float32 array; bfloat16 and float16 convert exactly.
+        """A whole tensor as a new float32 array; bfloat16 and float16 convert exactly.
 
         Raises:
-            ArtifactError: The tensor has another dtype or its file cannot be read.
+            ArtifactError: The tensor has another dtype, its file cannot be read, or a value is not finite.
         """
-        return self._tensors[name].map().astype(np.float32)
+        tensor = self._tensors[name]
+        return tensor.read(0, tensor.shape[0])
 
-    def read_blocks(self, name: str) -> Iterator[NDArray[np.float32]]:
-        """The same in consecutive blocks along the first axis, each of at most 64 MB where a row allows it.
-
-        Raises:
-            ArtifactError: The tensor has another dtype or its file cannot be read.
-        """
-        mapped = self._tensors[name].map()
-        row_bytes = max(4 * (mapped.size // max(len(mapped), 1)), 1)
-        rows = max(_BLOCK_BYTES // row_bytes, 1)
-        for start in range(0, len(mapped), rows):
-            yield mapped[start : start + rows].astype(np.float32)
+    def lazy(self, name: str) -> LazyTensor:
+        """A tensor that is read when its rows are asked for."""
+        tensor = self._tensors[name]
+        return LazyTensor(name=name, shape=tensor.shape, read_rows=tensor.read, source_bytes=tensor.num_bytes)

@@ -15,10 +15,13 @@ from typing import Literal
 from edgephi.errors import ArtifactError
 from edgephi.schema import decode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 AdapterName = Literal["none", "vision", "speech"]
 AdapterMode = Literal["routed", "speech", "vision", "none"]
+FloatName = Literal["float32", "float16"]
+
+_ITEM_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 
 #: Value of the decoder's `adapter` input for each adapter.
 ADAPTER_IDS: dict[AdapterName, int] = {"none": 0, "vision": 1, "speech": 2}
@@ -39,7 +42,7 @@ class TensorRef:
 
     file: str
     offset: int
-    dtype: Literal["float32"]
+    dtype: Literal["float32", "float16", "uint8", "int8"]
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -49,10 +52,65 @@ class TensorRef:
     @property
     def num_bytes(self) -> int:
         """Bytes from `offset` that belong to the tensor."""
-        count = 4
-        for axis in self.shape:
-            count *= axis
-        return count
+        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableInfo:
+    """A table [V, H] whose rows are read without ONNX Runtime; the decoder's head reads the same bytes.
+
+    Attributes:
+        bits: Bits per weight; 16 and 32 are floats.
+        block_size: Weights of a row that share a scale; None for floats.
+        values: Floats [V, H], or uint8 [V, blocks, block_size * bits / 8] as MatMulNBits packs them.
+        scales: Floats [V, blocks]; None for floats.
+        zero_points: uint8 [V, ceil(blocks * bits / 8)], packed; None for floats and where it is always 2^(bits - 1).
+    """
+
+    bits: Literal[2, 4, 8, 16, 32]
+    block_size: int | None
+    values: TensorRef
+    scales: TensorRef | None
+    zero_points: TensorRef | None
+
+    @property
+    def tensors(self) -> tuple[TensorRef, ...]:
+        """What it consists of."""
+        return tuple(ref for ref in (self.values, self.scales, self.zero_points) if ref is not None)
+
+    def check_shape(self, rows: int, columns: int) -> None:
+        """Refuse parts that do not make a table of this size.
+
+        Raises:
+            ValueError: A part is missing, superfluous, or of another shape or dtype.
+        """
+        expected: dict[str, tuple[tuple[str, ...], tuple[int, ...]] | None]
+        if self.block_size is None:
+            dtype = {16: "float16", 32: "float32"}.get(self.bits, "")
+            expected = {"values": ((dtype,), (rows, columns)), "scales": None, "zero_points": None}
+        else:
+            if self.bits > 8 or self.block_size not in (16, 32, 64, 128, 256):
+                raise ValueError(f"an embedding of {self.bits} bits in blocks of {self.block_size} is not known")
+            blocks = -(-columns // self.block_size)
+            packed = (rows, blocks, self.block_size * self.bits // 8)
+            expected = {"values": (("uint8",), packed), "scales": (("float32", "float16"), (rows, blocks))}
+            if self.zero_points is not None:
+                expected["zero_points"] = (("uint8",), (rows, -(-blocks * self.bits // 8)))
+        for name, wanted in expected.items():
+            _check_part(name, getattr(self, name), wanted)
+
+
+def _check_part(name: str, found: TensorRef | None, wanted: tuple[tuple[str, ...], tuple[int, ...]] | None) -> None:
+    if found is None or wanted is None:
+        if (found is None) != (wanted is None):
+            raise ValueError(f"the embedding's {name} are {'missing' if found is None else 'not expected'}")
+        return
+    dtypes, shape = wanted
+    if found.dtype not in dtypes or found.shape != shape:
+        raise ValueError(
+            f"the embedding's {name} are {found.dtype} {list(found.shape)}; the other sizes need "
+            f"{' or '.join(dtypes)} {list(shape)}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +124,28 @@ class SourceInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInfo:
+    """Weights whose names match the glob `pattern` are stored in `format`, such as `float32` or `int4:32`."""
+
+    pattern: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeInfo:
-    """How weights are stored."""
+    """How weights are stored.
+
+    Attributes:
+        name: What `--recipe` called it.
+        method: How codes were chosen, such as `rtn` or `search`; None where there are none.
+        activations: What the graphs compute with.
+        rules: The format of each weight; the last rule that matches its name counts.
+    """
 
     name: str
+    method: str | None
+    activations: FloatName
+    rules: tuple[RuleInfo, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,16 +212,26 @@ class RopeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderInfo:
-    """The language model's graph and sizes. `embedding` is [vocab_size, hidden_size]."""
+    """The language model's graphs and sizes.
+
+    Attributes:
+        graph: The graph with every adapter of the bundle.
+        text_graph: The same without adapters, over the same weights; None where `graph` has nothing to leave out.
+            ONNX Runtime reads and packs the weights of branches when it loads a graph, so text alone needs its own.
+        dtype: Of inputs_embeds, the caches, the rotary tables and the logits.
+        embedding: [vocab_size, hidden_size].
+    """
 
     graph: str
+    text_graph: str | None
+    dtype: FloatName
     hidden_size: int
     num_layers: int
     num_heads: int
     num_kv_heads: int
     head_size: int
     vocab_size: int
-    embedding: TensorRef
+    embedding: TableInfo
 
     def __post_init__(self) -> None:
         _check_positive(
@@ -156,7 +242,12 @@ class DecoderInfo:
             head_size=self.head_size,
             vocab_size=self.vocab_size,
         )
-        _check_shape("embedding", self.embedding, (self.vocab_size, self.hidden_size))
+        self.embedding.check_shape(self.vocab_size, self.hidden_size)
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Every graph file of the decoder."""
+        return (self.graph,) if self.text_graph is None else (self.graph, self.text_graph)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +365,8 @@ class Manifest:
         if self.vision is not None:
             for name in ("row_separator", "global_separator"):
                 _check_shape(name, getattr(self.vision, name), (self.decoder.hidden_size,))
+        if self.adapters.mode != "routed" and self.decoder.text_graph is not None:
+            raise ValueError(f"adapters are {self.adapters.mode}, so there is no second graph for text")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -324,5 +417,7 @@ def _check_positive(**values: float) -> None:
 
 
 def _check_shape(name: str, tensor: TensorRef, shape: tuple[int, ...]) -> None:
-    if tensor.shape != shape:
-        raise ValueError(f"{name} has shape {list(tensor.shape)}; the other sizes need {list(shape)}")
+    if tensor.shape != shape or tensor.dtype != "float32":
+        raise ValueError(
+            f"{name} is {tensor.dtype} of shape {list(tensor.shape)}; the other sizes need float32 {list(shape)}"
+        )

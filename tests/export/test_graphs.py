@@ -16,9 +16,10 @@ from safetensors.numpy import load_file
 
 from edgephi.bundle import Bundle
 from edgephi.manifest import ADAPTER_IDS, AdapterInfo
-from edgephi_export.adapters import AdapterPair, merge
+from edgephi_export.adapters import AdapterPair, merged
 from edgephi_export.checkpoint import open_checkpoint
 from edgephi_export.config import MODALITIES
+from edgephi_export.lazy_tensor import LazyTensor, computed
 from edgephi_export.selection import choose
 from support.bundles import small_bundle, small_checkpoint
 
@@ -32,9 +33,9 @@ def _session(bundle: Path, graph: str) -> ort.InferenceSession:
     return ort.InferenceSession(bundle / graph, options)
 
 
-def _decode(bundle: Path, embeds: Array, rows: list[int], adapter: str = "none") -> Array:
+def _decode(bundle: Path, embeds: Array, rows: list[int], adapter: str = "none", graph: str = "decoder.onnx") -> Array:
     """Logits of the asked rows of one prefill, float32 [R, V]."""
-    info, session = Bundle(bundle).manifest, _session(bundle, "decoder.onnx")
+    info, session = Bundle(bundle).manifest, _session(bundle, graph)
     frequencies = info.rope.theta ** -(np.arange(0, info.rope.rotary_dim, 2) / info.rope.rotary_dim)
     angles = np.arange(CAPACITY)[:, None] * frequencies / np.array(info.rope.short_factor)
     cache = np.zeros((1, info.decoder.num_kv_heads, CAPACITY, info.decoder.head_size), np.float32)
@@ -47,7 +48,7 @@ def _decode(bundle: Path, embeds: Array, rows: list[int], adapter: str = "none")
         "sin_cache": np.sin(angles).astype(np.float32),
     }
     feeds |= {value.name: cache for value in session.get_inputs() if value.name.startswith("past_key_values.")}
-    if info.adapters.mode == "routed":
+    if "adapter" in {value.name for value in session.get_inputs()}:
         feeds["adapter"] = np.array(ADAPTER_IDS[adapter], np.int64)
     logits: Array = session.run(["logits"], feeds)[0]
     return logits[0]
@@ -121,12 +122,14 @@ def test_only_the_asked_rows_reach_the_head(embeds: Array):
 
 
 def test_merging_is_base_plus_scale_times_b_times_a():
+    """In any chunks, and the scales come from the checkpoint."""
     checkpoint = open_checkpoint(small_checkpoint().path, choose(None, None, MODALITIES))
-    linear, source = "layers.0.mlp.up", _Pair(b=np.array([[1.0], [2.0]]), a=np.array([[3.0, 0.0, -1.0]]))
-    merged = merge(
-        np.ones((2, 3), np.float32), AdapterPair(source, linear, AdapterInfo(name="speech", rank=1, scale=0.5))
-    )
-    np.testing.assert_array_equal(merged, [[2.5, 1.0, 0.5], [4.0, 1.0, 0.0]])
+    source: Any = _Pair(b=np.array([[1.0], [2.0]]), a=np.array([[3.0, 0.0, -1.0]]))
+    pair = AdapterPair(source, "layers.0.mlp.up", AdapterInfo(name="speech", rank=1, scale=0.5))
+    both = merged(computed("x", (2, 3), lambda: np.ones((2, 3), np.float32), 24), pair)
+    np.testing.assert_array_equal(both.whole(), [[2.5, 1.0, 0.5], [4.0, 1.0, 0.0]])
+    np.testing.assert_array_equal(both.read_rows(1, 2), [[4.0, 1.0, 0.0]])
+    assert both.source_bytes == 24 + 12 + 8
     assert {info.name: info.scale for info in checkpoint.config.adapters} == {"vision": 2.0, "speech": 3.0}
 
 
@@ -136,8 +139,14 @@ class _Pair:
     def __init__(self, b: NDArray[np.float64], a: NDArray[np.float64]) -> None:
         self.matrices = {"lora_A": a.astype(np.float32), "lora_B": b.astype(np.float32)}
 
-    def read(self, name: str) -> Array:
-        return self.matrices[name.split(".")[-3]]
+    def lazy(self, name: str) -> LazyTensor:
+        matrix = self.matrices[name.split(".")[-3]]
+        return LazyTensor(
+            name=name,
+            shape=matrix.shape,
+            read_rows=lambda start, stop: matrix[start:stop],
+            source_bytes=matrix.nbytes,
+        )
 
 
 def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -148,7 +157,7 @@ def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
                 yield from _nodes(attribute.as_graph())
 
 
-@pytest.mark.parametrize("graph", ["decoder", "vision", "speech"])
+@pytest.mark.parametrize("graph", ["decoder", "decoder_text", "vision", "speech"])
 def test_graph_files_hold_no_weights(graph: str):
     """Weights inside a graph file would be parsed, copied and never mapped."""
     model = ir.load(small_bundle() / f"{graph}.onnx")
@@ -169,6 +178,18 @@ def test_every_routed_linear_has_its_own_switch():
     constants = [value.const_value for value in model.graph.initializers.values()]
     files = {str(constant.location) for constant in constants if isinstance(constant, ir.ExternalTensor)}
     assert files == {f"weights/{name}.bin" for name in ("decoder", "adapter_vision", "adapter_speech")}
+
+
+def test_the_text_graph_is_the_decoder_without_its_adapters(embeds: Array):
+    """A text prompt must read no adapter, and give what the routed graph gives with none."""
+    model = ir.load(small_bundle() / "decoder_text.onnx")
+    constants = [value.const_value for value in model.graph.initializers.values()]
+    files = {str(constant.location) for constant in constants if isinstance(constant, ir.ExternalTensor)}
+    assert files == {"weights/decoder.bin"}
+    assert not [node for node in model.graph if node.op_type == "If"]
+    rows = list(range(9))
+    text = _decode(small_bundle(), embeds, rows, graph="decoder_text.onnx")
+    np.testing.assert_array_equal(text, _decode(small_bundle(), embeds, rows))
 
 
 # --- encoders ---

@@ -30,7 +30,7 @@ def test_every_float_type_is_read_exactly(tmp_path: Path, dtype: Any, code: str)
     source = WeightSource(read_header(tmp_path / "m"))
     assert source.read("x").dtype == np.float32
     np.testing.assert_array_equal(source.read("x"), values.astype(np.float32))
-    np.testing.assert_array_equal(np.concatenate(list(source.read_blocks("x"))), values.astype(np.float32))
+    np.testing.assert_array_equal(source.lazy("x").read_rows(1, 2), values[1:].astype(np.float32))
 
 
 def test_a_tensor_is_a_copy_that_the_caller_may_change(tmp_path: Path):
@@ -40,19 +40,36 @@ def test_a_tensor_is_a_copy_that_the_caller_may_change(tmp_path: Path):
     np.testing.assert_array_equal(source.read("x"), [1, 1])
 
 
-def test_large_tensors_come_in_blocks_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("edgephi_export.weights._BLOCK_BYTES", 24)
+def test_large_tensors_come_in_chunks_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgephi_export.lazy_tensor._CHUNK_VALUES", 6)
     values = np.arange(14, dtype=np.float32).reshape(7, 2)
     write_raw(tmp_path / "m", {"x": _entry(0, 56, "F32", [7, 2])}, values.tobytes())
-    blocks = list(WeightSource(read_header(tmp_path / "m")).read_blocks("x"))
-    assert [len(block) for block in blocks] == [3, 3, 1]
-    np.testing.assert_array_equal(np.concatenate(blocks), values)
+    tensor = WeightSource(read_header(tmp_path / "m")).lazy("x")
+    assert list(tensor.spans()) == [(0, 3), (3, 6), (6, 7)]
+    np.testing.assert_array_equal(np.concatenate([tensor.read_rows(*span) for span in tensor.spans()]), values)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("dtype", "code"),
+    [(np.float32, "F32"), (np.float16, "F16"), (ml_dtypes.bfloat16, "BF16")],
+    ids=["f32", "f16", "bf16"],
+)
+def test_a_value_that_is_not_finite_is_damage(tmp_path: Path, dtype: Any, code: str, bad: float):
+    """One NaN in a weight makes every answer nonsense; the largest finite values are no reason to refuse."""
+    largest = float(ml_dtypes.finfo(dtype).max)
+    values = np.array([[largest, -largest], [0.0, bad]]).astype(dtype)
+    write_raw(tmp_path / "m", {"x": _entry(0, values.nbytes, code, [2, 2])}, values.tobytes())
+    tensor = read_header(tmp_path / "m")["x"]
+    assert np.isfinite(tensor.read(0, 1)).all()
+    with pytest.raises(ArtifactError, match=r"m: tensor x holds NaN or infinity"):
+        tensor.read(0, 2)
 
 
 def test_whole_numbers_are_no_weights(tmp_path: Path):
     write_raw(tmp_path / "m", {"x": _entry(dtype="I32")}, bytes(8))
     with pytest.raises(ArtifactError, match=r"m: tensor x is I32; supported: F32, F16, BF16"):
-        read_header(tmp_path / "m")["x"].map()
+        read_header(tmp_path / "m")["x"].read(0, 2)
 
 
 @pytest.mark.parametrize(
@@ -110,4 +127,4 @@ def test_a_file_that_shrinks_after_its_header_was_read_is_reported(tmp_path: Pat
     tensor = read_header(tmp_path / "m")["x"]
     (tmp_path / "m").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"m: tensor x cannot be read"):
-        tensor.map()
+        tensor.read(0, 2)

@@ -27,8 +27,8 @@ def _fail_in(stage: str, error: BaseException) -> Callable[[Progress], None]:
 
     def on_progress(step: Progress) -> None:
         if step.stage == stage:
-            start.append(step.done_bytes)
-            if step.done_bytes > start[0]:
+            start.append(step.written_bytes)
+            if step.written_bytes > start[0]:
                 raise error
 
     return on_progress
@@ -62,8 +62,12 @@ def test_the_space_asked_for_is_enough(tmp_path: Path):
     steps: list[Progress] = []
     export(small_checkpoint().path, tmp_path / "out", on_progress=steps.append)
     written = sum(file.stat().st_size for file in (tmp_path / "out" / "weights").iterdir())
-    assert written == steps[-1].done_bytes <= steps[-1].total_bytes
-    assert [step.done_bytes for step in steps] == sorted(step.done_bytes for step in steps)
+    assert written == steps[-1].total_written_bytes
+    for done in ("read_bytes", "written_bytes", "tensors"):
+        values = [getattr(step, done) for step in steps]
+        assert values == sorted(values)
+        assert values[-1] <= getattr(steps[-1], f"total_{done}")
+    assert (steps[-1].read_bytes, steps[-1].tensors) == (steps[-1].total_read_bytes, steps[-1].total_tensors)
 
 
 def test_an_existing_folder_is_refused_without_force(tmp_path: Path):
@@ -146,7 +150,7 @@ def test_a_folder_that_appears_during_an_export_is_never_lost(tmp_path: Path):
 
     for force in (False, True):
         with pytest.raises(ConfigError, match=r"out: (already exists|exists and is not)"), staged(out, force=force):
-            appear(Progress(stage="", done_bytes=0, total_bytes=0))
+            appear(Progress(stage="", total_tensors=0, total_read_bytes=0, total_written_bytes=0))
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
         shutil.rmtree(out)
     with pytest.raises(ConfigError, match="out: already exists"):
@@ -229,10 +233,10 @@ def test_a_relative_output_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_checkpoint_that_breaks_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def unreadable(self: object) -> None:
+    def unreadable(self: object, start: int, stop: int) -> None:
         raise ArtifactError("model.safetensors: tensor x cannot be read")
 
-    monkeypatch.setattr("edgephi_export.safetensors_file.StoredTensor.map", unreadable)
+    monkeypatch.setattr("edgephi_export.safetensors_file.StoredTensor.read", unreadable)
     with pytest.raises(ArtifactError, match="tensor x"):
         export(small_checkpoint().path, tmp_path / "out")
     assert not list(tmp_path.iterdir())

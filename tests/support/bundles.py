@@ -28,10 +28,13 @@ def small_checkpoint(layout: Layout = "native", seed: int = 0) -> CheckpointSpec
 
 
 def small_bundle(
-    layout: Layout = "native", adapters: str | None = None, modalities: tuple[str, ...] | None = None
+    layout: Layout = "native",
+    adapters: str | None = None,
+    modalities: tuple[str, ...] | None = None,
+    recipe: str = "fp32",
 ) -> Path:
     """The model folder of `small_checkpoint(layout)`. Read only."""
-    return _exported(layout, adapters, modalities)
+    return _exported(layout, adapters, modalities, recipe)
 
 
 # Behind the functions above, so that spelling out a default does not export again.
@@ -41,9 +44,9 @@ def _written(layout: Layout, seed: int) -> CheckpointSpec:
 
 
 @functools.cache
-def _exported(layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None) -> Path:
-    name = "-".join(["bundle", layout, adapters or "default", *(modalities or ("all",))])
-    options = ExportOptions(adapters=adapters, modalities=modalities)
+def _exported(layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None, recipe: str) -> Path:
+    name = "-".join(["bundle", layout, recipe, adapters or "default", *(modalities or ("all",))])
+    options = ExportOptions(adapters=adapters, modalities=modalities, recipe=recipe)
     return export(small_checkpoint(layout).path, _root() / name, options)
 
 

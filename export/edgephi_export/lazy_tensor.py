@@ -1,0 +1,82 @@
+"""A tensor that is not read yet: its name, its shape, and how to get some of its rows.
+
+Owns the simple changes that can be made before reading. Knows nothing about files, formats or graphs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = Callable[[int, int], NDArray[np.float32]]
+#: Values of one chunk: few enough for the caches of a core while it is quantized, many enough to hide the overhead.
+_CHUNK_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LazyTensor:
+    """A float32 tensor that is read in row chunks, by any thread.
+
+    Attributes:
+        name: Canonical name.
+        shape: Axes, outermost first.
+        read_rows: Gives the rows from a start to a stop of the first axis.
+        source_bytes: Bytes of the checkpoint that reading all of it reads.
+        divisible: False where every call computes the whole.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    read_rows: Rows
+    source_bytes: int
+    divisible: bool = True
+
+    def whole(self) -> NDArray[np.float32]:
+        """All rows."""
+        return self.read_rows(0, self.shape[0])
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Starts and stops of the chunks; the same for any number of threads, so that results are too."""
+        row_values = max(math.prod(self.shape[1:]), 1)
+        step = max(_CHUNK_VALUES // row_values, 1) if self.divisible else max(self.shape[0], 1)
+        for start in range(0, self.shape[0], step):
+            yield start, min(start + step, self.shape[0])
+
+    def renamed(self, name: str) -> LazyTensor:
+        """The same values under another name."""
+        return dataclasses.replace(self, name=name)
+
+    def scaled(self, factor: float) -> LazyTensor:
+        """Every value times `factor`."""
+        if factor == 1.0:
+            return self
+        return dataclasses.replace(self, read_rows=lambda start, stop: self.read_rows(start, stop) * np.float32(factor))
+
+    def as_matrix(self) -> LazyTensor:
+        """A pointwise convolution's weight [outputs, inputs, 1] as the matrix it is."""
+        rows, columns = self.shape[0], math.prod(self.shape[1:])
+        if len(self.shape) == 2:
+            return self
+        return dataclasses.replace(
+            self,
+            shape=(rows, columns),
+            read_rows=lambda start, stop: self.read_rows(start, stop).reshape(stop - start, columns),
+        )
+
+
+def computed(
+    name: str, shape: tuple[int, ...], compute: Callable[[], NDArray[np.float32]], source_bytes: int
+) -> LazyTensor:
+    """A tensor that `compute` gives as a whole."""
+    return LazyTensor(
+        name=name,
+        shape=shape,
+        read_rows=lambda start, stop: compute()[start:stop],
+        source_bytes=source_bytes,
+        divisible=False,
+    )

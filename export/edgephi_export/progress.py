@@ -1,0 +1,86 @@
+"""Shows on stderr how far an export is.
+
+Owns the bar on a terminal and the lines elsewhere. Knows nothing about what an export does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from edgephi_export.options import OnProgress, Progress
+
+#: Seconds between two lines where there is no terminal to draw a bar on.
+_LINE_EVERY_S = 10.0
+
+
+@contextmanager
+def progress_display(*, quiet: bool) -> Iterator[OnProgress | None]:
+    """What shows progress: a bar on a terminal, a line now and then elsewhere, nothing when `quiet`."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as on_terminal:
+            yield on_terminal
+    else:
+        yield _lines()
+
+
+def describe(step: Progress, elapsed_s: float) -> str:
+    """`12/1,003 tensors, read 0.42 of 7.67 GB, wrote 0.18 of 3.19 GB, 140 MB/s, 52 s left`."""
+    rate = step.read_bytes / elapsed_s if elapsed_s > 0 else 0.0
+    words = [
+        f"{step.tensors:,}/{step.total_tensors:,} tensors",
+        f"read {step.read_bytes / 1e9:.2f} of {step.total_read_bytes / 1e9:.2f} GB",
+        f"wrote {step.written_bytes / 1e9:.2f} of {step.total_written_bytes / 1e9:.2f} GB",
+        f"{rate / 1e6:,.0f} MB/s",
+    ]
+    if rate:
+        words.append(f"{(step.total_read_bytes - step.read_bytes) / rate:,.0f} s left")
+    return ", ".join(words)
+
+
+def _lines() -> OnProgress:
+    """A line when a stage begins and every few seconds."""
+    start = time.monotonic()
+    shown_stage, shown_at = "", start
+
+    def show(step: Progress) -> None:
+        nonlocal shown_stage, shown_at
+        now = time.monotonic()
+        if step.stage != shown_stage:
+            click.echo(f"writing {step.stage}", err=True)
+        elif now - shown_at >= _LINE_EVERY_S:
+            click.echo(f"writing {step.stage}: {describe(step, now - start)}", err=True)
+        else:
+            return
+        shown_stage, shown_at = step.stage, now
+
+    return show
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich import progress  # noqa: PLC0415 - keeps --help fast
+    from rich.console import Console  # noqa: PLC0415
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=20),
+        progress.TextColumn("{task.fields[facts]}"),
+    )
+    start = time.monotonic()
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None, facts="")
+
+        def show(step: Progress) -> None:
+            facts = describe(step, time.monotonic() - start)
+            bar.update(
+                task, description=step.stage, completed=step.read_bytes, total=step.total_read_bytes, facts=facts
+            )
+
+        yield show

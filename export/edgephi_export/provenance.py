@@ -1,0 +1,38 @@
+"""What every written folder says about its origin and its files.
+
+Owns how it is found out. Knows nothing about what is in the files.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from edgephi.bundle import file_sha256
+from edgephi.manifest import FileInfo, SourceInfo
+from edgephi_export.checkpoint import Checkpoint
+from edgephi_export.hub import Located
+
+
+def generator() -> str:
+    """The name and version of this program."""
+    try:
+        return f"edgephi {importlib.metadata.version('edgephi')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "edgephi (not installed)"
+
+
+def source_info(checkpoint: Checkpoint, located: Located) -> SourceInfo:
+    """What a folder was made from."""
+    return SourceInfo(
+        id=located.id,
+        revision=located.revision,
+        model_type=checkpoint.config.model_type,
+        config_sha256=checkpoint.config_sha256,
+    )
+
+
+def describe(folder: Path, name: str) -> FileInfo:
+    """Size and hash of a finished file, which is read for it."""
+    path = folder / name
+    return FileInfo(path=name, bytes=path.stat().st_size, sha256=file_sha256(path))

@@ -1,0 +1,135 @@
+"""Carries out a weight plan: reads, encodes and writes every tensor.
+
+Owns the order of the work and its spreading over threads. Knows nothing about graphs.
+
+Chunks are encoded by threads and written in order, so the bytes do not depend on the number of threads; memory holds a
+few chunks, and the scales of one tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from edgephi.manifest import FileInfo, TensorRef
+from edgephi_export.encoding import Encoder, StoredRows
+from edgephi_export.meter import Meter
+from edgephi_export.weight_plan import Allocation, WeightPlan
+from edgephi_export.weights_file import WeightsFile
+from edgephi_quantize.parallel import ordered_map
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a planned tensor."""
+
+    allocation: Allocation
+    start: int
+    stop: int
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the tensor ends here."""
+        return self.stop == self.allocation.tensor.shape[0]
+
+    @property
+    def source_bytes(self) -> int:
+        """Its share of the bytes that are read."""
+        tensor = self.allocation.tensor
+        return tensor.source_bytes * self.stop // tensor.shape[0] - tensor.source_bytes * self.start // tensor.shape[0]
+
+
+def chunks(allocations: tuple[Allocation, ...]) -> Iterator[Chunk]:
+    """All tensors, cut into chunks, in order."""
+    for allocation in allocations:
+        whole = allocation.info.format == "int8:rows"  # stored transposed
+        spans = [(0, allocation.tensor.shape[0])] if whole else allocation.tensor.spans()
+        for start, stop in spans:
+            yield Chunk(allocation, start, stop)
+
+
+def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) -> list[FileInfo]:
+    """Write every file of a plan.
+
+    Args:
+        plan: What goes where.
+        folder: The bundle's folder.
+        threads: Workers.
+        meter: Hears of each chunk.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ArtifactError: A tensor cannot be read or holds values that are not finite.
+        ConfigError: A value is too large for its format.
+    """
+    encoder = Encoder(plan.recipe)
+
+    def work(chunk: Chunk) -> tuple[Chunk, StoredRows]:
+        tensor = chunk.allocation.tensor
+        rows = tensor.read_rows(chunk.start, chunk.stop)
+        return chunk, encoder.encode(tensor.name, rows, chunk.allocation.format)
+
+    infos = []
+    # Threads are busy with chunks of their own; a BLAS that splits them further would only get in the way.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for path, allocations in plan.files.items():
+            meter.stage(Path(path).stem)
+            results = ordered_map(work, chunks(allocations), threads=threads)
+            with WeightsFile(folder, path) as file, _closing(results) as stored:
+                _write_all(file, stored, meter)
+                infos.append(file.info())
+    return infos
+
+
+@contextlib.contextmanager
+def _closing(results: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Ends the threads behind `results` when the block ends, however it does."""
+    try:
+        yield results
+    finally:
+        if isinstance(results, Generator):
+            results.close()
+
+
+def _write_all(file: WeightsFile, stored: Iterator[tuple[Chunk, StoredRows]], meter: Meter) -> None:
+    tails: list[tuple[NDArray[Any] | None, ...]] = []
+    for chunk, rows in stored:
+        info = chunk.allocation.info
+        if chunk.start == 0:
+            file.start(info.values)
+        file.write(rows.values)
+        written = rows.values.nbytes
+        tails.append((rows.scales, rows.zero_points))
+        if chunk.is_last:
+            file.end(info.values)
+            written += _write_tails(file, (info.scales, info.zero_points), tails)
+            tails.clear()
+        meter.advance(chunk.source_bytes, written, tensors=int(chunk.is_last))
+
+
+def _write_tails(
+    file: WeightsFile, places: tuple[TensorRef | None, ...], tails: list[tuple[NDArray[Any] | None, ...]]
+) -> int:
+    """Scales, then zero points: they lie behind the codes of all rows. Gives the bytes written."""
+    written = 0
+    for index, ref in enumerate(places):
+        if ref is None:
+            continue
+        file.start(ref)
+        for tail in tails:
+            part = tail[index]
+            if part is not None:
+                file.write(part)
+                written += part.nbytes
+        file.end(ref)
+    return written

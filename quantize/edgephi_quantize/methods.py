@@ -1,0 +1,53 @@
+"""The ways to choose codes, by name.
+
+Owns the interface and the list. Knows nothing about how any of them works.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.errors import ConfigError
+from edgephi_quantize.codes import BlockCodes
+from edgephi_quantize.formats import BlockFormat
+from edgephi_quantize.rtn import Rtn
+from edgephi_quantize.search import Search
+
+
+class Method(Protocol):
+    """Chooses codes, scales and zero points. Holds no state: threads share one."""
+
+    @property
+    def name(self) -> str:
+        """What `--method` calls it."""
+
+    def quantize(self, weights: NDArray[np.float32], fmt: BlockFormat) -> BlockCodes:
+        """Quantize the rows of a matrix; the result for a row depends on that row alone.
+
+        Args:
+            weights: float32 [N, K], finite. Not modified.
+            fmt: Bits, block size, symmetry.
+
+        Raises:
+            ArtifactError: A weight is infinite or not a number, or a block spans more than float32 holds.
+            ValueError: `weights` is not a matrix of float32.
+        """
+
+
+#: Every method under its name.
+METHODS: MappingProxyType[str, Method] = MappingProxyType({method.name: method for method in (Rtn(), Search())})
+
+
+def get_method(name: str) -> Method:
+    """The method called `name`.
+
+    Raises:
+        ConfigError: There is none; the message names those there are.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"unknown quantization method {name!r}; use {' or '.join(METHODS)}")
+    return METHODS[name]

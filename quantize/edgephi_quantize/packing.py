@@ -1,0 +1,55 @@
+"""Codes to the bytes that ONNX Runtime's MatMulNBits reads.
+
+Owns the order of bits in a byte: the first code lies in the lowest bits. Knows nothing about what the codes mean.
+`edgephi.blocks` is the way back, which a device needs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pack_codes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Pack along the last axis.
+
+    Args:
+        codes: uint8 [..., bs], each below 2^bits; bs a multiple of 8 / bits.
+        bits: 2, 4 or 8.
+
+    Returns:
+        uint8 [..., bs * bits / 8]; for 8 bits `codes` itself.
+
+    Raises:
+        ValueError: `bits` is another number, or the last axis does not fill whole bytes.
+    """
+    if bits not in (2, 4, 8):
+        raise ValueError(f"cannot pack codes of {bits} bits")
+    if codes.shape[-1] * bits % 8:
+        raise ValueError(f"{codes.shape[-1]} codes of {bits} bits do not fill whole bytes")
+    if bits == 8:
+        return codes
+    # Neighbouring codes are read as one little-endian word, shifted onto each other, and its lowest byte is kept.
+    if bits == 4:
+        pairs = np.ascontiguousarray(codes).view("<u2")
+        return (pairs | pairs >> 4).astype(np.uint8)
+    words = np.ascontiguousarray(codes).view("<u4")
+    words = words | words >> 6
+    return (words | words >> 12).astype(np.uint8)
+
+
+def pack_zero_points(zero_points: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Pack the zero points of each row; rows start at whole bytes, and a last byte is filled up with
+    2^(bits-1), as ONNX Runtime's quantizer does.
+
+    Args:
+        zero_points: uint8 [..., kb], each below 2^bits.
+        bits: 2, 4 or 8.
+
+    Returns:
+        uint8 [..., ceil(kb * bits / 8)].
+    """
+    num_blocks = zero_points.shape[-1]
+    padded = np.full((*zero_points.shape[:-1], -(-num_blocks * bits // 8) * 8 // bits), 1 << (bits - 1), np.uint8)
+    padded[..., :num_blocks] = zero_points
+    return pack_codes(padded, bits)

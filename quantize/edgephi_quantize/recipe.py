@@ -1,0 +1,150 @@
+"""Recipes: which weight is stored in which format, by name.
+
+Owns the table of recipes and how they are changed. Knows nothing about graphs, files or how codes are computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from edgephi.errors import ConfigError
+from edgephi.manifest import FloatName, RecipeInfo, RuleInfo
+from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat, parse_format
+from edgephi_quantize.methods import METHODS
+
+DEFAULT_RECIPE = "int4"
+DEFAULT_METHOD = "search"
+#: The tied table: the decoder's head and the embedding rows are the same bytes.
+HEAD = "lm_head"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Weights whose canonical names match the glob `pattern` are stored in `format`."""
+
+    pattern: str
+    format: Format
+
+    def matches(self, name: str) -> bool:
+        """Whether it is about the weight called `name`."""
+        return fnmatchcase(name, self.pattern)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How every linear of a model is stored; all other weights have the type of the activations.
+
+    Attributes:
+        name: What `--recipe` and the manifest call it.
+        activations: What the graphs compute with.
+        rules: The last one that matches a weight's name counts.
+        method: How codes are chosen; None where there are none.
+    """
+
+    name: str
+    activations: FloatName
+    rules: tuple[Rule, ...]
+    method: str | None
+
+    def __post_init__(self) -> None:
+        has_codes = any(isinstance(rule.format, BlockFormat) for rule in self.rules)
+        if self.method is not None and self.method not in METHODS:
+            raise ConfigError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
+        if has_codes != (self.method is not None):
+            raise ConfigError(f"recipe {self.name} stores {'' if has_codes else 'no '}codes; method is {self.method}")
+        if isinstance(self.format_of(HEAD), RowFormat):
+            raise ConfigError(f"{HEAD} cannot be int8:rows: embedding rows are read from it; use a block format")
+
+    def format_of(self, name: str) -> Format:
+        """The format of the weight called `name`."""
+        return next(rule.format for rule in reversed(self.rules) if rule.matches(name))
+
+    def to_info(self) -> RecipeInfo:
+        """What the manifest says of it."""
+        rules = tuple(RuleInfo(pattern=rule.pattern, format=str(rule.format)) for rule in self.rules)
+        return RecipeInfo(name=self.name, method=self.method, activations=self.activations, rules=rules)
+
+    @classmethod
+    def from_info(cls, info: RecipeInfo) -> Recipe:
+        """The recipe of a manifest.
+
+        Raises:
+            ConfigError: It names a format or method that this version does not know.
+        """
+        rules = tuple(Rule(rule.pattern, parse_format(rule.format)) for rule in info.rules)
+        return cls(name=info.name, activations=info.activations, rules=rules, method=info.method)
+
+
+def parse_rule(text: str) -> Rule:
+    """A rule from `PATTERN=FORMAT`.
+
+    Raises:
+        ConfigError: It has another form, or the format is not known.
+    """
+    pattern, equals, name = text.partition("=")
+    if not (pattern and equals):
+        raise ConfigError(f"{text!r} is no rule; write PATTERN=FORMAT, such as 'layers.*.mlp.down_proj=int8:32'")
+    return Rule(pattern, parse_format(name))
+
+
+def make_recipe(name: str, *, method: str | None = None, overrides: Iterable[Rule] = ()) -> Recipe:
+    """The recipe called `name`, with further rules.
+
+    Args:
+        name: One of RECIPES.
+        method: How codes are chosen; None for the recipe's own way.
+        overrides: Rules that count more than the recipe's.
+
+    Raises:
+        ConfigError: An unknown name or method, a method where there are no codes to choose, or a rule that cannot be
+            followed.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    base = RECIPES[name]
+    rules = (*base.rules, *overrides)
+    has_codes = any(isinstance(rule.format, BlockFormat) for rule in rules)
+    if method is not None and not has_codes:
+        raise ConfigError(f"--method {method} has nothing to choose: recipe {name} stores floats")
+    chosen = method or base.method or (DEFAULT_METHOD if has_codes else None)
+    return dataclasses.replace(base, rules=rules, method=chosen)
+
+
+def _recipe(name: str, activations: FloatName, rules: dict[str, Format]) -> Recipe:
+    has_codes = any(isinstance(format_, BlockFormat) for format_ in rules.values())
+    return Recipe(
+        name=name,
+        activations=activations,
+        rules=tuple(Rule(pattern, format_) for pattern, format_ in rules.items()),
+        method=DEFAULT_METHOD if has_codes else None,
+    )
+
+
+_LORA, _DOWN = "*.lora_?.*", "layers.*.mlp.down_proj"
+_INT8, _INT4 = BlockFormat(bits=8, block_size=32), BlockFormat(bits=4, block_size=32)
+_INT8_CUDA = BlockFormat(bits=8, block_size=32, symmetric=True)
+_INT4_CUDA = BlockFormat(bits=4, block_size=32, symmetric=True)
+_HALF = FloatFormat(dtype="float16")
+_ENCODERS: dict[str, Format] = {"vision.*": _INT8, "speech.*": _INT8}
+_HALF_ENCODERS: dict[str, Format] = {"vision.*": _HALF, "speech.*": _HALF}
+
+#: Phi-4-mini repeats itself with a head of 4 bits and loops with a down_proj of 4 bits (public reports), so `int4` has
+#: both at 8; `int4-fast` moves the fewest bytes per token instead.
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe("fp32", "float32", {"*": FloatFormat(dtype="float32")}),
+        _recipe("int8", "float32", {"*": _INT8}),
+        _recipe("int4", "float32", {"*": _INT4, HEAD: _INT8, _DOWN: _INT8, _LORA: _INT8, **_ENCODERS}),
+        _recipe("int4-fast", "float32", {"*": BlockFormat(bits=4, block_size=128), _LORA: _INT8, **_ENCODERS}),
+        _recipe("fp16", "float16", {"*": _HALF}),
+        _recipe(
+            "int4-cuda",
+            "float16",
+            {"*": _INT4_CUDA, HEAD: _INT8_CUDA, _DOWN: _INT8_CUDA, _LORA: _INT8_CUDA, **_HALF_ENCODERS},
+        ),
+    )
+}

@@ -1,0 +1,51 @@
+"""How far stored weights are from the original: signal-to-quantization-noise ratio.
+
+Owns the sums and the logarithm. Knows nothing about formats.
+
+    SQNR = 10 log10( sum of squared references / sum of squared differences )     6.02 dB are one bit
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 1 << 16  # values turned to float64 at a time
+
+
+class SqnrMeter:
+    """Adds up pairs of arrays, in float64."""
+
+    def __init__(self) -> None:
+        self._signal = 0.0
+        self._noise = 0.0
+
+    def add(self, reference: NDArray[np.floating], stored: NDArray[np.floating]) -> None:
+        """Count these values in.
+
+        Args:
+            reference: Any float type and shape.
+            stored: The same shape.
+
+        Raises:
+            ValueError: The shapes differ.
+        """
+        if reference.shape != stored.shape:
+            raise ValueError(f"reference {list(reference.shape)} and stored {list(stored.shape)} differ in shape")
+        left, right = reference.reshape(-1), stored.reshape(-1)
+        for start in range(0, left.size, _CHUNK):
+            wide = left[start : start + _CHUNK].astype(np.float64)
+            self._signal += float(wide @ wide)
+            wide -= right[start : start + _CHUNK]
+            self._noise += float(wide @ wide)
+
+    @property
+    def decibels(self) -> float:
+        """The ratio so far: inf when all is equal (or nothing was added), -inf when all references are 0 but not all stored."""
+        if self._noise == 0.0:
+            return math.inf
+        if self._signal == 0.0:
+            return -math.inf
+        return 10.0 * math.log10(self._signal / self._noise)

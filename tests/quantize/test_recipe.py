@@ -1,0 +1,84 @@
+"""A recipe must say for every weight how it is stored, and refuse what could not be followed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from edgephi.errors import ConfigError
+from edgephi.manifest import RecipeInfo
+from edgephi.schema import decode
+from edgephi_quantize.recipe import RECIPES, Recipe, make_recipe, parse_rule
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_the_manifest(name: str):
+    """`verify` repeats an export from what the manifest says of it."""
+    recipe = make_recipe(name)
+    raw = json.loads(json.dumps(asdict(recipe.to_info())))
+    assert Recipe.from_info(decode(RecipeInfo, raw, "edgephi.json: recipe")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "expected"),
+    [
+        ("int4", "layers.3.self_attn.qkv_proj", "int4:32"),
+        ("int4", "layers.3.mlp.down_proj", "int8:32"),
+        ("int4", "layers.3.mlp.down_proj.lora_B.vision", "int8:32"),
+        ("int4", "layers.11.self_attn.o_proj.lora_A.speech", "int8:32"),
+        ("int4", "lm_head", "int8:32"),
+        ("int4-fast", "lm_head", "int4:128"),
+        ("int4-fast", "layers.3.mlp.down_proj", "int4:128"),
+        ("int4-fast", "layers.3.mlp.down_proj.lora_A.vision", "int8:32"),
+        ("int8", "speech.blocks.0.self_attn.q_proj", "int8:32"),
+        ("fp32", "lm_head", "float32"),
+        ("fp16", "vision.layers.0.mlp.fc1", "float16"),
+        ("int4-cuda", "layers.0.mlp.gate_up_proj", "int4:32:symmetric"),
+        ("int4-cuda", "speech.stem.out", "float16"),
+    ],
+)
+def test_which_weight_gets_which_format(recipe: str, name: str, expected: str):
+    assert str(make_recipe(recipe).format_of(name)) == expected
+
+
+def test_no_recipe_for_cuda_has_zero_points():
+    """The CUDA kernel is fast without them only."""
+    formats = [str(rule.format) for rule in make_recipe("int4-cuda").rules]
+    assert all(name.endswith(":symmetric") or name == "float16" for name in formats)
+
+
+def test_the_last_override_counts():
+    rules = [parse_rule("layers.*=int8:64"), parse_rule("layers.1.*=float32")]
+    recipe = make_recipe("int4", overrides=rules)
+    assert str(recipe.format_of("layers.0.mlp.down_proj")) == "int8:64"
+    assert str(recipe.format_of("layers.1.mlp.down_proj")) == "float32"
+    assert str(recipe.format_of("lm_head")) == "int8:32"
+
+
+def test_the_method_is_search_unless_asked_otherwise():
+    assert make_recipe("int4").method == "search"
+    assert make_recipe("int4", method="rtn").method == "rtn"
+    assert make_recipe("fp32").method is None
+    assert make_recipe("fp32", overrides=[parse_rule("lm_head=int8:32")]).method == "search"
+
+
+@pytest.mark.parametrize("text", ["lm_head", "=int4:32", "lm_head=", ""])
+def test_what_is_no_rule_is_refused_with_an_example(text: str):
+    with pytest.raises(ConfigError, match=r"PATTERN=FORMAT|unknown format"):
+        parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"name": "int3"}, r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, fp16, int4-cuda"),
+        ({"name": "int4", "method": "gptq"}, r"unknown method 'gptq'; known: rtn, search"),
+        ({"name": "fp32", "method": "rtn"}, r"--method rtn has nothing to choose: recipe fp32 stores floats"),
+        ({"name": "int4", "overrides": [parse_rule("lm_*=int8:rows")]}, r"lm_head cannot be int8:rows"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(keywords: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        make_recipe(**keywords)  # type: ignore[arg-type]
