@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.errors import ConfigError
+from edgephi.errors import ArtifactError, ConfigError
 from edgephi.manifest import FloatName
 from edgephi_quantize.formats import FloatFormat, Format, RowFormat
 from edgephi_quantize.methods import get_method
@@ -45,8 +45,15 @@ class Encoder:
             format_: How to store them.
 
         Raises:
+            ArtifactError: The values of a block lie too far apart for any scale.
             ConfigError: A value is too large for float16.
         """
+        try:
+            return self._encode(name, rows, format_)
+        except ArtifactError as error:
+            raise ArtifactError(f"tensor {name}: {error}") from error
+
+    def _encode(self, name: str, rows: NDArray[np.float32], format_: Format) -> StoredRows:
         if isinstance(format_, FloatFormat):
             return StoredRows(_narrowed(name, rows, format_.dtype))
         if isinstance(format_, RowFormat):

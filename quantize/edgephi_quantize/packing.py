@@ -30,17 +30,20 @@ def pack_codes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return codes
     # Neighbouring codes are read as one little-endian word, shifted onto each other, and its lowest byte is kept.
-    if bits == 4:
-        pairs = np.ascontiguousarray(codes).view("<u2")
-        return (pairs | pairs >> 4).astype(np.uint8)
-    words = np.ascontiguousarray(codes).view("<u4")
-    words = words | words >> 6
-    return (words | words >> 12).astype(np.uint8)
+    codes = np.ascontiguousarray(codes)
+    words: NDArray[np.integer] = codes.view("<u2" if bits == 4 else "<u4")
+    if bits == 2:
+        words = words | words >> 12
+        words |= words >> 6
+    else:
+        words = words | words >> 4
+    return words.astype(np.uint8)
 
 
 def pack_zero_points(zero_points: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Pack the zero points of each row; rows start at whole bytes, and a last byte is filled up with
-    2^(bits-1), as ONNX Runtime's quantizer does.
+    """Pack the zero points of each row, which starts at a whole byte.
+
+    What is left of a row's last byte is filled with 2^(bits-1), as ONNX Runtime's quantizer does.
 
     Args:
         zero_points: uint8 [..., kb], each below 2^bits.

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgephi_quantize.codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
-from edgephi_quantize.tiles import Floats, Solution, solve_in_tiles
+from edgephi_quantize.tiles import Floats, Tile, solve_in_tiles
 
 #: The float32 below a half: adding it and cutting off the fraction rounds halves up, and what lies under a half down.
 _BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))
@@ -31,11 +31,12 @@ class Rtn:
 
 def ranges(values: Floats, fmt: BlockFormat) -> tuple[Floats, Floats]:
     """Scales and zero points of a tile's blocks: float32 [n] each, from their ranges."""
-    low, high = np.minimum.reduce(values, axis=0), np.maximum.reduce(values, axis=0)
+    low: Floats = np.minimum.reduce(values, axis=0)
+    high: Floats = np.maximum.reduce(values, axis=0)
     if fmt.symmetric:
         middle = np.float32(1 << (fmt.bits - 1))
-        largest = np.where(np.abs(high) > np.abs(low), high, low)
-        return -largest / middle, np.full_like(low, middle)
+        np.copyto(low, high, where=np.abs(high) > np.abs(low))
+        return -low / middle, np.full_like(low, middle)
     np.minimum(low, 0, out=low)
     np.maximum(high, 0, out=high)
     scales = (high - low) / np.float32(fmt.max_code)
@@ -52,18 +53,12 @@ def inverses(scales: Floats) -> Floats:
     return result
 
 
-def round_half_up(steps: Floats, fmt: BlockFormat) -> None:
-    """Turn positions in units of the scale, counted from code 0, into codes with a fraction to be cut off; in place.
-
-    No position lies under -0.5, so cutting off the fraction never yields a negative code.
-    """
-    np.minimum(steps, np.float32(fmt.max_code), out=steps)
-    steps += _BELOW_HALF
-
-
-def _solve(values: Floats, spare: tuple[Floats, Floats], fmt: BlockFormat) -> Solution:
-    scales, zero_points = ranges(values, fmt)
-    values *= inverses(scales)
-    values += zero_points
-    round_half_up(values, fmt)
-    return Solution(codes=values, scales=scales, zero_points=zero_points)
+def _solve(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
+    scales, zero_points = ranges(tile.values, fmt)
+    codes = tile.codes
+    np.multiply(tile.values, inverses(scales), out=codes)
+    codes += zero_points
+    np.minimum(codes, np.float32(fmt.max_code), out=codes)
+    # Nothing lies under -0.5, so that no code is negative once its fraction is cut off.
+    codes += _BELOW_HALF
+    return scales, zero_points

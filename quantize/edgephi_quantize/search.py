@@ -21,7 +21,7 @@ import numpy as np
 from edgephi_quantize.codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
 from edgephi_quantize.rtn import inverses, ranges
-from edgephi_quantize.tiles import Floats, Solution, solve_in_tiles
+from edgephi_quantize.tiles import Floats, Tile, solve_in_tiles
 
 #: Scales tried, relative to that of round-to-nearest. Those above 1 cut nothing off.
 _FACTORS = {
@@ -70,8 +70,8 @@ class _Best:
         np.copyto(self.zero_points, zero_points, where=better)
 
 
-def _solve_coarse(values: Floats, spare: tuple[Floats, Floats], fmt: BlockFormat) -> Solution:
-    codes, _ = spare
+def _solve_coarse(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
+    values, codes = tile.values, tile.codes
     scales, zero_points = ranges(values, fmt)
     values *= inverses(scales)
 
@@ -95,11 +95,11 @@ def _solve_coarse(values: Floats, spare: tuple[Floats, Floats], fmt: BlockFormat
     zero_points = np.where(pays, best.zero_points, zero_points)
     _round(values, inverses(steps), zero_points, fmt, codes)
     codes += zero_points
-    return Solution(codes=codes, scales=scales * steps, zero_points=zero_points)
+    return scales * steps, zero_points
 
 
-def _solve_fine(values: Floats, spare: tuple[Floats, Floats], fmt: BlockFormat) -> Solution:
-    codes, errors = spare
+def _solve_fine(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
+    values, codes, errors = tile.values, tile.codes, tile.spare
     scales, zero_points = ranges(values, fmt)
     values *= inverses(scales)
     best, steps = np.empty(0, np.float32), np.ones_like(scales)
@@ -116,9 +116,11 @@ def _solve_fine(values: Floats, spare: tuple[Floats, Floats], fmt: BlockFormat) 
     _round(values, np.float32(1), zero_points, fmt, codes)
     np.subtract(values, codes, out=errors)
     gains, shifts = _fit(_dots(errors, codes), _dots(codes, codes))
-    steps *= np.where(gains > _CERTAIN_STEPS, 1 + shifts, np.float32(1))
+    # Infinite where the weights are so tiny that the inverse of their scale overflowed.
+    fits = (gains > _CERTAIN_STEPS) & (np.abs(shifts) < 1)
+    np.multiply(steps, 1 + shifts, out=steps, where=fits)
     codes += zero_points
-    return Solution(codes=codes, scales=scales * steps, zero_points=zero_points)
+    return scales * steps, zero_points
 
 
 def _round(values: Floats, inverse: Floats | np.float32, zero_points: Floats, fmt: BlockFormat, codes: Floats) -> None:

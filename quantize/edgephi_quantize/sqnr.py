@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 1 << 16  # values turned to float64 at a time
+_CHUNK = 8192  # values turned to float64 at a time: in cache, and too few for BLAS to wake its threads
 
 
 class SqnrMeter:
@@ -41,9 +41,14 @@ class SqnrMeter:
             wide -= right[start : start + _CHUNK]
             self._noise += float(wide @ wide)
 
+    def merge(self, other: SqnrMeter) -> None:
+        """Count in what another one has counted."""
+        self._signal += other._signal
+        self._noise += other._noise
+
     @property
     def decibels(self) -> float:
-        """The ratio so far: inf when all is equal (or nothing was added), -inf when all references are 0 but not all stored."""
+        """The ratio so far; inf when all is equal or nothing was added, -inf when only the references are all zero."""
         if self._noise == 0.0:
             return math.inf
         if self._signal == 0.0:

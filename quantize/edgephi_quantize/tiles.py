@@ -8,6 +8,7 @@ Owns the cutting, the turning and the padding. Knows nothing about how a block i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,28 +21,28 @@ from edgephi_quantize.formats import BlockFormat
 
 Floats = NDArray[np.float32]
 
-#: Weights in a tile: three such arrays of float32 and one of bytes fit a core's level-2 cache of 1 MiB. No power of two:
-#: the columns of the turned tile would all fall into the same few places of the level-1 cache.
+#: Weights in a tile: three such arrays of float32 and one of bytes fit a core's level-2 cache of 1 MiB. Not a power of
+#: two: the rows of the turned tile would all fall into the same few places of the level-1 cache.
 TILE_VALUES = 48 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Solution:
-    """What was found for a tile, all integers held as float32.
+class Tile:
+    """Blocks to quantize, and where their codes go: float32 [bs, n] each, valid during one call.
 
     Attributes:
-        codes: float32 [bs, n], at least 0 and below 2^bits; a fraction is cut off. May be one of the spare arrays.
-        scales: float32 [n].
-        zero_points: float32 [n].
+        values: The weights. May be overwritten.
+        codes: For the codes, at least 0 and below 2^bits; a fraction is cut off.
+        spare: Scratch.
     """
 
+    values: Floats
     codes: Floats
-    scales: Floats
-    zero_points: Floats
+    spare: Floats
 
 
-#: Quantizes a tile: (values, two spare arrays of the same shape, format). May overwrite the values too.
-Solver = Callable[[Floats, tuple[Floats, Floats], BlockFormat], Solution]
+#: Quantizes a tile: fills its codes, returns scales and zero points (integers), float32 [n] each.
+Solver = Callable[[Tile, BlockFormat], tuple[Floats, Floats]]
 
 
 def solve_in_tiles(weights: Floats, fmt: BlockFormat, solve: Solver) -> BlockCodes:
@@ -63,29 +64,34 @@ def solve_in_tiles(weights: Floats, fmt: BlockFormat, solve: Solver) -> BlockCod
     blocks = _whole_blocks(weights, num_blocks * block_size).reshape(-1, block_size)
     codes = np.empty(blocks.shape, np.uint8)
     scales, zero_points = np.empty(len(blocks), np.float32), np.empty(len(blocks), np.uint8)
-    width = TILE_VALUES // block_size
-    memory, bytes_ = np.empty((3, TILE_VALUES), np.float32), np.empty(TILE_VALUES, np.uint8)
+    memory, turned = np.empty((3, TILE_VALUES), np.float32), np.empty(TILE_VALUES, np.uint8)
     # Blocks of the tiniest weights have scales whose inverse overflows, as in ONNX Runtime.
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(blocks), width):
-            part = slice(start, min(start + width, len(blocks)))
-            count = part.stop - part.start
-            values, *spare = memory[:, : block_size * count].reshape(3, block_size, count)
-            np.copyto(values, blocks[part].T)
-            solution = solve(values, (spare[0], spare[1]), fmt)
-            scales[part], zero_points[part] = solution.scales, solution.zero_points
-            turned = bytes_[: block_size * count].reshape(block_size, count)
-            np.copyto(turned, solution.codes, casting="unsafe")
-            np.copyto(codes[part], turned.T)
+        for start in range(0, len(blocks), TILE_VALUES // block_size):
+            part = blocks[start : start + TILE_VALUES // block_size]
+            done = slice(start, start + len(part))
+            # A lone column would be summed in another order, and the block would depend on its neighbours.
+            shape = (block_size, max(len(part), 2))
+            values, found, spare = memory[:, : math.prod(shape)].reshape(3, *shape)
+            np.copyto(values[:, : len(part)], part.T)
+            values[:, len(part) :] = 0
+            tile_scales, tile_points = solve(Tile(values=values, codes=found, spare=spare), fmt)
+            scales[done], zero_points[done] = tile_scales[: len(part)], tile_points[: len(part)]
+            narrow = turned[: math.prod(shape)].reshape(shape)
+            np.copyto(narrow, found, casting="unsafe")
+            np.copyto(codes[done], narrow[:, : len(part)].T)
     if not np.isfinite(scales).all():
         raise ArtifactError(
             "a weight is infinite, not a number or above 1e38; the checkpoint is damaged: fetch it again"
         )
-    codes = codes.reshape(num_rows, num_blocks, block_size)
+    in_rows = codes.reshape(num_rows, num_blocks, block_size)
     if size % block_size:
-        codes[:, -1, size % block_size :] = 0
-    shape = (num_rows, num_blocks)
-    return BlockCodes(codes=codes, scales=scales.reshape(shape), zero_points=zero_points.reshape(shape))
+        in_rows[:, -1, size % block_size :] = 0
+    return BlockCodes(
+        codes=in_rows,
+        scales=scales.reshape(num_rows, num_blocks),
+        zero_points=zero_points.reshape(num_rows, num_blocks),
+    )
 
 
 def _whole_blocks(weights: Floats, padded_size: int) -> Floats:

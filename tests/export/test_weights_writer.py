@@ -134,6 +134,13 @@ def test_float16_refuses_what_it_cannot_hold(tmp_path: Path):
         write_weights(plan, tmp_path, 2, _meter(plan))
 
 
+def test_values_that_no_scale_can_span_are_refused_by_name(tmp_path: Path):
+    plan = WeightPlan(make_recipe("int4"))
+    plan.place_linear("decoder", _lazy("x", np.array([[3e38, -3e38]], np.float32)))
+    with pytest.raises(ArtifactError, match="tensor x: "):
+        write_weights(plan, tmp_path, 2, _meter(plan))
+
+
 def test_a_reader_that_fails_stops_everything(tmp_path: Path, matrix: np.ndarray):
     def read(start: int, stop: int) -> np.ndarray:
         raise ArtifactError("shard.safetensors: tensor y holds NaN or infinity")
