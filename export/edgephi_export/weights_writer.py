@@ -85,14 +85,14 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
         for path, allocations in plan.files.items():
             meter.stage(Path(path).stem)
             results = ordered_map(work, chunks(allocations), threads=threads)
-            with WeightsFile(folder, path) as file, _closing(results) as stored:
+            with WeightsFile(folder, path) as file, closing(results) as stored:
                 _write_all(file, stored, meter)
                 infos.append(file.info())
     return infos
 
 
 @contextlib.contextmanager
-def _closing(results: Iterator[T]) -> Iterator[Iterator[T]]:
+def closing(results: Iterator[T]) -> Iterator[Iterator[T]]:
     """Ends the threads behind `results` when the block ends, however it does."""
     try:
         yield results

@@ -3,7 +3,8 @@
 Owns the folder's path, its checked manifest and mapped access to its tensors. Knows nothing about ONNX Runtime.
 
     edgephi.json                  the manifest (see manifest.py)
-    decoder.onnx speech.onnx vision.onnx    graphs, a few MB
+    tensors.json                  what lies where in the weights (see tensor_index.py); not needed to run
+    *.onnx                        graphs, a few MB
     weights/*.bin                 tensor data at 4096-aligned offsets
     tokenizer.json chat_template.jinja
 """
@@ -12,15 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import ArtifactError, ConfigError
-from edgephi.manifest import Manifest, TensorRef
+from edgephi.manifest import FileInfo, Manifest, TensorRef
+from edgephi.tensor_index import TENSORS_NAME, TensorIndex
 
 MANIFEST_NAME = "edgephi.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -54,27 +58,58 @@ class Bundle:
         """Absolute path of one of the folder's files."""
         return self.path / name
 
-    def tensor(self, ref: TensorRef) -> NDArray[np.float32]:
-        """A read-only mapped view of a tensor; pages are read when touched."""
+    def tensor(self, ref: TensorRef) -> NDArray[Any]:
+        """A read-only mapped view of a tensor in its own dtype; pages are read when touched."""
         path = self.file(ref.file)
         with reading(path):
-            view: NDArray[np.float32] = np.memmap(path, ref.dtype, mode="r", offset=ref.offset, shape=ref.shape)
+            view: NDArray[Any] = np.memmap(path, ref.dtype, mode="r", offset=ref.offset, shape=ref.shape)
         return view
+
+    def tensor_index(self) -> TensorIndex:
+        """What lies where in the weight files.
+
+        Raises:
+            ArtifactError: `tensors.json` is damaged, names a tensor twice, or one that leaves its file.
+        """
+        path = self.file(TENSORS_NAME)
+        with reading(path):
+            text = path.read_text(encoding="utf-8")
+        index = TensorIndex.from_json(text, str(path))
+        if twice := _twice(tensor.name for tensor in index.tensors):
+            raise ArtifactError(f"{path}: tensor {twice} is listed twice; export the model again")
+        self._check_inside([ref for tensor in index.tensors for ref in tensor.tensors], path)
+        return index
+
+    def changed_files(self, on_read: Callable[[int], None] = lambda _: None) -> list[FileInfo]:
+        """The files whose sha256 is not the manifest's.
+
+        Args:
+            on_read: Told the number of bytes after each piece that was read.
+
+        Raises:
+            ArtifactError: A file cannot be read.
+        """
+        changed = []
+        for info in self.manifest.files:
+            path = self.file(info.path)
+            with reading(path):
+                if file_sha256(path, on_read) != info.sha256:
+                    changed.append(info)
+        return changed
 
     def check_hashes(self) -> None:
         """Compare every file's sha256 with the manifest.
 
         Raises:
-            ArtifactError: A file differs. The message names it.
+            ArtifactError: A file differs. The message names the first.
         """
-        for info in self.manifest.files:
-            path = self.file(info.path)
-            with reading(path):
-                found = file_sha256(path)
-            if found != info.sha256:
-                raise ArtifactError(f"{path}: content differs from the manifest; export the model again")
+        if changed := self.changed_files():
+            path = self.file(changed[0].path)
+            raise ArtifactError(f"{path}: content differs from the manifest; export the model again")
 
     def _check_files(self) -> None:
+        if twice := _twice(info.path for info in self.manifest.files):
+            raise ArtifactError(f"{self.path / MANIFEST_NAME}: {twice} is listed twice under files")
         for info in self.manifest.files:
             path = self.file(info.path)
             with reading(path):
@@ -90,20 +125,28 @@ class Bundle:
 
     def _check_references(self) -> None:
         """Every file the manifest's components name must be listed, and every tensor must lie inside its file."""
-        manifest, sizes = self.manifest, {info.path: info.bytes for info in self.manifest.files}
-        needed = [TOKENIZER_NAME, CHAT_TEMPLATE_NAME, manifest.decoder.graph]
-        tensors = [manifest.decoder.embedding]
+        manifest = self.manifest
+        needed = [TOKENIZER_NAME, CHAT_TEMPLATE_NAME, TENSORS_NAME, *manifest.decoder.graphs]
+        tensors = [*manifest.decoder.embedding.tensors]
         if manifest.vision:
             needed.append(manifest.vision.graph)
             tensors += [manifest.vision.row_separator, manifest.vision.global_separator]
         if manifest.speech:
             needed.append(manifest.speech.graph)
-        for name in [*needed, *(ref.file for ref in tensors)]:
-            if name not in sizes:
+        listed = {info.path for info in manifest.files}
+        for name in needed:
+            if name not in listed:
                 raise ArtifactError(f"{self.path / MANIFEST_NAME}: {name} is used but not listed under files")
+        self._check_inside(tensors, self.path / MANIFEST_NAME)
+
+    def _check_inside(self, tensors: Iterable[TensorRef], where: Path) -> None:
+        """Refuse a tensor whose file is not listed or too short for it."""
+        sizes = {info.path: info.bytes for info in self.manifest.files}
         for ref in tensors:
+            if ref.file not in sizes:
+                raise ArtifactError(f"{where}: {ref.file} is used but not listed under files")
             if ref.offset + ref.num_bytes > sizes[ref.file]:
-                raise ArtifactError(f"{self.path / MANIFEST_NAME}: a tensor of shape {ref.shape} leaves {ref.file}")
+                raise ArtifactError(f"{where}: a tensor of shape {ref.shape} leaves {ref.file}")
 
 
 @contextmanager
@@ -121,13 +164,19 @@ def reading(path: Path) -> Iterator[None]:
         raise ArtifactError(f"{path}: cannot be read ({error})") from error
 
 
-def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file, read in chunks."""
+def file_sha256(path: Path, on_read: Callable[[int], None] = lambda _: None) -> str:
+    """Hexadecimal sha256 of a file, read in chunks; `on_read` is told the size of each."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
+            on_read(len(chunk))
     return digest.hexdigest()
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    """The first name that comes more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -1,42 +1,43 @@
 """The language model: input rows to logits.
 
-Owns the decoder's session, its bindings, the cache and the rotary tables. Knows nothing about text or sampling.
+Owns how a sequence is cut into passes, the cache and the rotary tables. Knows nothing about text or sampling.
 
 A sequence is read from where the cache ends: in chunks when many positions are new, one position when one is. When the
 total length crosses LongRoPE's border the cached keys, rotated with the short factors, are thrown away and the whole
 sequence is read again with the long ones, as the model's authors do.
-
-    inputs_embeds [1, S, H] | logits_rows [R] | seqlens_k [1] = total - 1 | past/present share one buffer
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle import Bundle
 from edgephi.checks import is_whole
+from edgephi.decoder_graph import DecoderGraph
+from edgephi.decoder_pass import DecoderPass
 from edgephi.embed import InputSequence
-from edgephi.errors import ArtifactError, CapacityError, ConfigError
-from edgephi.kv_cache import CacheShape, KVCache, cache_names, check_context
-from edgephi.manifest import ADAPTER_IDS, AdapterName, DecoderInfo
+from edgephi.errors import CapacityError, ConfigError
+from edgephi.kv_cache import KVCache, cache_shape, check_context
+from edgephi.manifest import ADAPTER_IDS, AdapterName
 from edgephi.rope import RotaryTables
-from edgephi.session import DeviceOptions, open_session, running, runtime
+from edgephi.session import DeviceOptions
 from edgephi.stopping import ask, never
 
 DEFAULT_CHUNK = 512
 
 
 class Decoder:
-    """One sequence at a time through the decoder graph.
+    """One sequence at a time through the decoder's graphs.
 
     Args:
         bundle: The model folder.
         options: Where it runs.
         max_context: Positions the cache may grow to; None for the model's context.
+        with_adapters: Open the graph with adapters at once, not when the first sequence needs it.
         chunk: Most positions read in one pass.
 
     Raises:
@@ -45,31 +46,28 @@ class Decoder:
     """
 
     def __init__(
-        self, bundle: Bundle, options: DeviceOptions, *, max_context: int | None = None, chunk: int = DEFAULT_CHUNK
+        self,
+        bundle: Bundle,
+        options: DeviceOptions,
+        *,
+        max_context: int | None = None,
+        with_adapters: bool = False,
+        chunk: int = DEFAULT_CHUNK,
     ) -> None:
         info, rope = bundle.manifest.decoder, bundle.manifest.rope
         if max_context is not None and not (is_whole(max_context) and 1 <= max_context <= rope.max_positions):
             raise ConfigError(f"max_context is {max_context!r}; this model takes 1 to {rope.max_positions:,}")
         if chunk < 1:
             raise ConfigError(f"chunk is {chunk}; use 1 or more")
-        shape = CacheShape(
-            num_layers=info.num_layers,
-            num_kv_heads=info.num_kv_heads,
-            head_size=info.head_size,
-            max_positions=max_context or rope.max_positions,
-            model_positions=rope.max_positions,
-        )
-        self.shape = shape
+        self.shape = cache_shape(bundle.manifest, max_context)
         self._info = info
         self._chunk = chunk
-        self._session = open_session(bundle.file(info.graph), options)
-        self._routed = bundle.manifest.adapters.mode == "routed"
-        _check_inputs(self._session, info.num_layers, self._routed, str(bundle.file(info.graph)))
-        _check_sizes(self._session, info, str(bundle.file(info.graph)))
-        self._cache = KVCache(shape)
-        self._rope = RotaryTables(rope)
+        self._graph = DecoderGraph(bundle, options)
+        self._graph.open(with_adapters=with_adapters)
+        self._cache = KVCache(self.shape)
+        self._rope = RotaryTables(rope, info.dtype)
         self._adapter: AdapterName | None = None
-        self._passes: dict[int, _Pass] = {}
+        self._passes: dict[int, DecoderPass] = {}
 
     def check_length(self, total: int) -> None:
         """Refuse a sequence that cannot be read, before any work.
@@ -85,9 +83,23 @@ class Decoder:
 
     def reset(self) -> None:
         """Forget the sequence; the next `read` starts from its first position."""
-        self._passes.clear()
+        if self._cache.is_oversized:  # kept passes would keep the buffers alive that are replaced
+            self._passes.clear()
         self._cache.reset()
         self._adapter = None
+
+    def prepare(self, adapter: AdapterName) -> None:
+        """Open the graph that serves a sequence with this adapter, unless it is open.
+
+        What was read stays: every graph has the same cache.
+
+        Raises:
+            ArtifactError: The graph cannot be loaded or is not the one the manifest describes. No graph is open then;
+                the next sequence tries again, so one for another graph can still be read.
+        """
+        if not self._graph.serves(adapter):
+            self._passes.clear()  # they hold the session that must be freed first
+            self._graph.open(with_adapters=adapter != "none")
 
     def read(
         self,
@@ -110,6 +122,7 @@ class Decoder:
 
         Raises:
             CapacityError: The sequence is longer than the context. The cache has not changed.
+            ArtifactError: As `prepare`.
             Stopped: `should_stop` said so.
         """
         total = len(sequence)
@@ -120,6 +133,7 @@ class Decoder:
             raise ValueError("logits of all rows need an empty cache")
         if self._cache.used and self._rope.is_long(total) != self._rope.is_long(self._cache.used):
             self._cache.truncate(0)
+        self.prepare(adapter)
         self._adapter = adapter
         self._make_room(total)
         out = _all_rows(total, self._info.vocab_size) if rows == "all" else None
@@ -147,7 +161,7 @@ class Decoder:
         num_rows = num_new if all_rows else 1
         step = self._passes.get(num_new) if num_rows == 1 else None
         if step is None:
-            step = _Pass(self._session, self._info.vocab_size, embeds.shape, num_rows, routed=self._routed)
+            step = DecoderPass(self._graph, self._info, num_new, num_rows)
             step.attach(self._cache, self._rope)
             # Only the shapes that come again are kept: a decode step and a full chunk.
             if num_rows == 1 and num_new in (1, self._chunk):
@@ -158,55 +172,6 @@ class Decoder:
         return logits
 
 
-class _Pass:
-    """A persistent binding for one shape: inputs are written through arrays that ONNX Runtime aliases."""
-
-    def __init__(self, session: Any, vocab_size: int, shape: tuple[int, ...], num_rows: int, *, routed: bool) -> None:
-        self._ort = runtime()
-        self._session = session
-        self._binding = session.io_binding()
-        self._bound: dict[str, NDArray[Any]] = {}  # ONNX Runtime holds no reference to the memory it aliases
-        self._embeds = np.zeros(shape, dtype=np.float32)
-        self._seqlens_k = np.zeros(1, dtype=np.int32)
-        self._total = np.zeros((), dtype=np.int32)
-        self._adapter = np.zeros((), dtype=np.int64)
-        self._logits = np.zeros((1, num_rows, vocab_size), dtype=np.float32)
-        self._bind_input("inputs_embeds", self._embeds)
-        self._bind_input("logits_rows", np.arange(shape[1] - num_rows, shape[1], dtype=np.int64))
-        self._bind_input("seqlens_k", self._seqlens_k)
-        self._bind_input("total_sequence_length", self._total)
-        if routed:
-            self._bind_input("adapter", self._adapter)
-        self._bind_output("logits", self._logits)
-
-    def attach(self, cache: KVCache, rope: RotaryTables) -> None:
-        """Bind the cache's and the tables' present arrays."""
-        for past, buffer in cache.buffers.items():
-            self._bind_input(past, buffer)
-            self._bind_output(past.replace("past_key_values", "present"), buffer)
-        self._bind_input("cos_cache", rope.cos)
-        self._bind_input("sin_cache", rope.sin)
-
-    def run(self, embeds: NDArray[np.float32], total: int, adapter_id: int) -> NDArray[np.float32]:
-        """Logits float32 [R, V], a view that the next run overwrites."""
-        self._embeds[:] = embeds
-        self._seqlens_k[0] = total - 1
-        self._total[...] = total
-        self._adapter[...] = adapter_id
-        with running(f"the decoder at {total:,} positions"):
-            self._session.run_with_iobinding(self._binding)
-        logits: NDArray[np.float32] = self._logits[0]
-        return logits
-
-    def _bind_input(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(array))
-        self._bound[name] = array
-
-    def _bind_output(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_ortvalue_output(name, self._ort.OrtValue.ortvalue_from_numpy(array))
-        self._bound[name] = array
-
-
 def _all_rows(total: int, vocab_size: int) -> NDArray[np.float32]:
     try:
         return np.empty((total, vocab_size), dtype=np.float32)
@@ -215,29 +180,3 @@ def _all_rows(total: int, vocab_size: int) -> NDArray[np.float32]:
             f"logits of {total:,} positions need {total * vocab_size * 4 / 2**20:,.0f} MiB, more than this machine can "
             "give; ask for the last row only"
         ) from None
-
-
-def _check_inputs(session: Any, num_layers: int, routed: bool, where: str) -> None:
-    """The graph must take exactly the inputs this file feeds it."""
-    wanted = {"inputs_embeds", "logits_rows", "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"}
-    wanted |= set(cache_names(num_layers)) | ({"adapter"} if routed else set())
-    found = {value.name for value in session.get_inputs()}
-    if wanted != found:
-        odd = sorted(wanted ^ found)[0]
-        problem = "is missing" if odd in wanted else "is not known"
-        raise ArtifactError(f"{where}: graph input {odd!r} {problem}; export the model again")
-
-
-def _check_sizes(session: Any, info: DecoderInfo, where: str) -> None:
-    """Where the graph fixes a size, it must be the manifest's: the bindings alias memory of the manifest's sizes."""
-    cache = cache_names(info.num_layers)
-    wanted = {name: {1: info.num_kv_heads, 3: info.head_size} for name in cache}
-    wanted |= {"inputs_embeds": {2: info.hidden_size}, "logits": {2: info.vocab_size}}
-    for value in [*session.get_inputs(), *session.get_outputs()]:
-        for axis, size in wanted.get(value.name, {}).items():
-            found = value.shape[axis] if axis < len(value.shape) else None
-            if isinstance(found, int) and found != size:
-                raise ArtifactError(
-                    f"{where}: {value.name!r} has shape {value.shape}, the manifest says {size} at axis {axis}; "
-                    "export the model again"
-                )

@@ -8,7 +8,7 @@ Rows are read from the mapped table when asked for, so a long prompt costs 8 byt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 from edgephi.errors import ConfigError
 
 
+class RowTable(Protocol):
+    """What a sequence needs of the embedding table."""
+
+    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 [n, H], a new array."""
+
+
 class InputSequence:
     """Everything the decoder reads in one request: grows by one token at a time.
 
     Args:
-        table: float32 [V, H], usually mapped. Not modified.
+        table: Gives each token's row.
         token_ids: int64 [P]. One slot id per picture or clip; `check_ids` has seen them.
         media: For each position of a slot in `token_ids`, float32 [rows, H] that replace it.
     """
 
-    def __init__(
-        self, table: NDArray[np.float32], token_ids: NDArray[np.int64], media: dict[int, NDArray[np.float32]]
-    ) -> None:
+    def __init__(self, table: RowTable, token_ids: NDArray[np.int64], media: dict[int, NDArray[np.float32]]) -> None:
         self._table = table
         repeats = np.ones(len(token_ids), dtype=np.int64)
         for position, rows in media.items():
@@ -56,7 +61,7 @@ class InputSequence:
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """float32 [1, stop - start, H]: the decoder's `inputs_embeds` for these positions, a new array."""
-        out: NDArray[np.float32] = self._table[self._ids[start:stop]][None].astype(np.float32, copy=False)
+        out = self._table.rows(self._ids[start:stop])[None]
         for first, rows in self._media:
             low, high = max(start, first), min(stop, first + len(rows))
             if low < high:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgephi.bundle import Bundle
 from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, position_ids, useful_grid
-from edgephi.manifest import PROJECTION_IDS
+from edgephi.manifest import PROJECTION_IDS, SpeechInfo, VisionInfo
 from edgephi.mel import num_audio_rows
 from edgephi.session import running
 from edgephi.stopping import ask, never
@@ -39,17 +39,17 @@ OpenSession = Callable[[Path], Session]
 class VisionEncoder:
     """Pictures to embedding rows. The graph is loaded at the first picture.
 
-    Raises:
-        ConfigError: The bundle has no vision.
+    Args:
+        bundle: Holds the files.
+        info: What they are.
+        open_session: Loads the graph.
     """
 
-    def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
-        if bundle.manifest.vision is None:
-            raise ConfigError(f"{bundle.path} has no vision; export with --modalities text,vision to give it pictures")
-        self._info = bundle.manifest.vision
-        self._row_separator = bundle.tensor(self._info.row_separator)
-        self._global_separator = bundle.tensor(self._info.global_separator)
-        self._session = _LazySession(bundle.file(self._info.graph), open_session)
+    def __init__(self, bundle: Bundle, info: VisionInfo, open_session: OpenSession) -> None:
+        self.info = info
+        self._row_separator = bundle.tensor(info.row_separator)
+        self._global_separator = bundle.tensor(info.global_separator)
+        self._session = _LazySession(bundle.file(info.graph), open_session)
 
     def encode(self, views: ImageViews, should_stop: Callable[[], bool] = never) -> NDArray[np.float32]:
         """Encode one picture, one view at a time so that memory does not grow with its size.
@@ -85,7 +85,7 @@ class VisionEncoder:
             "position_ids": ids[None],
         }
         features: NDArray[np.float32] = self._session.run(["image_features"], inputs)[0]
-        side = self._info.rows_per_side
+        side = self.info.rows_per_side
         return features.reshape(side, side, -1)
 
     def _with_separators(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,15 +97,15 @@ class VisionEncoder:
 class SpeechEncoder:
     """Clips to embedding rows. The graph is loaded at the first clip.
 
-    Raises:
-        ConfigError: The bundle has no speech.
+    Args:
+        bundle: Holds the files.
+        info: What they are.
+        open_session: Loads the graph.
     """
 
-    def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
-        if bundle.manifest.speech is None:
-            raise ConfigError(f"{bundle.path} has no speech; export with --modalities text,speech to give it audio")
-        self._info = bundle.manifest.speech
-        self._session = _LazySession(bundle.file(self._info.graph), open_session)
+    def __init__(self, bundle: Bundle, info: SpeechInfo, open_session: OpenSession) -> None:
+        self.info = info
+        self._session = _LazySession(bundle.file(info.graph), open_session)
 
     def encode(
         self, mel: NDArray[np.float32], projection: str = "speech", should_stop: Callable[[], bool] = never
@@ -129,13 +129,13 @@ class SpeechEncoder:
             ConfigError: The bundle lacks the projection.
             Stopped: `should_stop` said so.
         """
-        if projection not in self._info.projections:
+        if projection not in self.info.projections:
             raise ConfigError(
                 f"the bundle's speech encoder has no {projection!r} projection, only "
-                f"{', '.join(self._info.projections)}; export with --adapters routed and all modalities"
+                f"{', '.join(self.info.projections)}; export with --adapters routed and all modalities"
             )
-        total = num_audio_rows(len(mel), self._info.time_reduction)
-        window = self._info.window_rows
+        total = num_audio_rows(len(mel), self.info.time_reduction)
+        window = self.info.window_rows
         parts = []
         for start in range(0, total, window):
             ask(should_stop)
@@ -144,7 +144,7 @@ class SpeechEncoder:
 
     def _window(self, mel: NDArray[np.float32], start: int, window_rows: int, projection: str) -> NDArray[np.float32]:
         """The rows of one window whose first row is `start`."""
-        reduction, drop_rows = self._info.time_reduction, min(start, 1)
+        reduction, drop_rows = self.info.time_reduction, min(start, 1)
         frames = mel[(start - drop_rows) * reduction : (start + window_rows) * reduction]
         inputs: dict[str, NDArray[Any]] = {
             "log_mel": np.ascontiguousarray(frames)[None],

@@ -4,17 +4,19 @@ Owns the two buffers per layer that ONNX Runtime reads and writes in place, and 
 about tokens, prompts or sampling.
 
     batch 1 | key/value heads H_kv | capacity C (positions) | head size D
-    buffer shape [1, H_kv, C, D], float32; 256 KiB per position over the 32 layers of the real model
+    buffer shape [1, H_kv, C, D]; over the 32 layers of the real model 256 KiB per position in float32, 128 in float16
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import CapacityError
+from edgephi.manifest import FloatName, Manifest
 
 _BLOCK = 256
 _GROWTH = 1.5
@@ -31,6 +33,7 @@ class CacheShape:
         head_size: D.
         max_positions: The context the cache may grow to.
         model_positions: The context the model was made for; at least `max_positions`.
+        dtype: Of every key and value.
     """
 
     num_layers: int
@@ -38,11 +41,25 @@ class CacheShape:
     head_size: int
     max_positions: int
     model_positions: int
+    dtype: FloatName
 
     @property
     def bytes_per_position(self) -> int:
         """Keys and values of every layer."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_size * 4
+        return 2 * self.num_layers * self.num_kv_heads * self.head_size * np.dtype(self.dtype).itemsize
+
+
+def cache_shape(manifest: Manifest, max_context: int | None = None) -> CacheShape:
+    """The shape for a model's decoder; `max_context` None for the model's own context."""
+    info, model_positions = manifest.decoder, manifest.rope.max_positions
+    return CacheShape(
+        num_layers=info.num_layers,
+        num_kv_heads=info.num_kv_heads,
+        head_size=info.head_size,
+        max_positions=max_context or model_positions,
+        model_positions=model_positions,
+        dtype=info.dtype,
+    )
 
 
 class KVCache:
@@ -50,14 +67,14 @@ class KVCache:
 
     Attributes:
         shape: Sizes.
-        buffers: float32 [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime writes
+        buffers: floats [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime writes
             into them.
         used: Positions filled.
     """
 
     def __init__(self, shape: CacheShape) -> None:
         self.shape = shape
-        self.buffers: dict[str, NDArray[np.float32]] = {}
+        self.buffers: dict[str, NDArray[Any]] = {}
         self.used = 0
         self._replace(min(_BLOCK, shape.max_positions))
 
@@ -84,10 +101,15 @@ class KVCache:
             raise ValueError(f"cannot truncate to {length}: {self.used} positions are filled")
         self.used = length
 
+    @property
+    def is_oversized(self) -> bool:
+        """Whether `reset` would replace the buffers by smaller ones."""
+        return self.capacity > _KEPT
+
     def reset(self) -> None:
         """Forget every position, and give back the memory of an uncommonly long sequence."""
         self.used = 0
-        if self.capacity > _KEPT:
+        if self.is_oversized:
             self._replace(_KEPT)
 
     def _replace(self, capacity: int) -> None:
@@ -105,10 +127,10 @@ class KVCache:
             grown[name][:, :, : self.used] = buffer[:, :, : self.used]
         self.buffers = grown
 
-    def _zeros(self, capacity: int) -> dict[str, NDArray[np.float32]]:
+    def _zeros(self, capacity: int) -> dict[str, NDArray[Any]]:
         shape = (1, self.shape.num_kv_heads, capacity, self.shape.head_size)
         try:
-            return {name: np.zeros(shape, dtype=np.float32) for name in cache_names(self.shape.num_layers)}
+            return {name: np.zeros(shape, self.shape.dtype) for name in cache_names(self.shape.num_layers)}
         except MemoryError:
             size = capacity * self.shape.bytes_per_position / 2**20
             raise CapacityError(

@@ -31,6 +31,7 @@ from edgephi.sampling import SamplingOptions
 from edgephi.senses import Senses
 from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped, never
+from edgephi.table import EmbeddingTable
 from edgephi.tokenizer import Tokenizer
 
 
@@ -41,15 +42,22 @@ class Model:
     it before its next request.
     """
 
-    def __init__(self, bundle: Bundle, options: DeviceOptions, *, max_context: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: DeviceOptions,
+        *,
+        max_context: int | None = None,
+        with_adapters: bool = False,
+    ) -> None:
         manifest = bundle.manifest
         self._manifest = manifest
         self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
         template = bundle.file(CHAT_TEMPLATE_NAME)
         self._prompts = PromptBuilder(self._tokenizer, _read_text(template), manifest.tokens, str(template))
-        self._table = bundle.tensor(manifest.decoder.embedding)
+        self._table = EmbeddingTable(bundle, manifest.decoder.embedding)
         self._senses = Senses(bundle, options)
-        self._decoder: Decoder | None = Decoder(bundle, options, max_context=max_context)
+        self._decoder: Decoder | None = Decoder(bundle, options, max_context=max_context, with_adapters=with_adapters)
         self._turn = _Turn()
 
     @classmethod
@@ -60,9 +68,10 @@ class Model:
         device: str = "cpu",
         threads: int | None = None,
         max_context: int | None = None,
+        with_adapters: bool = False,
         check_hashes: bool = False,
     ) -> Self:
-        """Open a model folder. The image and audio encoders are loaded when first needed.
+        """Open a model folder. Encoders and adapters are loaded when first needed.
 
         Args:
             path: The folder that `edgephi export` made.
@@ -70,6 +79,8 @@ class Model:
             threads: Threads to use; None for every core.
             max_context: Positions a request may take; None for the model's own limit. Memory is taken as it
                 fills; what a request took beyond 4,096 positions is given back when the next one begins.
+            with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again,
+                with them; until then text does without their memory.
             check_hashes: Also compare every file's sha256 with the manifest.
 
         Raises:
@@ -77,7 +88,8 @@ class Model:
             ConfigError: An option is out of range.
         """
         options = DeviceOptions(device=device, threads=threads)
-        return cls(Bundle(path, check_hashes=check_hashes), options, max_context=max_context)
+        bundle = Bundle(path, check_hashes=check_hashes)
+        return cls(bundle, options, max_context=max_context, with_adapters=with_adapters)
 
     @property
     def manifest(self) -> Manifest:
@@ -143,7 +155,8 @@ class Model:
         Raises:
             ConfigError: Messages, media or options that cannot be used, or a mode that the folder lacks.
             CapacityError: The request is longer than the context.
-            ArtifactError: An encoder's graph is damaged.
+            ArtifactError: An encoder's graph, or the decoder's with adapters, is damaged. Requests that do without it
+                are still answered.
         """
         clock = Clock()
         chosen = options or self._recommended()
@@ -161,7 +174,6 @@ class Model:
             job = Job(
                 sequence=sequence, adapter=route.adapter, options=chosen, eos=eos, clock=clock, should_stop=should_stop
             )
-            decoder.reset()
             yield from generate(decoder, self._tokenizer, job)
 
     def logits(
@@ -188,6 +200,7 @@ class Model:
         Raises:
             ConfigError: Ids outside the vocabulary; media and their tokens do not pair up; a mode the folder lacks.
             CapacityError: The prompt is longer than the context.
+            ArtifactError: As in `stream`.
         """
         if rows not in ("last", "all"):
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
@@ -196,14 +209,13 @@ class Model:
         with self._turn.taken():
             decoder = self._open_decoder()
             sequence, route = self._read_prompt(prompt, adapter, Clock(), never)
-            decoder.reset()
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
             return logits.copy() if rows == "last" else logits
 
     def _read_prompt(
         self, prompt: Prompt, adapter: AdapterChoice, clock: Clock, should_stop: Callable[[], bool]
     ) -> tuple[InputSequence, Route]:
-        """The decoder's input, media encoded. Raises Stopped."""
+        """The decoder's input, media encoded, and the decoder made ready for it. Raises Stopped."""
         route = choose_route(
             self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=adapter
         )
@@ -212,9 +224,12 @@ class Model:
         slots = media_slots(prompt, self._manifest)
         media = self._senses.prepare(prompt.images, prompt.audio)
         num_rows = sum(item.num_rows for item in media)
-        self._open_decoder().check_length(len(prompt.token_ids) - len(media) + num_rows)
+        decoder = self._open_decoder()
+        decoder.check_length(len(prompt.token_ids) - len(media) + num_rows)
         clock.preprocess_s += time.perf_counter() - before
 
+        decoder.reset()  # a long sequence's memory is free before a graph or an encoder wants more
+        decoder.prepare(route.adapter)
         before = time.perf_counter()
         rows: dict[int, NDArray[np.float32]] = {}
         for position, item in zip(slots, media, strict=True):

@@ -3,18 +3,20 @@
 Owns the tables and when they grow. Knows nothing about the cache or the graph that reads them.
 
     inv_freq[i] = 1 / (factor[i] * theta ** (2 i / rotary_dim))       i = 0 ... rotary_dim / 2 - 1
-    tables      float32 [M, rotary_dim / 2], already multiplied by attention_scale
+    tables      [M, rotary_dim / 2], already multiplied by attention_scale, in the decoder's dtype
 
 Ding et al. 2024, arXiv 2402.13753. Angles are rounded to float32 as the reference rounds them: at position 4,096 that
-rounding is larger than the precision of the tables.
+rounding is larger than the precision of the tables. A float16 table is the float32 one, rounded.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.manifest import RopeInfo
+from edgephi.manifest import FloatName, RopeInfo
 
 _BLOCK = 1024
 
@@ -23,12 +25,13 @@ class RotaryTables:
     """The two tables for one regime at a time, built for as many positions as were needed so far.
 
     Attributes:
-        cos: float32 [M, rotary_dim / 2].
-        sin: float32 [M, rotary_dim / 2].
+        cos: floats [M, rotary_dim / 2].
+        sin: floats [M, rotary_dim / 2].
     """
 
-    def __init__(self, info: RopeInfo) -> None:
+    def __init__(self, info: RopeInfo, dtype: FloatName) -> None:
         self._info = info
+        self._dtype = dtype
         self._long = False
         self.cos, self.sin = self._build(_BLOCK)
 
@@ -47,7 +50,7 @@ class RotaryTables:
         self._long = self.is_long(total_length)
         self.cos, self.sin = self._build(-(-total_length // _BLOCK) * _BLOCK)
 
-    def _build(self, num_positions: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _build(self, num_positions: int) -> tuple[NDArray[Any], NDArray[Any]]:
         info = self._info
         factors = info.long_factor if self._long else info.short_factor
         frequencies = inverse_frequencies(np.array(factors), info.theta, info.rotary_dim)
@@ -55,7 +58,8 @@ class RotaryTables:
         # float32 product, then float64: the angle carries the reference's rounding, its cosine adds none.
         angles = (positions[:, None] * frequencies[None, :]).astype(np.float64)
         scale = np.float32(info.attention_scale)
-        return np.cos(angles).astype(np.float32) * scale, np.sin(angles).astype(np.float32) * scale
+        cos, sin = np.cos(angles).astype(np.float32) * scale, np.sin(angles).astype(np.float32) * scale
+        return cos.astype(self._dtype, copy=False), sin.astype(self._dtype, copy=False)
 
 
 def inverse_frequencies(factors: NDArray[np.float64], theta: float, rotary_dim: int) -> NDArray[np.float32]:

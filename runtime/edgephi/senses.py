@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,15 @@ from numpy.typing import NDArray
 from edgephi.audio import load_audio
 from edgephi.bundle import Bundle
 from edgephi.encoders import SpeechEncoder, VisionEncoder
+from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, num_image_rows, split_views
 from edgephi.mel import log_mel, num_audio_rows
-from edgephi.mode import Projection, missing_modality
+from edgephi.mode import Projection
 from edgephi.picture import load_image
 from edgephi.session import DeviceOptions, open_session
 from edgephi.stopping import never
+
+Encoder = TypeVar("Encoder", VisionEncoder, SpeechEncoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +48,22 @@ class Senses:
     """The encoders a bundle has; each graph is loaded at its first use."""
 
     def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
-        self._bundle = bundle
-        self._vision: VisionEncoder | None = None
-        self._speech: SpeechEncoder | None = None
-
-        def opener(path: Any) -> Any:
+        def opener(path: Path) -> Any:
             return open_session(path, options)
 
-        if bundle.manifest.vision:
-            self._vision = VisionEncoder(bundle, opener)
-        if bundle.manifest.speech:
-            self._speech = SpeechEncoder(bundle, opener)
+        vision, speech = bundle.manifest.vision, bundle.manifest.speech
+        self._vision = None if vision is None else VisionEncoder(bundle, vision, opener)
+        self._speech = None if speech is None else SpeechEncoder(bundle, speech, opener)
 
     def close(self) -> None:
         """Free the encoders and their sessions; they cannot be used again."""
         self._vision = self._speech = None
 
     def prepare(self, images: Sequence[Any], audio: Sequence[Any]) -> list[SeenPicture | HeardClip]:
-        """Read and check all media, pictures first; no encoder runs.
+        """Read and check all media, pictures first; no encoder runs. `choose_route` has found an encoder for each.
 
         Raises:
-            ConfigError: A picture or clip cannot be used, or the bundle has no encoder for it.
+            ConfigError: A picture or clip cannot be used.
         """
         return [*map(self._picture, images), *map(self._clip, audio)]
 
@@ -78,25 +77,24 @@ class Senses:
             ArtifactError: The encoder's graph is damaged.
         """
         if isinstance(item, SeenPicture):
-            if self._vision is None:
-                raise missing_modality("vision")
-            return self._vision.encode(item.views, should_stop)
-        if self._speech is None:
-            raise missing_modality("speech")
-        return self._speech.encode(item.mel, projection or "speech", should_stop)
+            return _usable(self._vision).encode(item.views, should_stop)
+        return _usable(self._speech).encode(item.mel, projection or "speech", should_stop)
 
     def _picture(self, source: Any) -> SeenPicture:
-        info = self._bundle.manifest.vision
-        if info is None:
-            raise missing_modality("vision")
+        info = _usable(self._vision).info
         views = split_views(
             load_image(source), crop_size=info.crop_size, patch_size=info.patch_size, max_crops=info.max_crops
         )
         return SeenPicture(views, num_image_rows(views))
 
     def _clip(self, source: Any) -> HeardClip:
-        info = self._bundle.manifest.speech
-        if info is None:
-            raise missing_modality("speech")
+        info = _usable(self._speech).info
         mel = log_mel(load_audio(source))
         return HeardClip(mel, num_audio_rows(len(mel), info.time_reduction))
+
+
+def _usable(encoder: Encoder | None) -> Encoder:
+    """A request for an encoder that the bundle lacks was refused before, so one that is not there was closed."""
+    if encoder is None:
+        raise ConfigError("this model is closed; load it again")
+    return encoder

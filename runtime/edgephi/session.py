@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephi.checks import is_whole
-from edgephi.errors import ArtifactError, ConfigError, EdgeError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
 DEVICES = ("cpu",)
-_LOG_ERRORS_ONLY = 3
+_LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
 _MAX_THREADS = 1024
+#: How ONNX Runtime 1.31 words that memory is short; it has no error class of its own for it.
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
 
     Raises:
         ArtifactError: The file is missing, damaged, or uses an operator this ONNX Runtime lacks.
+        CapacityError: This machine has not enough free memory for it.
         EdgeError: ONNX Runtime is not installed.
     """
     if not path.is_file():
@@ -81,12 +84,16 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.num_threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = _LOG_ERRORS_ONLY
+    settings.log_severity_level = _LOG_FATAL_ONLY
     try:
         return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
+        if _is_no_memory(error):
+            raise CapacityError(
+                f"{path}: not enough free memory to load it; free some, or export the model with a smaller recipe"
+            ) from error
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
         ) from error
@@ -100,6 +107,7 @@ def running(where: str) -> Iterator[None]:
         where: What runs, such as `the decoder`.
 
     Raises:
+        CapacityError: This machine has not enough free memory.
         EdgeError: ONNX Runtime failed.
     """
     try:
@@ -107,7 +115,13 @@ def running(where: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes
+        if _is_no_memory(error):
+            raise CapacityError(f"not enough free memory for {where}; free some, or shorten the input") from error
         raise EdgeError(f"ONNX Runtime failed in {where} ({_first_line(error)})") from error
+
+
+def _is_no_memory(error: Exception) -> bool:
+    return any(words in str(error) for words in _NO_MEMORY)
 
 
 def _first_line(error: Exception) -> str:

@@ -125,14 +125,15 @@ def test_every_file_of_a_damaged_bundle_is_named(tmp_path: Path):
         _refused(3, name, "run", bundle, *ONE_TEXT)
 
 
-@pytest.mark.parametrize("graph", ["decoder.onnx", "vision.onnx", "speech.onnx"])
+@pytest.mark.parametrize("graph", ["decoder_text.onnx", "decoder.onnx", "vision.onnx", "speech.onnx"])
 def test_a_graph_of_the_right_size_but_damaged_inside(graph: str, tmp_path: Path):
     """Sizes agree, so only loading the graph can tell; an encoder's is loaded when it is first needed."""
     bundle = copy_bundle(small_bundle(), tmp_path / "bundle")
     content = (bundle / graph).read_bytes()
     (bundle / graph).write_bytes(bytes(len(content)))
     media = {
-        "decoder.onnx": [],
+        "decoder_text.onnx": [],
+        "decoder.onnx": ["--audio", write_clip(tmp_path / "b.wav")],
         "vision.onnx": ["--image", write_picture(tmp_path / "a.png")],
         "speech.onnx": ["--audio", write_clip(tmp_path / "a.wav")],
     }[graph]

@@ -21,7 +21,7 @@ from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from support.bundles import copy_bundle, small_bundle
 from support.shell import invoke, spawn
 
-COMMANDS = ["demo", "inspect", "run", "transcribe", "version"]
+COMMANDS = ["demo", "inspect", "run", "transcribe", "verify", "version"]
 
 
 def test_without_a_command_it_helps():

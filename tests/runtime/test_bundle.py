@@ -20,29 +20,37 @@ from edgephi.manifest import (
     Manifest,
     RecipeInfo,
     RopeInfo,
+    RuleInfo,
     SourceInfo,
+    TableInfo,
     TensorRef,
     TokenInfo,
     VisionInfo,
 )
+from edgephi.tensor_index import StoredTensorInfo, TensorIndex
 
 EMBEDDING = np.arange(12, dtype=np.float32).reshape(6, 2)
+EMBEDDING_REF = TensorRef(file="weights/decoder.bin", offset=4096, dtype="float32", shape=(6, 2))
+NAMES = ["decoder.onnx", "tensors.json", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"]
 
 
 def _manifest(files: tuple[FileInfo, ...]) -> Manifest:
     return Manifest(
-        schema_version=1,
+        schema_version=2,
         generator="test",
         source=SourceInfo(id="x", revision=None, model_type="phi3", config_sha256="0"),
-        recipe=RecipeInfo(name="fp32"),
+        recipe=RecipeInfo(
+            name="fp32", method="rtn", activations="float32", rules=(RuleInfo(pattern="*", format="float32"),)
+        ),
         adapters=AdaptersInfo(mode="none", available=()),
         rope=RopeInfo(
             rotary_dim=2, theta=1e4, original_max_positions=8, max_positions=16,
             short_factor=(1.0,), long_factor=(2.0,), attention_scale=1.0,
         ),
         decoder=DecoderInfo(
-            graph="decoder.onnx", hidden_size=2, num_layers=1, num_heads=1, num_kv_heads=1, head_size=2, vocab_size=6,
-            embedding=TensorRef(file="weights/decoder.bin", offset=4096, dtype="float32", shape=(6, 2)),
+            graph="decoder.onnx", text_graph=None, dtype="float32",
+            hidden_size=2, num_layers=1, num_heads=1, num_kv_heads=1, head_size=2, vocab_size=6,
+            embedding=TableInfo(bits=32, block_size=None, values=EMBEDDING_REF, scales=None, zero_points=None),
         ),
         vision=None,
         speech=None,
@@ -52,6 +60,16 @@ def _manifest(files: tuple[FileInfo, ...]) -> Manifest:
     )  # fmt: skip
 
 
+def _index(*names: str, ref: TensorRef = EMBEDDING_REF) -> str:
+    tensors = [
+        StoredTensorInfo(
+            name=name, part="decoder", format="float32", shape=(6, 2), values=ref, scales=None, zero_points=None
+        )
+        for name in names
+    ]
+    return TensorIndex(tensors=tuple(tensors)).to_json()
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder whose manifest is consistent; its graph is not a real one, since nothing here opens it."""
@@ -59,8 +77,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "weights/decoder.bin").write_bytes(bytes(4096) + EMBEDDING.tobytes())
     for name in ("decoder.onnx", "tokenizer.json", "chat_template.jinja"):
         (tmp_path / name).write_text(name)
-    names = ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"]
-    files = [FileInfo(path=n, bytes=(tmp_path / n).stat().st_size, sha256=file_sha256(tmp_path / n)) for n in names]
+    (tmp_path / "tensors.json").write_text(_index("lm_head"))
+    files = [FileInfo(path=n, bytes=(tmp_path / n).stat().st_size, sha256=file_sha256(tmp_path / n)) for n in NAMES]
     (tmp_path / MANIFEST_NAME).write_text(_manifest(tuple(files)).to_json())
     return tmp_path
 
@@ -78,10 +96,10 @@ def test_manifest_survives_the_round_trip(folder: Path):
 
 def test_tensor_is_the_bytes_at_its_offset(folder: Path):
     bundle = Bundle(folder)
-    np.testing.assert_array_equal(bundle.tensor(bundle.manifest.decoder.embedding), EMBEDDING)
+    np.testing.assert_array_equal(bundle.tensor(EMBEDDING_REF), EMBEDDING)
 
 
-@pytest.mark.parametrize("name", ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"])
+@pytest.mark.parametrize("name", NAMES)
 def test_each_missing_or_shortened_file_is_named(folder: Path, name: str):
     path = folder / name
     content = path.read_bytes()
@@ -93,7 +111,7 @@ def test_each_missing_or_shortened_file_is_named(folder: Path, name: str):
         Bundle(folder)
 
 
-@pytest.mark.parametrize("name", ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"])
+@pytest.mark.parametrize("name", NAMES)
 def test_changed_content_of_the_same_size_fails_the_hash_check(folder: Path, name: str):
     path = folder / name
     content = bytearray(path.read_bytes())
@@ -116,8 +134,9 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
     [
         ("{", "not valid JSON"),
         ("[]", "no schema_version"),
-        ('{"schema_version": 99}', "schema version 99; this edgephi reads version 1"),
-        ('{"schema_version": 1}', "key 'generator' is missing"),
+        ('{"schema_version": 99}', "schema version 99; this edgephi reads version 2; export the model again"),
+        ('{"schema_version": 1}', "schema version 1; this edgephi reads version 2; export the model again"),
+        ('{"schema_version": 2}', "key 'generator' is missing"),
         ("[" * 100_000, "not valid JSON"),
         ('{"schema_version": ' + "9" * 5000 + "}", "not valid JSON"),
     ],
@@ -137,18 +156,100 @@ def test_a_manifest_cannot_reach_outside_its_folder(folder: Path):
 
 def test_a_tensor_outside_its_file_is_refused(folder: Path):
     decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
-    decoder["embedding"]["offset"] = 8192
+    decoder["embedding"]["values"]["offset"] = 8192
     _edit(folder, decoder=decoder)
     with pytest.raises(ArtifactError, match=r"shape \(6, 2\) leaves weights/decoder.bin"):
         Bundle(folder)
 
 
-def test_a_graph_that_is_not_listed_is_refused(folder: Path):
+PACKED = {
+    "bits": 8,
+    "block_size": 16,
+    "values": {"file": "weights/decoder.bin", "offset": 0, "dtype": "uint8", "shape": [6, 1, 16]},
+    "scales": {"file": "weights/decoder.bin", "offset": 4096, "dtype": "float32", "shape": [6, 1]},
+    "zero_points": {"file": "weights/decoder.bin", "offset": 4120, "dtype": "uint8", "shape": [6, 1]},
+}
+
+
+@pytest.mark.parametrize("part", ["values", "scales", "zero_points"])
+def test_every_part_of_a_packed_table_must_lie_in_a_listed_file(folder: Path, part: str):
     decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
-    decoder["graph"] = "other.onnx"
-    _edit(folder, decoder=decoder)
+    _edit(folder, decoder={**decoder, "embedding": PACKED})
+    Bundle(folder)
+    for change, match in (({"offset": 4150}, "leaves weights/decoder.bin"), ({"file": "x.bin"}, "x.bin is used but")):
+        moved = {**PACKED, part: {**PACKED[part], **change}}  # type: ignore[dict-item]
+        _edit(folder, decoder={**decoder, "embedding": moved})
+        with pytest.raises(ArtifactError, match=match):
+            Bundle(folder)
+
+
+@pytest.mark.parametrize("key", ["graph", "text_graph"])
+def test_a_graph_that_is_not_listed_is_refused(folder: Path, key: str):
+    decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
+    decoder[key] = "other.onnx"
+    _edit(folder, decoder=decoder, adapters={"mode": "routed", "available": []})
     with pytest.raises(ArtifactError, match=r"other\.onnx is used but not listed"):
         Bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["tensors.json", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"])
+def test_a_file_that_every_model_needs_must_be_listed(folder: Path, name: str):
+    files = json.loads((folder / MANIFEST_NAME).read_text())["files"]
+    _edit(folder, files=[file for file in files if file["path"] != name])
+    with pytest.raises(ArtifactError, match=f"{name} is used but not listed"):
+        Bundle(folder)
+
+
+def test_a_file_listed_twice_is_refused(folder: Path):
+    """One of the two entries would never be checked."""
+    files = json.loads((folder / MANIFEST_NAME).read_text())["files"]
+    _edit(folder, files=[*files, {**files[1], "sha256": "0"}])
+    with pytest.raises(ArtifactError, match=r"tensors.json is listed twice under files"):
+        Bundle(folder)
+
+
+def test_the_tensor_index_is_what_was_written(folder: Path):
+    (tensor,) = Bundle(folder).tensor_index().tensors
+    assert (tensor.name, tensor.values, tensor.num_bytes) == ("lm_head", EMBEDDING_REF, 48)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_index("a", "b", "a"), "tensor a is listed twice"),
+        (
+            _index("a", ref=dataclasses.replace(EMBEDDING_REF, offset=8192)),
+            r"shape \(6, 2\) leaves weights/decoder.bin",
+        ),
+        (_index("a", ref=dataclasses.replace(EMBEDDING_REF, file="no.bin")), "no.bin is used but not listed"),
+        ("{", "not valid JSON"),
+        ('{"tensors": [{"name": "a"}]}', "'part' is missing"),
+    ],
+)
+def test_a_damaged_tensor_index_is_refused(folder: Path, text: str, message: str):
+    bundle = Bundle(folder)
+    (folder / "tensors.json").write_text(text)
+    with pytest.raises(ArtifactError, match=rf"tensors\.json: .*{message}|tensors\.json.*{message}"):
+        bundle.tensor_index()
+
+
+def test_every_changed_file_is_found_and_the_reading_is_told(folder: Path):
+    """After a bad copy all that must be copied again should be known at once."""
+    bundle, read = Bundle(folder), []
+    assert bundle.changed_files(read.append) == []
+    assert sum(read) == sum(info.bytes for info in bundle.manifest.files)
+    for name in ("tokenizer.json", "weights/decoder.bin"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert [info.path for info in bundle.changed_files()] == ["tokenizer.json", "weights/decoder.bin"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8", "int8"])
+def test_a_tensor_of_every_dtype_is_mapped_as_it_is(folder: Path, dtype: Any):
+    stored = np.frombuffer(EMBEDDING.tobytes(), dtype)
+    found = Bundle(folder).tensor(dataclasses.replace(EMBEDDING_REF, dtype=dtype, shape=stored.shape))
+    assert (found.dtype, found.flags.writeable) == (np.dtype(dtype), False)
+    assert found.tobytes() == EMBEDDING.tobytes()
 
 
 def test_a_file_that_cannot_be_opened_is_not_called_missing(folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -171,10 +272,10 @@ def test_a_tensor_whose_file_went_away_is_an_artifact_error(folder: Path):
     bundle = Bundle(folder)
     (folder / "weights/decoder.bin").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"decoder.bin: cannot be read"):
-        bundle.tensor(bundle.manifest.decoder.embedding)
+        bundle.tensor(EMBEDDING_REF)
     (folder / "weights/decoder.bin").unlink()
     with pytest.raises(ArtifactError, match=r"decoder.bin: cannot be read \(No such file"):
-        bundle.tensor(bundle.manifest.decoder.embedding)
+        bundle.tensor(EMBEDDING_REF)
 
 
 def test_unusable_paths_are_refused():
@@ -184,12 +285,27 @@ def test_unusable_paths_are_refused():
         Bundle("x" * 5000)
 
 
+FLOATS = dataclasses.asdict(EMBEDDING_REF)
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
         ({"decoder": {"head_size": 0}}, "head_size is 0; it must be a positive number"),
-        ({"decoder": {"vocab_size": 7}}, r"embedding has shape \[6, 2\]; the other sizes need \[7, 2\]"),
-        ({"decoder": {"embedding": {"offset": -4}}}, "a tensor at -4"),
+        (
+            {"decoder": {"vocab_size": 7}},
+            r"embedding's values are float32 \[6, 2\]; the other sizes need float32 \[7, 2\]",
+        ),
+        ({"decoder": {"dtype": "bfloat16"}}, "'bfloat16' is not one of float32, float16"),
+        ({"decoder": {"text_graph": "text.onnx"}}, "adapters are none, so there is no second graph"),
+        ({"decoder": {"embedding": {"bits": 16}}}, r"float32 \[6, 2\]; the other sizes need float16 \[6, 2\]"),
+        ({"decoder": {"embedding": {"bits": 8, "block_size": 24}}}, "8 bits in blocks of 24 is not known"),
+        ({"decoder": {"embedding": {**PACKED, "scales": None}}}, "embedding's scales are missing"),
+        (
+            {"decoder": {"embedding": {**PACKED, "bits": 32, "block_size": None, "values": FLOATS}}},
+            "embedding's scales are not expected",
+        ),
+        ({"decoder": {"embedding": {"values": {**FLOATS, "offset": -4}}}}, "a tensor at -4"),
         ({"rope": {"theta": 0}}, "theta is 0.0; it must be"),
         ({"rope": {"long_factor": [-1]}}, r"long_factor\[0\] is -1.0"),
         ({"rope": {"attention_scale": 0}}, "attention_scale is 0.0"),
@@ -223,7 +339,7 @@ def test_separators_must_have_the_decoders_width():
     vision = VisionInfo(
         graph="v", crop_size=56, patch_size=14, max_crops=4, row_separator=wrong, global_separator=wrong
     )
-    with pytest.raises(ValueError, match=r"row_separator has shape \[3\]; the other sizes need \[2\]"):
+    with pytest.raises(ValueError, match=r"row_separator is float32 of shape \[3\]; .* need float32 \[2\]"):
         dataclasses.replace(_manifest(()), vision=vision)
     with pytest.raises(ValueError, match="holds fewer than 2 patches"):
         dataclasses.replace(vision, crop_size=20)

@@ -18,6 +18,7 @@ from edgephi.embed import InputSequence
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped
+from edgephi.table import EmbeddingTable
 from support.bundles import copy_bundle, small_bundle
 from support.random_values import integers
 
@@ -58,7 +59,7 @@ def _decoder(bundle: Bundle, chunk: int = 512, max_context: int | None = None) -
 
 
 def _sequence(bundle: Bundle, length: int) -> InputSequence:
-    return InputSequence(bundle.tensor(bundle.manifest.decoder.embedding), IDS[:length], {})
+    return InputSequence(EmbeddingTable(bundle, bundle.manifest.decoder.embedding), IDS[:length], {})
 
 
 def _at_once(fresh: Decoder, bundle: Bundle, length: int, adapter: str = "none") -> np.ndarray:
@@ -115,7 +116,8 @@ def test_only_passes_with_one_row_of_logits_are_kept(bundle: Bundle):
 
 def test_a_failure_of_the_library_is_one_line(bundle: Bundle):
     decoder = _decoder(bundle)
-    decoder._session = SimpleNamespace(io_binding=decoder._session.io_binding, run_with_iobinding=_fail)
+    session = decoder._graph.session
+    decoder._graph.session = SimpleNamespace(io_binding=session.io_binding, run_with_iobinding=_fail)
     with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in the decoder at 5 positions \(first line\)$"):
         decoder.read(_sequence(bundle, 5), adapter="none")
 
@@ -132,7 +134,7 @@ def test_a_graph_of_other_sizes_than_the_manifests_is_refused(bundle: Bundle, si
     object.__setattr__(changed, size, getattr(info, size) * 2)
     other.manifest = copy.copy(bundle.manifest)
     object.__setattr__(other.manifest, "decoder", changed)
-    with pytest.raises(ArtifactError, match=r"decoder.onnx: '.*' has shape .*, the manifest says"):
+    with pytest.raises(ArtifactError, match=r"decoder_text.onnx: '.*' has shape .*, the manifest says"):
         _decoder(other)
 
 
@@ -176,6 +178,32 @@ def test_the_next_request_owes_nothing_to_the_one_before(low: Bundle, fresh_low:
     np.testing.assert_allclose(logits, _at_once(fresh_low, low, 30), atol=CLOSE)
 
 
+def test_bindings_outlive_a_request_but_not_the_buffers_they_are_bound_to(bundle: Bundle):
+    """A short request should not bind again; after a long one its memory must be given back."""
+    decoder = _decoder(bundle)
+    decoder.read(_sequence(bundle, 1), adapter="none")
+    kept = decoder._passes[1]
+    decoder.reset()
+    expected = decoder.read(_sequence(bundle, 1), adapter="none").copy()
+    assert decoder._passes[1] is kept
+    decoder.read(_sequence(bundle, REAL_BORDER + 40), adapter="none")
+    long = [weakref.ref(buffer) for buffer in decoder._cache.buffers.values()]
+    decoder.reset()
+    gc.collect()
+    assert not any(ref() is not None for ref in long)
+    np.testing.assert_allclose(decoder.read(_sequence(bundle, 1), adapter="none"), expected, atol=CLOSE)
+
+
+@pytest.mark.parametrize("chunk", [7, 64])
+def test_float16_chunks_equal_one_shot(chunk: int):
+    half = Bundle(small_bundle(recipe="fp16"))
+    expected = _decoder(half).read(_sequence(half, 100), adapter="speech", rows="all")
+    decoder = _decoder(half, chunk)
+    assert {buffer.dtype for buffer in decoder._cache.buffers.values()} == {np.dtype(np.float16)}
+    actual = decoder.read(_sequence(half, 100), adapter="speech", rows="all")
+    np.testing.assert_allclose(actual, expected, atol=0.01 * expected.std())
+
+
 def test_each_adapter_answers_differently(bundle: Bundle, fresh: Decoder):
     none, vision, speech = (_at_once(fresh, bundle, 20, adapter) for adapter in ("none", "vision", "speech"))
     for one, other in ((none, vision), (none, speech), (vision, speech)):
@@ -217,6 +245,9 @@ def test_a_context_beyond_the_models_is_refused(bundle: Bundle, max_context: int
 def test_another_graph_under_the_decoders_name_is_refused(tmp_path: Path):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
     swapped = Bundle(folder)
+    (folder / "decoder_text.onnx").write_bytes((folder / "decoder.onnx").read_bytes())
+    with pytest.raises(ArtifactError, match=r"decoder_text.onnx: graph input 'adapter' is not known"):
+        _decoder(swapped)
     (folder / "decoder.onnx").write_bytes((folder / "vision.onnx").read_bytes())
     with pytest.raises(ArtifactError, match=r"decoder.onnx: graph input '.*' is"):
-        _decoder(swapped)
+        Decoder(swapped, DeviceOptions(threads=1), with_adapters=True)

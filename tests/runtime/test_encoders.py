@@ -50,6 +50,16 @@ def bundle(window_rows: int = 5, projections: tuple[str, ...] = ("speech", "visi
     )
 
 
+def vision(open_session) -> VisionEncoder:
+    folder = bundle()
+    return VisionEncoder(folder, folder.manifest.vision, open_session)
+
+
+def speech(open_session, **sizes) -> SpeechEncoder:
+    folder = bundle(**sizes)
+    return SpeechEncoder(folder, folder.manifest.speech, open_session)
+
+
 class FakeVision:
     """Row (y, x) of the n-th view it is given becomes [n, y, x]; remembers what it was given."""
 
@@ -79,7 +89,7 @@ def test_picture_rows_are_assembled_in_the_models_order(size):
     expected.append(GLOBAL_SEPARATOR)
     for row in range(2):
         expected += [[0, row, 0], [0, row, 1], ROW_SEPARATOR]
-    rows = VisionEncoder(bundle(), lambda path: FakeVision()).encode(views)
+    rows = vision(lambda path: FakeVision()).encode(views)
     np.testing.assert_array_equal(rows, np.array(expected, np.float32))
     assert len(rows) == num_image_rows(views)
     assert rows.dtype == np.float32
@@ -89,7 +99,7 @@ def test_views_are_encoded_one_at_a_time_with_their_masks_and_positions():
     """37 crops at once would need gigabytes; a wrong mask would let padding speak."""
     views = split_views(Image.new("RGB", (100, 60)), crop_size=56, patch_size=14, max_crops=36)
     session = FakeVision()
-    VisionEncoder(bundle(), lambda path: session).encode(views)
+    vision(lambda path: session).encode(views)
     assert len(session.calls) == 5
     for index, call in enumerate(session.calls):
         np.testing.assert_array_equal(call["pixel_values"], views.pixels[index][None])
@@ -144,7 +154,7 @@ def test_windows_equal_cutting_the_rows_of_the_whole_clip(frames, projection):
         expected = attend(rows, len(rows), place)
     else:
         expected = np.concatenate([attend(rows[start : start + 5], 5, place) for start in range(0, len(rows), 5)])
-    encoded = SpeechEncoder(bundle(), lambda path: FakeSpeech()).encode(mel, projection)
+    encoded = speech(lambda path: FakeSpeech()).encode(mel, projection)
     np.testing.assert_array_equal(encoded, expected)
     assert len(encoded) == num_audio_rows(frames)
     assert encoded.dtype == np.float32
@@ -153,7 +163,7 @@ def test_windows_equal_cutting_the_rows_of_the_whole_clip(frames, projection):
 def test_long_clips_reach_the_graph_in_bounded_pieces():
     """A 30-minute summary must not ask for attention over 22,500 rows."""
     session = FakeSpeech()
-    SpeechEncoder(bundle(window_rows=500), lambda path: session).encode(clip(9001))
+    speech(lambda path: session, window_rows=500).encode(clip(9001))
     assert [call["log_mel"].shape for call in session.calls] == [(1, 4000, 80), (1, 4008, 80), (1, 1009, 80)]
     assert [int(call["drop_rows"]) for call in session.calls] == [0, 1, 1]
     assert [int(call["window_rows"]) for call in session.calls] == [500, 500, 500]
@@ -170,7 +180,7 @@ def test_graphs_are_opened_at_first_use_and_once():
         opened.append(path.name)
         return FakeSpeech()
 
-    encoder = SpeechEncoder(bundle(), open_session)
+    encoder = speech(open_session)
     assert opened == []
     encoder.encode(clip(8))
     encoder.encode(clip(9))
@@ -179,19 +189,9 @@ def test_graphs_are_opened_at_first_use_and_once():
 
 def test_missing_projection_is_refused():
     """Audio beside a picture through the speech projection would be heard as noise."""
-    encoder = SpeechEncoder(bundle(projections=("speech",)), lambda path: FakeSpeech())
+    encoder = speech(lambda path: FakeSpeech(), projections=("speech",))
     with pytest.raises(ConfigError, match=r"no 'vision' projection, only speech; export with"):
         encoder.encode(clip(8), "vision")
-
-
-def test_bundles_without_an_encoder_are_refused():
-    """The message must name the export option that adds it."""
-    bare = bundle()
-    bare.manifest.vision = bare.manifest.speech = None
-    with pytest.raises(ConfigError, match=r"model has no vision; export with --modalities text,vision"):
-        VisionEncoder(bare, lambda path: FakeVision())
-    with pytest.raises(ConfigError, match=r"model has no speech; export with --modalities text,speech"):
-        SpeechEncoder(bare, lambda path: FakeSpeech())
 
 
 def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
@@ -199,7 +199,7 @@ def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
         def run(self, output_names, inputs):
             raise RuntimeError("first line\nsecond line")
 
-    encoder = SpeechEncoder(bundle(), lambda path: Broken())
+    encoder = speech(lambda path: Broken())
     with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in speech.onnx \(first line\)$"):
         encoder.encode(np.zeros((16, 80), np.float32))
 
@@ -207,11 +207,9 @@ def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
 def test_encoding_stops_between_windows_and_views():
     asked = iter([False, True])
     with pytest.raises(Stopped):
-        SpeechEncoder(bundle(), lambda path: FakeSpeech()).encode(
-            np.zeros((200, 80), np.float32), should_stop=lambda: next(asked)
-        )
+        speech(lambda path: FakeSpeech()).encode(np.zeros((200, 80), np.float32), should_stop=lambda: next(asked))
     views = split_views(Image.new("RGB", (168, 112)), crop_size=56, patch_size=14, max_crops=36)
     asked, graph = iter([False, True]), FakeVision()
     with pytest.raises(Stopped):
-        VisionEncoder(bundle(), lambda path: graph).encode(views, should_stop=lambda: next(asked))
+        vision(lambda path: graph).encode(views, should_stop=lambda: next(asked))
     assert len(graph.calls) == 1

@@ -35,7 +35,7 @@ def views_of(width: int, height: int):
 def test_a_50_s_clip_in_windows_equals_its_windows_computed_with_more_context(bundle, projection):
     """Rows at the 40 s cut must come out as if the whole clip had passed the strided convolutions at once."""
     mel = log_mel(Waveform(clip("long", 50.0, 16000)))
-    rows = SpeechEncoder(bundle, opened).encode(mel, ("speech", "vision")[projection])
+    rows = SpeechEncoder(bundle, bundle.manifest.speech, opened).encode(mel, ("speech", "vision")[projection])
     session = opened(bundle.file(bundle.manifest.speech.graph))
 
     def window(first_frame: int, end_frame: int, drop_rows: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_a_50_s_clip_in_windows_equals_its_windows_computed_with_more_context(bu
 def test_the_two_projections_differ(bundle):
     """Audio beside a picture takes another way into the decoder."""
     mel = log_mel(Waveform(clip("short", 1.0, 16000)))
-    encoder = SpeechEncoder(bundle, opened)
+    encoder = SpeechEncoder(bundle, bundle.manifest.speech, opened)
     speech, vision = encoder.encode(mel), encoder.encode(mel, "vision")
     assert speech.shape == vision.shape == (13, bundle.manifest.decoder.hidden_size)
     assert np.abs(speech - vision).max() > 0.01
@@ -63,7 +63,7 @@ def test_the_two_projections_differ(bundle):
 def test_one_view_at_a_time_equals_all_at_once(bundle, size):
     """Views are encoded alone to bound memory; that must not change what is seen."""
     views = views_of(*size)
-    rows = VisionEncoder(bundle, opened).encode(views)
+    rows = VisionEncoder(bundle, bundle.manifest.vision, opened).encode(views)
     assert (rows.shape, rows.dtype) == ((num_image_rows(views), bundle.manifest.decoder.hidden_size), np.float32)
     inputs = {
         "pixel_values": views.pixels,
@@ -83,5 +83,5 @@ def test_masked_patches_are_never_seen(bundle):
     assert views.patch_mask[1].sum() == 8
     scribbled = views.pixels.copy()
     scribbled[1, :, 28:] = -1
-    encoder = VisionEncoder(bundle, opened)
+    encoder = VisionEncoder(bundle, bundle.manifest.vision, opened)
     np.testing.assert_allclose(encoder.encode(replace(views, pixels=scribbled)), encoder.encode(views), atol=1e-5)

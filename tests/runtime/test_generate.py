@@ -14,6 +14,7 @@ from edgephi.reply import DoneEvent, Event, Reply, TextEvent, TokenEvent
 from edgephi.sampling import SamplingOptions
 from edgephi.stopping import Stopped
 from edgephi.tokenizer import Tokenizer
+from support.tables import ArrayTable
 from support.vocabulary import build_tokenizer, special_id
 
 VOCAB = 400
@@ -49,7 +50,7 @@ TOKENIZER = Tokenizer(build_tokenizer().to_str(), "tokenizer.json")
 
 
 def _run(decoder: Script, limit: int = 1000, should_stop: Callable[[], bool] = lambda: False) -> list[Event]:
-    sequence = InputSequence(np.zeros((VOCAB, 4), np.float32), np.array([1, 2, 3]), {})
+    sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
     options = SamplingOptions(max_new_tokens=limit)
     job = Job(
         sequence=sequence, adapter="none", options=options, eos=frozenset({END, special_id("<|endoftext|>")}),
@@ -139,7 +140,7 @@ def test_times_add_up():
 
 
 def test_the_callers_time_between_events_is_not_the_models():
-    sequence = InputSequence(np.zeros((VOCAB, 4), np.float32), np.array([1, 2, 3]), {})
+    sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
     job = Job(
         sequence=sequence,
         adapter="none",

@@ -15,6 +15,7 @@ from edgephi.embed import InputSequence
 from edgephi.image import position_ids
 from edgephi.mel import Waveform, log_mel
 from edgephi.session import DeviceOptions
+from edgephi.table import EmbeddingTable
 from support import golden
 from support.bundles import small_bundle
 from support.cases import CASES, CASES_BY_NAME, LONG_REPLY_TOKENS, Case, kept_rows, long_prompt, long_prompt_ids
@@ -104,7 +105,7 @@ def test_each_step_across_the_border_has_the_reference_logits():
     """Token by token with the cache; keys rotated for short texts must not survive the border."""
     bundle = Bundle(small_bundle())
     decoder = Decoder(bundle, DeviceOptions())
-    table = bundle.tensor(bundle.manifest.decoder.embedding)
+    table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
     sequence = InputSequence(table, np.array(long_prompt_ids()), {})
     for wanted, token_id in zip(CROSSING["logits"], CROSSING["reply"], strict=True):
         found = decoder.read(sequence, adapter="none")

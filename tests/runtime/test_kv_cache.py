@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 
 import numpy as np
@@ -9,11 +10,17 @@ import pytest
 
 from edgephi.errors import CapacityError
 from edgephi.kv_cache import CacheShape, KVCache, check_context
+from edgephi.manifest import FloatName
 
 
-def _shape(max_positions: int = 1000, model_positions: int = 1000) -> CacheShape:
+def _shape(max_positions: int = 1000, model_positions: int = 1000, dtype: FloatName = "float32") -> CacheShape:
     return CacheShape(
-        num_layers=2, num_kv_heads=3, head_size=4, max_positions=max_positions, model_positions=model_positions
+        num_layers=2,
+        num_kv_heads=3,
+        head_size=4,
+        max_positions=max_positions,
+        model_positions=model_positions,
+        dtype=dtype,
     )
 
 
@@ -23,8 +30,17 @@ def test_buffers_have_the_graphs_names_and_shapes():
     assert all(buffer.shape == (1, 3, cache.capacity, 4) for buffer in cache.buffers.values())
 
 
-def test_growth_keeps_every_filled_position():
-    cache = KVCache(_shape())
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 192), ("float16", 96)])
+def test_positions_cost_what_the_shape_says(dtype: FloatName, size: int):
+    cache = KVCache(_shape(dtype=dtype))
+    assert cache.shape.bytes_per_position == size  # keys and values of 2 layers, 3 heads of 4
+    assert {buffer.dtype for buffer in cache.buffers.values()} == {np.dtype(dtype)}
+    assert sum(buffer.nbytes for buffer in cache.buffers.values()) == size * cache.capacity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_growth_keeps_every_filled_position(dtype: FloatName):
+    cache = KVCache(_shape(dtype=dtype))
     random = np.random.default_rng(0)
     for buffer in cache.buffers.values():
         buffer[:] = random.standard_normal(buffer.shape, dtype=np.float32)
@@ -33,6 +49,7 @@ def test_growth_keeps_every_filled_position():
     cache.reserve(cache.capacity + 1)
     assert cache.buffers is not before
     for name, buffer in cache.buffers.items():
+        assert buffer.dtype == dtype
         assert np.array_equal(buffer[:, :, : cache.used], before[name])
 
 
@@ -64,7 +81,7 @@ def test_beyond_the_models_context_there_is_only_a_shorter_input():
 
 
 def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable():
-    huge = CacheShape(num_layers=32, num_kv_heads=8, head_size=128, max_positions=2**62, model_positions=2**62)
+    huge = dataclasses.replace(_shape(2**62, 2**62), num_layers=32, num_kv_heads=8, head_size=128)
     cache = KVCache(huge)
     with pytest.raises(CapacityError, match="more than this machine can give"):
         cache.reserve(2**45)
@@ -90,12 +107,14 @@ def test_a_reset_gives_back_the_memory_of_a_long_sequence_only():
     cache = KVCache(_shape(20_000, 20_000))
     cache.reserve(3000)
     before = cache.buffers
+    assert not cache.is_oversized
     cache.reset()
     assert cache.buffers is before
     cache.reserve(9000)
     cache.used = 9000
+    assert cache.is_oversized
     cache.reset()
-    assert (cache.used, cache.capacity) == (0, 4096)
+    assert (cache.used, cache.capacity, cache.is_oversized) == (0, 4096, False)
 
 
 def test_truncation_forgets_the_end_only():

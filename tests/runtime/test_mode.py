@@ -20,7 +20,8 @@ def routed() -> Manifest:
 
 def _merged(manifest: Manifest, mode: str) -> Manifest:
     adapters = dataclasses.replace(manifest.adapters, mode=mode, available=())  # type: ignore[arg-type]
-    return dataclasses.replace(manifest, adapters=adapters)
+    decoder = dataclasses.replace(manifest.decoder, text_graph=None)
+    return dataclasses.replace(manifest, adapters=adapters, decoder=decoder)
 
 
 @pytest.mark.parametrize(

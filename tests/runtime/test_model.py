@@ -158,6 +158,17 @@ def test_a_closed_model_says_so():
         closed.generate("x")
 
 
+def test_closing_a_model_in_the_midst_of_a_request_says_so():
+    model = Model.load(small_bundle(), threads=1)
+
+    def close() -> bool:
+        model.close()
+        return False
+
+    with pytest.raises(ConfigError, match="is closed"):
+        model.generate("x", images=[PICTURE, PICTURE], should_stop=close)
+
+
 @pytest.mark.parametrize(
     ("ids", "media", "match"),
     [
@@ -262,7 +273,7 @@ def test_the_decoder_alone_is_loaded_for_a_text_request(tmp_path: Path):
             damaged.generate("x", audio=[SOUND])
 
 
-@pytest.mark.parametrize("name", ["decoder.onnx", "tokenizer.json", "chat_template.jinja", "edgephi.json"])
+@pytest.mark.parametrize("name", ["decoder_text.onnx", "tokenizer.json", "chat_template.jinja", "edgephi.json"])
 def test_a_damaged_file_of_the_right_size_is_named(tmp_path: Path, name: str):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
     (folder / name).write_bytes(
@@ -270,6 +281,19 @@ def test_a_damaged_file_of_the_right_size_is_named(tmp_path: Path, name: str):
     )
     with pytest.raises(ArtifactError, match=name):
         Model.load(folder, threads=1)
+
+
+@pytest.mark.parametrize("mode", MEDIA)
+def test_a_float16_model_answers_as_the_float32_one_does(model: Model, mode: str):
+    """Every array that is bound must have the graph's dtype, and what comes out is float32 all the same."""
+    with Model.load(small_bundle(recipe="fp16"), threads=1) as half:
+        for rows in ("last", "all"):
+            expected = model.logits(_ids(mode), **MEDIA[mode], rows=rows)  # type: ignore[arg-type]
+            found = half.logits(_ids(mode), **MEDIA[mode], rows=rows)  # type: ignore[arg-type]
+            assert (found.dtype, found.shape) == (np.float32, expected.shape)
+            assert np.abs(found - expected).max() < 0.1 * expected.std()
+        reply = half.generate("what", **MEDIA[mode], options=FEW)
+        assert 1 <= len(reply.token_ids) <= 5
 
 
 def test_damaged_weights_are_found_by_their_hash(tmp_path: Path):

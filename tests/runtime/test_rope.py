@@ -25,7 +25,7 @@ INFO = RopeInfo(
 
 @pytest.mark.parametrize(("total", "factors"), [(1, SHORT), (4096, SHORT), (4097, LONG), (6000, LONG)])
 def test_tables_follow_the_papers_formula_on_each_side_of_the_border(total: int, factors: tuple[float, ...]):
-    tables = RotaryTables(INFO)
+    tables = RotaryTables(INFO, "float32")
     tables.prepare(total)
     for position in {0, 1, total // 2, total - 1}:
         for i, factor in enumerate(factors):
@@ -37,8 +37,19 @@ def test_tables_follow_the_papers_formula_on_each_side_of_the_border(total: int,
     assert tables.cos.dtype == tables.sin.dtype == np.float32
 
 
+@pytest.mark.parametrize("total", [100, 4096, 9000])
+def test_a_float16_table_is_the_float32_one_rounded(total: int):
+    """Angles computed in float16 would be wrong by whole turns far into a text."""
+    exact, half = RotaryTables(INFO, "float32"), RotaryTables(INFO, "float16")
+    for tables in (exact, half):
+        tables.prepare(total)
+    assert half.cos.dtype == half.sin.dtype == np.float16
+    assert np.array_equal(half.cos, exact.cos.astype(np.float16))
+    assert np.array_equal(half.sin, exact.sin.astype(np.float16))
+
+
 def test_growing_keeps_earlier_positions_and_says_that_the_arrays_changed():
-    tables = RotaryTables(INFO)
+    tables = RotaryTables(INFO, "float32")
     tables.prepare(100)
     first = tables.cos
     tables.prepare(1000)
@@ -49,7 +60,7 @@ def test_growing_keeps_earlier_positions_and_says_that_the_arrays_changed():
 
 
 def test_the_regime_can_change_back_for_the_next_request():
-    tables = RotaryTables(INFO)
+    tables = RotaryTables(INFO, "float32")
     tables.prepare(4096)
     short = tables.cos.copy()
     tables.prepare(4097)

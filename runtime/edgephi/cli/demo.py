@@ -74,7 +74,7 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     samples = read_samples(Path(folder))
     console = Console(highlight=False, markup=False, soft_wrap=True, quiet=as_json)
     outcomes: list[Outcome] = []
-    with source.load() as model:
+    with source.load(with_adapters=any(map(_media, samples))) as model:
         for number, sample in enumerate(samples, start=1):
             console.print(f"[{number}/{len(samples)}] {_MODE_NAMES[sample.mode]}: {sample.title}", style="bold")
             outcomes.append(_try(model, sample, Path(folder)))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgephi.cli.options import json_option
+from edgephi.cli.report import human_bytes
 
 if TYPE_CHECKING:
-    from edgephi.manifest import Manifest
+    from edgephi.bundle import Bundle
+    from edgephi.cli.contents import Component
+    from edgephi.manifest import Manifest, RecipeInfo
 
 
 @click.command()
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--check-hashes", is_flag=True, help="Also read every file and compare its sha256.")
 @json_option
 def inspect(model: str, check_hashes: bool, as_json: bool) -> None:
-    """Show what the model folder MODEL holds: source, recipe, modalities, adapters, sizes.
+    """Show what the model folder MODEL holds: source, recipe, modalities, adapters, precision, sizes.
 
     \b
     Examples:
@@ -26,14 +31,19 @@ def inspect(model: str, check_hashes: bool, as_json: bool) -> None:
       edgephi inspect phi4mm --check-hashes --json
     """
     from edgephi.bundle import Bundle
+    from edgephi.cli.contents import components
 
-    facts = describe(Bundle(model, check_hashes=check_hashes).manifest)
-    facts["hashes_checked"] = check_hashes
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_lines(model, facts)))
+    bundle = Bundle(model, check_hashes=check_hashes)
+    parts = components(bundle.tensor_index(), bundle.manifest.decoder.embedding.values)
+    if as_json:
+        facts = {**describe(bundle.manifest), **_weights_json(parts), "hashes_checked": check_hashes}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(bundle, parts, check_hashes)))
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """The facts that `inspect` prints, ready for JSON."""
+    """What the manifest tells, ready for JSON."""
     decoder, rope, adapters = manifest.decoder, manifest.rope, manifest.adapters
     return {
         "generator": manifest.generator,
@@ -43,7 +53,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
             "revision": manifest.source.revision,
             "model_type": manifest.source.model_type,
         },
-        "recipe": manifest.recipe.name,
+        "recipe": dataclasses.asdict(manifest.recipe),
         "modalities": list(manifest.modalities),
         "adapters": {
             "mode": adapters.mode,
@@ -56,47 +66,80 @@ def describe(manifest: Manifest) -> dict[str, Any]:
             "kv_heads": decoder.num_kv_heads,
             "head_size": decoder.head_size,
             "vocabulary": decoder.vocab_size,
+            "dtype": decoder.dtype,
         },
-        "context": {"positions": rope.max_positions, "long_factors_beyond": rope.original_max_positions},
+        "context": {
+            "positions": rope.max_positions,
+            "long_factors_beyond": rope.original_max_positions,
+            "cache_bytes_per_position": _cache_bytes(manifest),
+        },
         "files": [{"path": file.path, "bytes": file.bytes} for file in manifest.files],
         "total_bytes": sum(file.bytes for file in manifest.files),
     }
 
 
-def _lines(model: str, facts: dict[str, Any]) -> list[str]:
-    source, decoder, adapters = facts["source"], facts["decoder"], facts["adapters"]
-    revision = f" at {source['revision']}" if source["revision"] else ""
-    listed = ", ".join(f"{a['name']} (rank {a['rank']})" for a in adapters["available"])
-    rows = [
-        ("model", model),
-        ("source", f"{source['id']}{revision} ({source['model_type']})"),
-        ("made by", facts["generator"]),
-        ("recipe", facts["recipe"]),
-        ("takes in", ", ".join(facts["modalities"])),
-        ("adapters", f"{adapters['mode']}: {listed}" if listed else adapters["mode"]),
+def _cache_bytes(manifest: Manifest) -> int:
+    from edgephi.kv_cache import cache_shape
+
+    return cache_shape(manifest).bytes_per_position
+
+
+def _weights_json(parts: tuple[Component, ...]) -> dict[str, Any]:
+    from edgephi.cli.contents import overall
+
+    return {"components": [part.to_json() for part in parts], "weights": overall(parts).to_json()}
+
+
+def _lines(bundle: Bundle, parts: tuple[Component, ...], hashes_checked: bool) -> list[str]:
+    from edgephi.cli.contents import table
+
+    rows = [*_facts(bundle), ("hashes", "checked" if hashes_checked else "not checked (--check-hashes)")]
+    header, *weights = table(parts)
+    files = [(file.path, file.bytes) for file in bundle.manifest.files]
+    width = max(len(path) for path, _ in files)
+    listed = [f"  {path:<{width}}  {human_bytes(size):>10}" for path, size in files]
+    total = f"  {'total':<{width}}  {human_bytes(sum(size for _, size in files)):>10}"
+    return [
+        *(f"{name:<9} {value}".rstrip() for name, value in rows),
+        "",
+        _heading(header),
+        *weights,
+        "",
+        _heading("files"),
+        *listed,
+        total,
+    ]
+
+
+def _heading(text: str) -> str:
+    return click.style(text, bold=True) if sys.stdout.isatty() else text
+
+
+def _facts(bundle: Bundle) -> list[tuple[str, object]]:
+    manifest = bundle.manifest
+    source, info, rope, adapters = manifest.source, manifest.decoder, manifest.rope, manifest.adapters
+    revision = f" at {source.revision}" if source.revision else ""
+    listed = ", ".join(f"{a.name} (rank {a.rank})" for a in adapters.available)
+    return [
+        ("model", bundle.path),
+        ("source", f"{source.id}{revision} ({source.model_type})"),
+        ("made by", manifest.generator),
+        *_recipe(manifest.recipe),
+        ("takes in", ", ".join(manifest.modalities)),
+        ("adapters", f"{adapters.mode}: {listed}" if listed else adapters.mode),
         (
             "decoder",
-            f"{decoder['layers']} layers, hidden {decoder['hidden_size']:,}, {decoder['heads']} heads of "
-            f"{decoder['head_size']} ({decoder['kv_heads']} key/value), vocabulary {decoder['vocabulary']:,}",
+            f"{info.num_layers} layers, hidden {info.hidden_size:,}, {info.num_heads} heads of {info.head_size} "
+            f"({info.num_kv_heads} key/value)",
         ),
-        (
-            "context",
-            f"{facts['context']['positions']:,} positions, long factors beyond "
-            f"{facts['context']['long_factors_beyond']:,}",
-        ),
-        ("hashes", "checked" if facts["hashes_checked"] else "not checked (--check-hashes)"),
+        ("", f"vocabulary {info.vocab_size:,}, computes in {info.dtype}"),
+        ("context", f"{rope.max_positions:,} positions, long factors beyond {rope.original_max_positions:,}"),
+        ("", f"{_cache_bytes(manifest):,} bytes of memory per position"),
     ]
-    width = max(len(file["path"]) for file in facts["files"])
-    files = [f"  {file['path']:<{width}}  {human_bytes(file['bytes']):>10}" for file in facts["files"]]
-    total = f"  {'total':<{width}}  {human_bytes(facts['total_bytes']):>10}"
-    return [*(f"{name:<9} {value}" for name, value in rows), "files", *files, total]
 
 
-def human_bytes(count: int) -> str:
-    """`1.5 MB`: decimal units, as disks are sold."""
-    size, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+def _recipe(recipe: RecipeInfo) -> list[tuple[str, object]]:
+    width = max((len(rule.pattern) for rule in recipe.rules), default=0)
+    rules = [f"{rule.pattern:<{width}}  {rule.format}" for rule in recipe.rules]
+    head = ("recipe", f"{recipe.name}, codes by {recipe.method}, activations {recipe.activations}")
+    return [head, *((("rules" if place == 0 else ""), rule) for place, rule in enumerate(rules))]

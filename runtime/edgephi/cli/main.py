@@ -27,6 +27,7 @@ _OWN = {
     "inspect": "edgephi.cli.inspect",
     "run": "edgephi.cli.run",
     "transcribe": "edgephi.cli.transcribe",
+    "verify": "edgephi.cli.verify",
     "version": "edgephi.cli.version",
 }
 

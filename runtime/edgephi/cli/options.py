@@ -37,11 +37,11 @@ class ModelSource:
         """The folder."""
         return Path(self.model)
 
-    def load(self) -> Model:
-        """Load it."""
+    def load(self, *, with_adapters: bool = False) -> Model:
+        """Load it, with its adapters at once where it is known that they will be needed."""
         from edgephi.model import Model
 
-        return Model.load(self.path, threads=self.threads)
+        return Model.load(self.path, threads=self.threads, with_adapters=with_adapters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,13 @@ class Request:
     images: tuple[str, ...]
     audio: tuple[str, ...]
     adapter: AdapterChoice
+
+    @property
+    def needs_adapter(self) -> bool:
+        """Whether the model's rule, or the user, puts an adapter to work."""
+        if self.adapter == "auto":
+            return bool(self.images or self.audio)
+        return self.adapter != "none"
 
     def check_files(self) -> None:
         """Open every media file once, which costs nothing beside loading a model.

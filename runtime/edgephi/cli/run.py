@@ -51,7 +51,7 @@ def run(source: ModelSource, request: Request, sampling: Sampling, as_json: bool
         raise click.UsageError("nothing to answer: give a PROMPT, an --image or an --audio")
     request.check_files()
     sampling.options(GenerationDefaults())  # what is out of range is so for every model
-    with source.load() as model:
+    with source.load(with_adapters=request.needs_adapter) as model:
         options = sampling.options(model.manifest.generation)
         events = model.stream(
             request.messages(),

@@ -83,7 +83,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], kind: str, translate
         prompt = TRANSLATE.format(language=LANGUAGES.get(translate_to.lower(), translate_to))
     as_json = as_json or kind == "json"
     exit_code, done = 0, []
-    with source.load() as model:
+    with source.load(with_adapters=True) as model:
         for file in files:
             transcript = _transcribe(model, file, prompt)
             done.append(transcript.to_json())
