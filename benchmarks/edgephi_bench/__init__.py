@@ -1,0 +1,1 @@
+"""Latency laboratory: synthetic checkpoints at true size, timed commands, peers and reports."""

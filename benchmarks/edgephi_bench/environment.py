@@ -1,0 +1,81 @@
+"""The machine and the versions that a measurement was taken with.
+
+Owns where each fact is found. Knows nothing about measurements.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_NOTED = ("edgephi", "numpy", "onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """An installed distribution."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a number depends on besides the program.
+
+    Attributes:
+        cpu: The processor's name.
+        cores: Logical processors that this process may use.
+        memory_bytes: Of the whole machine.
+        system: Operating system and its release.
+        python: Version of the interpreter.
+        versions: Of the packages that do the work, as far as they are installed.
+        command: The command line, program name first.
+    """
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    system: str
+    python: str
+    versions: tuple[Version, ...]
+    command: tuple[str, ...]
+
+
+def read_environment(command: tuple[str, ...]) -> Environment:
+    """The environment of this process."""
+    return Environment(
+        cpu=_cpu(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        versions=tuple(_installed()),
+        command=command,
+    )
+
+
+def _cpu() -> str:
+    """The model's name: Linux has it in a file, other systems in `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return " ".join(value.split())
+    return platform.processor() or platform.machine()
+
+
+def _installed() -> list[Version]:
+    found = []
+    for name in _NOTED:
+        try:
+            found.append(Version(name=name, version=version(name)))
+        except PackageNotFoundError:
+            continue
+    return found

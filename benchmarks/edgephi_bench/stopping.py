@@ -1,0 +1,30 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, so that it can remove what it has begun.
+
+Owns the signal handlers while a command runs. Knows nothing about the commands.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside the block those signals raise KeyboardInterrupt; a signal that is ignored stays ignored."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
