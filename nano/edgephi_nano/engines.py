@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edgephi import Model, SamplingOptions
-from edgephi_export import export
+from edgephi_export import ExportOptions, export
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
 from edgephi_nano.tokenizer import END, END_OF_TEXT, USER, build_tokenizer, special_id
 from edgephi_nano.tools import SYSTEM_TEXT
@@ -35,16 +35,24 @@ class Engine(Protocol):
 
 
 class EdgephiEngine:
-    """The checkpoint through the exporter and the runtime."""
+    """The checkpoint through the exporter and the runtime.
 
-    def __init__(self, checkpoint: Path) -> None:
+    Args:
+        checkpoint: What to export.
+        recipe: How its weights are stored.
+        overrides: Further rules; without effect on fp32, which is what the others are compared with.
+    """
+
+    def __init__(self, checkpoint: Path, recipe: str, overrides: tuple[str, ...] = ()) -> None:
         self._checkpoint = checkpoint
+        self._options = ExportOptions(recipe=recipe, overrides=() if recipe == "fp32" else overrides)
         self._tokenizer = build_tokenizer()
         self._stops = {special_id(END), special_id(END_OF_TEXT)}
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
-        self._model = Model.load(export(self._checkpoint, Path(self._folder.name) / "model"))
+        folder = export(self._checkpoint, Path(self._folder.name) / "model", self._options)
+        self._model = Model.load(folder)
         return self
 
     def __exit__(
@@ -77,10 +85,8 @@ def _user_text(question: Question) -> str:
     return text
 
 
-def open_engine(name: str, checkpoint: Path) -> Engine:
-    """The engine called `edgephi` or `transformers`."""
-    if name == "edgephi":
-        return EdgephiEngine(checkpoint)
+def transformers_engine(checkpoint: Path) -> Engine:
+    """The checkpoint through the PyTorch class it was trained with."""
     from edgephi_nano.transformers_engine import TransformersEngine  # noqa: PLC0415 - the only import of PyTorch
 
     return TransformersEngine(checkpoint)
