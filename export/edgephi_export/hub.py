@@ -1,80 +1,190 @@
 """Finds a checkpoint: a local folder, or a Hugging Face id that is downloaded first.
 
-Owns what is downloaded. Knows nothing about what the files mean beyond `model_type`.
+Owns what is downloaded and what is said when that fails. Knows nothing about what the files mean beyond their layout.
+
+Files are fetched one after another rather than by a pool of threads, so that Ctrl-C stops at once. A file that is in
+the cache, or known to be absent from that commit, is not asked for again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgephi.errors import ArtifactError, ConfigError, EdgeError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi_export.checkpoint import read_layout
+from edgephi_export.fields import Fields
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+#: What git allows in the name of a branch or tag, less the exotic; a commit's hash is one too.
+_REVISION = re.compile(r"(?!.*(\.\.|//))\w[\w.+/-]*")
+_CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _SMALL_FILES = (
-    "config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+    "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-_WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 _ADAPTER_FILES = tuple(
     f"{name}-lora/{file}"
     for name in ("vision", "speech")
     for file in ("adapter_config.json", "adapter_model.safetensors")
 )
+_OR_PASS_A_FOLDER = "or download it elsewhere and pass its folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """A checkpoint on this machine: its folder, what to call it, and its revision if it has one."""
+    """A checkpoint on this machine: its folder, what to call it, and its commit if it came from the hub."""
 
     folder: Path
     id: str
     revision: str | None
 
 
-def locate(checkpoint: str | Path) -> Located:
+def locate(checkpoint: str | Path, revision: str | None = None, *, quiet: bool = False) -> Located:
     """The folder of a checkpoint; an id that is no folder here is downloaded or found in the local cache.
 
+    Args:
+        checkpoint: A folder, or a Hugging Face id.
+        revision: Branch, tag or commit of an id; None is its main branch.
+        quiet: No progress bars. They show only where stderr is a terminal.
+
     Raises:
-        ArtifactError: Neither a folder nor an id.
-        ConfigError: huggingface-hub is not installed.
+        ArtifactError: Neither a folder nor an id, or a repository that holds no checkpoint of a known kind.
+        ConfigError: A revision of a folder, a revision that cannot be one, or huggingface-hub is not installed.
+        CapacityError: The cache's disk filled up.
         EdgeError: The download failed.
     """
     folder = Path(checkpoint)
     if checkpoint != "" and os.path.isdir(folder):  # Path.is_dir raises where the name is too long
+        if revision is not None:
+            raise ConfigError(
+                f"{checkpoint}: a folder here has no revision {revision!r}; leave --revision out, or give an id"
+            )
         return Located(folder=folder, id=folder.resolve().name, revision=None)
-    if isinstance(checkpoint, str) and _ID.fullmatch(checkpoint) and not os.path.lexists(folder):
-        return _download(checkpoint)
-    raise ArtifactError(f"{checkpoint}: no such checkpoint; give a folder with config.json or a Hugging Face id")
+    if not isinstance(checkpoint, str) or not _ID.fullmatch(checkpoint) or os.path.lexists(folder):
+        raise ArtifactError(f"{checkpoint}: no such checkpoint; give a folder with config.json or a Hugging Face id")
+    if revision is not None and not _REVISION.fullmatch(revision):
+        raise ConfigError(f"{revision!r} is no revision; give the name of a branch or tag, or a commit")
+    return _download(checkpoint, revision or "main", quiet)
 
 
-def _download(repo_id: str) -> Located:
+def _download(repo_id: str, revision: str, quiet: bool) -> Located:
     try:
-        from huggingface_hub import hf_hub_download, snapshot_download  # noqa: PLC0415 - optional
+        import huggingface_hub  # noqa: F401, PLC0415 - optional
     except ImportError:
         raise ConfigError(
             f"{repo_id} is not a folder here, and downloading it needs huggingface-hub: pip install 'edgephi[export]'"
         ) from None
     try:
-        with _errors_only():
-            config = Path(hf_hub_download(repo_id, "config.json"))
-            # The original repository also holds PEFT folders; its main files already contain the adapters.
-            native = json.loads(config.read_text(encoding="utf-8")).get("model_type") == "phi4_multimodal"
-            patterns = [*_SMALL_FILES, *_WEIGHT_FILES, *(_ADAPTER_FILES if native else ())]
-            folder = Path(snapshot_download(repo_id, revision=config.parent.name, allow_patterns=patterns))
+        with _errors_only(), _bars(quiet or not sys.stderr.isatty()):
+            folder = _fetch_all(repo_id, revision)
+    except EdgeError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CapacityError(
+                f"{repo_id}: the disk of the download cache filled up; free some space, or set HF_HOME to a folder on "
+                "another disk"
+            ) from error
+        raise _failure(repo_id, revision, error) from error
     except Exception as error:  # huggingface_hub raises errors of several libraries
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EdgeError(
-            f"{repo_id}: no such folder here, and it could not be downloaded ({reason}); check the id and the network, "
-            "or download it elsewhere and pass its folder"
-        ) from error
+        raise _failure(repo_id, revision, error) from error
     return Located(folder=folder, id=repo_id, revision=folder.name)
+
+
+def _fetch_all(repo_id: str, revision: str) -> Path:
+    """The folder of one commit with all that an export reads; what the repository lacks is the reader's to refuse."""
+    config = _fetch(repo_id, _CONFIG, revision)
+    if config is None:
+        raise ArtifactError(f"{repo_id}: the repository has no {_CONFIG}; give one with a checkpoint in safetensors")
+    folder = config.parent
+    commit = folder.name
+    layout = read_layout(folder)  # a model of another kind is refused before its gigabytes
+    for name in _SMALL_FILES:
+        _fetch(repo_id, name, commit)
+    # The original repository also holds PEFT folders; its main files already contain the adapters.
+    for name in _ADAPTER_FILES if layout == "phi4_multimodal" else ():
+        _fetch(repo_id, name, commit)
+    if _fetch(repo_id, _WEIGHTS, commit) is None:
+        for name in _shards(_fetch(repo_id, _INDEX, commit)):
+            _fetch(repo_id, name, commit)
+    return folder
+
+
+def _fetch(repo_id: str, name: str, revision: str) -> Path | None:
+    """One file, from the cache or the hub; None where the repository has no such file."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415 - optional
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415 - optional
+
+    if name != _CONFIG:  # which fixes the commit; nothing about a commit ever changes
+        known = try_to_load_from_cache(repo_id, name, revision=revision)
+        if known is not None:
+            return Path(known) if isinstance(known, str) else None
+    try:
+        return Path(hf_hub_download(repo_id, name, revision=revision))
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        return None
+
+
+def _shards(index: Path | None) -> list[str]:
+    """Names of the weight files; the reader refuses an index that is missing, damaged, or names anything else."""
+    if index is None:
+        return []
+    places = Fields.load(index).section("weight_map").values
+    return sorted(
+        {
+            name
+            for name in places.values()
+            if isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+        }
+    )
+
+
+def _failure(repo_id: str, revision: str, error: Exception) -> EdgeError:
+    """What went wrong and what to do, in one line; the library's own messages take several."""
+    return EdgeError(f"{repo_id}: no such folder here, and it could not be downloaded: {_reason(revision, error)}")
+
+
+def _reason(revision: str, error: Exception) -> str:
+    from huggingface_hub import constants, errors  # noqa: PLC0415 - optional
+
+    if not isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return _refusal(revision, error) or f"{lines[0]}; run it again to go on from there, {_OR_PASS_A_FOLDER}"
+    if constants.HF_HUB_OFFLINE:
+        return f"HF_HUB_OFFLINE is set, and it is not complete in the cache; unset it, {_OR_PASS_A_FOLDER}"
+    status = _status(error.__cause__)
+    what = "the hub cannot be reached" if status is None else f"the hub answers with error {status}"
+    return f"{what}, and it is not complete in the cache; check the network, {_OR_PASS_A_FOLDER}"
+
+
+def _refusal(revision: str, error: Exception) -> str | None:
+    """What a hub that was reached has against the request; None where it is something else."""
+    from huggingface_hub import errors, get_token  # noqa: PLC0415 - optional
+
+    if isinstance(error, errors.GatedRepoError):
+        return "it is gated; ask for access on its page, then set HF_TOKEN"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {revision!r}; give one of its branches, tags or commits"
+    if _status(error) == 401 and get_token() is not None:
+        return "the hub does not know this HF_TOKEN; renew it, or unset it for a public repository"
+    if isinstance(error, errors.RepositoryNotFoundError) or _status(error) in (401, 403):
+        return "no such repository, or not one for you; check the id, and set HF_TOKEN if it is private"
+    return None
+
+
+def _status(error: BaseException | None) -> int | None:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 @contextlib.contextmanager
@@ -88,3 +198,24 @@ def _errors_only() -> Iterator[None]:
         yield
     finally:
         hub_logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def _bars(hidden: bool) -> Iterator[None]:
+    """Hides the library's progress bars; HF_HUB_DISABLE_PROGRESS_BARS, where it is set, goes before."""
+    from huggingface_hub import constants  # noqa: PLC0415 - optional
+    from huggingface_hub.utils.tqdm import (  # noqa: PLC0415 - optional
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    stated = constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
+    if not hidden or stated or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

@@ -31,12 +31,12 @@ def progress_display(*, quiet: bool) -> Iterator[OnProgress | None]:
 
 
 def describe(step: Progress, elapsed_s: float) -> str:
-    """`12/1,003 tensors, read 0.42 of 7.67 GB, wrote 0.18 of 3.19 GB, 140 MB/s, 52 s left`."""
+    """`12/1,003 tensors, 0.42/7.67 GB in, 0.18/3.19 GB out, 140 MB/s, 52 s left`: fits a line of 80 beside a bar."""
     rate = step.read_bytes / elapsed_s if elapsed_s > 0 else 0.0
     words = [
         f"{step.tensors:,}/{step.total_tensors:,} tensors",
-        f"read {step.read_bytes / 1e9:.2f} of {step.total_read_bytes / 1e9:.2f} GB",
-        f"wrote {step.written_bytes / 1e9:.2f} of {step.total_written_bytes / 1e9:.2f} GB",
+        f"{step.read_bytes / 1e9:.2f}/{step.total_read_bytes / 1e9:.2f} GB in",
+        f"{step.written_bytes / 1e9:.2f}/{step.total_written_bytes / 1e9:.2f} GB out",
         f"{rate / 1e6:,.0f} MB/s",
     ]
     if rate:
@@ -46,12 +46,13 @@ def describe(step: Progress, elapsed_s: float) -> str:
 
 def _lines() -> OnProgress:
     """A line when a stage begins and every few seconds."""
-    start = time.monotonic()
-    shown_stage, shown_at = "", start
+    start: float | None = None
+    shown_stage, shown_at = "", 0.0
 
     def show(step: Progress) -> None:
-        nonlocal shown_stage, shown_at
+        nonlocal start, shown_stage, shown_at
         now = time.monotonic()
+        start = now if start is None else start  # a download before it is not the export's time
         if step.stage != shown_stage:
             click.echo(f"writing {step.stage}", err=True)
         elif now - shown_at >= _LINE_EVERY_S:
@@ -69,18 +70,22 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console  # noqa: PLC0415
 
     columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=20),
+        progress.BarColumn(bar_width=6),
         progress.TextColumn("{task.fields[facts]}"),
     )
-    start = time.monotonic()
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None, facts="")
+    bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None, facts="")
+    start: float | None = None
 
-        def show(step: Progress) -> None:
-            facts = describe(step, time.monotonic() - start)
-            bar.update(
-                task, description=step.stage, completed=step.read_bytes, total=step.total_read_bytes, facts=facts
-            )
+    def show(step: Progress) -> None:
+        nonlocal start
+        if start is None:  # not earlier: a download draws bars of its own, and its time is not the export's
+            start = time.monotonic()
+            bar.start()
+        facts = describe(step, time.monotonic() - start)
+        bar.update(task, completed=step.read_bytes, total=step.total_read_bytes, facts=facts)
 
+    try:
         yield show
+    finally:
+        bar.stop()
