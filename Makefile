@@ -5,7 +5,7 @@ DEMO_MODEL := build/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test reference parity accuracy accuracy-reference slow size lint clean
+.PHONY: demo test reference genai parity accuracy accuracy-reference slow size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p build
@@ -13,10 +13,13 @@ demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and ans
 	$(BIN)/edgephi demo $(DEMO_MODEL) --samples nano/samples
 
 test: .venv/edgephi.stamp  ## everything that needs no PyTorch
-	$(BIN)/python -m pytest -m "not slow and not reference"
+	$(BIN)/python -m pytest -m "not slow and not reference and not genai"
 
 reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
 	$(BIN)/python -m pytest -m reference
+
+genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
+	$(BIN)/python -m pytest -m genai
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
@@ -46,6 +49,10 @@ clean:
 
 .venv/edgephi.stamp: pyproject.toml | .venv/bin/python
 	$(INSTALL) --editable ".[cpu,export,dev]"
+	touch $@
+
+.venv/genai.stamp: .venv/edgephi.stamp
+	$(INSTALL) --editable ".[cpu,export,dev,genai]"
 	touch $@
 
 .venv/reference.stamp: .venv/edgephi.stamp

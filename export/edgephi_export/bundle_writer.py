@@ -5,16 +5,16 @@ Owns the order of writing and the manifest. Knows nothing about how the folder b
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 from pathlib import Path
 
-from edgephi.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME, file_sha256
-from edgephi.manifest import SCHEMA_VERSION, AdaptersInfo, FileInfo, Manifest, SourceInfo
+from edgephi.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME
+from edgephi.manifest import SCHEMA_VERSION, AdaptersInfo, FileInfo, Manifest
 from edgephi.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi_export.bundle_plan import BundlePlan
 from edgephi_export.hub import Located
 from edgephi_export.meter import Meter
+from edgephi_export.provenance import describe, generator, source_info
 from edgephi_export.weights_writer import write_weights
 
 
@@ -40,7 +40,7 @@ def write_bundle(bundle: BundlePlan, located: Located, folder: Path, threads: in
     (folder / TENSORS_NAME).write_text(TensorIndex(tensors=tensors).to_json(), encoding="utf-8")
     shutil.copyfile(bundle.checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
     (folder / CHAT_TEMPLATE_NAME).write_text(bundle.checkpoint.chat_template, encoding="utf-8")
-    files += [_describe(folder, name) for name in (*bundle.graphs, TENSORS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)]
+    files += [describe(folder, name) for name in (*bundle.graphs, TENSORS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)]
     (folder / MANIFEST_NAME).write_text(_manifest(bundle, located, files).to_json(), encoding="utf-8")
 
 
@@ -48,13 +48,8 @@ def _manifest(bundle: BundlePlan, located: Located, files: list[FileInfo]) -> Ma
     config = bundle.checkpoint.config
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        generator=f"edgephi {_version()}",
-        source=SourceInfo(
-            id=located.id,
-            revision=located.revision,
-            model_type=config.model_type,
-            config_sha256=bundle.checkpoint.config_sha256,
-        ),
+        generator=generator(),
+        source=source_info(bundle.checkpoint, located),
         recipe=bundle.weights.recipe.to_info(),
         adapters=AdaptersInfo(mode=bundle.selection.mode, available=config.adapters),
         rope=config.rope,
@@ -65,15 +60,3 @@ def _manifest(bundle: BundlePlan, located: Located, files: list[FileInfo]) -> Ma
         generation=config.generation,
         files=tuple(sorted(files, key=lambda info: info.path)),
     )
-
-
-def _describe(folder: Path, name: str) -> FileInfo:
-    path = folder / name
-    return FileInfo(path=name, bytes=path.stat().st_size, sha256=file_sha256(path))
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("edgephi")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"

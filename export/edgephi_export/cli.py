@@ -20,7 +20,7 @@ import click
 
 from edgephi.cli.options import json_option
 from edgephi_export.api import export as run_export
-from edgephi_export.options import DEFAULT_RECIPE, ExportOptions
+from edgephi_export.options import DEFAULT_RECIPE, ExportOptions, LayoutName
 from edgephi_export.progress import progress_display
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +72,13 @@ def _part_options(command: F) -> F:
             type=click.Choice(["routed", "speech", "vision", "none"]),
             help="routed: chosen per request; speech, vision: merged in, for one purpose; none: text only.  "
             "[default: routed where there are any]",
+        ),
+        click.option(
+            "--layout",
+            type=click.Choice(["edgephi", "genai"]),
+            default="edgephi",
+            show_default=True,
+            help="genai: for onnxruntime-genai 0.18 instead of edgephi; text only, on the CPU.",
         ),
     ):
         command = option(command)
@@ -125,19 +132,23 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export microsoft/Phi-4-multimodal-instruct -o phi4mm
       edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
       edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
+      edgephi export ./Phi-4-mini-instruct -o mini-genai --layout genai
     """  # noqa: D301 - click reads the \b
     chosen = ExportOptions(**options)
     start = time.perf_counter()
     with _stoppable(), progress_display(quiet=as_json) as on_progress:
         run_export(checkpoint, output, chosen, on_progress)
-    summary = _summary(output, time.perf_counter() - start)
+    summary = _summary(output, chosen.layout, time.perf_counter() - start)
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
 
 
-def _summary(output: Path, seconds: float) -> Summary:
+def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
     from edgephi.bundle import MANIFEST_NAME, Bundle  # noqa: PLC0415 - keeps --help fast
+    from edgephi_export.genai_record import RECORD_NAME, GenaiRecord  # noqa: PLC0415
 
-    manifest = Bundle(output).manifest
+    is_genai = layout == "genai"
+    manifest = GenaiRecord.load(output) if is_genai else Bundle(output).manifest
+    described = output / (RECORD_NAME if is_genai else MANIFEST_NAME)
     return Summary(
         path=str(output),
         source=manifest.source.id,
@@ -145,7 +156,7 @@ def _summary(output: Path, seconds: float) -> Summary:
         recipe=manifest.recipe.name,
         adapters=manifest.adapters.mode,
         modalities=manifest.modalities,
-        bytes=sum(file.bytes for file in manifest.files) + (output / MANIFEST_NAME).stat().st_size,
+        bytes=sum(file.bytes for file in manifest.files) + described.stat().st_size,
         seconds=round(seconds, 2),
     )
 

@@ -51,20 +51,51 @@ class DecoderParts:
 
 def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, StoredTensorInfo]:
     """The decoder's graph, its weights being planned, and the place of the tied table [V, H]."""
-    return _DecoderBuilder(parts).build()
+    decoder = DecoderBuilder(parts)
+    graph, dtype = decoder.graph, decoder.dtype
+    embeds = graph.input("inputs_embeds", dtype, ["B", "S", parts.config.decoder.hidden_size])
+    if parts.mode == "routed":
+        decoder.add_adapter_input()
+    rows = graph.input("logits_rows", INT64, ["R"])
+    rotary: list[int | str] = ["M", parts.config.rope.rotary_dim // 2]
+    positions = Positions(
+        seqlens_k=graph.input("seqlens_k", INT32, ["B"]),
+        total_sequence_length=graph.input("total_sequence_length", INT32, []),
+        cos_cache=graph.input("cos_cache", dtype, rotary),
+        sin_cache=graph.input("sin_cache", dtype, rotary),
+    )
+    normed, table = decoder.add_layers(embeds, positions), decoder.place_table()
+    decoder.add_outputs(graph.op("Gather", normed, rows, name=f"{HEAD}.rows", axis=1), table, "R")
+    return graph, table
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """Inputs that every layer reads."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positions:
+    """Where the new rows stand; every layer reads it.
+
+    Attributes:
+        seqlens_k: int32 [B], total length of each sequence less one.
+        total_sequence_length: int32 [], the longest total.
+        cos_cache: floats [M, rotary_dim / 2].
+        sin_cache: The same.
+        position_ids: int64 [B, S], the tables' row of each new row; None where rows follow the cache.
+    """
 
     seqlens_k: ir.Value
     total_sequence_length: ir.Value
     cos_cache: ir.Value
     sin_cache: ir.Value
+    position_ids: ir.Value | None = None
 
 
-class _DecoderBuilder:
+class DecoderBuilder:
+    """Adds the layers and the head to a new graph; the caller adds what comes before.
+
+    Attributes:
+        graph: The graph.
+        dtype: What it computes with.
+    """
+
     def __init__(self, parts: DecoderParts) -> None:
         self.parts = parts
         self.config = parts.config.decoder
@@ -73,36 +104,34 @@ class _DecoderBuilder:
         self.dtype = self.layers.dtype
         self.is_adapter: dict[str, ir.Value] = {}
         self.any_adapter: ir.Value | None = None
+        self.caches: list[tuple[ir.Value, ir.Value]] = []
 
-    def build(self) -> tuple[GraphBuilder, StoredTensorInfo]:
-        graph, hidden = self.graph, self.config.hidden_size
-        embeds = graph.input("inputs_embeds", self.dtype, ["B", "S", hidden])
-        if self.parts.mode == "routed":
-            self._add_adapter_input()
-        rows = graph.input("logits_rows", INT64, ["R"])
-        rotary: list[int | str] = ["M", self.parts.config.rope.rotary_dim // 2]
-        shared = _Shared(
-            graph.input("seqlens_k", INT32, ["B"]),
-            graph.input("total_sequence_length", INT32, []),
-            graph.input("cos_cache", self.dtype, rotary),
-            graph.input("sin_cache", self.dtype, rotary),
-        )
+    def add_layers(self, embeds: ir.Value, positions: Positions) -> ir.Value:
+        """All layers and the last norm: floats [B, S, H] to floats [B, S, H]."""
         normed, residual = self._first_norm(embeds), embeds
-        caches = []
         for layer in range(self.config.num_layers):
-            normed, residual, present = self._layer(layer, normed, residual, shared)
-            caches.append(present)
-        table = self._add_head(normed, rows)
-        for layer, present in enumerate(caches):
+            normed, residual, present = self._layer(layer, normed, residual, positions)
+            self.caches.append(present)
+        return normed
+
+    def place_table(self) -> StoredTensorInfo:
+        """The place of the tied table [V, H]: embedding and head."""
+        return self.parts.plan.place_linear("decoder", self.parts.source.lazy("embed_tokens.weight").renamed(HEAD))
+
+    def add_outputs(self, rows: ir.Value, table: StoredTensorInfo, num_rows: int | str) -> None:
+        """The logits of `rows` [B, num_rows, H], and the caches."""
+        logits = apply_linear(self.graph, rows, table)
+        self.graph.output(logits, "logits", self.dtype, ["B", num_rows, self.config.vocab_size])
+        for layer, present in enumerate(self.caches):
             for kind, value in zip(("key", "value"), present, strict=True):
-                graph.output(value, f"present.{layer}.{kind}", self.dtype, self._cache_axes)
-        return graph, table
+                self.graph.output(value, f"present.{layer}.{kind}", self.dtype, self._cache_axes)
 
     @property
     def _cache_axes(self) -> list[int | str]:
         return ["B", self.config.num_kv_heads, "C", self.config.head_size]
 
-    def _add_adapter_input(self) -> None:
+    def add_adapter_input(self) -> None:
+        """The input that chooses among the adapters; before `add_layers`, where they are routed."""
         adapter = self.graph.input("adapter", INT64, [])
         for info in self.parts.config.adapters:
             number = self.graph.constant(ADAPTER_IDS[info.name])
@@ -126,11 +155,11 @@ class _DecoderBuilder:
         return normed, total
 
     def _layer(
-        self, layer: int, normed: ir.Value, residual: ir.Value, shared: _Shared
+        self, layer: int, normed: ir.Value, residual: ir.Value, positions: Positions
     ) -> tuple[ir.Value, ir.Value, tuple[ir.Value, ir.Value]]:
         """One block; gives the next layer's normed input, the residual stream, and the layer's cache."""
         prefix = f"layers.{layer}"
-        attended, present = self._attention(layer, self._linear(normed, f"{prefix}.self_attn.qkv_proj"), shared)
+        attended, present = self._attention(layer, self._linear(normed, f"{prefix}.self_attn.qkv_proj"), positions)
         update = self._linear(attended, f"{prefix}.self_attn.o_proj")
         normed, residual = self._skip_norm(residual, update, f"{prefix}.post_attention_layernorm")
         gate_up = self._linear(normed, f"{prefix}.mlp.gate_up_proj")
@@ -142,28 +171,20 @@ class _DecoderBuilder:
         normed, residual = self._skip_norm(residual, update, following)
         return normed, residual, present
 
-    def _attention(self, layer: int, qkv: ir.Value, shared: _Shared) -> tuple[ir.Value, tuple[ir.Value, ir.Value]]:
+    def _attention(self, layer: int, qkv: ir.Value, positions: Positions) -> tuple[ir.Value, tuple[ir.Value, ir.Value]]:
         past = [
             self.graph.input(f"past_key_values.{layer}.{kind}", self.dtype, self._cache_axes)
             for kind in ("key", "value")
         ]
+        rows = [] if positions.position_ids is None else [positions.position_ids]
         attended, key, value = self.graph.ops(
-            "GroupQueryAttention", qkv, None, None, *past, shared.seqlens_k, shared.total_sequence_length,
-            shared.cos_cache, shared.sin_cache,
+            "GroupQueryAttention", qkv, None, None, *past, positions.seqlens_k, positions.total_sequence_length,
+            positions.cos_cache, positions.sin_cache, *rows,
             count=3, name=f"layers.{layer}.self_attn", domain=MICROSOFT,
             num_heads=self.config.num_heads, kv_num_heads=self.config.num_kv_heads, do_rotary=1, rotary_interleaved=0,
             scale=1.0 / math.sqrt(self.config.head_size),
         )  # fmt: skip
         return attended, (key, value)
-
-    def _add_head(self, normed: ir.Value, rows: ir.Value) -> StoredTensorInfo:
-        """Logits of the asked rows. The head is the embedding table, stored once as [V, H]."""
-        matrix = self.parts.source.lazy("embed_tokens.weight").renamed(HEAD)
-        table = self.parts.plan.place_linear("decoder", matrix)
-        chosen = self.graph.op("Gather", normed, rows, name=f"{HEAD}.rows", axis=1)
-        logits = apply_linear(self.graph, chosen, table)
-        self.graph.output(logits, "logits", self.dtype, ["B", "R", self.config.vocab_size])
-        return table
 
     def _linear(self, inputs: ir.Value, name: str) -> ir.Value:
         """A decoder linear with what the adapter mode adds to it."""

@@ -6,17 +6,21 @@ Owns what is checked before the first byte is written. Knows nothing about how g
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from edgephi.errors import ConfigError
 from edgephi_export.bundle_plan import plan_bundle
 from edgephi_export.bundle_writer import write_bundle
-from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
-from edgephi_export.config import MODALITIES
-from edgephi_export.hub import locate
+from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
+from edgephi_export.config import MODALITIES, Modality
+from edgephi_export.genai_writer import check_genai_recipe, choose_genai, plan_genai, write_genai
+from edgephi_export.hub import Located, locate
 from edgephi_export.meter import Meter
-from edgephi_export.options import ExportOptions, OnProgress, Progress
-from edgephi_export.selection import choose
+from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progress
+from edgephi_export.selection import Selection, choose
 from edgephi_export.staging import check_output, check_space, staged
 from edgephi_export.weight_plan import WeightPlan
 from edgephi_quantize.recipe import make_recipe, parse_rule
@@ -24,6 +28,7 @@ from edgephi_quantize.recipe import make_recipe, parse_rule
 #: Room for graphs, tokenizer and manifest.
 _OVERHEAD_BYTES = 64 << 20
 _MAX_THREADS = 1024
+Write = Callable[[Located, Path, int, Meter], None]
 
 
 def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_progress: OnProgress | None) -> Path:
@@ -31,19 +36,37 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     overrides = tuple(map(parse_rule, options.overrides))
     recipe = make_recipe(options.recipe, method=options.method, overrides=overrides)
     threads = num_threads(options.threads)
-    choose(options.adapters, options.modalities, MODALITIES)  # impossible options fail before a download
+    if options.layout not in get_args(LayoutName):
+        raise ConfigError(f"unknown layout {options.layout!r}; known: {', '.join(get_args(LayoutName))}")
+    if options.layout == "genai":
+        check_genai_recipe(recipe)
+    _choose(options, MODALITIES)  # impossible options fail before a download
     check_output(output, force=options.force)
     located = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, force=options.force, source=located.folder)
-    selection = choose(options.adapters, options.modalities, available_modalities(read_layout(located.folder)))
+    selection = _choose(options, available_modalities(read_layout(located.folder)))
     opened = open_checkpoint(located.folder, selection)
-    bundle = plan_bundle(opened, selection, WeightPlan(recipe))
-    bundle.weights.check_rules(overrides)
-    check_space(output, bundle.weights.num_bytes + _OVERHEAD_BYTES)
-    meter = Meter(_totals(bundle.weights), on_progress)
+    weights = WeightPlan(recipe)
+    write = _plan(options.layout, opened, selection, weights)
+    weights.check_rules(overrides)
+    check_space(output, weights.num_bytes + _OVERHEAD_BYTES)
+    meter = Meter(_totals(weights), on_progress)
     with staged(output, force=options.force) as folder:
-        write_bundle(bundle, located, folder, threads, meter)
+        write(located, folder, threads, meter)
     return output
+
+
+def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selection:
+    """The parts that the layout can hold."""
+    chooser = choose_genai if options.layout == "genai" else choose
+    return chooser(options.adapters, options.modalities, available)
+
+
+def _plan(layout: LayoutName, checkpoint: Checkpoint, selection: Selection, weights: WeightPlan) -> Write:
+    """Plan the folder; what comes back writes it."""
+    if layout == "genai":
+        return partial(write_genai, plan_genai(checkpoint, weights))
+    return partial(write_bundle, plan_bundle(checkpoint, selection, weights))
 
 
 def num_threads(asked: int | None) -> int:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_RECIPE = "int4"
+LayoutName = Literal["edgephi", "genai"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class ExportOptions:
             over the canonical names of linears.
         adapters: `routed`, `speech`, `vision` or `none`; None is routed where the model has adapters.
         modalities: `text` and the encoders to include; None is all that the adapters allow.
+        layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs: text only.
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.
         revision: Branch, tag or commit of a Hugging Face id; None for its main branch.
@@ -32,6 +35,7 @@ class ExportOptions:
     overrides: tuple[str, ...] = ()
     adapters: str | None = None
     modalities: tuple[str, ...] | None = None
+    layout: LayoutName = "edgephi"
     force: bool = False
     threads: int | None = None
     revision: str | None = None

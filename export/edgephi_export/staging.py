@@ -15,7 +15,10 @@ from pathlib import Path
 
 from edgephi.bundle import MANIFEST_NAME
 from edgephi.errors import CapacityError, ConfigError, EdgeError
+from edgephi_export.genai_record import RECORD_NAME
 
+#: One of these says that an export made the folder, so that another may replace it.
+_MARKS = (MANIFEST_NAME, RECORD_NAME)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,7 +41,8 @@ def check_output(output: Path, *, force: bool, source: Path | None = None) -> No
     if os.path.lexists(output):
         if not force:
             raise ConfigError(f"{output}: already exists; choose another folder, or --force replaces it when done")
-        if not output.is_dir() or output.is_symlink() or not (output / MANIFEST_NAME).is_file():
+        made_by_export = any((output / mark).is_file() for mark in _MARKS)
+        if not output.is_dir() or output.is_symlink() or not made_by_export:
             raise ConfigError(f"{output}: exists and is not an edgephi model folder; --force replaces only those")
     parent = output.absolute().parent
     if not os.path.isdir(parent):  # Path.is_dir raises where the name is too long

@@ -55,6 +55,12 @@ class Recipe:
             raise ConfigError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
         if has_codes != (self.method is not None):
             raise ConfigError(f"recipe {self.name} stores {'' if has_codes else 'no '}codes; method is {self.method}")
+        for rule in self.rules:
+            if isinstance(rule.format, FloatFormat) and rule.format.dtype != self.activations:
+                raise ConfigError(
+                    f"{rule.pattern}={rule.format}: recipe {self.name} computes with {self.activations}, and a float "
+                    f"weight must have that type; use {self.activations} or another recipe"
+                )
         if isinstance(self.format_of(HEAD), RowFormat):
             raise ConfigError(f"{HEAD} cannot be int8:rows: embedding rows are read from it; use a block format")
 

@@ -77,6 +77,8 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
         ({"name": "int4", "method": "gptq"}, r"unknown method 'gptq'; known: rtn, search"),
         ({"name": "fp32", "method": "rtn"}, r"--method rtn has nothing to choose: recipe fp32 stores floats"),
         ({"name": "int4", "overrides": [parse_rule("lm_*=int8:rows")]}, r"lm_head cannot be int8:rows"),
+        ({"name": "int4", "overrides": [parse_rule("x=float16")]}, r"x=float16: recipe int4 computes with float32"),
+        ({"name": "fp16", "overrides": [parse_rule("x=float32")]}, r"use float16 or another recipe"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(keywords: dict[str, object], message: str):
