@@ -1,4 +1,4 @@
-"""A small builder over onnx_ir: nodes one call each, branches as functions, constants shared and at the root.
+"""A small builder over onnx_ir: nodes one call each, branches as functions, small constants shared and at the root.
 
 Owns names and constants. Knows nothing about models.
 """
@@ -28,7 +28,7 @@ class GraphBuilder:
 
     Args:
         name: The graph's name.
-        root: The builder whose graph holds the constants; None for the root itself.
+        root: The builder whose graph holds the small constants; None for the root itself.
     """
 
     def __init__(self, name: str, root: GraphBuilder | None = None) -> None:
@@ -83,11 +83,14 @@ class GraphBuilder:
         return self._root._constants[key]
 
     def stored(self, name: str, ref: TensorRef) -> ir.Value:
-        """A constant whose data lies in a weights file."""
-        constants = self._root._constants
-        if name not in constants:
-            constants[name] = _initializer(name, _external_tensor(name, ref))
-        return constants[name]
+        """A constant of this graph or branch whose data lies in a weights file.
+
+        ONNX Runtime packs a branch's own constants when it loads the graph. Those that a branch within a branch takes
+        from the outermost graph it leaves as they are, and spreads the whole matrix at every call.
+        """
+        if name not in self._constants:
+            self._constants[name] = _initializer(name, _external_tensor(name, ref))
+        return self._constants[name]
 
     def shared(self, key: object, make: Callable[[], T]) -> T:
         """What `make` gave for `key` in this graph or branch; nodes that several others read are added once."""
@@ -125,7 +128,8 @@ class GraphBuilder:
 
     def _branch(self, name: str, fill: Callable[[GraphBuilder], ir.Value]) -> ir.Graph:
         branch = GraphBuilder(name, self._root)
-        return ir.Graph([], [fill(branch)], nodes=branch._nodes, name=name)
+        output = fill(branch)
+        return ir.Graph([], [output], nodes=branch._nodes, initializers=list(branch._constants.values()), name=name)
 
     def _unique(self, name: str) -> str:
         count = self._used_names.get(name, 0)

@@ -5,7 +5,7 @@ Knows nothing about how values get there.
 
     float32 | float16               as they are
     int4:32   int4:32:symmetric     blocks of 32 weights along the input axis share one scale; 2, 4 or 8 bits
-    int8:rows                       8 bits, one scale per output row; activations are quantized per row at run time
+    int8:rows                       a byte each, one scale per output row; activations are quantized per row at run time
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class BlockFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFormat:
-    """8 bits, symmetric, one scale per output row, for matrices whose activations are quantized per row."""
+    """A byte each, symmetric, one scale per output row; activations are quantized per row at run time."""
 
     def __str__(self) -> str:
         return "int8:rows"

@@ -1,4 +1,4 @@
-"""Eight bits with one scale per output row.
+"""Bytes with one scale per output row.
 
 Owns that rounding. Knows nothing about blocks, nor about the activations, which meet these rows quantized too.
 """
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from edgephi.errors import ArtifactError
 
-_MAX_CODE = np.float32(127)
+#: Codes meet uint8 activations in pairs. On x86 without VNNI a pair's sum saturates at 32767 without a word, so codes
+#: stay where it cannot: 2 * 255 * 64 = 32640.
+_MAX_CODE = np.float32(64)
 _TILE_ROWS = 16  # keeps the temporary in a core's cache
 
 
@@ -21,7 +23,7 @@ def quantize_rows(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArr
         weights: float32 [N, K], finite. Not modified.
 
     Returns:
-        Codes int8 [N, K] in -127..127, and scales float32 [N]; a row of zeros has scale 0.
+        Codes int8 [N, K] in -64..64, and scales float32 [N]; a row of zeros has scale 0.
 
     Raises:
         ArtifactError: A weight is infinite or not a number.
@@ -39,7 +41,7 @@ def quantize_rows(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArr
         rows = slice(start, start + _TILE_ROWS)
         steps = weights[rows] / divisors[rows, None]
         np.rint(steps, out=steps)
-        # A subnormal scale is so coarse that steps may pass 127.
+        # A subnormal scale is so coarse that steps may pass 64.
         np.minimum(steps, _MAX_CODE, out=steps)
         np.maximum(steps, -_MAX_CODE, out=steps)
         np.copyto(codes[rows], steps, casting="unsafe")
