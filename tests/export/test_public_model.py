@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import onnxruntime as ort
 import pytest
 
 from edgephi.bundle import Bundle
-from edgephi_export import export
+from edgephi.table import EmbeddingTable
+from edgephi_bench.process import measure_command
+from edgephi_export import ExportOptions, export
 from edgephi_export.checkpoint import open_checkpoint
 from edgephi_export.config import MODALITIES
 from edgephi_export.names import expected_shapes
@@ -74,15 +79,65 @@ def test_phi_4_mini_is_read_whole(tmp_path: Path):
     assert config.rope.attention_scale == pytest.approx(1.190238, abs=1e-6)
 
 
+@pytest.fixture(scope="module")
+def public_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two decoder layers, both towers whole, random weights: 3.5 GB."""
+    return write_public_checkpoint(tmp_path_factory.mktemp("public") / "checkpoint", layers=2, filled=True)
+
+
 @pytest.mark.slow
-def test_the_public_sizes_export_and_run(tmp_path: Path):
-    """Two decoder layers, both towers whole, random weights: 3.5 GB in, 7 GB out."""
-    folder = write_public_checkpoint(tmp_path / "checkpoint", layers=2, filled=True)
-    bundle = Bundle(export(folder, tmp_path / "out"), check_hashes=True)
-    (folder / "model.safetensors").unlink()
+@pytest.mark.parametrize("recipe", ["fp32", "int4", "int4-fast"])
+def test_the_public_sizes_export_and_run(public_checkpoint: Path, tmp_path: Path, recipe: str):
+    bundle = Bundle(export(public_checkpoint, tmp_path / "out", ExportOptions(recipe=recipe)), check_hashes=True)
     _run_decoder(bundle)
     _run_vision(bundle)
     _run_speech(bundle)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--method", "rtn"], ["--adapters", "speech"], ["--recipe", "fp32"]])
+def test_an_export_needs_little_memory_whatever_the_size(public_checkpoint: Path, tmp_path: Path, arguments: list[str]):
+    """The table alone is 2.5 GB as float32; neither it nor anything else may be held as a whole."""
+    code = "from edgephi_export.cli import export; export()"
+    command = [sys.executable, "-c", code, str(public_checkpoint), "-o", str(tmp_path / "out"), "--json", *arguments]
+    assert measure_command(command).peak_bytes < 800e6
+
+
+@pytest.mark.slow
+def test_a_request_reads_only_the_parts_it_needs(public_checkpoint: Path, tmp_path: Path):
+    """Text touches no page of an adapter or encoder."""
+    bundle = export(public_checkpoint, tmp_path / "out", ExportOptions(method="rtn"))
+    done = subprocess.run(
+        [sys.executable, "-c", _RESIDENT, str(bundle)], check=True, capture_output=True, text=True, timeout=600
+    )
+    text, speech = map(json.loads, done.stdout.splitlines())
+    assert text["decoder.bin"] > 0
+    assert not {name for name, kilobytes in text.items() if kilobytes} - {"decoder.bin", "anonymous", "other"}
+    assert speech["anonymous"] > text["anonymous"] + 50_000  # packed: the encoder and the adapters
+
+
+_RESIDENT = """
+import json, re, sys
+import numpy as np
+from edgephi import Model, SamplingOptions
+
+def resident():
+    sizes, name = {}, None
+    for line in open("/proc/self/smaps"):
+        if found := re.match(r"[0-9a-f]+-[0-9a-f]+ .{4} \\S+ \\S+ \\d+ *(.*)", line):
+            name = found[1].rsplit("/")[-1]
+        elif line.startswith("Rss:"):
+            key = name if name.endswith(".bin") else "anonymous" if not name or name == "[heap]" else "other"
+            sizes[key] = sizes.get(key, 0) + int(line.split()[1])
+    return sizes
+
+options = SamplingOptions(max_new_tokens=2)
+with Model.load(sys.argv[1]) as model:
+    model.generate("hi", options=options)
+    print(json.dumps(resident()))
+    model.generate("hi", audio=[(np.ones(16000, np.float32), 16000)], options=options)
+    print(json.dumps(resident()))
+"""
 
 
 def _outputs(bundle: Bundle, graph: str, runs: list[dict[str, Any]]) -> list[np.ndarray[Any, Any]]:
@@ -99,7 +154,7 @@ def _run_decoder(bundle: Bundle) -> None:
     assert (info.num_heads, info.num_kv_heads, info.head_size, info.vocab_size) == (24, 8, 128, 200064)
     cache = np.zeros((1, 8, 16, 128), np.float32)
     feeds: dict[str, Any] = {
-        "inputs_embeds": bundle.tensor(info.embedding)[None, 100 : 100 + count],
+        "inputs_embeds": EmbeddingTable(bundle, info.embedding).rows(np.arange(100, 100 + count))[None],
         "logits_rows": np.array([count - 1]),
         "seqlens_k": np.array([count - 1], np.int32),
         "total_sequence_length": np.array(count, np.int32),
