@@ -6,19 +6,24 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgephi.constraint import Grammar, JsonSchema, Regex
     from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
     from edgephi.model import Model
-    from edgephi.reply import DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
+    from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
     from edgephi.sampling import SamplingOptions
 
 __all__ = [
     "ArtifactError",
     "CapacityError",
+    "Choice",
     "ConfigError",
     "DoneEvent",
     "EdgeError",
     "Event",
+    "Grammar",
+    "JsonSchema",
     "Model",
+    "Regex",
     "Reply",
     "SamplingOptions",
     "TextEvent",
@@ -30,7 +35,10 @@ __all__ = [
 # Loaded on first use (PEP 562): `edgephi --help` and the host packages need none of these.
 _HOME = {
     **dict.fromkeys(("ArtifactError", "CapacityError", "ConfigError", "EdgeError"), "edgephi.errors"),
-    **dict.fromkeys(("DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall"), "edgephi.reply"),
+    **dict.fromkeys(("Grammar", "JsonSchema", "Regex"), "edgephi.constraint"),
+    **dict.fromkeys(
+        ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall"), "edgephi.reply"
+    ),
     "Model": "edgephi.model",
     "SamplingOptions": "edgephi.sampling",
 }

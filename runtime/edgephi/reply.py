@@ -6,8 +6,9 @@ Owns these records and the parsing of tool calls. Knows nothing about how they w
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -24,7 +25,7 @@ class Timing:
         prefill_s: The decoder's reading of the prompt.
         ttft_s: Request accepted -> first token id known: the three above and what lies between.
         decode_s: Making every token after the first; what the caller does between two events is not in it.
-        peak_rss_bytes: Most memory the process has held so far.
+        peak_rss_bytes: Most memory the process has held so far; 0 where the system does not tell.
     """
 
     prompt_tokens: int
@@ -64,16 +65,49 @@ class ToolCall:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen token, and how likely the model found it before any sampling option or constraint.
+
+    Attributes:
+        token_id: The token.
+        logprob: Natural logarithm of its probability; None when log-probabilities were not asked for.
+        top: The likeliest tokens and theirs, likeliest first, as many as were asked for.
+    """
+
+    token_id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """How guessing went: tokens guessed and checked together instead of one by one.
+
+    Attributes:
+        passes: Passes that checked guesses.
+        proposed: Guesses checked.
+        accepted: Guesses that were right, so each saved a pass.
+    """
+
+    passes: int = 0
+    proposed: int = 0
+    accepted: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A finished generation.
 
     Attributes:
-        text: Without control tokens; a tool call's JSON is in it, its markers are not.
-        token_ids: Every generated id, the closing one included.
-        finish_reason: `stop`: the model ended; `length`: cut by max_new_tokens or the context; `cancelled`.
+        text: Without control tokens; a tool call's JSON is in it, its markers are not. Ends before a stop string.
+        token_ids: Every generated id, the closing one and those of a stop string included.
+        finish_reason: `stop`: the model ended, a stop string came, or the constraint is met; `length`: cut by
+            max_new_tokens or the context, so a constraint may be unmet; `cancelled`.
         tool_calls: The functions asked for, in order.
         timing: Wall-clock facts.
+        logprobs: One for each of `token_ids` when asked for, else empty.
+        speculation: How guessing went.
     """
 
     text: str
@@ -81,6 +115,8 @@ class Reply:
     finish_reason: FinishReason
     tool_calls: tuple[ToolCall, ...]
     timing: Timing
+    logprobs: tuple[Choice, ...] = ()
+    speculation: Speculation = Speculation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +150,11 @@ def parse_tool_calls(text: str) -> tuple[ToolCall, ...]:
     A malformed one becomes a call with `error` set: what the model wrote is a result, not an exception.
     """
     try:
-        raw = json.loads(text)
+        raw = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        return (ToolCall(name="", arguments={}, error=f"not valid JSON ({error})", text=text),)
+        return (_malformed(f"not valid JSON ({error})", text),)
+    if raw == []:
+        return (_malformed("an empty list", text),)
     entries = raw if isinstance(raw, list) else [raw]
     return tuple(_tool_call(entry, text) for entry in entries)
 
@@ -124,6 +162,20 @@ def parse_tool_calls(text: str) -> tuple[ToolCall, ...]:
 def _tool_call(raw: object, text: str) -> ToolCall:
     arguments = raw.get("arguments", raw.get("parameters", {})) if isinstance(raw, dict) else None
     name = raw.get("name") if isinstance(raw, dict) else None
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        return ToolCall(name="", arguments={}, error="not an object with a name and arguments", text=text)
+    if not isinstance(name, str) or not name or not isinstance(arguments, dict):
+        return _malformed("not an object with a name and arguments", text)
     return ToolCall(name=name, arguments=arguments, error=None, text=text)
+
+
+def _malformed(error: str, text: str) -> ToolCall:
+    return ToolCall(name="", arguments={}, error=error, text=text)
+
+
+def _finite(number: str) -> float:
+    """JSON has no infinity, and none may come in as a number too large to hold."""
+    value = float(number)
+    return value if math.isfinite(value) else _refuse_number(number)
+
+
+def _refuse_number(number: str) -> NoReturn:
+    raise ValueError(f"{number} is no number that JSON or a double can hold")

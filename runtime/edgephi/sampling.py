@@ -1,102 +1,110 @@
 """Choosing the next token from logits.
 
-Owns the sampling options and their arithmetic. Knows nothing about the decoder or about text.
+Owns the order of the steps and the randomness of one reply. Knows nothing about the decoder or about text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.checks import is_finite, is_whole
+from edgephi.candidates import draw, log_probabilities
+from edgephi.constraint import Constraint
 from edgephi.errors import ConfigError, EdgeError
+from edgephi.penalties import Penalties
+from edgephi.reply import Choice
+from edgephi.sampling_options import SamplingOptions
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingOptions:
-    """How a reply is chosen and when it is cut.
-
-    Attributes:
-        max_new_tokens: The reply is cut after this many tokens.
-        temperature: 0 always takes the likeliest token; larger is more random.
-        top_k: Only the k likeliest tokens can be drawn; 0 for all.
-        top_p: Only the smallest set of likeliest tokens that holds this much probability can be drawn (Holtzman et
-            al. 2019, arXiv 1904.09751); 1.0 for all.
-        seed: Makes drawing reproducible; None draws afresh each time.
-    """
-
-    max_new_tokens: int = 512
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if not is_whole(self.max_new_tokens) or self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens is {self.max_new_tokens!r}; use a whole number, 1 or more")
-        if not is_finite(self.temperature) or self.temperature < 0:
-            raise ConfigError(
-                f"temperature is {self.temperature!r}; use 0 for the likeliest token, or a positive number"
-            )
-        if not is_whole(self.top_k) or self.top_k < 0:
-            raise ConfigError(f"top_k is {self.top_k!r}; use 0 for all tokens, or a whole number")
-        if not is_finite(self.top_p) or not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0, at most 1")
-        if self.seed is not None and (not is_whole(self.seed) or self.seed < 0):
-            raise ConfigError(f"seed is {self.seed!r}; use a whole number, 0 or more, or None")
+__all__ = ["Choice", "Sampler", "SamplingOptions"]
 
 
 class Sampler:
-    """Draws the tokens of one reply."""
+    """Chooses the tokens of one reply.
 
-    def __init__(self, options: SamplingOptions) -> None:
+    The steps and their order are those of Hugging Face's `generate`, with the presence and frequency penalties of the
+    OpenAI interface after the repetition penalty:
+
+        logit bias -> repetition -> presence, frequency -> constraint -> temperature -> top-k -> top-p -> min-p -> draw
+
+    At temperature 0 the largest logit after the constraint is taken. A seed fixes the random numbers on every machine
+    (numpy's PCG64, one number per draw), so the same logits give the same tokens.
+
+    Args:
+        options: How to choose.
+        prompt_ids: int64 [S]. What the repetition penalty counts besides the reply.
+        constraint: What `options.constraint` asks for, made by a ConstraintCompiler for this reply.
+
+    Raises:
+        ConfigError: The options ask for a constraint and none was made.
+    """
+
+    def __init__(
+        self,
+        options: SamplingOptions,
+        *,
+        prompt_ids: Sequence[int] | NDArray[Any] = (),
+        constraint: Constraint | None = None,
+    ) -> None:
+        if options.constraint is not None and constraint is None:
+            raise ConfigError("options.constraint is set but no constraint was made; use ConstraintCompiler.start")
         self._options = options
-        self._random = np.random.default_rng(options.seed)
+        self._penalties = Penalties(options, prompt_ids)
+        self._constraint = constraint
+        self._random = np.random.Generator(np.random.PCG64(options.seed))
+        self._scores = np.empty(0, np.float32)
 
-    def pick(self, logits: NDArray[np.float32]) -> int:
-        """The next token id.
+    @property
+    def is_done(self) -> bool:
+        """Whether the constraint is met and allows nothing more."""
+        return self._constraint is not None and self._constraint.is_done
+
+    def choose(self, logits: NDArray[np.float32]) -> Choice:
+        """The next token. It counts as said only after `accept`.
+
+        Log-probabilities are the model's own: of `logits`, before any of the steps above.
 
         Args:
             logits: float32 [V]. Not modified.
 
         Raises:
-            EdgeError: A logit is not a number: the weights are broken.
+            EdgeError: A logit is not a number: the weights are broken. Or the constraint leaves no token.
+            ConfigError: A bias is for a token that the vocabulary lacks.
         """
         best = int(np.argmax(logits))  # finds a NaN first, if there is one
         if not np.isfinite(logits[best]):
             raise EdgeError("the model's logits are not numbers, so its weights are broken; export the model again")
-        if self._options.temperature == 0:
-            return best
-        ids, probabilities = candidates(logits, self._options)
-        drawn = np.searchsorted(np.cumsum(probabilities), self._random.random(), side="right")
-        return int(ids[min(int(drawn), len(ids) - 1)])
+        if not self._penalties.change_nothing or self._constraint is not None:
+            scores = self._changed(logits)
+            best = int(np.argmax(scores))
+        else:
+            scores = logits
+        greedy = self._options.temperature == 0
+        token_id = best if greedy else draw(scores, self._options, self._random.random())
+        if self._options.logprobs is None:
+            return Choice(token_id)
+        return Choice(token_id, *log_probabilities(logits, token_id, self._options.logprobs))
 
+    def accept(self, token_id: int) -> None:
+        """The token became part of the reply.
 
-def candidates(logits: NDArray[np.float32], options: SamplingOptions) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The tokens that can be drawn, likeliest first, with their probabilities: temperature, then top-k, then top-p.
+        Raises:
+            EdgeError: The constraint does not allow it.
+        """
+        self._penalties.accept(token_id)
+        if self._constraint is not None:
+            self._constraint.accept(token_id)
 
-    Args:
-        logits: float32 [V]. Not modified.
-        options: With a temperature above 0.
-
-    Returns:
-        ids [n] and float64 [n] that sum to 1. Equal logits keep the order of their ids.
-    """
-    keep = options.top_k if 0 < options.top_k < len(logits) else len(logits)
-    if keep < len(logits):
-        border = np.partition(logits, -keep)[-keep]
-        ids = np.flatnonzero(logits >= border)
-    else:
-        ids = np.arange(len(logits))
-    ids = ids[np.argsort(-logits[ids], kind="stable")][:keep]
-    scaled = logits[ids].astype(np.float64)
-    with np.errstate(over="ignore", under="ignore"):  # a tiny temperature leaves only the likeliest
-        weights = np.exp((scaled - scaled[0]) / options.temperature)
-    probabilities = weights / weights.sum()
-    if options.top_p < 1:
-        before = np.cumsum(probabilities) - probabilities
-        num = int(np.count_nonzero(before < options.top_p))
-        ids, probabilities = ids[:num], probabilities[:num] / probabilities[:num].sum()
-    return ids, probabilities
+    def _changed(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits after bias, penalties and constraint, in a buffer that the next step reuses."""
+        if len(self._scores) != len(logits):
+            self._scores = np.empty(len(logits), np.float32)
+        np.copyto(self._scores, logits)
+        self._penalties.apply(self._scores)
+        if self._constraint is not None:
+            self._constraint.mask(self._scores)
+            if not np.isfinite(self._scores.max()):
+                raise EdgeError("the model gives no token that the constraint allows any chance; change the constraint")
+        return self._scores

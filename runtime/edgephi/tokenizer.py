@@ -20,7 +20,18 @@ from tokenizers import Tokenizer as TextTokenizer
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi.schema import decode
 
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+def _byte_alphabet() -> dict[int, int]:
+    """Code points of the characters that stand for bytes in a byte-level vocabulary, and those bytes.
+
+    Printable bytes stand for themselves; the others, in order, are the characters from 256 on.
+    """
+    itself = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in itself]
+    return {byte: byte for byte in itself} | {256 + i: byte for i, byte in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,33 +141,15 @@ class Tokenizer:
         text: str = self._text.decode([i for i in token_ids if i not in self._control_ids], skip_special_tokens=False)
         return text
 
-
-class TextStream:
-    """Turns ids into text as they come, never cutting a character in two.
-
-    The pieces joined, `finish` included, equal the text of all ids decoded at once.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._waiting: list[int] = []
-
-    def push(self, token_id: int) -> str:
-        """The text that this id completes; empty for a control token or an unfinished character."""
-        if self._tokenizer.is_control(token_id):
-            return ""
-        self._waiting.append(token_id)
-        text = self._tokenizer.decode(self._waiting)
-        if text.endswith(_REPLACEMENT):
-            return ""
-        self._waiting.clear()
-        return text
-
-    def finish(self) -> str:
-        """What was held back: an unfinished character shows as U+FFFD."""
-        text = self._tokenizer.decode(self._waiting)
-        self._waiting.clear()
-        return text
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token writes, which may be part of a character; nothing for a control token or an unused id."""
+        word: str | None = None if token_id in self._control_ids else self._text.id_to_token(token_id)
+        if word is None:
+            return b""
+        try:
+            return bytes(_BYTES[ord(character)] for character in word)
+        except KeyError:  # a word outside the byte alphabet stands for itself
+            return word.encode("utf-8")
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
@@ -166,6 +159,9 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         raise ArtifactError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
         raise ArtifactError(f"{where}: not a tokenizer; it has no model")
+    decoder = raw.get("decoder")
+    if not isinstance(decoder, dict) or decoder.get("type") != "ByteLevel":
+        raise ArtifactError(f"{where}: not a byte-level tokenizer, the only kind these models have")
     return raw
 
 

@@ -30,6 +30,12 @@ def test_a_single_object_is_one_call():
         ('[{"name": "lamp", "arguments": "x"}]', "not an object with a name"),
         ("[" * 100_000, "not valid JSON"),
         ("9" * 5000, "not valid JSON"),
+        ('{"name": "lamp", "arguments": {"level": NaN}}', "NaN is no number"),
+        ('{"name": "lamp", "arguments": {"level": -Infinity}}', "-Infinity is no number"),
+        ('{"name": "lamp", "arguments": {"level": 1e999}}', "1e999 is no number"),
+        ("[]", "an empty list"),
+        ('{"name": ""}', "not an object with a name"),
+        ("null", "not an object with a name"),
     ],
 )
 def test_a_malformed_call_says_why(text: str, error: str):

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer as Reference
 
 from edgephi.errors import ArtifactError, ConfigError
-from edgephi.tokenizer import TextStream, Tokenizer
+from edgephi.tokenizer import Tokenizer
 from support.vocabulary import SPECIAL_TOKENS, build_tokenizer, special_id
 
 TEXTS = [
@@ -99,35 +99,20 @@ def test_a_damaged_file_is_named(text: str):
         Tokenizer(text, "some/tokenizer.json")
 
 
-@pytest.mark.parametrize("text", [*TEXTS, "🏳️‍🌈" * 3, "漢字かな交じり文"])
-def test_streamed_pieces_are_whole_characters_and_join_to_the_text(tokenizer: Tokenizer, text: str):
-    stream, pieces = TextStream(tokenizer), []
-    for token_id in tokenizer.encode_text(text):
-        pieces.append(stream.push(token_id))
-        assert "\ufffd" not in pieces[-1]
-    assert "".join([*pieces, stream.finish()]) == text
+def test_the_bytes_of_tokens_joined_are_the_text(tokenizer: Tokenizer):
+    """Constrained output and streaming both work on them."""
+    for text in TEXTS:
+        ids = tokenizer.encode_text(text)
+        assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
+    assert [tokenizer.token_bytes(i) for i in (special_id("<|end|>"), 399, 10**6)] == [b""] * 3
 
 
-def test_a_character_cut_by_the_end_is_shown_as_replaced(tokenizer: Tokenizer):
-    stream = TextStream(tokenizer)
-    first, second, *_ = tokenizer.encode_text("🙂")
-    assert stream.push(first) == stream.push(second) == ""
-    assert stream.finish() == tokenizer.decode([first, second])
-    assert stream.finish() == ""
-
-
-def test_invalid_bytes_do_not_hold_back_what_follows(tokenizer: Tokenizer):
-    stream = TextStream(tokenizer)
-    broken = tokenizer.encode_text("é")[0]
-    ids = [broken, *tokenizer.encode_text("ok")]
-    assert "".join(map(stream.push, ids)) + stream.finish() == tokenizer.decode(ids) == "\ufffdok"
-
-
-def test_control_tokens_are_never_shown(tokenizer: Tokenizer):
-    stream = TextStream(tokenizer)
-    first, *rest = tokenizer.encode_text("é")
-    shown = [stream.push(first), stream.push(special_id("<|tool_call|>")), *map(stream.push, rest)]
-    assert "".join(shown) == "é"
+def test_a_tokenizer_of_another_kind_is_refused():
+    """Its tokens are no bytes: text would come out garbled."""
+    raw = json.loads(build_tokenizer().to_str())
+    raw["decoder"] = {"type": "WordPiece", "prefix": "##", "cleanup": True}
+    with pytest.raises(ArtifactError, match=r"t.json: not a byte-level tokenizer"):
+        Tokenizer(json.dumps(raw), "t.json")
 
 
 def test_a_number_too_long_to_read_is_an_artifact_error():
