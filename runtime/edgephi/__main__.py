@@ -1,6 +1,6 @@
 """`python -m edgephi`: the same as the `edgephi` command."""
 
-from edgephi.cli.main import main
+from edgephi.cli.main import program
 
 if __name__ == "__main__":
-    main(prog_name="edgephi")
+    program()

@@ -19,26 +19,52 @@ from edgephi.rope import RotaryTables
 from edgephi.session import running, runtime
 
 
+class PassMemory:
+    """Input and output arrays that passes of different shapes share, as only one runs at a time.
+
+    Args:
+        info: Sizes and dtype of the decoder.
+        max_rows: Most rows of logits that the shared arrays serve, and of new positions.
+    """
+
+    def __init__(self, info: DecoderInfo, max_rows: int) -> None:
+        self.info = info
+        # Zero pages cost nothing until they are written: a decode step touches one row.
+        self._embeds = np.zeros((1, max_rows, info.hidden_size), info.dtype)
+        self._logits = np.zeros((1, max_rows, info.vocab_size), info.dtype)
+
+    def embeds(self, num_new: int) -> NDArray[Any]:
+        """Floats [1, S, H], shared if it fits."""
+        if num_new <= self._embeds.shape[1]:
+            return self._embeds[:, :num_new]
+        return np.zeros((1, num_new, self.info.hidden_size), self.info.dtype)
+
+    def logits(self, num_rows: int) -> NDArray[Any]:
+        """Floats [1, R, V], shared if it fits."""
+        if num_rows <= self._logits.shape[1]:
+            return self._logits[:, :num_rows]
+        return np.zeros((1, num_rows, self.info.vocab_size), self.info.dtype)
+
+
 class DecoderPass:
     """A persistent binding for one shape: inputs are written through arrays that ONNX Runtime aliases.
 
     Args:
         graph: Open. The pass holds its session.
-        info: Sizes and dtype of the decoder.
+        memory: Gives the arrays.
         num_new: S.
         num_rows: R, the last rows of the pass, which get logits.
     """
 
-    def __init__(self, graph: DecoderGraph, info: DecoderInfo, num_new: int, num_rows: int) -> None:
+    def __init__(self, graph: DecoderGraph, memory: PassMemory, num_new: int, num_rows: int) -> None:
         self._ort = runtime()
         self._session = graph.session
         self._binding = graph.session.io_binding()
         self._bound: dict[str, NDArray[Any]] = {}  # ONNX Runtime holds no reference to the memory it aliases
-        self._embeds = np.zeros((1, num_new, info.hidden_size), info.dtype)
+        self._embeds, self._logits = memory.embeds(num_new), memory.logits(num_rows)
         self._seqlens_k = np.zeros(1, dtype=np.int32)
         self._total = np.zeros((), dtype=np.int32)
         self._adapter = np.zeros((), dtype=np.int64)
-        self._logits = np.zeros((1, num_rows, info.vocab_size), info.dtype)
         self._bind_input("inputs_embeds", self._embeds)
         self._bind_input("logits_rows", np.arange(num_new - num_rows, num_new, dtype=np.int64))
         self._bind_input("seqlens_k", self._seqlens_k)
@@ -56,7 +82,7 @@ class DecoderPass:
         self._bind_input("sin_cache", rope.sin)
 
     def run(self, embeds: NDArray[np.float32], total: int, adapter_id: int) -> NDArray[np.float32]:
-        """Logits float32 [R, V], for a float32 decoder a view that the next run overwrites.
+        """Logits float32 [R, V], for a float32 decoder a view that the next run of any pass overwrites.
 
         Args:
             embeds: float32 [1, S, H]. Not modified.

@@ -7,7 +7,9 @@ Rows are read from the mapped table when asked for, so a long prompt costs 8 byt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,24 +25,75 @@ class RowTable(Protocol):
         """float32 [n, H], a new array."""
 
 
+class MediaRows(Protocol):
+    """The rows of one picture or clip, which may not have been computed yet."""
+
+    @property
+    def digest(self) -> bytes:
+        """Equal for equal rows only."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def rows(self) -> NDArray[np.float32]:
+        """float32 [rows, H]."""
+
+
+class KnownRows:
+    """Rows that are there already, as MediaRows."""
+
+    def __init__(self, rows: NDArray[np.float32]) -> None:
+        self._rows = rows
+        self.digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).digest()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self) -> NDArray[np.float32]:
+        """float32 [rows, H]."""
+        return self._rows
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSpan:
+    """Where the rows of one picture or clip lie in a sequence, and which content they are."""
+
+    start: int
+    length: int
+    digest: bytes
+
+
 class InputSequence:
     """Everything the decoder reads in one request: grows by one token at a time.
 
     Args:
         table: Gives each token's row.
         token_ids: int64 [P]. One slot id per picture or clip; `check_ids` has seen them.
-        media: For each position of a slot in `token_ids`, float32 [rows, H] that replace it.
+        media: For each position of a slot in `token_ids`, the rows that replace it: float32 [rows, H], or rows that
+            are computed when the decoder first reads them.
     """
 
-    def __init__(self, table: RowTable, token_ids: NDArray[np.int64], media: dict[int, NDArray[np.float32]]) -> None:
+    def __init__(
+        self, table: RowTable, token_ids: NDArray[np.int64], media: Mapping[int, NDArray[np.float32] | MediaRows]
+    ) -> None:
         self._table = table
         repeats = np.ones(len(token_ids), dtype=np.int64)
         for position, rows in media.items():
             repeats[position] = len(rows)
         starts = np.cumsum(repeats) - repeats
         self._ids = expand_slots(token_ids, repeats)
-        self._length = len(self._ids)
-        self._media = [(int(starts[position]), media[position]) for position in sorted(media)]
+        self._length = self._prompt_length = len(self._ids)
+        ordered = [(int(starts[position]), media[position]) for position in sorted(media)]
+        self._media = [(at, KnownRows(rows) if isinstance(rows, np.ndarray) else rows) for at, rows in ordered]
+
+    @property
+    def spans(self) -> tuple[MediaSpan, ...]:
+        """Pictures and clips in the order of their rows."""
+        return tuple(MediaSpan(start, len(rows), rows.digest) for start, rows in self._media)
+
+    def media_after(self, position: int) -> list[MediaRows]:
+        """The pictures and clips with rows at `position` or later."""
+        return [rows for start, rows in self._media if start + len(rows) > position]
 
     def __len__(self) -> int:
         return self._length
@@ -59,13 +112,23 @@ class InputSequence:
         self._ids[self._length] = token_id
         self._length += 1
 
+    def truncate(self, length: int) -> None:
+        """Take back the tokens from `length` on, such as proposals that were not accepted.
+
+        Raises:
+            ValueError: `length` is more than there is, or cuts into the prompt.
+        """
+        if not self._prompt_length <= length <= self._length:
+            raise ValueError(f"cannot truncate to {length}: {self._prompt_length} to {self._length} is possible")
+        self._length = length
+
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """float32 [1, stop - start, H]: the decoder's `inputs_embeds` for these positions, a new array."""
         out = self._table.rows(self._ids[start:stop])[None]
-        for first, rows in self._media:
-            low, high = max(start, first), min(stop, first + len(rows))
+        for first, media in self._media:
+            low, high = max(start, first), min(stop, first + len(media))
             if low < high:
-                out[0, low - start : high - start] = rows[low - first : high - first]
+                out[0, low - start : high - start] = media.rows()[low - first : high - first]
         return out
 
 

@@ -3,24 +3,29 @@
 Owns the two buffers per layer that ONNX Runtime reads and writes in place, and knows how full they are. Knows nothing
 about tokens, prompts or sampling.
 
+Every buffer is an anonymous map of its own: pages cost memory when they are first written, and all of it goes back to
+the system when the buffer is dropped.
+
     batch 1 | key/value heads H_kv | capacity C (positions) | head size D
     buffer shape [1, H_kv, C, D]; over the 32 layers of the real model 256 KiB per position in float32, 128 in float16
 """
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import CapacityError
+from edgephi.machine import memory
 from edgephi.manifest import FloatName, Manifest
 
 _BLOCK = 256
-_GROWTH = 1.5
-_KEPT = 4096  # positions that stay allocated between sequences
+_GROWTH = 1.25
+_SMALL_BYTES = 16 << 20  # not worth asking the system for its free memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +77,24 @@ class KVCache:
         used: Positions filled.
     """
 
-    def __init__(self, shape: CacheShape) -> None:
+    def __init__(self, shape: CacheShape, *, capacity: int = 0) -> None:
         self.shape = shape
-        self.buffers: dict[str, NDArray[Any]] = {}
         self.used = 0
-        self._replace(min(_BLOCK, shape.max_positions))
+        self.buffers: dict[str, NDArray[Any]] = self._zeros(self.rounded(capacity))
 
     @property
     def capacity(self) -> int:
         """Positions the present buffers hold."""
         return int(next(iter(self.buffers.values())).shape[2])
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the present buffers."""
+        return self.capacity * self.shape.bytes_per_position
+
+    def rounded(self, total: int) -> int:
+        """The capacity that `total` positions get: whole blocks, within the context."""
+        return min(-(-max(total, 1) // _BLOCK) * _BLOCK, self.shape.max_positions)
 
     def reserve(self, total: int) -> None:
         """Make room for `total` positions, keeping what is filled.
@@ -92,8 +105,10 @@ class KVCache:
         if total <= self.capacity:
             return
         check_context(total, self.shape)
-        wanted = max(total, int(self.capacity * _GROWTH))
-        self._replace(min(-(-wanted // _BLOCK) * _BLOCK, self.shape.max_positions))
+        _check_memory(total - self.capacity, self.shape)
+        # A prompt gets what it asks for; a reply that grows token by token must not be copied for each block.
+        grown = int(self.capacity * _GROWTH) if self.used else 0
+        self._replace(self.rounded(max(total, grown)))
 
     def truncate(self, length: int) -> None:
         """Forget every position from `length` on."""
@@ -101,42 +116,81 @@ class KVCache:
             raise ValueError(f"cannot truncate to {length}: {self.used} positions are filled")
         self.used = length
 
-    @property
-    def is_oversized(self) -> bool:
-        """Whether `reset` would replace the buffers by smaller ones."""
-        return self.capacity > _KEPT
+    def shrink(self, num_bytes: int) -> None:
+        """Give memory back until at most this much is held, or one block; the last positions are forgotten."""
+        if self.num_bytes <= num_bytes:
+            return
+        positions = num_bytes // self.shape.bytes_per_position // _BLOCK * _BLOCK
+        self.used = min(self.used, positions)
+        if self.capacity > max(positions, _BLOCK):
+            self._replace(self.rounded(positions))
 
-    def reset(self) -> None:
-        """Forget every position, and give back the memory of an uncommonly long sequence."""
-        self.used = 0
-        if self.is_oversized:
-            self._replace(_KEPT)
+    def branch(self, length: int, total: int) -> Self:
+        """A cache of its own with the first `length` positions copied and room for `total`.
+
+        Raises:
+            CapacityError: As `reserve`.
+        """
+        check_context(total, self.shape)
+        _check_memory(total, self.shape)
+        copied = type(self)(self.shape, capacity=total)
+        for name, buffer in copied.buffers.items():
+            buffer[:, :, :length] = self.buffers[name][:, :, :length]
+        copied.used = length
+        return copied
 
     def _replace(self, capacity: int) -> None:
-        """New buffers of this capacity with what is filled; with nothing filled the old ones are freed first."""
-        old = self.buffers
+        """Buffers of this capacity with what is filled, moved one by one so that no two copies of all exist."""
         if self.used == 0:
-            before = self.capacity if old else 0
-            self.buffers = old = {}
+            before = self.capacity
+            self.buffers = {}  # freed first
+            try:
+                self.buffers = self._zeros(capacity)
+            except CapacityError:
+                self.buffers = self._zeros(before)
+                raise
+            return
+        moved = self._zeros(capacity)
         try:
-            grown = self._zeros(capacity)
-        except CapacityError:
-            self.buffers = old or self._zeros(before)
+            for name, buffer in moved.items():
+                buffer[:, :, : self.used] = self.buffers.pop(name)[:, :, : self.used]
+        except BaseException:  # a signal between two buffers: neither set is whole
+            self.used = 0
             raise
-        for name, buffer in old.items():
-            grown[name][:, :, : self.used] = buffer[:, :, : self.used]
-        self.buffers = grown
+        finally:
+            self.buffers = moved
 
     def _zeros(self, capacity: int) -> dict[str, NDArray[Any]]:
         shape = (1, self.shape.num_kv_heads, capacity, self.shape.head_size)
         try:
-            return {name: np.zeros(shape, self.shape.dtype) for name in cache_names(self.shape.num_layers)}
-        except MemoryError:
+            return {name: _mapped_zeros(shape, self.shape.dtype) for name in cache_names(self.shape.num_layers)}
+        except (MemoryError, OSError, OverflowError, ValueError):  # what a map says depends on how much too large it is
             size = capacity * self.shape.bytes_per_position / 2**20
             raise CapacityError(
                 f"the cache for {capacity:,} positions needs {size:,.0f} MiB, more than this machine can give; "
                 "shorten the input"
             ) from None
+
+
+def _check_memory(positions: int, shape: CacheShape) -> None:
+    """Refuse what this machine has no memory for: maps are promised freely, and a process that fills them is killed."""
+    needed = positions * shape.bytes_per_position
+    if needed <= _SMALL_BYTES:
+        return
+    if needed > (free := memory().available_bytes):
+        raise CapacityError(
+            f"{positions:,} more positions need {needed / 2**20:,.0f} MiB but {free / 2**20:,.0f} MiB of memory are "
+            "free; shorten the input, or free some"
+        )
+
+
+def _mapped_zeros(shape: tuple[int, ...], dtype: FloatName) -> NDArray[Any]:
+    """Zeros in pages that take memory when they are written."""
+    count = 1
+    for size in shape:
+        count *= size
+    pages = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, dtype).reshape(shape)
 
 
 def cache_names(num_layers: int) -> list[str]:

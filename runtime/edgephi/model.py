@@ -1,15 +1,16 @@
 """`Model`: a model folder that hears, sees and answers.
 
-Owns the way of one request through the parts, and that requests come one at a time. Knows nothing about how any part
-works.
+Owns the way of one request through the parts. Knows nothing about how any part works.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -18,56 +19,96 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle, reading
-from edgephi.decoder import Decoder
-from edgephi.embed import InputSequence, as_token_ids, check_ids
+from edgephi.checks import is_whole
+from edgephi.constraint import ConstraintCompiler
+from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, Decoder
+from edgephi.embed import InputSequence, MediaRows, as_token_ids, check_ids
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.generate import Clock, Job, generate
 from edgephi.manifest import Manifest
+from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice, Route, choose_route
+from edgephi.prefix_file import read_prefix, write_prefix
 from edgephi.prompt import Prompt, PromptBuilder, check_media_lists
+from edgephi.queueing import Turns
 from edgephi.reply import DoneEvent, Event, Reply
 from edgephi.sampling import SamplingOptions
-from edgephi.senses import Senses
+from edgephi.senses import HeardClip, SeenPicture, Senses
 from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped, never
 from edgephi.table import EmbeddingTable
 from edgephi.tokenizer import Tokenizer
 
+#: Of `cache_bytes`, the part for encoded pictures and clips: a row is a twentieth of its keys and values.
+_MEDIA_SHARE = 16
+DEFAULT_QUEUE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """What a model may take of the machine; see `Model.load`."""
+
+    max_context: int | None = None
+    chunk: int = DEFAULT_CHUNK
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+    max_queue: int = DEFAULT_QUEUE
+
+    def __post_init__(self) -> None:
+        for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):
+            value = getattr(self, name)
+            if not (is_whole(value) and value >= least):
+                raise ConfigError(f"{name} is {value!r}; use {least} or more")
+
+    @property
+    def media_bytes(self) -> int:
+        """What encoded media may keep."""
+        return self.cache_bytes // _MEDIA_SHARE
+
 
 class Model:
     """A loaded model folder. Make one with `Model.load`; close it, or use it in a `with` block.
 
-    Safe to share between threads: requests wait for each other. A thread that has a `stream` open must finish or close
-    it before its next request.
+    Safe to share between threads: requests are served one at a time in the order they came, up to `max_queue` waiting.
+    A stream takes its place in the queue when it is first iterated and gives its turn back when it ends, is closed or
+    is forgotten. A thread that has a `stream` open must finish or close it before its next request.
+
+    What a request read stays for the next: a conversation's next turn reads only what is new in it, a system prompt or
+    a picture is read once. Answers are those of a fresh reading, up to rounding.
     """
 
     def __init__(
-        self,
-        bundle: Bundle,
-        options: DeviceOptions,
-        *,
-        max_context: int | None = None,
-        with_adapters: bool = False,
+        self, bundle: Bundle, options: DeviceOptions, limits: ModelLimits | None = None, *, with_adapters: bool = False
     ) -> None:
-        manifest = bundle.manifest
+        manifest, limits = bundle.manifest, limits or ModelLimits()
+        self._bundle = bundle
         self._manifest = manifest
-        self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
-        template = bundle.file(CHAT_TEMPLATE_NAME)
-        self._prompts = PromptBuilder(self._tokenizer, _read_text(template), manifest.tokens, str(template))
-        self._table = EmbeddingTable(bundle, manifest.decoder.embedding)
-        self._senses = Senses(bundle, options)
-        self._decoder: Decoder | None = Decoder(bundle, options, max_context=max_context, with_adapters=with_adapters)
-        self._turn = _Turn()
+        # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
+        with ThreadPoolExecutor(1) as beside:
+            opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters=with_adapters)
+            self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
+            template = bundle.file(CHAT_TEMPLATE_NAME)
+            self._prompts = PromptBuilder(self._tokenizer, _read_text(template), manifest.tokens, str(template))
+            self._table = EmbeddingTable(bundle, manifest.decoder.embedding)
+            self._constraints = ConstraintCompiler(
+                self._tokenizer, eos=manifest.tokens.eos, vocab_size=len(self._table)
+            )
+            self._senses = Senses(bundle, options)
+            self._decoder: Decoder | None = opening.result()
+        self._media = RowsCache(limits.media_bytes)
+        self._turns = Turns(limits.max_queue)
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - every choice about a model, by name
         cls,
         path: str | Path,
         *,
         device: str = "cpu",
         threads: int | None = None,
         max_context: int | None = None,
+        chunk: int = DEFAULT_CHUNK,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        max_queue: int = DEFAULT_QUEUE,
         with_adapters: bool = False,
         check_hashes: bool = False,
     ) -> Self:
@@ -76,9 +117,13 @@ class Model:
         Args:
             path: The folder that `edgephi export` made.
             device: `cpu`.
-            threads: Threads to use; None for every core.
-            max_context: Positions a request may take; None for the model's own limit. Memory is taken as it
-                fills; what a request took beyond 4,096 positions is given back when the next one begins.
+            threads: Threads to use; None for the physical cores this process may use. Each session has a pool of its
+                own unless the program called `edgephi.session.share_threads()`.
+            max_context: Positions a request may take; None for the model's own limit. Memory is taken as it fills.
+            chunk: Most positions of a prompt read in one pass. More is faster, and takes more memory while it runs.
+            cache_bytes: Most memory that stays taken between requests, so that the next one need not read again what
+                it shares with earlier ones. 0 keeps nothing. A request that runs takes what it needs.
+            max_queue: Requests that may wait for their turn.
             with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again,
                 with them; until then text does without their memory.
             check_hashes: Also compare every file's sha256 with the manifest.
@@ -88,8 +133,9 @@ class Model:
             ConfigError: An option is out of range.
         """
         options = DeviceOptions(device=device, threads=threads)
+        limits = ModelLimits(max_context=max_context, chunk=chunk, cache_bytes=cache_bytes, max_queue=max_queue)
         bundle = Bundle(path, check_hashes=check_hashes)
-        return cls(bundle, options, max_context=max_context, with_adapters=with_adapters)
+        return cls(bundle, options, limits, with_adapters=with_adapters)
 
     @property
     def manifest(self) -> Manifest:
@@ -105,7 +151,10 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Free the sessions and the cache. Later requests raise ConfigError."""
+        """Free the sessions and the cache. Later requests raise ConfigError.
+
+        So do requests that wait, and one that runs, before its next step; what it uses is freed when it has ended.
+        """
         self._decoder = None
         self._senses.close()
 
@@ -154,27 +203,23 @@ class Model:
 
         Raises:
             ConfigError: Messages, media or options that cannot be used, or a mode that the folder lacks.
-            CapacityError: The request is longer than the context.
+            CapacityError: The request is longer than the context, or too many wait.
             ArtifactError: An encoder's graph, or the decoder's with adapters, is damaged. Requests that do without it
                 are still answered.
         """
         clock = Clock()
         chosen = options or self._recommended()
-        with self._turn.taken():
-            decoder = self._open_decoder()
-            before = time.perf_counter()
-            prompt = self._prompts.build(messages, images=images, audio=audio)
-            clock.preprocess_s += time.perf_counter() - before
-            try:
-                sequence, route = self._read_prompt(prompt, adapter, clock, should_stop)
-            except Stopped:
-                yield DoneEvent(_cancelled(clock))
-                return
-            eos = frozenset(self._manifest.tokens.eos)
-            job = Job(
-                sequence=sequence, adapter=route.adapter, options=chosen, eos=eos, clock=clock, should_stop=should_stop
-            )
-            yield from generate(decoder, self._tokenizer, job)
+        job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock)
+        stop = self._until_closed(should_stop)
+        try:
+            with self._turn(stop) as decoder:
+                constraint = None if chosen.constraint is None else self._constraints.start(chosen.constraint)
+                prompt = self._build(messages, images, audio, clock)
+                sequence, route = self._read_prompt(decoder, prompt, adapter, clock, stop)
+                request = job(sequence=sequence, adapter=route.adapter, should_stop=stop, constraint=constraint)
+                yield from generate(decoder, self._tokenizer, request)
+        except Stopped:
+            yield DoneEvent(_cancelled(clock))
 
     def logits(
         self,
@@ -185,7 +230,7 @@ class Model:
         rows: Literal["last", "all"] = "last",
         adapter: AdapterChoice = "auto",
     ) -> NDArray[np.float32]:
-        """Raw logits of a prompt, for proving an export against its source.
+        """Raw logits of a prompt, for proving an export against its source: always read from its first position.
 
         Args:
             token_ids: The prompt, with one image token per picture and one audio token per clip. Not modified.
@@ -206,36 +251,150 @@ class Model:
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
         check_media_lists(images, audio)
         prompt = Prompt(as_token_ids(token_ids), tuple(images), tuple(audio))
-        with self._turn.taken():
-            decoder = self._open_decoder()
-            sequence, route = self._read_prompt(prompt, adapter, Clock(), never)
+        with self._turn(self._until_closed(never)) as decoder:
+            sequence, route = self._read_prompt(decoder, prompt, adapter, Clock(), never, fresh=True)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
-            return logits.copy() if rows == "last" else logits
+            return logits.copy()  # the next request writes over it
+
+    def save_prefix(
+        self,
+        messages: Messages,
+        path: str | Path,
+        *,
+        images: Sequence[Any] = (),
+        audio: Sequence[Any] = (),
+        adapter: AdapterChoice = "auto",
+    ) -> int:
+        """Read a conversation without answering it, and save what was read for `load_prefix`.
+
+        The file has the size of the keys and values: 256 KiB per position of the real model.
+
+        Args:
+            messages: As in `stream`.
+            path: The file. An older one is replaced.
+            images: As in `stream`.
+            audio: As in `stream`.
+            adapter: As in `stream`.
+
+        Returns:
+            Positions saved.
+
+        Raises:
+            ConfigError: As in `stream`, or the file cannot be written.
+            CapacityError: As in `stream`.
+            ArtifactError: As in `stream`.
+        """
+        stop, clock = self._until_closed(never), Clock()
+        with self._turn(stop) as decoder:
+            prompt = self._build(messages, images, audio, clock)
+            sequence, route = self._read_prompt(decoder, prompt, adapter, clock, stop)
+            if decoder.used < len(sequence):
+                decoder.read(sequence, adapter=route.adapter, should_stop=stop)
+            write_prefix(Path(path), self._bundle, decoder.present())
+            return decoder.used
+
+    def load_prefix(self, path: str | Path) -> int:
+        """Take in what `save_prefix` wrote; later requests that begin with it need not read it again.
+
+        Returns:
+            Positions loaded.
+
+        Raises:
+            ArtifactError: The file is missing, damaged, or was made with another model folder.
+            CapacityError: It is longer than the context, or larger than `cache_bytes` allows. What was kept stays.
+        """
+        with self._turn(self._until_closed(never)) as decoder:
+            decoder.adopt(read_prefix(Path(path), self._bundle, decoder.shape))
+            return decoder.used
+
+    def cache_prompt(
+        self,
+        messages: Messages,
+        path: str | Path,
+        *,
+        images: Sequence[Any] = (),
+        audio: Sequence[Any] = (),
+        adapter: AdapterChoice = "auto",
+    ) -> int:
+        """`load_prefix` if the file exists, otherwise `save_prefix`: what `edgephi run --cache-prompt` does first.
+
+        Returns:
+            Positions loaded or saved.
+
+        Raises:
+            EdgeError: As these two.
+        """
+        if Path(path).exists():
+            return self.load_prefix(path)
+        return self.save_prefix(messages, path, images=images, audio=audio, adapter=adapter)
+
+    def forget(self) -> None:
+        """Forget what earlier requests read, and give its memory back. Waits for its turn."""
+        with self._turn(self._until_closed(never)) as decoder:
+            decoder.clear()
+            self._media.clear()
+
+    def _build(self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock) -> Prompt:
+        before = time.perf_counter()
+        prompt = self._prompts.build(messages, images=images, audio=audio)
+        clock.preprocess_s += time.perf_counter() - before
+        return prompt
 
     def _read_prompt(
-        self, prompt: Prompt, adapter: AdapterChoice, clock: Clock, should_stop: Callable[[], bool]
+        self,
+        decoder: Decoder,
+        prompt: Prompt,
+        adapter: AdapterChoice,
+        clock: Clock,
+        should_stop: Callable[[], bool],
+        *,
+        fresh: bool = False,
     ) -> tuple[InputSequence, Route]:
-        """The decoder's input, media encoded, and the decoder made ready for it. Raises Stopped."""
+        """The decoder's input, media encoded that must be, and the decoder made ready for it. Raises Stopped."""
         route = choose_route(
             self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=adapter
         )
         before = time.perf_counter()
         check_ids(prompt.token_ids, len(self._table))
         slots = media_slots(prompt, self._manifest)
-        media = self._senses.prepare(prompt.images, prompt.audio)
-        num_rows = sum(item.num_rows for item in media)
-        decoder = self._open_decoder()
-        decoder.check_length(len(prompt.token_ids) - len(media) + num_rows)
+        items = self._senses.prepare(prompt.images, prompt.audio)
+        decoder.check_length(len(prompt.token_ids) - len(items) + sum(item.num_rows for item in items))
+        media = {slot: self._rows(item, route, should_stop) for slot, item in zip(slots, items, strict=True)}
+        sequence = InputSequence(self._table, prompt.token_ids, media)
         clock.preprocess_s += time.perf_counter() - before
 
-        decoder.reset()  # a long sequence's memory is free before a graph or an encoder wants more
+        held = decoder.begin(sequence, route.adapter, fresh=fresh)
         decoder.prepare(route.adapter)
         before = time.perf_counter()
-        rows: dict[int, NDArray[np.float32]] = {}
-        for position, item in zip(slots, media, strict=True):
-            rows[position] = self._senses.encode(item, route.projection, should_stop)
+        for rows in sequence.media_after(held):
+            rows.rows()
         clock.encode_s = time.perf_counter() - before
-        return InputSequence(self._table, prompt.token_ids, rows), route
+        return sequence, route
+
+    def _rows(self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool]) -> MediaRows:
+        """The rows of a picture or clip, encoded when the decoder must read them."""
+        projection = route.projection if isinstance(item, HeardClip) else None
+        encode = partial(self._senses.encode, item, projection, should_stop)
+        return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media)
+
+    @contextmanager
+    def _turn(self, should_stop: Callable[[], bool]) -> Iterator[Decoder]:
+        """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
+        with self._turns.taken(should_stop):
+            decoder = self._open_decoder()
+            try:
+                yield decoder
+            finally:
+                decoder.end()
+
+    def _until_closed(self, should_stop: Callable[[], bool]) -> Callable[[], bool]:
+        """`should_stop` that also raises ConfigError once the model is closed."""
+
+        def asked() -> bool:
+            self._open_decoder()
+            return should_stop()
+
+        return asked
 
     def _open_decoder(self) -> Decoder:
         if self._decoder is None:
@@ -245,6 +404,17 @@ class Model:
     def _recommended(self) -> SamplingOptions:
         defaults = self._manifest.generation
         return SamplingOptions(temperature=defaults.temperature, top_k=defaults.top_k, top_p=defaults.top_p)
+
+
+def _open_decoder(bundle: Bundle, options: DeviceOptions, limits: ModelLimits, *, with_adapters: bool) -> Decoder:
+    return Decoder(
+        bundle,
+        options,
+        max_context=limits.max_context,
+        with_adapters=with_adapters,
+        chunk=limits.chunk,
+        cache_bytes=limits.cache_bytes - limits.media_bytes,
+    )
 
 
 def media_slots(prompt: Prompt, manifest: Manifest) -> list[int]:
@@ -263,25 +433,6 @@ def media_slots(prompt: Prompt, manifest: Manifest) -> list[int]:
             )
         slots += found
     return slots
-
-
-class _Turn:
-    """Lets one request in at a time, and refuses a thread that would wait for itself."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner: int | None = None
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        if self._owner == threading.get_ident():
-            raise ConfigError("a stream of this model is still open in this thread; finish or close it first")
-        with self._lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = None
 
 
 def _cancelled(clock: Clock) -> Reply:

@@ -39,6 +39,10 @@ class RotaryTables:
         """Whether a sequence of this many positions uses the long factors."""
         return total_length > self._info.original_max_positions
 
+    def reach(self, total_length: int) -> int:
+        """The longest sequence that uses the same factors as one of this many positions."""
+        return self._info.max_positions if self.is_long(total_length) else self._info.original_max_positions
+
     def serves(self, total_length: int) -> bool:
         """Whether the present tables do for a sequence of this many positions."""
         return self.is_long(total_length) == self._long and total_length <= len(self.cos)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.machine import num_physical_cores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -31,7 +32,7 @@ class DeviceOptions:
 
     Attributes:
         device: `cpu`.
-        threads: Threads of each session; None takes every core this process may use.
+        threads: Threads of each session; None takes the physical cores this process may use.
     """
 
     device: str = "cpu"
@@ -41,14 +42,33 @@ class DeviceOptions:
         if self.device not in DEVICES:
             raise ConfigError(f"device is {self.device!r}; use {' or '.join(map(repr, DEVICES))}")
         if self.threads is not None and not (is_whole(self.threads) and 1 <= self.threads <= _MAX_THREADS):
-            raise ConfigError(f"threads is {self.threads!r}; use 1 to {_MAX_THREADS:,}, or None for every core")
+            raise ConfigError(
+                f"threads is {self.threads!r}; use 1 to {_MAX_THREADS:,}, or None for every physical core"
+            )
 
     @property
     def num_threads(self) -> int:
         """Threads a session gets."""
         if self.threads is not None:
             return self.threads
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return num_physical_cores()
+
+
+class _Pool:
+    """The pool that all sessions of this process share, if it was asked for."""
+
+    wanted = False
+    num_threads: int | None = None
+
+
+def share_threads() -> None:
+    """Let all sessions that this process opens from now on share one pool, made for the first of them.
+
+    For a program that is edgephi's alone, as the command line is: two graphs that run at once then do not fight for the
+    cores. A library must not call it: ONNX Runtime 1.31 refuses every session with threads of its own, whoever opens
+    it, once a process has a common pool. Sessions with another number of threads are refused from then on.
+    """
+    _Pool.wanted = True
 
 
 def runtime() -> Any:
@@ -75,16 +95,14 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
 
     Raises:
         ArtifactError: The file is missing, damaged, or uses an operator this ONNX Runtime lacks.
+        ConfigError: The process shares a pool of another number of threads.
         CapacityError: This machine has not enough free memory for it.
         EdgeError: ONNX Runtime is not installed.
     """
     if not path.is_file():
         raise ArtifactError(f"{path}: missing; export the model again")
     ort = runtime()
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.num_threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = _LOG_FATAL_ONLY
+    settings = _settings(ort, options.num_threads)
     try:
         return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except MemoryError:
@@ -97,6 +115,33 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
         ) from error
+
+
+def _settings(ort: Any, num_threads: int) -> Any:
+    """How sessions run: idle threads stop spinning by themselves some 50 ms after the last run."""
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _LOG_FATAL_ONLY
+    # A plan of all activations per input shape holds more memory than the arena alone (80 MB for a chunk of 512).
+    settings.enable_mem_pattern = False
+    if _Pool.wanted:
+        _make_pool(ort, num_threads)
+        settings.use_per_session_threads = False
+    else:
+        settings.intra_op_num_threads = num_threads
+        settings.inter_op_num_threads = 1
+    return settings
+
+
+def _make_pool(ort: Any, num_threads: int) -> None:
+    """The process's pool, made at the first session. Raises ConfigError if it has another number of threads."""
+    if _Pool.num_threads is None:
+        ort.set_global_thread_pool_sizes(num_threads, 1)
+        _Pool.num_threads = num_threads
+    if _Pool.num_threads != num_threads:
+        raise ConfigError(
+            f"threads is {num_threads}, but the sessions of this process share a pool of {_Pool.num_threads}; "
+            "use that number, or another process"
+        )
 
 
 @contextmanager

@@ -105,13 +105,17 @@ def test_memory_that_was_outgrown_is_freed(low: Bundle):
     assert not any(ref() is not None for ref in outgrown)
 
 
-def test_only_passes_with_one_row_of_logits_are_kept(bundle: Bundle):
-    decoder = _decoder(bundle, chunk=10)
-    decoder.read(_sequence(bundle, 20), adapter="none", rows="all")
+def test_only_passes_that_come_again_are_kept(bundle: Bundle):
+    """A step, a full chunk, and the widths of speculation; logits of a whole prompt would be held for ever."""
+    decoder = _decoder(bundle, chunk=30)
+    decoder.read(_sequence(bundle, 60), adapter="none", rows="all")
     assert not decoder._passes
     decoder.reset()
-    decoder.read(_sequence(bundle, 21), adapter="none")
-    assert sorted(decoder._passes) == [1, 10]
+    decoder.read(_sequence(bundle, 81), adapter="none")
+    assert sorted(decoder._passes) == [(30, 1)]
+    for length, rows in ((82, 1), (86, 4), (90, 4), (91, 1), (94, 3)):
+        decoder.read(_sequence(bundle, length), adapter="none", rows=rows)
+    assert sorted(decoder._passes) == [(1, 1), (3, 3), (4, 4), (30, 1)]
 
 
 def test_a_failure_of_the_library_is_one_line(bundle: Bundle):
@@ -182,12 +186,14 @@ def test_bindings_outlive_a_request_but_not_the_buffers_they_are_bound_to(bundle
     """A short request should not bind again; after a long one its memory must be given back."""
     decoder = _decoder(bundle)
     decoder.read(_sequence(bundle, 1), adapter="none")
-    kept = decoder._passes[1]
+    kept = decoder._passes[1, 1]
     decoder.reset()
     expected = decoder.read(_sequence(bundle, 1), adapter="none").copy()
-    assert decoder._passes[1] is kept
+    assert decoder._passes[1, 1] is kept
     decoder.read(_sequence(bundle, REAL_BORDER + 40), adapter="none")
     long = [weakref.ref(buffer) for buffer in decoder._cache.buffers.values()]
+    decoder._sequences.budget_bytes = 256 * decoder.shape.bytes_per_position
+    decoder.end()
     decoder.reset()
     gc.collect()
     assert not any(ref() is not None for ref in long)
@@ -202,6 +208,82 @@ def test_float16_chunks_equal_one_shot(chunk: int):
     assert {buffer.dtype for buffer in decoder._cache.buffers.values()} == {np.dtype(np.float16)}
     actual = decoder.read(_sequence(half, 100), adapter="speech", rows="all")
     np.testing.assert_allclose(actual, expected, atol=0.01 * expected.std())
+
+
+@pytest.mark.parametrize("chunk", [3, 7, 512])
+@pytest.mark.parametrize("rows", [1, 2, 5, 16, 40])
+def test_logits_of_the_last_rows_are_those_of_all(bundle: Bundle, fresh: Decoder, chunk: int, rows: int):
+    """What speculation verifies proposals by, wherever the chunks end."""
+    fresh.reset()
+    expected = fresh.read(_sequence(bundle, 60), adapter="none", rows="all")
+    decoder = _decoder(bundle, chunk)
+    decoder.read(_sequence(bundle, 25), adapter="none")
+    found = decoder.read(_sequence(bundle, 60), adapter="none", rows=rows)
+    assert found.shape == (rows, bundle.manifest.decoder.vocab_size)
+    np.testing.assert_allclose(found, expected[-rows:], atol=CLOSE)
+    assert decoder.used == 60
+
+
+def test_a_verification_is_one_pass_over_the_new_positions(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+    decoder, widths = _decoder(bundle), []
+    decoder.read(_sequence(bundle, 20), adapter="none")
+    run = decoder._run
+    monkeypatch.setattr(
+        decoder,
+        "_run",
+        lambda embeds, *a, **k: (widths.append((embeds.shape[1], k["num_rows"])), run(embeds, *a, **k))[1],
+    )
+    decoder.read(_sequence(bundle, 25), adapter="none", rows=5)
+    decoder.read(_sequence(bundle, 25), adapter="none")  # known already: its last position is read again
+    decoder.read(_sequence(bundle, 27), adapter="none", rows=4)
+    assert widths == [(5, 5), (1, 1), (4, 4)]
+
+
+def test_rejected_proposals_leave_no_trace(bundle: Bundle, fresh: Decoder):
+    fresh.reset()
+    expected = fresh.read(_sequence(bundle, 60), adapter="none", rows="all")
+    decoder, sequence = _decoder(bundle), _sequence(bundle, 30)
+    decoder.read(sequence, adapter="none")
+    for length in range(30, 56, 5):
+        for wrong in (3, 4, 5, 6):
+            sequence.append(wrong)
+        decoder.read(sequence, adapter="none", rows=4)
+        decoder.rewind(length)
+        sequence.truncate(length)
+        assert decoder.used == length
+        for position in range(length, length + 5):
+            sequence.append(int(IDS[position]))
+        np.testing.assert_allclose(
+            decoder.read(sequence, adapter="none", rows=5), expected[length : length + 5], atol=CLOSE
+        )
+
+
+def test_nothing_can_be_rewound_that_was_not_read(bundle: Bundle):
+    decoder = _decoder(bundle)
+    decoder.read(_sequence(bundle, 5), adapter="none")
+    with pytest.raises(ValueError, match="cannot truncate to 6: 5 positions are filled"):
+        decoder.rewind(6)
+    with pytest.raises(ValueError, match="logits of 9 rows were asked for; the sequence has 7"):
+        decoder.read(_sequence(bundle, 7), adapter="none", rows=9)
+    assert decoder.used == 5
+
+
+@pytest.mark.parametrize("back", [BORDER - 10, BORDER, BORDER + 2])
+def test_rewinding_across_the_longrope_border_reads_again_as_a_fresh_start_would(
+    low: Bundle, fresh_low: Decoder, back: int
+):
+    decoder = _decoder(low, chunk=10)
+    decoder.read(_sequence(low, BORDER + 5), adapter="none")
+    decoder.rewind(back)
+    for length in (back + 1, back + 3):
+        logits = decoder.read(_sequence(low, length), adapter="none")
+        np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
+
+
+def test_the_reach_of_a_sequence_ends_at_the_border_and_at_the_context(low: Bundle):
+    """A verification beyond it would read again what the accepted tokens were chosen by."""
+    decoder = _decoder(low, max_context=100)
+    assert [decoder.reach(total) for total in (1, BORDER, BORDER + 1, 100)] == [BORDER, BORDER, 100, 100]
 
 
 def test_each_adapter_answers_differently(bundle: Bundle, fresh: Decoder):

@@ -58,3 +58,49 @@ def test_ids_outside_the_vocabulary_are_refused(ids: list[int], match: str):
 def test_ids_must_be_a_list_of_integers(ids: object):
     with pytest.raises(ConfigError, match="must be a list of integers"):
         as_token_ids(ids)  # type: ignore[arg-type]
+
+
+def test_appended_tokens_can_be_taken_back_but_not_the_prompt():
+    """Proposals that were not accepted; a shorter prompt would be another request."""
+    sequence = _sequence()
+    for token_id in (4, 5, 6):
+        sequence.append(token_id)
+    sequence.truncate(8)
+    sequence.append(7)
+    assert sequence.token_ids.tolist() == [1, 9, 9, 9, 2, 8, 3, 4, 7]
+    assert np.array_equal(sequence.rows(7, 9)[0], TABLE[[4, 7]])
+    for length in (6, 10):
+        with pytest.raises(ValueError, match=f"cannot truncate to {length}: 7 to 9 is possible"):
+            sequence.truncate(length)
+    assert len(sequence) == 9
+
+
+def test_media_are_named_by_place_and_content():
+    one, two = _sequence(), _sequence()
+    assert [(span.start, span.length) for span in one.spans] == [(1, 3), (5, 1)]
+    assert one.spans == two.spans
+    other = InputSequence(ArrayTable(TABLE), np.array([1, 9, 2, 8, 3]), {1: _media(3, -1), 3: _media(1, -3)})
+    assert other.spans[0] == one.spans[0]
+    assert other.spans[1] != one.spans[1]
+    assert [len(one.media_after(position)) for position in (0, 3, 4, 5, 6)] == [2, 2, 1, 1, 0]
+
+
+def test_rows_are_computed_when_they_are_read_only():
+    class Counted:
+        digest = b"x"
+        asked = 0
+
+        def __len__(self) -> int:
+            return 3
+
+        def rows(self) -> np.ndarray:
+            self.asked += 1
+            return _media(3, -1)
+
+    media = Counted()
+    sequence = InputSequence(ArrayTable(TABLE), np.array([1, 9, 2]), {1: media})
+    assert (len(sequence), sequence.spans[0].length) == (5, 3)
+    sequence.rows(4, 5)
+    assert media.asked == 0
+    assert np.array_equal(sequence.rows(2, 5)[0], np.stack([*_media(3, -1)[1:], TABLE[2]]))
+    assert media.asked == 1

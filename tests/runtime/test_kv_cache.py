@@ -10,6 +10,7 @@ import pytest
 
 from edgephi.errors import CapacityError
 from edgephi.kv_cache import CacheShape, KVCache, check_context
+from edgephi.machine import Memory
 from edgephi.manifest import FloatName
 
 
@@ -45,9 +46,9 @@ def test_growth_keeps_every_filled_position(dtype: FloatName):
     for buffer in cache.buffers.values():
         buffer[:] = random.standard_normal(buffer.shape, dtype=np.float32)
     cache.used = cache.capacity
-    before = cache.buffers
+    before = dict(cache.buffers)
     cache.reserve(cache.capacity + 1)
-    assert cache.buffers is not before
+    assert cache.capacity > cache.used
     for name, buffer in cache.buffers.items():
         assert buffer.dtype == dtype
         assert np.array_equal(buffer[:, :, : cache.used], before[name])
@@ -80,7 +81,9 @@ def test_beyond_the_models_context_there_is_only_a_shorter_input():
         check_context(500, _shape(300, 400))
 
 
-def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable():
+def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable(monkeypatch: pytest.MonkeyPatch):
+    endless = Memory(total_bytes=2**80, available_bytes=2**80, limit_bytes=None)
+    monkeypatch.setattr("edgephi.kv_cache.memory", lambda: endless)
     huge = dataclasses.replace(_shape(2**62, 2**62), num_layers=32, num_kv_heads=8, head_size=128)
     cache = KVCache(huge)
     with pytest.raises(CapacityError, match="more than this machine can give"):
@@ -91,30 +94,101 @@ def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable():
 def test_an_empty_cache_frees_its_buffers_before_it_grows(monkeypatch: pytest.MonkeyPatch):
     cache = KVCache(_shape())
     old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
-    zeros, alive = np.zeros, []
+    alive = []
 
-    def watched(*arguments, **options):
+    def watched(shape: tuple[int, ...], dtype: FloatName) -> np.ndarray:
         alive.append(any(ref() is not None for ref in old))
-        return zeros(*arguments, **options)
+        return np.zeros(shape, dtype)
 
-    monkeypatch.setattr(np, "zeros", watched)
+    monkeypatch.setattr("edgephi.kv_cache._mapped_zeros", watched)
     cache.reserve(600)
     assert alive
     assert not any(alive)
 
 
-def test_a_reset_gives_back_the_memory_of_a_long_sequence_only():
-    cache = KVCache(_shape(20_000, 20_000))
-    cache.reserve(3000)
+def test_a_growing_cache_holds_one_buffer_twice_at_most():
+    """Otherwise a conversation that fits would need twice its memory for a moment, and be killed for it."""
+    cache = KVCache(_shape())
+    cache.used = 100
+    old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
+    alive = []
+
+    class Watched(dict[str, np.ndarray]):
+        def pop(self, name: str) -> np.ndarray:  # type: ignore[override]
+            alive.append(sum(ref() is not None for ref in old))
+            return super().pop(name)
+
+    cache.buffers = Watched(cache.buffers)
+    cache.reserve(600)
+    assert alive == [4, 3, 2, 1]
+
+
+def test_an_interrupted_move_leaves_a_cache_that_can_be_filled_again():
+    """Ctrl-C between two buffers: neither the old nor the new ones are whole."""
+    cache = KVCache(_shape())
+    cache.used = 100
+
+    class Interrupted(dict[str, np.ndarray]):
+        def pop(self, name: str) -> np.ndarray:  # type: ignore[override]
+            if len(self) == 2:
+                raise KeyboardInterrupt
+            return super().pop(name)
+
+    cache.buffers = Interrupted(cache.buffers)
+    with pytest.raises(KeyboardInterrupt):
+        cache.reserve(600)
+    assert cache.used == 0
+    assert len({buffer.shape for buffer in cache.buffers.values()}) == 1
+    assert len(cache.buffers) == 4
+
+
+def test_more_than_the_free_memory_is_refused_before_anything_changes(monkeypatch: pytest.MonkeyPatch):
+    """The system promises maps freely and kills the process that fills them."""
+    few = Memory(total_bytes=2**30, available_bytes=192 * 100, limit_bytes=None)
+    monkeypatch.setattr("edgephi.kv_cache.memory", lambda: few)
+    monkeypatch.setattr("edgephi.kv_cache._SMALL_BYTES", 1000)
+    cache = KVCache(_shape())
+    cache.used = 7
+    cache.reserve(cache.capacity + 100)
     before = cache.buffers
-    assert not cache.is_oversized
-    cache.reset()
-    assert cache.buffers is before
+    words = r"^101 more positions need 0 MiB but 0 MiB of memory are free; shorten the input, or free some$"
+    with pytest.raises(CapacityError, match=words):
+        cache.reserve(cache.capacity + 101)
+    with pytest.raises(CapacityError, match="more positions need"):
+        cache.branch(7, 101)
+    assert (cache.used, cache.buffers is before) == (7, True)
+
+
+def test_shrinking_keeps_the_beginning_and_frees_the_rest():
+    cache = KVCache(_shape(20_000, 20_000))
     cache.reserve(9000)
     cache.used = 9000
-    assert cache.is_oversized
-    cache.reset()
-    assert (cache.used, cache.capacity, cache.is_oversized) == (0, 4096, False)
+    for number, buffer in enumerate(cache.buffers.values()):
+        buffer[:] = np.arange(buffer.shape[2])[:, None] + number
+    del buffer
+    old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
+    cache.shrink(4096 * 192 + 5)
+    assert (cache.used, cache.capacity, cache.num_bytes) == (4096, 4096, 4096 * 192)
+    assert not any(ref() is not None for ref in old)
+    assert all(buffer[0, 2, 4095, 3] == 4095 + number for number, buffer in enumerate(cache.buffers.values()))
+    before = cache.buffers
+    cache.shrink(4096 * 192)
+    assert cache.buffers is before
+    cache.shrink(100 * 192)  # less than a block keeps nothing but a block's memory
+    assert (cache.used, cache.capacity) == (0, 256)
+
+
+def test_a_branch_is_a_copy():
+    cache = KVCache(_shape())
+    for buffer in cache.buffers.values():
+        buffer[:] = np.random.default_rng(0).standard_normal(buffer.shape)
+    cache.used = 200
+    branch = cache.branch(50, 300)
+    assert (branch.used, branch.capacity, cache.used) == (50, 512, 200)
+    for name, buffer in branch.buffers.items():
+        assert np.array_equal(buffer[:, :, :50], cache.buffers[name][:, :, :50])
+        buffer[:] = 0
+        assert cache.buffers[name].any()
 
 
 def test_truncation_forgets_the_end_only():

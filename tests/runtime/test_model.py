@@ -115,6 +115,7 @@ def test_the_arguments_are_not_modified(model: Model):
 
 
 def test_a_cancelled_request_ends_before_the_next_encoder(model: Model):
+    model.forget()
     reply = model.generate("x", images=[PICTURE], should_stop=lambda: True)
     assert (reply.finish_reason, reply.token_ids, reply.text) == ("cancelled", (), "")
 
@@ -314,6 +315,7 @@ def test_raw_logits_take_lists_of_media_too(model: Model):
 
 
 def test_a_picture_is_cancelled_between_its_views(model: Model):
+    model.forget()  # it would not be encoded again
     answers = iter([False, True])
     reply = model.generate("x", images=[PICTURE], should_stop=lambda: next(answers))
     assert (reply.finish_reason, reply.token_ids) == ("cancelled", ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,9 @@ from edgephi.session import DeviceOptions, open_session, running, runtime
 from support.bundles import copy_bundle, small_bundle
 
 
-def test_every_usable_core_is_the_default():
-    assert DeviceOptions().num_threads == len(os.sched_getaffinity(0))
+def test_the_physical_cores_are_the_default(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgephi.session.num_physical_cores", lambda: 7)
+    assert DeviceOptions().num_threads == 7
     assert DeviceOptions(threads=3).num_threads == 3
 
 
@@ -53,6 +53,64 @@ def test_telemetry_is_off_and_a_missing_library_names_the_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ['ONNX Runtime is not installed; run: pip install "edgephi[cpu]"', "1"]
+
+
+_COUNT = (
+    "import os, sys\nfrom pathlib import Path\nfrom edgephi import session\nfrom edgephi.errors import EdgeError\n"
+    "path, options = Path(sys.argv[1]), session.DeviceOptions(threads=3)\n"
+    "def threads(): return len(os.listdir('/proc/self/task'))\n"
+    "def opened(options):\n"
+    "    before = threads()\n"
+    "    kept.append(session.open_session(path, options))\n"
+    "    return threads() - before\n"
+    "kept = []\nsession.runtime()\n"
+)
+
+
+def _counted(code: str) -> list[str]:
+    """What a process of its own prints: ONNX Runtime's common pool cannot be undone."""
+    graph = small_bundle() / "decoder_text.onnx"
+    done = subprocess.run([sys.executable, "-c", _COUNT + code, str(graph)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_each_session_has_threads_of_its_own_in_somebody_elses_program():
+    """A common pool would make ONNX Runtime refuse the sessions of everybody else in the process."""
+    code = (
+        "print(opened(options), opened(options))\n"
+        "import onnxruntime\nonnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])\n"
+    )
+    assert _counted(code) == ["2 2"]
+
+
+def test_a_program_of_its_own_has_one_pool_and_refuses_another_size():
+    code = (
+        "session.share_threads()\nprint(opened(options), opened(options), opened(options))\n"
+        "try: opened(session.DeviceOptions(threads=2))\nexcept EdgeError as error: print(error.exit_code, error)\n"
+        "print(opened(options))\n"
+    )
+    words = "2 threads is 2, but the sessions of this process share a pool of 3; use that number, or another process"
+    assert _counted(code) == ["2 0 0", words, "0"]
+
+
+def test_sessions_from_before_the_common_pool_keep_their_own():
+    code = "print(opened(options))\nsession.share_threads()\nprint(opened(options), opened(options))\n"
+    assert _counted(code) == ["2", "2 0"]
+
+
+def test_an_idle_model_burns_no_processor_time():
+    """Threads that wait for work by spinning would drain a battery between two questions."""
+    code = (
+        "session.share_threads()\nimport time\nfrom edgephi import Model, SamplingOptions\n"
+        "with Model.load(path.parent, threads=2) as model:\n"
+        "    model.generate('hello', options=SamplingOptions(max_new_tokens=5))\n"
+        "    time.sleep(0.5)\n"
+        "    before = time.process_time()\n"
+        "    time.sleep(1)\n"
+        "    print(time.process_time() - before)\n"
+    )
+    assert float(_counted(code)[0]) < 0.01
 
 
 #: As ONNX Runtime 1.31.1 says it under a memory limit: loading, loading later, and running.

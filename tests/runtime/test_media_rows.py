@@ -1,0 +1,109 @@
+"""Rows may be used again for equal media only, and for as little memory as was granted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgephi.image import split_views
+from edgephi.media_rows import LazyRows, RowsCache, media_digest
+from edgephi.senses import HeardClip, SeenPicture
+from support.signals import picture
+
+
+def _rows(count: int) -> np.ndarray:
+    return np.zeros((count, 4), np.float32)
+
+
+def _seen(pixels: np.ndarray) -> SeenPicture:
+    return SeenPicture(split_views(Image.fromarray(pixels), crop_size=56, patch_size=14, max_crops=4), 9)
+
+
+def test_the_same_picture_has_the_same_digest_and_any_other_another():
+    one = picture("one", 90, 60)
+    darker = one.copy()
+    darker[0, 0, 0] ^= 128
+    mel = np.random.default_rng(0).standard_normal((20, 80), dtype=np.float32)
+    louder = mel.copy()
+    louder[-1, -1] += 1
+    items = [
+        (_seen(one), None),
+        (_seen(darker), None),
+        (_seen(picture("two", 90, 60)), None),
+        (HeardClip(mel, 3), "speech"),
+        (HeardClip(mel, 3), "vision"),
+        (HeardClip(louder, 3), "speech"),
+        (HeardClip(mel[:19], 3), "speech"),
+        (HeardClip(mel.reshape(10, 160), 3), "speech"),
+    ]
+    digests = {media_digest(item, projection) for item, projection in items}
+    assert len(digests) == len(items)
+    assert media_digest(_seen(one.copy()), None) in digests
+
+
+def test_every_field_counts():
+    @dataclass(frozen=True)
+    class Inner:
+        mask: np.ndarray
+        rows: int
+
+    @dataclass(frozen=True)
+    class Outer:
+        inner: Inner
+        name: str
+
+    item = Outer(Inner(np.array([True, False]), 3), "a")
+    others = [
+        replace(item, name="b"),
+        replace(item, inner=replace(item.inner, rows=4)),
+        replace(item, inner=replace(item.inner, mask=np.array([True, True]))),
+        replace(item, inner=replace(item.inner, mask=np.array([1, 0], np.uint8))),
+    ]
+    assert len({media_digest(other, None) for other in [item, *others]}) == 5
+
+
+def test_the_least_recently_used_rows_are_forgotten_first():
+    cache = RowsCache(3 * _rows(5).nbytes)
+    for name in (b"a", b"b", b"c"):
+        cache.put(name, _rows(5))
+    assert cache.get(b"a") is not None
+    cache.put(b"d", _rows(5))
+    assert [cache.get(name) is not None for name in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
+    assert cache.num_bytes == 3 * _rows(5).nbytes
+
+
+def test_rows_larger_than_the_budget_are_not_kept():
+    cache = RowsCache(100)
+    cache.put(b"a", _rows(50))
+    assert (cache.get(b"a"), cache.num_bytes) == (None, 0)
+
+
+def test_rows_are_encoded_once_when_asked_for():
+    calls, cache = [], RowsCache(10_000)
+
+    def encode() -> np.ndarray:
+        calls.append(1)
+        return _rows(7)
+
+    first, second = (LazyRows(7, b"x", encode, cache) for _ in range(2))
+    assert (len(first), calls) == (7, [])
+    assert first.rows() is first.rows() is second.rows()
+    assert calls == [1]
+
+
+def test_rows_that_could_not_be_encoded_are_tried_again():
+    cache, answers = RowsCache(10_000), [ValueError("no"), _rows(7)]
+
+    def encode() -> np.ndarray:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    rows = LazyRows(7, b"x", encode, cache)
+    with pytest.raises(ValueError, match="no"):
+        rows.rows()
+    assert len(rows.rows()) == 7
