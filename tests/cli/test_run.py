@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgephi import Model, SamplingOptions
+from edgephi.reply import Choice
 from support.bundles import small_bundle
 from support.media_files import write_clip, write_picture
 from support.shell import invoke, spawn
@@ -87,6 +88,72 @@ def test_sampling_options_are_used():
     assert drawn(1) != drawn(2)
 
 
+def test_a_stop_string_ends_the_text():
+    reply = _json("hello", "--regex", "abcdef", "--stop", "x", "--stop", "de")
+    assert (reply["text"], reply["finish_reason"]) == ("abc", "stop")
+
+
+def test_bias_and_penalties_are_used():
+    first = _json("hello")["token_ids"][0]
+    assert _json("hello", "--logit-bias", f"{first}=-100")["token_ids"][0] != first
+    assert _json("hello", "--logit-bias", "7=100")["token_ids"] == [7] * 6
+    varied = _json("hello", "--logit-bias", "7=20", "--repetition-penalty", "100")["token_ids"]
+    assert varied[0] == 7 != varied[1]
+
+
+def test_log_probabilities_are_in_the_json(model: Model):
+    reply = _json("hello", "--logprobs", 3)
+    expected = model.generate("hello", options=SamplingOptions(max_new_tokens=6, logprobs=3)).logprobs
+    assert [entry["token_id"] for entry in reply["logprobs"]] == reply["token_ids"]
+    assert [entry["logprob"] for entry in reply["logprobs"]] == pytest.approx(
+        [choice.logprob for choice in expected], abs=1e-4
+    )
+    assert [len(entry["top"]) for entry in reply["logprobs"]] == [3] * len(expected)
+    assert "logprobs" not in _json("hello")
+    assert "--json" in invoke("run", small_bundle(), "hello", "--logprobs", 3).stderr
+
+
+def test_a_schema_an_expression_or_a_grammar_shapes_the_reply(tmp_path: Path):
+    schema, grammar = tmp_path / "s.json", tmp_path / "g.lark"
+    schema.write_text('{"enum": ["\u00e9"]}', encoding="utf-8")
+    grammar.write_text('start: "ab"\n', encoding="utf-8")
+    for option, value, text in (
+        ("--json-schema", schema, '"é"'),
+        ("--json-schema", '{"enum": ["é"]}', '"é"'),
+        ("--regex", "yes", "yes"),
+        ("--grammar", grammar, "ab"),
+    ):
+        reply = _json("hello", option, value)
+        assert (reply["text"], reply["finish_reason"]) == (text, "stop")
+
+
+def test_a_constraint_that_was_cut_short_is_never_called_met():
+    done = invoke("run", small_bundle(), "hello", "--regex", "[ab]{20}", "--max-new-tokens", 3)
+    assert done.exit_code == 0
+    assert "the reply was cut, so the regular expression may not be met; raise --max-new-tokens" in done.stderr
+
+
+def test_a_cached_prompt_gives_the_same_reply(tmp_path: Path):
+    kept = tmp_path / "prompt.cache"
+    plain = _json("hello", "--system", "Be brief.")["token_ids"]
+    assert _json("hello", "--system", "Be brief.", "--cache-prompt", kept)["token_ids"] == plain
+    written = kept.read_bytes()
+    assert _json("hello", "--system", "Be brief.", "--cache-prompt", kept)["token_ids"] == plain
+    assert (
+        _json("else", "--system", "Be brief.", "--cache-prompt", kept)["token_ids"]
+        == _json("else", "--system", "Be brief.")["token_ids"]
+    )
+    assert kept.read_bytes() == written
+
+
+def test_a_damaged_cached_prompt_is_refused(tmp_path: Path):
+    kept = tmp_path / "prompt.cache"
+    kept.write_bytes(b"no cache")
+    done = invoke("run", small_bundle(), "hello", "--cache-prompt", kept)
+    assert (done.exit_code, done.stderr.count("\n")) == (3, 1)
+    assert str(kept) in done.stderr
+
+
 def test_an_adapter_can_be_forced(model: Model, tmp_path: Path):
     sound = write_clip(tmp_path / "a.wav")
     expected = model.generate("what", audio=[sound], options=FEW, adapter="none")
@@ -125,6 +192,25 @@ def test_a_bad_request_is_one_line_and_its_exit_code(arguments: list[str], code:
         (["--image", "no.png"], "no.png: no such file"),
         (["--audio", ""], "the path of the audio is empty"),
         (["--temperature", "nan"], "temperature is nan"),
+        (["--max-new-tokens", "0"], "max_new_tokens is 0"),
+        (["--top-k", "-1"], "top_k is -1"),
+        (["--top-p", "1.5"], "top_p is 1.5"),
+        (["--min-p", "-0.1"], "min_p is -0.1"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--repetition-penalty", "0"], "repetition_penalty is 0"),
+        (["--presence-penalty", "3"], "presence_penalty is 3"),
+        (["--frequency-penalty", "-3"], "frequency_penalty is -3"),
+        (["--logit-bias", "5"], "--logit-bias is '5'; give a token's id and a number, such as 1234=-100"),
+        (["--logit-bias", "5=101"], "logit_bias has 5: 101"),
+        (["--logprobs", "-1", "--json"], "logprobs is -1"),
+        (["--max-crops", "0"], "max_crops is 0"),
+        (["--stop", ""], "stop has ''"),
+        (["--regex", "a("], "the regular expression cannot be used: unclosed group"),
+        (["--json-schema", '{"type": "nope"}'], "the JSON schema cannot be used: Invalid type: nope"),
+        (["--json-schema", "{"], "the JSON schema is not valid JSON"),
+        (["--json-schema", "no/such.json"], "--json-schema no/such.json: cannot be read (No such file or directory)"),
+        (["--grammar", "no/such.lark"], "--grammar no/such.lark: cannot be read"),
+        (["--regex", "a", "--json-schema", "{}"], "--json-schema and --regex were given; a reply can follow one"),
     ],
 )
 def test_what_can_be_seen_at_once_is_refused_before_the_model_is_loaded(arguments: list[str], line: str):
@@ -136,7 +222,7 @@ def test_what_can_be_seen_at_once_is_refused_before_the_model_is_loaded(argument
 def test_a_reply_cut_by_the_context_says_so(monkeypatch: pytest.MonkeyPatch):
     load = Model.load
     monkeypatch.setattr(Model, "load", lambda path, **options: load(path, max_context=8))
-    monkeypatch.setattr("edgephi.sampling.Sampler.pick", lambda *_: 5)
+    monkeypatch.setattr("edgephi.sampling.Sampler.choose", lambda *_: Choice(5))
     assert "the model's context is full" in invoke("run", small_bundle(), "hi", "--max-new-tokens", 50).stderr
     assert "raise --max-new-tokens" in invoke("run", small_bundle(), "hi", "--max-new-tokens", 1).stderr
 

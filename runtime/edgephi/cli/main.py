@@ -23,7 +23,9 @@ from edgephi.errors import CapacityError, EdgeError
 COMMAND_GROUP = "edgephi.commands"
 INTERRUPTED = 130
 _OWN = {
+    "chat": "edgephi.cli.chat",
     "demo": "edgephi.cli.demo",
+    "doctor": "edgephi.cli.doctor",
     "inspect": "edgephi.cli.inspect",
     "run": "edgephi.cli.run",
     "transcribe": "edgephi.cli.transcribe",
@@ -143,8 +145,17 @@ def main(ctx: click.Context) -> None:
     \b
     edgephi export CHECKPOINT -o phi4mm       make a model folder
     edgephi run phi4mm "What is this?" --image photo.jpg
-    edgephi transcribe phi4mm meeting.wav
+    edgephi transcribe phi4mm meeting.mp3 -o meeting.srt
+    edgephi chat phi4mm
     """
     _escape_unencodable()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+def program() -> None:
+    """The `edgephi` command as a process of its own: every session it opens shares one pool of threads."""
+    from edgephi.session import share_threads
+
+    share_threads()
+    main(prog_name="edgephi")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,15 +24,33 @@ from edgephi.errors import ConfigError, EdgeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgephi.reply import Event, Reply
+    from edgephi.reply import Choice, Event, Reply
 
 
 @click.command()
 @model_options
 @request_options
 @sampling_options
+@click.option(
+    "--logprobs",
+    type=int,
+    metavar="N",
+    help="With --json: each token's log-probability and the N likeliest, such as 5.",
+)
+@click.option(
+    "--cache-prompt",
+    metavar="FILE",
+    help="Start from what FILE keeps of a prompt that begins alike; without FILE, read this prompt and write it.",
+)
 @json_option
-def run(source: ModelSource, request: Request, sampling: Sampling, as_json: bool) -> None:
+def run(
+    source: ModelSource,
+    request: Request,
+    sampling: Sampling,
+    logprobs: int | None,
+    cache_prompt: str | None,
+    as_json: bool,
+) -> None:
     """Answer PROMPT with the model folder MODEL; `-` reads the prompt from stdin.
 
     Pictures and clips go before the prompt, or where `<|image_1|>` and `<|audio_1|>` stand in it.
@@ -42,34 +60,53 @@ def run(source: ModelSource, request: Request, sampling: Sampling, as_json: bool
       edgephi run phi4mm "Why is the sky blue?"
       edgephi run phi4mm "What does the sign say?" --image sign.png
       edgephi run phi4mm --image chart.png --audio question.wav
+      edgephi run phi4mm "A poem on rain" --temperature 0.8 --top-p 0.95 --seed 7
+      edgephi run phi4mm "Is this spam: ..." --regex "yes|no"
+      edgephi run phi4mm "Read the bill" --image bill.jpg --json-schema bill.schema.json
+      edgephi run phi4mm "List three rivers" --stop "4." --repetition-penalty 1.1
+      edgephi run phi4mm "Hello" --system "You are..." --cache-prompt system.cache
+      edgephi run phi4mm "Yes or no?" --max-new-tokens 1 --logprobs 5 --json
     """
-    from edgephi.manifest import GenerationDefaults
-
     if request.prompt == "-":
         request = replace(request, prompt=_stdin_text())
     if not (request.prompt or request.images or request.audio):
         raise click.UsageError("nothing to answer: give a PROMPT, an --image or an --audio")
+    if logprobs is not None and not as_json:
+        raise click.UsageError("--logprobs are part of the --json output; give both")
     request.check_files()
-    sampling.options(GenerationDefaults())  # what is out of range is so for every model
+    sampling.check(logprobs=logprobs)
     with source.load(with_adapters=request.needs_adapter) as model:
-        options = sampling.options(model.manifest.generation)
-        events = model.stream(
-            request.messages(),
-            images=request.images,
-            audio=request.audio,
-            options=options,
-            adapter=request.adapter,
-        )
+        options = replace(sampling.options(model.manifest.generation), logprobs=logprobs)
+        if cache_prompt is not None:
+            model.cache_prompt(request.messages(), cache_prompt, **request.media())
+        events = model.stream(request.messages(), options=options, **request.media())
         reply = _follow(events, quiet=as_json)
     if as_json:
-        click.echo(json.dumps(reply_json(reply), ensure_ascii=False))
+        click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
         return
     click.echo()
     if reply.finish_reason == "length":
         full = reply.timing.new_tokens < options.max_new_tokens
         reason = "the model's context is full" if full else "raise --max-new-tokens for more"
-        click.echo(f"note: the reply was cut; {reason}", err=True)
+        unmet = "" if options.constraint is None else f", so {options.constraint} may not be met"
+        click.echo(f"note: the reply was cut{unmet}; {reason}", err=True)
     click.echo(timing_line(reply.timing), err=True)
+
+
+def _logprobs_json(choices: tuple[Choice, ...]) -> dict[str, Any]:
+    """`logprobs` as they go beside the rest of the reply; nothing when they were not asked for."""
+    if not choices:
+        return {}
+    return {
+        "logprobs": [
+            {
+                "token_id": choice.token_id,
+                "logprob": choice.logprob,
+                "top": [{"token_id": token_id, "logprob": logprob} for token_id, logprob in choice.top],
+            }
+            for choice in choices
+        ]
+    }
 
 
 def _follow(events: Iterator[Event], *, quiet: bool) -> Reply:

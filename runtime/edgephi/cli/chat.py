@@ -1,0 +1,230 @@
+"""`edgephi chat`: a conversation in the terminal."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from edgephi.cli.options import ModelSource, Sampling, model_options, sampling_options
+from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
+from edgephi.errors import CapacityError, ConfigError, EdgeError
+
+if TYPE_CHECKING:
+    from edgephi.cli.conversation import Conversation, Kind
+    from edgephi.cli.line_reader import LineReader
+    from edgephi.model import Model
+    from edgephi.reply import Reply
+    from edgephi.sampling_options import SamplingOptions
+
+_COMMANDS = {
+    "/image": "FILE   attach a picture to the next message",
+    "/audio": "FILE   attach a clip to the next message; an empty message sends what is attached",
+    "/system": "TEXT  set the system turn; without TEXT, remove it",
+    "/undo": "       forget the last message and its answer",
+    "/reset": "      forget the conversation; the system turn stays",
+    "/save": "FILE    write the conversation as JSON",
+    "/help": "       this list",
+    "/exit": "       leave; so do Ctrl-D, and Ctrl-C twice",
+}
+#: A path such as /etc/hosts at the start of a message is no command.
+_COMMAND = re.compile(r"(/[a-z]+)(?:\s+(.*))?", re.DOTALL)
+
+
+@click.command()
+@model_options
+@click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."')
+@click.option("--verbose", is_flag=True, help="Show the timing after each answer.")
+@sampling_options
+def chat(source: ModelSource, system: str | None, verbose: bool, sampling: Sampling) -> None:
+    """Talk with the model folder MODEL. Lines from a pipe are messages, answered one after the other.
+
+    \b
+    /image FILE   attach a picture to the next message
+    /audio FILE   attach a clip to the next message
+    /help         lists the other commands
+    Ctrl-C        stops the answer; what was answered stays in the conversation
+    Ctrl-D        leaves
+
+    A line that starts with // is sent with one slash; one that ends in \\ goes on in the next line.
+
+    \b
+    Examples:
+      edgephi chat phi4mm
+      edgephi chat phi4mm --system "Be brief." --temperature 0.7
+      echo "Why is the sky blue?" | edgephi chat phi4mm
+      printf '/image sign.png\\nWhat does it say?\\n' | edgephi chat phi4mm
+    """
+    from edgephi.cli.conversation import Conversation
+    from edgephi.cli.line_reader import LineReader
+
+    sampling.check()
+    lines = LineReader((*_COMMANDS,))
+    if lines.is_interactive:
+        click.echo(f"loading {one_line(source.model)} ...", err=True)
+    with source.load() as model:
+        options = sampling.options(model.manifest.generation)
+        session = _Session(
+            model,
+            Conversation(model.manifest, system),
+            options,
+            interactive=lines.is_interactive,
+            verbose=verbose,
+        )
+        if lines.is_interactive:
+            takes = ", ".join(model.manifest.modalities)
+            click.echo(f"takes in {takes} · /help lists commands · Ctrl-D leaves", err=True)
+            _talk(session, lines)
+        else:
+            _answer_all(session, lines)
+
+
+def _talk(session: _Session, lines: LineReader) -> None:
+    """With a person: what goes wrong is said, and the conversation goes on."""
+    presses = 0
+    while presses < 2:
+        try:
+            line = lines.read()
+            presses = 0
+            if line is None or not session.take(line):
+                return
+        except KeyboardInterrupt:
+            presses += 1
+            click.echo("\n(Ctrl-C once more, or Ctrl-D, leaves)" if presses == 1 else "", err=True)
+        except EdgeError as error:
+            click.echo(error_line(error), err=True)
+            if isinstance(error, CapacityError) and session.conversation.turns:
+                click.echo("(the message was not kept; /undo forgets the last turn, /reset all of them)", err=True)
+        except MemoryError:
+            click.echo("error: not enough free memory; the message was not kept; /reset forgets the rest", err=True)
+
+
+def _answer_all(session: _Session, lines: LineReader) -> None:
+    """From a pipe: the first failure ends it, with its exit code."""
+    while (line := lines.read()) is not None:
+        if not session.take(line):
+            return
+    if session.conversation.waiting:
+        session.say("")
+
+
+class _Session:
+    """A conversation with a model, and the commands that act on it."""
+
+    def __init__(
+        self, model: Model, conversation: Conversation, options: SamplingOptions, *, interactive: bool, verbose: bool
+    ) -> None:
+        self.conversation = conversation
+        self._model = model
+        self._options = options
+        self._interactive = interactive
+        self._verbose = verbose
+
+    def take(self, line: str) -> bool:
+        """A message or a command; whether there is more to come.
+
+        Raises:
+            EdgeError: It cannot be done or answered. The conversation is as it was.
+        """
+        text = line.strip()
+        command = _COMMAND.fullmatch(text)
+        if command is not None:
+            return self._obey(command[1], (command[2] or "").strip())
+        if text or self.conversation.waiting:
+            self.say(text[1:] if text.startswith("//") else text)
+        return True
+
+    def say(self, text: str) -> None:
+        """Send a message and show its answer as it comes; both are kept once there is something of it."""
+        with self._stoppable() as should_stop:
+            reply = self._stream(text, should_stop)
+            if reply.finish_reason == "cancelled" and not reply.text:
+                waits = "; what was attached still waits" if self.conversation.waiting else ""
+                click.echo(f"(stopped before an answer; the message was not kept{waits})", err=True)
+                return
+            self.conversation.keep(text, reply.text)
+            self._remark(reply)
+
+    def _stream(self, text: str, should_stop: Callable[[], bool]) -> Reply:
+        from edgephi.reply import DoneEvent, TextEvent
+
+        wrote = False
+        try:
+            messages = self.conversation.messages(text)
+            for event in self._model.stream(messages, options=self._options, should_stop=should_stop):
+                if isinstance(event, TextEvent):
+                    click.echo(shown(event.text), nl=False)
+                    wrote = True
+                elif isinstance(event, DoneEvent):
+                    wrote = True  # an empty answer is a line as well
+                    return event.reply
+        finally:
+            if wrote:
+                click.echo()
+        raise EdgeError("the generation ended without a reply")
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[Callable[[], bool]]:
+        """With a person, Ctrl-C no longer ends the program but turns the yielded answer to True."""
+        stopped = False
+
+        def stop(*_: object) -> None:
+            nonlocal stopped
+            stopped = True
+
+        if not self._interactive:
+            yield lambda: False
+            return
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield lambda: stopped
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _remark(self, reply: Reply) -> None:
+        if reply.finish_reason == "cancelled":
+            click.echo("(stopped; what was answered stays in the conversation)", err=True)
+        elif reply.finish_reason == "length" and reply.timing.new_tokens < self._options.max_new_tokens:
+            click.echo("note: the model's context is full; /reset starts a new conversation", err=True)
+        elif reply.finish_reason == "length":
+            click.echo("note: the answer was cut; raise --max-new-tokens for more", err=True)
+        if self._verbose:
+            click.echo(timing_line(reply.timing), err=True)
+
+    def _obey(self, command: str, argument: str) -> bool:
+        if command in ("/exit", "/quit"):
+            return False
+        if command not in _COMMANDS:
+            raise ConfigError(f"{command} is not a command; /help lists them, // sends a line that starts with /")
+        if command in ("/image", "/audio", "/save") and not argument:
+            raise ConfigError(f"{command} needs the path of a file")
+        if command in ("/image", "/audio"):
+            self._attach("image" if command == "/image" else "audio", argument)
+        elif command == "/help":
+            click.echo("\n".join(f"{name} {meaning}" for name, meaning in _COMMANDS.items()), err=True)
+        else:
+            click.echo(f"({self._change(command, argument)})", err=True)
+        return True
+
+    def _attach(self, kind: Kind, path: str) -> None:
+        item = self.conversation.attach(kind, path)
+        size = human_bytes(len(item.data))
+        click.echo(f"(attached to the next message: {one_line(item.path)}, {size})", err=True)
+
+    def _change(self, command: str, argument: str) -> str:
+        """Do what a command asks of the conversation; what to say about it."""
+        conversation = self.conversation
+        if command == "/system":
+            conversation.system = argument or None
+            return "the system turn is set" if argument else "there is no system turn"
+        if command == "/undo":
+            return "the last turn is forgotten" if conversation.undo() else "there is no turn to forget"
+        if command == "/reset":
+            conversation.reset()
+            return "a new conversation"
+        conversation.save(argument)
+        return f"written to {one_line(argument)}"

@@ -1,0 +1,153 @@
+"""A conversation in the terminal: its turns, and the media that wait for the next message.
+
+Owns what is sent and what stays. Knows nothing about terminals. A turn is kept once it is answered, so a request that
+failed leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgephi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgephi.manifest import Manifest
+
+Kind = Literal["image", "audio"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A picture or clip. `data` is the file's bytes as they were when it was attached: later turns send them again."""
+
+    kind: Kind
+    path: str
+    data: bytes
+
+
+Part = Callable[[Attachment], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message and what was answered, which may have been stopped."""
+
+    text: str
+    attachments: tuple[Attachment, ...]
+    answer: str
+
+
+class Conversation:
+    """The turns so far.
+
+    Args:
+        manifest: Of the model that will answer.
+        system: Text of the system turn; None for none.
+    """
+
+    def __init__(self, manifest: Manifest, system: str | None = None) -> None:
+        self._manifest = manifest
+        self.system = system
+        self.turns: list[Turn] = []
+        self.waiting: list[Attachment] = []
+
+    def attach(self, kind: Kind, path: str) -> Attachment:
+        """Check a picture or clip and keep it for the next message.
+
+        Raises:
+            ConfigError: The file cannot be used, or the model takes in none of its kind.
+        """
+        from edgephi.audio import load_audio
+        from edgephi.mode import choose_route
+        from edgephi.picture import load_image
+
+        kinds = [item.kind for item in self._attachments()] + [kind]
+        choose_route(self._manifest, num_images=kinds.count("image"), num_audio=kinds.count("audio"))
+        path = as_path(path)
+        (load_image if kind == "image" else load_audio)(path)
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+        attachment = Attachment(kind, path, data)
+        self.waiting.append(attachment)
+        return attachment
+
+    def messages(self, text: str) -> list[dict[str, Any]]:
+        """The whole conversation with `text` and what waits as its next message."""
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        return [*system, *self._answered(as_sent), _user(text, self.waiting, as_sent)]
+
+    def keep(self, text: str, answer: str) -> None:
+        """The message was answered; nothing waits any more."""
+        self.turns.append(Turn(text, tuple(self.waiting), answer))
+        self.waiting = []
+
+    def undo(self) -> bool:
+        """Forget the last turn; whether there was one."""
+        return bool(self.turns and self.turns.pop())
+
+    def reset(self) -> None:
+        """Forget every turn and what waits. The system text stays."""
+        self.turns, self.waiting = [], []
+
+    def save(self, path: str) -> None:
+        """Write the conversation as messages in JSON, media as paths.
+
+        Raises:
+            ConfigError: The file exists or cannot be written.
+        """
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        text = json.dumps([*system, *self._answered(as_saved)], ensure_ascii=False, indent=1) + "\n"
+        path = os.path.expanduser(path)
+        try:
+            with Path(path).open("x", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
+        except FileExistsError:
+            raise ConfigError(f"{path}: exists already; give another name") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{path}: cannot be written ({reason}); give another path") from None
+
+    def _attachments(self) -> list[Attachment]:
+        return [item for turn in self.turns for item in turn.attachments] + self.waiting
+
+    def _answered(self, part: Part) -> list[dict[str, Any]]:
+        messages = []
+        for turn in self.turns:
+            messages += [_user(turn.text, turn.attachments, part), {"role": "assistant", "content": turn.answer}]
+        return messages
+
+
+def as_sent(attachment: Attachment) -> dict[str, Any]:
+    """The part of a message that the model gets."""
+    return {"type": attachment.kind, attachment.kind: attachment.data}
+
+
+def as_saved(attachment: Attachment) -> dict[str, Any]:
+    """The part of a message that a file gets; it can be sent as well."""
+    return {"type": attachment.kind, attachment.kind: os.path.abspath(attachment.path)}
+
+
+def as_path(text: str) -> str:
+    """The path that was typed, or dropped onto the terminal, which then quotes it; `~` is the home folder."""
+    if os.path.exists(text):
+        return text
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote without its other half
+        words = []
+    return os.path.expanduser(words[0] if len(words) == 1 else text)
+
+
+def _user(text: str, attachments: Sequence[Attachment], part: Part) -> dict[str, Any]:
+    if not attachments:
+        return {"role": "user", "content": text}
+    texts = [{"type": "text", "text": text}] if text else []
+    return {"role": "user", "content": [*map(part, attachments), *texts]}

@@ -1,0 +1,103 @@
+"""`edgephi doctor`: what this machine offers, whether a model folder will fit, and how fast to expect it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edgephi.cli.options import json_option
+from edgephi.cli.report import human_bytes, one_line
+
+if TYPE_CHECKING:
+    from edgephi.cli.checkup import Checkup, Machine, Prospect, Software
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    default=4096,
+    show_default=True,
+    metavar="N",
+    help="Positions that a conversation is to reach.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]")
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, model: str | None, context: int, threads: int | None, as_json: bool) -> None:
+    """Show what this machine offers and, given the model folder MODEL, whether it fits and how fast to expect it.
+
+    What is wrong with the installation or the folder is told in one line each. The exit code is 3 for a damaged
+    folder, 4 where the model does not fit, 1 for a broken installation.
+
+    \b
+    Examples:
+      edgephi doctor
+      edgephi doctor phi4mm
+      edgephi doctor phi4mm --context 16384 --json
+    """
+    from edgephi.cli.checkup import examine
+
+    found = examine(model, context=context, threads=threads)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(found)))
+    ctx.exit(found.exit_code)
+
+
+def _lines(found: Checkup) -> list[str]:
+    lines = [*_machine(found.machine), "", *_software(found.software)]
+    if found.model is not None:
+        lines += ["", f"model {one_line(found.model)}"]
+        lines += [_prospect(prospect) for prospect in found.prospects]
+        if any(prospect.fits and prospect.most_tokens_s for prospect in found.prospects):
+            lines.append("  (tokens/s: an upper bound, as if reading memory were all the work)")
+    for title, texts in (("advice", found.advice), ("problems", found.problems)):
+        if texts:
+            lines += ["", title, *(f"  {one_line(text)}" for text in texts)]
+    return lines if found.problems else [*lines, "", "no problems found"]
+
+
+def _machine(machine: Machine) -> list[str]:
+    limit = machine.memory_limit_bytes
+    limited = f", limited to {human_bytes(limit)} here" if limit is not None else ""
+    speed = machine.read_bandwidth_bytes_s
+    rows = {
+        "cpu": machine.cpu,
+        "cores": f"{machine.physical_cores:,} for this process ({machine.logical_cpus:,} hardware threads)",
+        "kernels": " ".join(machine.instruction_sets) or "none of the instruction sets that matter here",
+        "governor": machine.governor or "not told",
+        "memory": f"{human_bytes(machine.memory_bytes)}{limited}, {human_bytes(machine.available_bytes)} available",
+        "reads": f"{human_bytes(round(speed))}/s with {machine.threads:,} threads" if speed else "not measured",
+        "disk": f"{human_bytes(machine.disk_free_bytes)} free at {machine.disk_path}"
+        if machine.disk_free_bytes is not None
+        else f"free space at {machine.disk_path} cannot be told",
+    }
+    return ["machine", *(f"  {name:<9} {one_line(value)}" for name, value in rows.items())]
+
+
+def _software(software: Software) -> list[str]:
+    rows = {
+        "system": software.system,
+        "python": software.python,
+        **{package.name: package.version or "not usable" for package in software.packages},
+        "providers": " ".join(software.providers) or "none",
+        "telemetry": {True: "on", False: "off", None: "no ONNX Runtime"}[software.telemetry],
+    }
+    width = max(map(len, rows))
+    return ["software", *(f"  {name:<{width}} {one_line(value)}" for name, value in rows.items())]
+
+
+def _prospect(prospect: Prospect) -> str:
+    verdict = "fits" if prospect.fits else "DOES NOT FIT"
+    text = (
+        f"  {prospect.takes:<21} {human_bytes(prospect.memory_bytes):>9} at {prospect.context:,} positions: {verdict}"
+    )
+    if prospect.fits and prospect.most_tokens_s is not None and prospect.most_tokens_s_filled is not None:
+        text += f", at most {prospect.most_tokens_s:,.1f} tokens/s, {prospect.most_tokens_s_filled:,.1f} when filled"
+    return text

@@ -1,0 +1,145 @@
+"""What a model takes of a machine: memory while it answers, and bytes that one decode step must read.
+
+Owns the arithmetic over a bundle's tensors. Knows nothing about any machine.
+
+    memory = process + tokenizer + weights as ONNX Runtime packs them + work of a pass + cache of the context
+
+The constants were measured with ONNX Runtime 1.31 on x86, where the sum was within 5 % of what the full-size models
+held; on another processor weights may be packed otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgephi.bundle import TOKENIZER_NAME, Bundle
+from edgephi.decoder import DEFAULT_CHUNK
+from edgephi.errors import ConfigError
+from edgephi.kv_cache import cache_shape
+from edgephi.manifest import Manifest
+from edgephi.mode import Mode, Route, choose_route
+from edgephi.tensor_index import Part, StoredTensorInfo
+
+#: Interpreter, libraries and open sessions of a small model.
+_PROCESS_BYTES = 45_000_000
+#: What the vocabulary takes in memory for each byte of `tokenizer.json`.
+_TOKENIZER_FACTOR = 10
+#: Floats that a pass holds for each position and each unit of the hidden size.
+_WORK_FLOATS = 45
+#: Floats that a tower holds for each patch of a crop, or row of a window, and each unit of the decoder's hidden size.
+_TOWER_FLOATS = 24
+#: A block's scale and the sum of its codes, both float32 beside the codes.
+_BLOCK_BITS = 64
+_MEDIA: dict[Mode, tuple[int, int]] = {
+    "text": (0, 0),
+    "speech": (0, 1),
+    "vision": (1, 0),
+    "vision_speech": (1, 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What requests of one mode take.
+
+    Attributes:
+        mode: Of the requests.
+        fixed_bytes: Memory without the cache.
+        position_bytes: Memory of each position of the context.
+        step_bytes: Weights that every decode step reads, however short the context.
+    """
+
+    mode: Mode
+    fixed_bytes: int
+    position_bytes: int
+    step_bytes: int
+
+    def memory_bytes(self, context: int) -> int:
+        """Memory with this many positions filled."""
+        return self.fixed_bytes + context * self.position_bytes
+
+    def positions_within(self, memory_bytes: int) -> int:
+        """The most positions that fit into so much memory; 0 where the weights alone do not."""
+        return max(0, memory_bytes - self.fixed_bytes) // self.position_bytes
+
+    def read_bytes(self, context: int) -> int:
+        """What one decode step reads after this many positions."""
+        return self.step_bytes + context * self.position_bytes
+
+
+def needs(bundle: Bundle) -> tuple[Need, ...]:
+    """One for every mode that the bundle can serve, in the order of `Mode`.
+
+    Raises:
+        ArtifactError: `tensors.json` is damaged.
+    """
+    manifest, tensors = bundle.manifest, bundle.tensor_index().tensors
+    tokenizer = next(file.bytes for file in manifest.files if file.path == TOKENIZER_NAME)
+    process = _PROCESS_BYTES + _TOKENIZER_FACTOR * tokenizer
+    return tuple(
+        Need(
+            mode=route.mode,
+            fixed_bytes=process + _work_bytes(manifest, route.mode) + _packed(tensors, _resident(manifest, route)),
+            position_bytes=cache_shape(manifest).bytes_per_position,
+            step_bytes=_packed(tensors, _read(manifest, route)),
+        )
+        for route in _routes(manifest)
+    )
+
+
+def packed_bytes(tensor: StoredTensorInfo) -> int:
+    """Memory of one tensor once a session has packed it; the mapped original is released then."""
+    count = math.prod(tensor.shape)
+    if found := re.match(r"int(\d+):(\d+|rows)\b", tensor.format):
+        bits, block = int(found[1]), found[2]
+        per_weight = bits if block == "rows" else bits + _BLOCK_BITS / int(block)
+        return round(count * per_weight / 8)
+    return tensor.num_bytes
+
+
+def _routes(manifest: Manifest) -> Iterable[Route]:
+    """Of each mode that is served; a bundle with a merged adapter refuses text."""
+    for num_images, num_audio in _MEDIA.values():
+        try:
+            yield choose_route(manifest, num_images=num_images, num_audio=num_audio)
+        except ConfigError:
+            continue
+
+
+def _resident(manifest: Manifest, route: Route) -> set[Part]:
+    """Parts in memory: the graph with adapters holds all of them, whichever serves."""
+    parts: set[Part] = {"decoder"}
+    if route.adapter != "none" and manifest.adapters.mode == "routed":
+        parts |= {"adapter_vision", "adapter_speech"}
+    num_images, num_audio = _MEDIA[route.mode]
+    if num_images:
+        parts.add("vision")
+    if num_audio:
+        parts.add("speech")
+    return parts
+
+
+def _work_bytes(manifest: Manifest, mode: Mode) -> int:
+    """What the graphs hold beside weights and cache while they run; sessions keep it for the next run."""
+    floats = _WORK_FLOATS * DEFAULT_CHUNK
+    num_images, num_audio = _MEDIA[mode]
+    if num_images and manifest.vision is not None:
+        floats += _TOWER_FLOATS * manifest.vision.patches_per_side**2
+    if num_audio and manifest.speech is not None:
+        floats += _TOWER_FLOATS * manifest.speech.window_rows
+    return floats * manifest.decoder.hidden_size * 4
+
+
+def _read(manifest: Manifest, route: Route) -> set[Part]:
+    """Parts that a decode step reads."""
+    parts: set[Part] = {"decoder"}
+    if manifest.adapters.mode == "routed" and route.adapter != "none":
+        parts.add("adapter_vision" if route.adapter == "vision" else "adapter_speech")
+    return parts
+
+
+def _packed(tensors: Iterable[StoredTensorInfo], parts: set[Part]) -> int:
+    return sum(packed_bytes(tensor) for tensor in tensors if tensor.part in parts)
