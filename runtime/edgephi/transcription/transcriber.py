@@ -1,0 +1,136 @@
+"""The way of one recording: windows out of it, one request for each, a second try where the model lost its place.
+
+Owns the order of work and the retry. Knows nothing about formats, files or the command line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgephi.reply import DoneEvent, Reply, TokenEvent
+from edgephi.sampling import SamplingOptions
+from edgephi.stopping import never
+from edgephi.transcription.loops import LoopGuard
+from edgephi.transcription.read_ahead import read_ahead
+from edgephi.transcription.recording import Recording
+from edgephi.transcription.speech import FRAME_S, Detector, read_frames, silero_detector
+from edgephi.transcription.transcript import Segment
+from edgephi.transcription.windows import Window, WindowRules, cut_windows
+
+if TYPE_CHECKING:
+    from edgephi.reply import Event
+
+_TOKENS_PER_S = 12  # fast speech in the language with the longest spelling stays below
+_TOKENS_AT_LEAST = 64
+
+
+class Listener(Protocol):
+    """What is needed of a Model."""
+
+    def stream(
+        self, messages: str, *, audio: Any, options: SamplingOptions | None, should_stop: Callable[[], bool] = never
+    ) -> Generator[Event, None, None]:
+        """See Model.stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionOptions:
+    """What is asked of every window.
+
+    Attributes:
+        prompt: In the words the model was trained on; see wording.py.
+        rules: Where to cut.
+        make_detector: Gives the voice-activity model of one recording.
+    """
+
+    prompt: str
+    rules: WindowRules = field(default_factory=WindowRules)
+    make_detector: Callable[[], Detector] = silero_detector
+
+
+def transcribe(
+    model: Listener,
+    recording: Recording,
+    options: TranscriptionOptions,
+    should_stop: Callable[[], bool] = never,
+) -> Generator[Segment, None, None]:
+    """Write a recording down; the work happens while the result is iterated.
+
+    Reading, resampling and voice activity run in a thread of their own, up to two windows ahead. Memory does not grow
+    with the recording. `should_stop` is asked between steps; True ends the segments after the last complete one.
+
+    Yields:
+        A Segment per window with speech, or two or more where one was cut again after a loop.
+
+    Raises:
+        ConfigError: The recording is damaged further on, or the folder has no speech.
+        EdgeError: As `Model.stream`.
+    """
+    frames = read_frames(recording, options.make_detector())
+    ear = _Ear(model, options.prompt, recording.sample_rate_hz, should_stop)
+
+    def make(is_closed: Callable[[], bool]) -> Iterable[Window]:
+        return cut_windows(itertools.takewhile(lambda _: not is_closed(), frames), options.rules)
+
+    with closing(read_ahead(make)) as windows:
+        for window in windows:
+            for segment in ear.segments(window):
+                if should_stop():
+                    return
+                yield segment
+
+
+@dataclass(frozen=True, slots=True)
+class _Ear:
+    """Asks the model for one window after the other."""
+
+    model: Listener
+    prompt: str
+    sample_rate_hz: int
+    should_stop: Callable[[], bool]
+
+    def segments(self, window: Window) -> Iterator[Segment]:
+        """The window's text; after a loop that of its halves, where what loops again is a gap."""
+        segment = self._listen(window)
+        halves = window.halves() if segment.is_gap else []
+        if len(halves) < 2:  # it was right, or is too short to cut
+            yield segment
+        else:
+            yield from map(self._listen, halves)
+
+    def _listen(self, window: Window) -> Segment:
+        """One request; a reply that repeats itself is stopped at once."""
+        length_s = len(window.frames) * FRAME_S
+        reply, guard = None, LoopGuard()
+        events = self.model.stream(
+            self.prompt,
+            audio=[(window.samples, self.sample_rate_hz)],
+            options=SamplingOptions(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
+            should_stop=self.should_stop,
+        )
+        with closing(events):
+            for event in events:
+                if isinstance(event, TokenEvent) and guard.push(event.token_id):
+                    break
+                if isinstance(event, DoneEvent):
+                    reply = event.reply
+        return _segment(window, reply)
+
+
+def _segment(window: Window, reply: Reply | None) -> Segment:
+    """A gap without a reply, and with one that had to be cut: no language needs so many tokens."""
+    if reply is None or reply.finish_reason == "length":
+        return Segment(start_s=window.start_s, end_s=window.end_s, text="", confidence=None, is_gap=True)
+    text = reply.text.strip()
+    return Segment(start_s=window.start_s, end_s=window.end_s, text=text, confidence=confidence(reply))
+
+
+def confidence(reply: Reply) -> float | None:
+    """Geometric mean of the probabilities of the reply's tokens, 0 to 1; None without any."""
+    logprobs = [choice.logprob for choice in reply.logprobs if choice.logprob is not None]
+    return math.exp(math.fsum(logprobs) / len(logprobs)) if logprobs else None

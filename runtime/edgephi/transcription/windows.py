@@ -1,0 +1,185 @@
+"""Which part of a recording the model hears at once.
+
+Owns the cutting: at every clear pause, at the best pause when a window is full, at the quietest place when there is
+none. Knows nothing about files, the detector or the model.
+
+    frame: 32 ms        span: frames of speech without a gap of 0.2 s        window: spans with short gaps
+    Times come from the spans, so they are as true as the detector, and silence costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.checks import is_finite
+from edgephi.errors import ConfigError
+from edgephi.transcription.speech import FRAME_S, Frame
+
+MOST_WINDOW_S = 30.0
+LEAST_WINDOW_S = 2.0
+LEAST_PAUSE_S = 0.3
+_STARTS_AT, _GOES_ON_AT = 0.5, 0.35  # probabilities: it takes less to go on speaking than to start
+_JOIN_FRAMES = 6  # a shorter gap is a stop consonant or a breath, not a pause
+_LEAST_SPAN_FRAMES = 6  # shorter ones are clicks
+_MARGIN_FRAMES = 12  # most silence kept on either side: words must not lose their edges
+_SMOOTHED_FRAMES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowRules:
+    """Where to cut.
+
+    Attributes:
+        window_s: Longest window, 2 to 30: more than the model was trained to write down at once.
+        pause_s: A pause this long always ends a window. At least 0.3.
+    """
+
+    window_s: float = 30.0
+    pause_s: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not is_finite(self.window_s) or not LEAST_WINDOW_S <= self.window_s <= MOST_WINDOW_S:
+            raise ConfigError(f"window_s is {self.window_s!r}; use {LEAST_WINDOW_S:g} to {MOST_WINDOW_S:g} seconds")
+        if not is_finite(self.pause_s) or self.pause_s < LEAST_PAUSE_S:
+            raise ConfigError(f"pause_s is {self.pause_s!r}; use {LEAST_PAUSE_S:g} seconds or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """A stretch of the recording with speech in it.
+
+    Attributes:
+        frames: Its sound, a little silence at its ends included.
+        first: Number of its first frame in the recording.
+        speech: First frame of its speech, and the one after its last.
+    """
+
+    frames: tuple[Frame, ...]
+    first: int
+    speech: tuple[int, int]
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """float32 [n], a new array."""
+        return np.concatenate([frame.samples for frame in self.frames])
+
+    @property
+    def start_s(self) -> float:
+        """When its speech begins."""
+        return self.speech[0] * FRAME_S
+
+    @property
+    def end_s(self) -> float:
+        """When its speech ends."""
+        return self.speech[1] * FRAME_S
+
+    def halves(self) -> list[Window]:
+        """The same speech in shorter windows, none longer than half; none at all when it is too short to cut."""
+        most = len(self.frames) // 2
+        if most * FRAME_S < LEAST_WINDOW_S / 2:
+            return []
+        return list(_cut(self.frames, _Cutter(most, round(LEAST_PAUSE_S / FRAME_S), self.first)))
+
+
+def cut_windows(frames: Iterable[Frame], rules: WindowRules) -> Iterator[Window]:
+    """Windows in order; holds no more than one window's frames."""
+    yield from _cut(frames, _Cutter(int(rules.window_s / FRAME_S), round(rules.pause_s / FRAME_S), 0))
+
+
+def _cut(frames: Iterable[Frame], cutter: _Cutter) -> Iterator[Window]:
+    for frame in frames:
+        cutter.push(frame)
+        place = cutter.place()
+        if place is not None and (window := cutter.take(place)):
+            yield window
+    if window := cutter.take(cutter.end):
+        yield window
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Speech from frame `start` to before `end`; it began at `born`, before a cut if that is another frame."""
+
+    born: int
+    start: int
+    end: int
+
+    @property
+    def is_speech(self) -> bool:
+        return self.end - self.born >= _LEAST_SPAN_FRAMES
+
+
+class _Cutter:
+    """The frames since the last cut, and the spans of speech among them. Numbers count from the recording's start."""
+
+    def __init__(self, most: int, pause: int, first: int) -> None:
+        self._most = most
+        self._pause = pause
+        self._margin = min(_MARGIN_FRAMES, pause // 2)
+        self._first = first
+        self._frames: list[Frame] = []
+        self._spans: list[_Span] = []
+
+    @property
+    def end(self) -> int:
+        """The frame after the last."""
+        return self._first + len(self._frames)
+
+    def push(self, frame: Frame) -> None:
+        """Add a frame; without speech, all but a margin is forgotten."""
+        number = self.end
+        self._frames.append(frame)
+        last = self._spans[-1] if self._spans else None
+        if last and number - last.end < _JOIN_FRAMES and frame.speech >= _GOES_ON_AT:
+            self._spans[-1] = replace(last, end=number + 1)
+        elif frame.speech >= _STARTS_AT:
+            self._spans.append(_Span(number, number, number + 1))
+        self._forget()
+
+    def place(self) -> int | None:
+        """Before which frame to cut now; None to go on."""
+        if not self._spans:
+            return None
+        last = self._spans[-1].end
+        if self.end - last >= self._pause:
+            return last + self._margin
+        return self._best_place() if len(self._frames) >= self._most else None
+
+    def take(self, place: int) -> Window | None:
+        """Cut before frame `place`; None when what comes before it holds no speech."""
+        count = place - self._first
+        frames, self._frames = self._frames[:count], self._frames[count:]
+        first, self._first = self._first, place
+        spoken = [span for span in self._spans if span.start < place and span.is_speech]
+        self._spans = [replace(span, start=max(span.start, place)) for span in self._spans if span.end > place]
+        self._forget()
+        if not spoken:
+            return None
+        return Window(frames=tuple(frames), first=first, speech=(spoken[0].start, min(spoken[-1].end, place)))
+
+    def _forget(self) -> None:
+        surplus = len(self._frames) - self._margin
+        if not self._spans and surplus > 0:
+            del self._frames[:surplus]
+            self._first += surplus
+
+    def _best_place(self) -> int:
+        """The middle of the longest pause in the window's second half, else of its last pause, else where it is
+        quietest.
+        """
+        half = self._first + len(self._frames) // 2
+        ends = [span.end for span in self._spans]
+        starts = [*(span.start for span in self._spans[1:]), self.end]
+        middles = {(end + start) // 2: start - end for end, start in zip(ends, starts, strict=True) if start > end}
+        if late := {middle: length for middle, length in middles.items() if middle >= half}:
+            return max(late, key=lambda middle: (late[middle], middle))
+        if middles:
+            return max(middles)
+        power = np.array([np.mean(np.square(frame.samples)) for frame in self._frames])
+        smooth = np.convolve(power, np.ones(_SMOOTHED_FRAMES), mode="same")
+        offset = half - self._first
+        return half + int(np.argmin(smooth[offset : -_SMOOTHED_FRAMES // 2]))

@@ -1,0 +1,27 @@
+"""What the model is asked, in the words it was trained on; it is sensitive to them.
+
+Owns the prompts and the languages. Knows nothing about audio.
+"""
+
+from __future__ import annotations
+
+#: Languages the model was trained to hear and translate to.
+LANGUAGES = {
+    "en": "English",
+    "zh": "Chinese",
+    "de": "German",
+    "fr": "French",
+    "it": "Italian",
+    "ja": "Japanese",
+    "es": "Spanish",
+    "pt": "Portuguese",
+}
+TRANSCRIBE = "Transcribe the audio clip into text."
+TRANSLATE = "Translate the audio to {language}."
+
+
+def prompt_for(translate_to: str | None) -> str:
+    """The prompt for a transcript, or for a translation to a language given by code or English name."""
+    if translate_to is None:
+        return TRANSCRIBE
+    return TRANSLATE.format(language=LANGUAGES.get(translate_to.lower(), translate_to.title()))

@@ -1,0 +1,84 @@
+"""A long recording through `edgephi transcribe` must be as right as its sentences alone, and dated.
+
+The three minutes need espeak-ng's C library and are skipped without it.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edgephi import Model, SamplingOptions
+from edgephi.cli.samples import read_samples
+from edgephi.transcription.wording import TRANSCRIBE
+from edgephi_export import export
+from edgephi_nano.recordings import LongRecording, long_recording
+from edgephi_nano.scoring import word_error_rate
+from support.shell import invoke
+
+NANO = Path(__file__).parents[2] / "nano"
+MOST_LATE_S = 0.3
+MOST_LOST = 0.01
+SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(NANO / "checkpoint", tmp_path_factory.mktemp("nano") / "model")
+
+
+def test_the_bundled_clips_joined_are_heard_one_by_one(model_dir: Path, tmp_path: Path):
+    """Six of them, 2 s apart, in stereo; needs no espeak-ng."""
+    samples = [sample for sample in read_samples(NANO / "samples") if sample.mode == "speech"] * 3
+    clips = [soundfile.read(NANO / "samples" / str(sample.audio), dtype="float32")[0] for sample in samples]
+    silence = np.zeros(32_000, np.float32)
+    joined = np.concatenate([part for clip in clips for part in (silence, clip)])
+    soundfile.write(tmp_path / "a.flac", np.stack([joined, joined], axis=1), 16_000)
+    done = invoke("transcribe", model_dir, tmp_path / "a.flac", "--json", "--threads", "1")
+    (heard,) = json.loads(done.stdout)["files"]
+    assert [segment["text"] for segment in heard["segments"]] == [sample.expected for sample in samples]
+    assert all(segment["confidence"] > 0.5 for segment in heard["segments"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="needs libespeak-ng1 and espeak-ng-data")
+@pytest.mark.parametrize("seed", [11, 12])
+def test_three_minutes_are_as_right_as_their_sentences_and_dated(model_dir: Path, tmp_path: Path, seed: int):
+    recording = long_recording(SECONDS, seed)
+    soundfile.write(tmp_path / "a.wav", recording.samples, 16_000)
+    done = invoke("transcribe", model_dir, tmp_path / "a.wav", "--json", "--threads", "1")
+    assert done.exit_code == 0
+    (heard,) = json.loads(done.stdout)["files"]
+    assert not any(segment["gap"] for segment in heard["segments"])
+
+    wanted = [sentence.text for sentence in recording.sentences]
+    alone = word_error_rate(wanted, _alone(model_dir, recording))
+    joined = word_error_rate([" ".join(wanted)], [heard["text"]])
+    late = [
+        error
+        for segment, sentence in zip(heard["segments"], recording.sentences, strict=True)
+        for error in (segment["start_s"] - sentence.start_s, segment["end_s"] - sentence.end_s)
+    ]
+    print(
+        f"\nseed {seed}: {len(wanted)} sentences in {SECONDS} s; word errors {joined:.1%} joined, {alone:.1%} alone; "
+        f"times off by {min(late):+.2f} to {max(late):+.2f} s; real-time factor {heard['real_time_factor']:.2f}"
+    )
+    assert joined <= alone + MOST_LOST
+    assert max(map(abs, late)) <= MOST_LATE_S
+
+
+def _alone(model_dir: Path, recording: LongRecording) -> list[str]:
+    with Model.load(model_dir, threads=1) as model:
+        return [
+            model.generate(
+                TRANSCRIBE,
+                audio=[(recording.alone(sentence), 16_000)],
+                options=SamplingOptions(max_new_tokens=96),
+            ).text
+            for sentence in recording.sentences
+        ]
