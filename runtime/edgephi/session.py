@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.machine import num_physical_cores
+from edgephi.mapped_pages import release_mapped_pages
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -104,7 +105,7 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
     ort = runtime()
     settings = _settings(ort, options.num_threads)
     try:
-        return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
@@ -115,6 +116,8 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
         ) from error
+    release_mapped_pages(path.parent)
+    return session
 
 
 def _settings(ort: Any, num_threads: int) -> Any:
