@@ -86,7 +86,7 @@ def _decoder(sizes: Sizes) -> dict[str, Any]:
         "resid_pdrop": 0.0,
         "rms_norm_eps": 1e-05,
         "rope_scaling": {
-            "long_factor": _long_factors(sizes.rotary_factors),
+            "long_factor": long_factors(sizes.rotary_factors),
             "short_factor": [1.0] * sizes.rotary_factors,
             "type": "longrope",
         },
@@ -100,7 +100,7 @@ def _decoder(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _long_factors(count: int) -> list[float]:
+def long_factors(count: int) -> list[float]:
     """The published factors; for another head size, the same curve at another density."""
     last = max(count - 1, 1)
     return [float(_LONG_FACTORS[i * (len(_LONG_FACTORS) - 1) // last]) for i in range(count)]

@@ -1,6 +1,6 @@
 """The machine and the versions that a measurement was taken with.
 
-Owns where each fact is found. Knows nothing about measurements.
+Owns which facts are noted. Knows nothing about measurements.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from edgephi import machine
 
 _NOTED = ("edgephi", "numpy", "onnxruntime", "onnxruntime-gpu")
 
@@ -29,6 +30,8 @@ class Environment:
     Attributes:
         cpu: The processor's name.
         cores: Logical processors that this process may use.
+        instruction_sets: Those that quantized kernels are chosen by.
+        governor: How the clock is governed; None where nothing tells.
         memory_bytes: Of the whole machine.
         system: Operating system and its release.
         python: Version of the interpreter.
@@ -38,6 +41,8 @@ class Environment:
 
     cpu: str
     cores: int
+    instruction_sets: tuple[str, ...]
+    governor: str | None
     memory_bytes: int
     system: str
     python: str
@@ -48,27 +53,16 @@ class Environment:
 def read_environment(command: tuple[str, ...]) -> Environment:
     """The environment of this process."""
     return Environment(
-        cpu=_cpu(),
+        cpu=machine.cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        instruction_sets=machine.instruction_sets(),
+        governor=machine.governor(),
+        memory_bytes=machine.memory().total_bytes,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         versions=tuple(_installed()),
         command=command,
     )
-
-
-def _cpu() -> str:
-    """The model's name: Linux has it in a file, other systems in `platform`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return " ".join(value.split())
-    return platform.processor() or platform.machine()
 
 
 def _installed() -> list[Version]:

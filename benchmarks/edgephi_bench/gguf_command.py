@@ -1,0 +1,57 @@
+"""`edgephi bench gguf`.
+
+Owns options and the summary. Knows nothing about the format.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from edgephi.errors import ConfigError
+from edgephi_bench.folder import check_space
+from edgephi_bench.sizes import Sizes
+from edgephi_bench.stopping import stoppable
+
+if TYPE_CHECKING:
+    from edgephi_bench.gguf_file import HeadFormat
+
+
+@click.command()
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to make.")
+@click.option("--layers", type=click.IntRange(min=1, max=1000), default=32, show_default=True, help="Decoder layers.")
+@click.option(
+    "--head",
+    type=click.Choice(["q4_0", "q6_k"]),
+    default="q4_0",
+    show_default=True,
+    help="Embedding and head: q4_0 as all other weights, or q6_k as llama.cpp's own quantizer has it.",
+)
+def gguf(output: Path, layers: int, head: str) -> None:
+    """Write a Q4_0 GGUF file of Phi-4-mini's shape with random weights, to measure llama.cpp with.
+
+    \b
+    Examples:
+      edgephi bench gguf -o mini-q4_0.gguf
+      edgephi bench mini --peers llama.cpp --peer-model llama.cpp=mini-q4_0.gguf
+    """  # noqa: D301 - click reads the \b
+    from edgephi_bench.gguf_file import gguf_bytes, write_gguf  # noqa: PLC0415 - keeps --help fast
+
+    if os.path.lexists(output):
+        raise ConfigError(f"{output}: already exists; choose another name")
+    if not output.absolute().parent.is_dir():
+        raise ConfigError(f"{output.absolute().parent}: no such folder; make it first, or choose another")
+    sizes, form = Sizes(layers=layers), cast("HeadFormat", head)
+    total = gguf_bytes(sizes, form)
+    check_space(output, total)
+    partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
+    try:
+        with stoppable():
+            write_gguf(partial, sizes, form)
+            partial.rename(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    click.echo(f"{output}: phi3 with {layers} layers, Q4_0, head {head}, random weights, {total / 1e6:,.1f} MB")

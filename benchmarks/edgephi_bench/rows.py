@@ -1,0 +1,166 @@
+"""A report as rows of text: what the terminal, Markdown and the page show alike.
+
+Owns titles, columns and cells. Knows nothing about how a table is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgephi_bench.environment import Environment
+from edgephi_bench.figures import Figure
+from edgephi_bench.latency_report import BenchReport
+from edgephi_bench.words import quantity
+
+_OURS = "edgephi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A titled table.
+
+    Attributes:
+        title: What it shows.
+        columns: Their names.
+        rows: As many cells each.
+        text_columns: How many of the first are words; the others are numbers.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 2
+
+
+def tables(report: BenchReport) -> tuple[Table, ...]:
+    """The tables of a report, without those that have no rows."""
+    found = [
+        *(_stage_table(report, mode) for mode in report.model.modes),
+        _decode_table(report),
+        _other_table(report),
+        _ratio_table(report),
+    ]
+    return tuple(table for table in found if table.rows)
+
+
+def _stage_table(report: BenchReport, mode: str) -> Table:
+    figures = [
+        figure for figure in report.figures if figure.runner == _OURS and figure.mode == mode and _is_request(figure)
+    ]
+    titles = {figure.condition: None for figure in figures}
+    return _figure_table(
+        f"{mode.capitalize()}: {'; '.join(titles)}", figures, label=lambda figure: (figure.name,), columns=("stage",)
+    )
+
+
+def _is_request(figure: Figure) -> bool:
+    return figure.condition.startswith(("prompt of", "clip of", "picture of"))
+
+
+def _decode_table(report: BenchReport) -> Table:
+    """Steps against their floor, every runner."""
+    floors = {(floor.mode, floor.condition): floor for floor in report.floors}
+    rows = []
+    for figure in report.figures:
+        if figure.name not in ("decode step", "prefill"):
+            continue
+        floor = floors.get((figure.mode, figure.condition)) if figure.runner == _OURS else None
+        is_decode = figure.name == "decode step"
+        name = figure.name if figure.mode == "text" else f"{figure.name}, {figure.mode} adapter"
+        rows.append(
+            (
+                figure.runner,
+                f"{name}, {figure.condition}",
+                *_statistics(figure),
+                f"{tokens_per_second(figure):,.1f}",
+                quantity(floor.num_bytes, "bytes") if floor and is_decode else "",
+                f"{floor.reached:.0%}" if floor and is_decode else "",
+            )
+        )
+    columns = ("runner", "measured", *_STATISTICS, "tokens/s", "bytes per step", "of the floor")
+    speeds = {floor.condition.rpartition(", ")[2]: floor.bandwidth for floor in report.floors}
+    read = ", ".join(f"{speed / 1e9:,.1f} GB/s with {threads}" for threads, speed in speeds.items())
+    return Table(
+        title="Decode and prefill" + (f"; memory reads {read}" if read else ""), columns=columns, rows=tuple(rows)
+    )
+
+
+def tokens_per_second(figure: Figure) -> float:
+    """Of a decode step or a prefill, at the median."""
+    tokens = int(figure.condition.split()[0]) if figure.name == "prefill" else 1
+    return tokens / figure.median
+
+
+def _other_table(report: BenchReport) -> Table:
+    figures = [
+        figure for figure in report.figures if figure.name not in ("decode step", "prefill") and not _is_request(figure)
+    ]
+
+    def label(figure: Figure) -> tuple[str, str]:
+        mode = f"{figure.mode}, " if figure.name.startswith("peak") else ""
+        condition = f" ({mode}{figure.condition})".replace(", )", ")")
+        return figure.runner, figure.name + condition
+
+    return _figure_table("Load and memory", figures, label=label, columns=("runner", "measured"))
+
+
+def _ratio_table(report: BenchReport) -> Table:
+    rows = tuple(
+        (
+            ratio.peer,
+            f"{ratio.name}, {ratio.condition}",
+            f"{ratio.median:.2f}",
+            f"{min(ratio.samples):.2f} - {max(ratio.samples):.2f}",
+        )
+        for ratio in report.ratios
+    )
+    columns = ("peer", "measured", "times faster, median", "over the rounds")
+    return Table(title="Against peers, measured in turn (above 1: edgephi is faster)", columns=columns, rows=rows)
+
+
+_STATISTICS = ("min", "median", "p90", "p99", "samples")
+
+
+def _statistics(figure: Figure) -> tuple[str, ...]:
+    numbers = (figure.min, figure.median, figure.p90, figure.p99)
+    if len(figure.samples) == 1:
+        return ("", quantity(figure.median, figure.unit), "", "", "1")
+    return (*(quantity(number, figure.unit) for number in numbers), str(len(figure.samples)))
+
+
+def _figure_table(
+    title: str, figures: list[Figure], *, label: Callable[[Figure], tuple[str, ...]], columns: tuple[str, ...]
+) -> Table:
+    rows = tuple((*label(figure), *_statistics(figure)) for figure in figures)
+    return Table(title=title, columns=(*columns, *_STATISTICS), rows=rows, text_columns=len(columns))
+
+
+def remarks(report: BenchReport) -> tuple[str, ...]:
+    """One line each: greedy output, peers, what was left out."""
+    lines = []
+    if report.output:
+        lines.append(f"greedy output: {report.output.tokens} tokens, sha256 {report.output.sha256[:16]}")
+    for peer in report.peers:
+        version = f" {peer.version}" if peer.version else ""
+        lines.append(f"{peer.name}{version}: " + (f"not measured: {peer.error}" if peer.error else "measured"))
+    return (*lines, *report.notes)
+
+
+def heading(report: BenchReport) -> str:
+    """Which model."""
+    return (
+        f"{report.model.path}: {report.model.source}, recipe {report.model.recipe}, "
+        f"manifest {report.model.manifest_sha256[:12]}"
+    )
+
+
+def environment_facts(environment: Environment) -> tuple[str, ...]:
+    """The machine, the versions and the command, a few words each."""
+    sets = " ".join(environment.instruction_sets)
+    return (
+        f"{environment.cpu}, {environment.cores} hardware threads, {environment.memory_bytes / 1e9:,.1f} GB",
+        f"instruction sets {sets or 'unknown'}; governor {environment.governor or 'unknown'}",
+        f"{environment.system}; Python {environment.python}; "
+        + ", ".join(f"{item.name} {item.version}" for item in environment.versions),
+    )

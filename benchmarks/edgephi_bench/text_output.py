@@ -1,0 +1,69 @@
+"""A latency report on the terminal, as Markdown and as CSV.
+
+Owns the drawing of tables. Knows nothing about what is in them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+import sys
+
+from edgephi_bench.latency_report import BenchReport
+from edgephi_bench.rows import Table, environment_facts, heading, remarks, tables
+
+_PIPE_WIDTH = 160  # columns where there is no terminal to ask
+
+
+def print_tables(report: BenchReport) -> None:
+    """Print the whole report on stdout."""
+    from rich import box  # noqa: PLC0415 - keeps --help fast
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=True)
+    console.print(heading(report), markup=False)
+    for table in tables(report):
+        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for number, column in enumerate(table.columns):
+            shown.add_column(column, justify="left" if number < table.text_columns else "right")
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown, soft_wrap=False)
+    for line in (*remarks(report), *environment_facts(report.environment), _provenance(report)):
+        console.print(line, markup=False)
+
+
+def markdown(report: BenchReport) -> str:
+    """The same as Markdown."""
+    parts = [f"**{_cell(heading(report))}**"]
+    parts += [f"{_cell(table.title)}:\n\n{_markdown_table(table)}" for table in tables(report)]
+    lines = (*remarks(report), *environment_facts(report.environment), _provenance(report))
+    parts.append("\n".join(f"- {_cell(line)}" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["---"] * table.text_columns + ["---:"] * (len(table.columns) - table.text_columns)
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in (table.columns, rule, *table.rows))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def comma_separated(report: BenchReport) -> str:
+    """One line per figure, numbers in base units; the samples in the last column with spaces between."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("runner", "mode", "name", "condition", "unit", "min", "median", "p90", "p99", "samples"))
+    for figure in report.figures:
+        numbers = (figure.min, figure.median, figure.p90, figure.p99)
+        samples = " ".join(map(repr, figure.samples))
+        writer.writerow((*figure.key, figure.unit, *map(repr, numbers), samples))
+    return stream.getvalue()
+
+
+def _provenance(report: BenchReport) -> str:
+    return f"{report.date}, {report.threads} threads: {shlex.join(report.environment.command)}"

@@ -1,0 +1,72 @@
+"""The floor of a decode step: bytes that must be read, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgephi.bundle import Bundle
+from edgephi.manifest import TensorRef
+from edgephi.tensor_index import StoredTensorInfo
+from edgephi_bench.floor import Floor, packed_bytes, step_bytes
+from support.bundles import small_bundle
+from support.sizes import Sizes
+
+SIZES = Sizes()
+
+
+@pytest.mark.parametrize(
+    ("form", "bits"),
+    [
+        # What ONNX Runtime holds per weight once packed: the codes, and 64 bits per block.
+        ("int4:32", 6.0), ("int4:64", 5.0), ("int4:128", 4.5), ("int4:32:symmetric", 6.0),
+        ("int8:32", 10.0), ("int8:128", 8.5), ("int2:64", 3.0),
+    ],
+)  # fmt: skip
+def test_blocks_count_as_they_are_packed(form: str, bits: float) -> None:
+    assert packed_bytes(_tensor(form, (10, 512))) == 10 * 512 * bits / 8
+
+
+def test_a_row_that_does_not_fill_its_last_block_takes_the_whole_block() -> None:
+    assert packed_bytes(_tensor("int4:128", (3, 130))) == packed_bytes(_tensor("int4:128", (3, 256)))
+
+
+def test_floats_and_row_scaled_codes_count_as_they_are_stored() -> None:
+    assert packed_bytes(_tensor("float32", (7, 5), dtype="float32")) == 7 * 5 * 4
+    assert packed_bytes(_tensor("int8:rows", (7, 5), dtype="int8")) == 7 * 5
+
+
+def test_a_step_reads_every_weight_of_the_decoder_once() -> None:
+    s = SIZES
+    qkv = (s.heads + 2 * s.kv_heads) * s.head_size
+    # Block 128 of rows of 192 and 256: two blocks each, 72 bytes apiece.
+    rows = qkv + s.hidden + 2 * s.intermediate + s.hidden
+    linears = s.layers * rows * 2 * 72 + s.vocab * 2 * 72
+    norms = (2 * s.layers + 1) * s.hidden * 4
+    read = step_bytes(Bundle(small_bundle(recipe="int4-fast")))
+    assert read.weights == linears + norms
+    assert read.adapter == 0
+
+
+def test_an_adapter_that_is_on_is_read_as_well_and_one_that_is_off_is_not() -> None:
+    bundle = Bundle(small_bundle())
+    off, speech, vision = (step_bytes(bundle, name) for name in ("none", "speech", "vision"))
+    assert off.weights == speech.weights == vision.weights
+    assert off.adapter == 0 < vision.adapter < speech.adapter  # the speech adapter has the larger rank
+
+
+def test_keys_and_values_grow_with_depth() -> None:
+    s = SIZES
+    read = step_bytes(Bundle(small_bundle()))
+    assert read.at(100) - read.at(0) == 100 * 2 * s.layers * s.kv_heads * s.head_size * 4
+
+
+def test_reached_is_one_where_a_step_takes_as_long_as_reading() -> None:
+    floor = Floor(mode="text", condition="c", num_bytes=2e9, bandwidth=40e9, median_s=0.1)
+    assert (floor.floor_s, floor.reached) == (pytest.approx(0.05), pytest.approx(0.5))
+
+
+def _tensor(form: str, shape: tuple[int, int], dtype: str = "uint8") -> StoredTensorInfo:
+    values = TensorRef(file="weights/x.bin", offset=0, dtype=dtype, shape=shape)  # type: ignore[arg-type]
+    return StoredTensorInfo(
+        name="x", part="decoder", format=form, shape=shape, values=values, scales=None, zero_points=None
+    )

@@ -1,0 +1,76 @@
+"""A small report, made by hand, for tests of what is done with reports."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from edgephi_bench.environment import Environment, Version
+from edgephi_bench.figures import Figure
+from edgephi_bench.floor import Floor
+from edgephi_bench.latency_report import BenchReport, ModelFacts, PeerFacts, Sentinel
+
+_ENVIRONMENT = Environment(
+    cpu="Test CPU",
+    cores=2,
+    instruction_sets=("avx2",),
+    governor=None,
+    memory_bytes=8_000_000_000,
+    system="Linux 1",
+    python="3.11",
+    versions=(Version(name="numpy", version="2"),),
+    command=("edgephi", "bench", "a model"),
+)
+
+
+def figures() -> tuple[Figure, ...]:
+    """Steps of two runners at two depths, stages, and one figure of every other kind."""
+    steps = [
+        Figure(
+            runner=runner, name="decode step", condition=f"depth {depth}, 2 threads", samples=samples, rounds=samples
+        )
+        for runner, depth, samples in (
+            ("edgephi", 0, (0.10, 0.12, 0.11)),
+            ("llama.cpp", 0, (0.20, 0.18, 0.33)),
+            ("edgephi", 1000, (0.15, 0.13, 0.14)),
+            ("llama.cpp", 1000, (0.25, 0.26, 0.27)),
+        )
+    ]
+    stages = [
+        Figure(name=f"stage: {name}", condition="prompt of about 8 tokens", samples=(second, second * 1.1))
+        for name, second in (("preprocess", 0.001), ("prefill", 0.5), ("first token chosen", 0.002), ("decode", 0.9))
+    ]
+    return (
+        *steps,
+        *stages,
+        Figure(name="decode step", condition="depth 0, 1 thread", samples=(0.2, 0.21)),
+        Figure(name="prefill", condition="512 tokens, 2 threads", samples=(8.0, 8.4, 8.2)),
+        Figure(name="load, warm", condition="2 threads", samples=(1.5, 1.6)),
+        Figure(name="peak resident size", condition="context 512", unit="bytes", samples=(2.5e9,)),
+        Figure(
+            name="prompt positions", condition="prompt of about 8 tokens", unit="tokens", better=None, samples=(9.0,)
+        ),
+    )
+
+
+def report(**changes: Any) -> BenchReport:
+    """The report, with some fields replaced."""
+    floors = tuple(
+        Floor(mode="text", condition=f"depth {depth}, 2 threads", num_bytes=bytes_read, bandwidth=40e9, median_s=median)
+        for depth, bytes_read, median in ((0, 2.16e9, 0.11), (1000, 2.42e9, 0.14))
+    )
+    made = BenchReport(
+        model=ModelFacts(path="a model", source="me/phi", recipe="int4", modes=("text",), manifest_sha256="ab" * 32),
+        environment=_ENVIRONMENT,
+        threads=2,
+        date="2026-01-02T03:04:05+00:00",
+        figures=figures(),
+        floors=floors,
+        peers=(
+            PeerFacts(name="llama.cpp", version="build 1", error=None),
+            PeerFacts(name="optimum", version=None, error="it is not there"),
+        ),
+        output=Sentinel(sha256="cd" * 32, tokens=7),
+        notes=("load, cold: not measured",),
+    )
+    return dataclasses.replace(made, **changes)
