@@ -1,48 +1,81 @@
 """The generation loop: read, choose, tell, repeat.
 
-Owns when a reply ends and what is reported on the way. Knows nothing about media, templates or sessions.
+Owns when a reply ends, what is reported on the way, and which logits belong to which token when guesses are checked
+several at a time. Knows nothing about media, templates or sessions, nor where guesses come from.
+
+Guessing changes no token: each is chosen from the logits after the tokens before it, in order and with the same random
+number, and a guess only says which logits a pass computes beforehand. But ONNX Runtime's attention over float keys and
+values adds up in another order for one row than for several. That moves a logit by 1e-4 at most in the nano model at
+fp32, and by up to 0.4 where activations are rounded to eight bits, as one of them falls to another step: the same as
+between reading a text at once and token by token. So tokens can differ where the two likeliest are that close. Which
+guesses are checked follows from measured times, unless the options say True or False; for a seed, which promises the
+same tokens each time, None therefore means False.
 """
 
 from __future__ import annotations
 
 import itertools
-import resource
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.constraint import Constraint
 from edgephi.embed import InputSequence
 from edgephi.manifest import AdapterName
 from edgephi.reply import (
+    Choice,
     DoneEvent,
     Event,
     FinishReason,
     Reply,
+    Speculation,
     TextEvent,
     Timing,
     TokenEvent,
-    ToolCall,
-    parse_tool_calls,
 )
+from edgephi.reply_text import ReplyText
 from edgephi.sampling import Sampler, SamplingOptions
-from edgephi.stopping import Stopped, never
-from edgephi.tokenizer import TextStream, Tokenizer
+from edgephi.speculate import Speculator
+from edgephi.stopping import Stopped, ask, never
+from edgephi.tokenizer import Tokenizer
 
-TOOL_CALL = "<|tool_call|>"
-TOOL_CALL_END = "<|/tool_call|>"
+try:
+    import resource
+except ModuleNotFoundError:  # not on every system
+    resource = None  # type: ignore[assignment]
 
 
 class Reader(Protocol):
     """What the loop needs of the decoder."""
 
+    @property
+    def used(self) -> int:
+        """Positions of the sequence that were read."""
+
     def read(
-        self, sequence: InputSequence, *, adapter: AdapterName, should_stop: Callable[[], bool] = never
+        self,
+        sequence: InputSequence,
+        *,
+        adapter: AdapterName,
+        rows: int | Literal["last"] = "last",
+        should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
-        """float32 [V] after the sequence's last position. Raises Stopped."""
+        """float32 [V] after the sequence's last position, or [R, V] after its last R; kept until the next `read`.
+
+        Raises Stopped.
+        """
+
+    def rewind(self, length: int) -> None:
+        """Forget the positions from `length` on."""
+
+    def reach(self, total: int) -> int:
+        """How long a sequence of `total` positions can become before it is read again or is full."""
 
     def has_room(self, total: int) -> bool:
         """Whether a sequence of this many positions can be read."""
@@ -78,7 +111,7 @@ class Clock:
             prefill_s=self.prefill_s,
             ttft_s=self.first_token_s - self.started_s if new_tokens else 0.0,
             decode_s=self.decode_s,
-            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_rss_bytes=peak_rss_bytes(),
         )
 
 
@@ -93,6 +126,7 @@ class Job:
         eos: Ids that end the reply.
         clock: Already running.
         should_stop: Asked before each pass; True ends the reply as `cancelled`.
+        constraint: What the reply must be, made for this request; None for anything.
     """
 
     sequence: InputSequence
@@ -101,10 +135,19 @@ class Job:
     eos: frozenset[int]
     clock: Clock
     should_stop: Callable[[], bool] = never
+    constraint: Constraint | None = None
 
 
-def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Iterator[Event]:
-    """Generate one reply.
+def peak_rss_bytes() -> int:
+    """Most memory this process has held so far; 0 where the system does not tell."""
+    if resource is None:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event, None, None]:
+    """Generate one reply. However it ends, the decoder then holds positions of what was said and no others.
 
     Yields:
         A TokenEvent per token, a TextEvent whenever characters are complete, at last one DoneEvent.
@@ -114,18 +157,24 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Iterator[Event]
         EdgeError: The model's logits are not numbers.
     """
     prompt_tokens = len(job.sequence)
-    writer = _ReplyText(tokenizer)
-    token_ids: list[int] = []
+    writer = ReplyText(tokenizer, job.options.stop)
+    sampler = Sampler(job.options, prompt_ids=job.sequence.token_ids, constraint=job.constraint)
+    steps = _Steps(decoder, job)
+    choices: list[Choice] = []
     reason: FinishReason = "length"
     try:
-        for token_id in _token_ids(decoder, job):
-            token_ids.append(token_id)
-            yield TokenEvent(token_id, len(token_ids) - 1)
-            if token_id in job.eos:
-                reason = "stop"
-                break
-            if text := writer.push(token_id):
-                yield TextEvent(text)
+        with closing(_choices(steps, sampler, job)) as chosen:
+            for choice in chosen:
+                choices.append(choice)
+                yield TokenEvent(choice.token_id, len(choices) - 1)
+                if choice.token_id in job.eos:
+                    reason = "stop"
+                    break
+                if text := writer.push(choice.token_id):
+                    yield TextEvent(text)
+                if writer.is_stopped or sampler.is_done:
+                    reason = "stop"
+                    break
     except Stopped:
         reason = "cancelled"
     if text := writer.finish():
@@ -133,72 +182,122 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Iterator[Event]
     yield DoneEvent(
         Reply(
             text=writer.text,
-            token_ids=tuple(token_ids),
+            token_ids=tuple(choice.token_id for choice in choices),
             finish_reason=reason,
             tool_calls=writer.tool_calls,
-            timing=job.clock.timing(prompt_tokens, len(token_ids)),
+            timing=job.clock.timing(prompt_tokens, len(choices)),
+            logprobs=() if job.options.logprobs is None else tuple(choices),
+            speculation=steps.speculation,
         )
     )
 
 
-def _token_ids(decoder: Reader, job: Job) -> Iterator[int]:
-    """Choose one id after another until the reply is as long as it may be."""
-    sampler = Sampler(job.options)
-    before = time.perf_counter()
-    logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
-    job.clock.prefill_s = time.perf_counter() - before
-    token_id = sampler.pick(logits)
-    job.clock.first_token_s = time.perf_counter()
-    for number in itertools.count(1):
-        yield token_id  # the caller's time until it comes back is not ours
-        if number >= job.options.max_new_tokens or not decoder.has_room(len(job.sequence) + 1):
-            return
+def _choices(steps: _Steps, sampler: Sampler, job: Job) -> Generator[Choice, None, None]:
+    """Choose one token after another until the reply is as long as it may be."""
+    try:
         before = time.perf_counter()
-        job.sequence.append(token_id)
-        logits = decoder.read(job.sequence, adapter=job.adapter, should_stop=job.should_stop)
-        token_id = sampler.pick(logits)
-        job.clock.decode_s += time.perf_counter() - before
+        logits = steps.first()
+        job.clock.prefill_s = time.perf_counter() - before
+        choice = sampler.choose(logits)
+        job.clock.first_token_s = time.perf_counter()
+        for number in itertools.count(1):
+            sampler.accept(choice.token_id)
+            yield choice  # the caller's time until it comes back is not ours
+            if number >= job.options.max_new_tokens or not steps.has_room:
+                return
+            before = time.perf_counter()
+            choice = sampler.choose(steps.after(choice.token_id))
+            job.clock.decode_s += time.perf_counter() - before
+    finally:
+        steps.forget_guesses()
 
 
-class _ReplyText:
-    """The reply's text so far, and which part of it lies between tool-call markers."""
+class _Steps:
+    """The logits after each token of a reply, from a pass of its own or from one that checked it as a guess."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._stream = TextStream(tokenizer)
-        self._tokenizer = tokenizer
-        self._open, self._close = (tokenizer.control.get(name) for name in (TOOL_CALL, TOOL_CALL_END))
-        self._pieces: list[str] = []
-        self._call_ids: list[int] | None = None
-        self._calls: list[ToolCall] = []
+    def __init__(self, decoder: Reader, job: Job) -> None:
+        self._decoder = decoder
+        self._job = job
+        self._sequence = job.sequence
+        self._longest = len(job.sequence) + job.options.max_new_tokens - 1  # the last token is never read
+        self._speculator: Speculator | None = None
+        self._guesses: list[int] = []  # checked by the last pass, those already said left out
+        self._rows: NDArray[np.float32]
 
     @property
-    def text(self) -> str:
-        return "".join(self._pieces)
+    def speculation(self) -> Speculation:
+        return Speculation() if self._speculator is None else self._speculator.record
 
     @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        return tuple(self._calls)
+    def has_room(self) -> bool:
+        """Whether one more token can be read."""
+        return self._decoder.has_room(len(self._sequence) + 1)
 
-    def push(self, token_id: int) -> str:
-        if self._open is not None and token_id == self._open.id:
-            self._end_call()
-            self._call_ids = []
-        elif self._close is not None and token_id == self._close.id:
-            self._end_call()
-        elif self._call_ids is not None:
-            self._call_ids.append(token_id)
-        return self._keep(self._stream.push(token_id))
+    def first(self) -> NDArray[np.float32]:
+        """float32 [V] after the prompt."""
+        return self._decoder.read(self._sequence, adapter=self._job.adapter, should_stop=self._job.should_stop)
 
-    def finish(self) -> str:
-        self._end_call()
-        return self._keep(self._stream.finish())
+    def after(self, token_id: int) -> NDArray[np.float32]:
+        """float32 [V] after one more token. Raises Stopped."""
+        was_checked = bool(self._guesses) and self._guesses[0] == token_id
+        self._known().accept(token_id, was_checked=was_checked)
+        if not was_checked:
+            self.forget_guesses()
+        self._sequence.append(token_id)
+        if not was_checked:
+            return self._pass()
+        ask(self._job.should_stop)
+        del self._guesses[0]
+        return self._row(len(self._rows) - 1 - len(self._guesses))
 
-    def _keep(self, text: str) -> str:
-        if text:
-            self._pieces.append(text)
-        return text
+    def forget_guesses(self) -> None:
+        """Forget what was read beyond what was said."""
+        self._guesses = []
+        if self._decoder.used > len(self._sequence):
+            self._decoder.rewind(len(self._sequence))
 
-    def _end_call(self) -> None:
-        if self._call_ids is not None:
-            self._calls += parse_tool_calls(self._tokenizer.decode(self._call_ids))
-            self._call_ids = None
+    def _known(self) -> Speculator:
+        """Made after the first token, which need not wait for it."""
+        if self._speculator is None:
+            self._speculator = Speculator(
+                self._sequence.token_ids,
+                spans=self._sequence.spans,
+                mode=_mode(self._job.options),
+                ends=self._job.eos,
+            )
+        return self._speculator
+
+    def _pass(self) -> NDArray[np.float32]:
+        """Read the last token, and guesses at what follows it."""
+        sequence, speculator, total = self._sequence, self._known(), len(self._sequence)
+        is_step = total <= self._decoder.reach(total - 1)  # otherwise the whole sequence is read again
+        most = min(self._decoder.reach(total), self._longest) - total if is_step else 0
+        guesses = speculator.propose(most)
+        for guess in guesses:
+            sequence.append(guess)
+        before = time.perf_counter()
+        try:
+            rows = self._decoder.read(
+                sequence,
+                adapter=self._job.adapter,
+                rows=1 + len(guesses) if guesses else "last",
+                should_stop=self._job.should_stop,
+            )
+        finally:
+            sequence.truncate(total)
+        if is_step:
+            speculator.note_pass(len(guesses), time.perf_counter() - before)
+        self._guesses = guesses
+        if not guesses:
+            return rows
+        self._rows = rows
+        return self._row(0)
+
+    def _row(self, at: int) -> NDArray[np.float32]:
+        row: NDArray[np.float32] = self._rows[at]
+        return row
+
+
+def _mode(options: SamplingOptions) -> bool | None:
+    is_repeatable = options.seed is not None and options.temperature > 0
+    return False if options.speculation is None and is_repeatable else options.speculation

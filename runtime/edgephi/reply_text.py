@@ -1,0 +1,75 @@
+"""The text of one reply while it is made.
+
+Owns what of it is shown, where it stops, and which part of it lies between tool-call markers. Knows nothing about how
+tokens are chosen.
+"""
+
+from __future__ import annotations
+
+from edgephi.reply import ToolCall, parse_tool_calls
+from edgephi.stop_strings import StopStrings
+from edgephi.text_stream import TextStream
+from edgephi.tokenizer import Tokenizer
+
+TOOL_CALL = "<|tool_call|>"
+TOOL_CALL_END = "<|/tool_call|>"
+
+
+class ReplyText:
+    """Grows by one token at a time.
+
+    Args:
+        tokenizer: Of the model.
+        stops: Texts that end the reply.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stops: tuple[str, ...]) -> None:
+        self._stream = TextStream(tokenizer)
+        self._stops = StopStrings(stops)
+        self.is_stopped = False
+        self._tokenizer = tokenizer
+        self._open, self._close = (tokenizer.control.get(name) for name in (TOOL_CALL, TOOL_CALL_END))
+        self._pieces: list[str] = []
+        self._call_ids: list[int] | None = None
+        self._calls: list[ToolCall] = []
+
+    @property
+    def text(self) -> str:
+        """Everything shown so far."""
+        return "".join(self._pieces)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls that are complete, in order."""
+        return tuple(self._calls)
+
+    def push(self, token_id: int) -> str:
+        """The text that a token completes and that can be shown now; `is_stopped` says whether it was the last."""
+        if self._open is not None and token_id == self._open.id:
+            self._end_call()
+            self._call_ids = []
+        elif self._close is not None and token_id == self._close.id:
+            self._end_call()
+        elif self._call_ids is not None:
+            self._call_ids.append(token_id)
+        return self._keep(self._until_stop(self._stream.feed(token_id)))
+
+    def finish(self) -> str:
+        """The reply has ended: the text that was held back, and a call that was left open."""
+        self._end_call()
+        text = self._until_stop(self._stream.flush())
+        return self._keep(text + self._stops.flush())
+
+    def _until_stop(self, text: str) -> str:
+        text, self.is_stopped = self._stops.feed(text)
+        return text
+
+    def _keep(self, text: str) -> str:
+        if text:
+            self._pieces.append(text)
+        return text
+
+    def _end_call(self) -> None:
+        if self._call_ids is not None:
+            self._calls += parse_tool_calls(self._tokenizer.decode(self._call_ids))
+            self._call_ids = None
