@@ -7,8 +7,12 @@ or prompts; `log_mel` and its waveform live in mel.py and are only handed on her
 from __future__ import annotations
 
 import io
+import math
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,10 @@ import soxr
 from numpy.typing import NDArray
 
 from edgephi.errors import CapacityError, ConfigError
-from edgephi.media import media_name, open_media
+from edgephi.media import media_name, open_media, unheard
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ, Waveform, log_mel, num_audio_rows
 
-__all__ = ["AudioSource", "Waveform", "load_audio", "log_mel", "num_audio_rows"]
+__all__ = ["AudioSource", "Sound", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_sound"]
 
 #: A path, the bytes of a file, or (samples [n] or [n, channels], hertz).
 AudioSource = str | Path | bytes | tuple[NDArray[Any], float]
@@ -37,6 +41,10 @@ _BLOCK_VALUES = 1 << 20
 _SHORT_DATA = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 _STREAMED_BYTES = 0x7FFFF000  # recorders that cannot seek leave at least this as a WAV's length
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile reports its largest number then, and cannot read in blocks
+#: How WAV (also RF64, W64), AIFF, AU, CAF, FLAC, OGG and MP3 begin. libsndfile 1.2 knows a dozen more, of samplers and
+#: lab computers; it takes damaged files of others for them, and its parser of SDS writes to standard output.
+_BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"fLaC", b"OggS", b"ID3")
+_NO_FRAMES = 7  # libsndfile 1.2 then speaks of a missing file, having found an MP3 of no frames
 
 
 def load_audio(source: AudioSource) -> Waveform:
@@ -47,18 +55,20 @@ def load_audio(source: AudioSource) -> Waveform:
     22.05 kHz were 16, so words come out slower and lower than they were spoken.
 
     Args:
-        source: A path or the bytes of a file in a format of libsndfile (WAV, FLAC, OGG, MP3, AIFF, ...), or
+        source: A path or the bytes of a WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU or CAF file, or
             `(samples, hertz)`: samples [n] or [n, channels], floating point with full scale 1.0, or int16, which
             is taken as 16-bit PCM (divided by 32768). Other integer types are refused: their full scale is a guess.
 
     Raises:
         ConfigError: The source is missing, not audio, truncated, empty, under 25 ms, sampled under 8 kHz, has NaN or
             infinite samples, or the array has another type or shape. The message names the source and the limit.
-        CapacityError: Longer than the model's context.
+        CapacityError: Longer than the model's context, said before it is decoded where the header tells.
     """
     name = media_name(source, "audio")
     if isinstance(source, str | Path | bytes):
-        return _decode(source, name)
+        with open_sound(source) as sound:
+            _check_duration(sound.num_samples, sound.sample_rate_hz, name)
+            return _waveform(sound.blocks, sound.sample_rate_hz, name)
     if not (isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray)):
         raise ConfigError(
             f"audio is {_describe(source)}; give a path, the bytes of a file, or (samples, hertz) with a numpy array"
@@ -67,7 +77,7 @@ def load_audio(source: AudioSource) -> Waveform:
     _check_rate(hertz, name)
     _check_array(samples, name)
     _check_duration(len(samples), hertz, name)
-    return _mix(_array_blocks(samples), hertz, name)
+    return _waveform(_mono(_array_blocks(samples), name), hertz, name)
 
 
 class _Bytes(io.BytesIO):
@@ -81,20 +91,54 @@ class _Bytes(io.BytesIO):
             return self.tell()
 
 
-def _decode(source: str | Path | bytes, name: str) -> Waveform:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """An open file of any length, read block by block.
+
+    Attributes:
+        sample_rate_hz: As it was recorded.
+        num_samples: Of each channel, as the file's header has it; what `blocks` yields decides.
+        blocks: float32 [n] each, mono, full scale 1.0, in order. Can be read once, while the file is open.
+    """
+
+    sample_rate_hz: int
+    num_samples: int
+    blocks: Iterator[NDArray[np.float32]]
+
+
+@contextmanager
+def open_sound(source: str | Path | bytes) -> Iterator[Sound]:
+    """Open a file, or the bytes of one, that may be longer than a request can hold.
+
+    Raises:
+        ConfigError: As `load_audio`; damage further on is found when its block is read.
+    """
+    name = media_name(source, "audio")
     with open_media(source, "audio") as stream:
         # A descriptor, because libsndfile would take the name `speech.raw` for headerless samples.
         handle = _Bytes(source) if isinstance(source, bytes) else stream.fileno()
+        first_bytes = source[:4] if isinstance(source, bytes) else os.pread(stream.fileno(), 4, 0)
+        is_mp3 = first_bytes[:3] == b"ID3" or (first_bytes[:1] == b"\xff" and first_bytes[1:2] >= b"\xe0")
+        if not (is_mp3 or first_bytes.startswith(_BEGINNINGS)):
+            raise _undecodable(name, "format not recognised")
+        quiet = unheard if is_mp3 else nullcontext  # libmpg123 comments on damage
         try:
-            with soundfile.SoundFile(handle, closefd=False) as sound:
+            with quiet():
+                sound = soundfile.SoundFile(handle, closefd=False)
+            with sound:
                 _check_rate(sound.samplerate, name)
                 _check_complete(sound, name)
-                return _mix(_file_blocks(sound, name), sound.samplerate, name)
+                blocks = _mono(_file_blocks(sound, name, quiet), name)
+                yield Sound(sample_rate_hz=sound.samplerate, num_samples=sound.frames, blocks=blocks)
         except soundfile.LibsndfileError as error:
-            raise ConfigError(
-                f"{name}: cannot be decoded as audio ({error.error_string.rstrip('.')}); "
-                "use WAV, FLAC, OGG or MP3, or record it again if it is damaged"
-            ) from error
+            reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
+            raise _undecodable(name, reason) from error
+
+
+def _undecodable(name: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"{name}: cannot be decoded as audio ({reason}); use WAV, FLAC, OGG or MP3, or record it again if it is damaged"
+    )
 
 
 def _check_complete(sound: soundfile.SoundFile, name: str) -> None:
@@ -109,10 +153,16 @@ def _check_complete(sound: soundfile.SoundFile, name: str) -> None:
         raise ConfigError(f"{name}: its header does not say how long it is, as in streamed FLAC; convert it to WAV")
 
 
-def _file_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[NDArray[np.float32]]:
+def _file_blocks(
+    sound: soundfile.SoundFile, name: str, quiet: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[NDArray[np.float32]]:
     """Blocks of samples, float32 [n, channels]; few enough to keep memory bounded."""
     size, total = max(1, _BLOCK_VALUES // sound.channels), 0
-    while len(block := sound.read(size, dtype="float32", always_2d=True)):
+    while True:
+        with quiet():
+            block = sound.read(size, dtype="float32", always_2d=True)
+        if not len(block):
+            break
         total += len(block)
         yield block
     if total < sound.frames:
@@ -147,19 +197,26 @@ def _array_blocks(samples: NDArray[Any]) -> Iterator[NDArray[np.floating]]:
         yield block if block.dtype == np.float32 else block.astype(np.float64)
 
 
-def _mix(blocks: Iterator[NDArray[np.floating]], hertz: int, name: str) -> Waveform:
-    """Average the channels of each block and resample across blocks, as if the clip were one piece."""
+def _mono(blocks: Iterator[NDArray[np.floating]], name: str) -> Iterator[NDArray[np.float32]]:
+    """The average of the channels, block by block."""
+    count = 0
+    for block in blocks:
+        _check_values(block, count, name)
+        count += len(block)
+        yield (block @ np.full(block.shape[1], 1 / block.shape[1], block.dtype)).astype(np.float32)
+    if count == 0:
+        raise ConfigError(f"{name}: holds no samples; record it again, or copy it again if it should hold some")
+
+
+def _waveform(blocks: Iterator[NDArray[np.float32]], hertz: int, name: str) -> Waveform:
+    """Resample across blocks, as if the clip were one piece."""
     target_hertz = hertz if hertz in (SAMPLE_RATE_HZ, NARROW_RATE_HZ) else SAMPLE_RATE_HZ
     resampler = soxr.ResampleStream(hertz, target_hertz, 1, dtype="float32") if hertz != target_hertz else None
     parts, count = [], 0
     for block in blocks:
-        _check_values(block, count, name)
         count += len(block)
         _check_duration(count, hertz, name)
-        mono = (block @ np.full(block.shape[1], 1 / block.shape[1], block.dtype)).astype(np.float32)
-        parts.append(resampler.resample_chunk(mono) if resampler else mono)
-    if count == 0:
-        raise ConfigError(f"{name}: holds no samples; record it again, or copy it again if it should hold some")
+        parts.append(resampler.resample_chunk(block) if resampler else block)
     if count < _MIN_DURATION_S * hertz:
         raise ConfigError(
             f"{name}: {count} samples at {hertz:,} Hz last {1000 * count / hertz:.1f} ms; the shortest clip is 25 ms: "
@@ -167,13 +224,25 @@ def _mix(blocks: Iterator[NDArray[np.floating]], hertz: int, name: str) -> Wavef
         )
     if resampler:
         parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    return Waveform(np.concatenate(parts), target_hertz)
+    return Waveform(_joined(parts), target_hertz)
+
+
+def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """One array of all parts. Empties the list on the way, so that hours of samples are never held twice."""
+    samples, end = np.empty(sum(map(len, parts)), np.float32), 0
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        samples[end : end + len(part)] = part
+        end += len(part)
+    return samples
 
 
 def _check_duration(count: int, hertz: int, name: str) -> None:
     if count > MAX_DURATION_S * hertz:
         raise CapacityError(
-            f"{name}: longer than {MAX_DURATION_S:,} s, which is all the model can hear at once: cut it into parts"
+            f"{name}: its length is {math.ceil(count / hertz):,} s; longer than {MAX_DURATION_S:,} s is more than the "
+            "model can hear at once: cut it into parts"
         )
 
 
@@ -204,8 +273,8 @@ def _check_values(block: NDArray[np.floating], start: int, name: str) -> None:
             f"{name}: sample {start + row:,} is {block[row, channel]}; samples must be finite: repair or re-record it"
         )
     raise ConfigError(
-        f"{name}: peak is {peak:,.0f}; full scale is 1.0 and the limit {_MAX_PEAK:.0f}: "
-        "divide 16-bit samples by 32768 or pass them as int16"
+        f"{name}: peak is {peak:,.6g}; full scale is 1.0 and the limit {_MAX_PEAK:.0f}: "
+        "divide 16-bit samples by 32768 or pass them as int16, or copy a damaged file again"
     )
 
 

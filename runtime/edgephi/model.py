@@ -66,6 +66,14 @@ class ModelLimits:
         return self.cache_bytes // _MEDIA_SHARE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Handling:
+    """How a request's media are taken in."""
+
+    adapter: AdapterChoice
+    max_crops: int | None
+
+
 class Model:
     """A loaded model folder. Make one with `Model.load`; close it, or use it in a `with` block.
 
@@ -158,7 +166,7 @@ class Model:
         self._decoder = None
         self._senses.close()
 
-    def generate(
+    def generate(  # noqa: PLR0913 - every choice about a request, by name
         self,
         messages: Messages,
         *,
@@ -166,18 +174,25 @@ class Model:
         audio: Sequence[Any] = (),
         options: SamplingOptions | None = None,
         adapter: AdapterChoice = "auto",
+        max_crops: int | None = None,
         should_stop: Callable[[], bool] = never,
     ) -> Reply:
         """Answer a conversation; arguments and errors are those of `stream`."""
         events = self.stream(
-            messages, images=images, audio=audio, options=options, adapter=adapter, should_stop=should_stop
+            messages,
+            images=images,
+            audio=audio,
+            options=options,
+            adapter=adapter,
+            max_crops=max_crops,
+            should_stop=should_stop,
         )
         for event in events:
             if isinstance(event, DoneEvent):
                 return event.reply
         raise EdgeError("the generation ended without a reply")
 
-    def stream(
+    def stream(  # noqa: PLR0913 - every choice about a request, by name
         self,
         messages: Messages,
         *,
@@ -185,6 +200,7 @@ class Model:
         audio: Sequence[Any] = (),
         options: SamplingOptions | None = None,
         adapter: AdapterChoice = "auto",
+        max_crops: int | None = None,
         should_stop: Callable[[], bool] = never,
     ) -> Generator[Event, None, None]:
         """Answer a conversation, telling of every token; the work happens while the result is iterated.
@@ -196,6 +212,8 @@ class Model:
             audio: Paths, bytes of files, or `(samples [n] or [n, channels], hertz)`.
             options: How tokens are chosen; None for the checkpoint's own recommendation, which is usually greedy.
             adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
+            max_crops: Most crops of each picture, 1 to the model's own number; None for that. Fewer are read sooner
+                and show less detail.
             should_stop: Asked between steps; True ends the reply as `cancelled`.
 
         Yields:
@@ -215,7 +233,8 @@ class Model:
             with self._turn(stop) as decoder:
                 constraint = None if chosen.constraint is None else self._constraints.start(chosen.constraint)
                 prompt = self._build(messages, images, audio, clock)
-                sequence, route = self._read_prompt(decoder, prompt, adapter, clock, stop)
+                handling = _Handling(adapter=adapter, max_crops=max_crops)
+                sequence, route = self._read_prompt(decoder, prompt, handling, clock, stop)
                 request = job(sequence=sequence, adapter=route.adapter, should_stop=stop, constraint=constraint)
                 yield from generate(decoder, self._tokenizer, request)
         except Stopped:
@@ -229,6 +248,7 @@ class Model:
         audio: Sequence[Any] = (),
         rows: Literal["last", "all"] = "last",
         adapter: AdapterChoice = "auto",
+        max_crops: int | None = None,
     ) -> NDArray[np.float32]:
         """Raw logits of a prompt, for proving an export against its source: always read from its first position.
 
@@ -238,6 +258,7 @@ class Model:
             audio: As in `stream`, in the order of their tokens.
             rows: `last` for the next token's logits only.
             adapter: As in `stream`.
+            max_crops: As in `stream`.
 
         Returns:
             float32 [V], or [S, V] for `all`, S = positions after each media token became its rows.
@@ -251,8 +272,9 @@ class Model:
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
         check_media_lists(images, audio)
         prompt = Prompt(as_token_ids(token_ids), tuple(images), tuple(audio))
+        handling = _Handling(adapter=adapter, max_crops=max_crops)
         with self._turn(self._until_closed(never)) as decoder:
-            sequence, route = self._read_prompt(decoder, prompt, adapter, Clock(), never, fresh=True)
+            sequence, route = self._read_prompt(decoder, prompt, handling, Clock(), never, fresh=True)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
             return logits.copy()  # the next request writes over it
 
@@ -264,6 +286,7 @@ class Model:
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
         adapter: AdapterChoice = "auto",
+        max_crops: int | None = None,
     ) -> int:
         """Read a conversation without answering it, and save what was read for `load_prefix`.
 
@@ -275,6 +298,7 @@ class Model:
             images: As in `stream`.
             audio: As in `stream`.
             adapter: As in `stream`.
+            max_crops: As in `stream`.
 
         Returns:
             Positions saved.
@@ -287,7 +311,8 @@ class Model:
         stop, clock = self._until_closed(never), Clock()
         with self._turn(stop) as decoder:
             prompt = self._build(messages, images, audio, clock)
-            sequence, route = self._read_prompt(decoder, prompt, adapter, clock, stop)
+            handling = _Handling(adapter=adapter, max_crops=max_crops)
+            sequence, route = self._read_prompt(decoder, prompt, handling, clock, stop)
             if decoder.used < len(sequence):
                 decoder.read(sequence, adapter=route.adapter, should_stop=stop)
             write_prefix(Path(path), self._bundle, decoder.present())
@@ -315,6 +340,7 @@ class Model:
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
         adapter: AdapterChoice = "auto",
+        max_crops: int | None = None,
     ) -> int:
         """`load_prefix` if the file exists, otherwise `save_prefix`: what `edgephi run --cache-prompt` does first.
 
@@ -326,7 +352,7 @@ class Model:
         """
         if Path(path).exists():
             return self.load_prefix(path)
-        return self.save_prefix(messages, path, images=images, audio=audio, adapter=adapter)
+        return self.save_prefix(messages, path, images=images, audio=audio, adapter=adapter, max_crops=max_crops)
 
     def forget(self) -> None:
         """Forget what earlier requests read, and give its memory back. Waits for its turn."""
@@ -344,7 +370,7 @@ class Model:
         self,
         decoder: Decoder,
         prompt: Prompt,
-        adapter: AdapterChoice,
+        handling: _Handling,
         clock: Clock,
         should_stop: Callable[[], bool],
         *,
@@ -352,12 +378,12 @@ class Model:
     ) -> tuple[InputSequence, Route]:
         """The decoder's input, media encoded that must be, and the decoder made ready for it. Raises Stopped."""
         route = choose_route(
-            self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=adapter
+            self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=handling.adapter
         )
         before = time.perf_counter()
         check_ids(prompt.token_ids, len(self._table))
         slots = media_slots(prompt, self._manifest)
-        items = self._senses.prepare(prompt.images, prompt.audio)
+        items = self._senses.prepare(prompt.images, prompt.audio, handling.max_crops)
         decoder.check_length(len(prompt.token_ids) - len(items) + sum(item.num_rows for item in items))
         media = {slot: self._rows(item, route, should_stop) for slot, item in zip(slots, items, strict=True)}
         sequence = InputSequence(self._table, prompt.token_ids, media)

@@ -5,16 +5,19 @@ Owns Pillow, its limits and its many ways to fail. Knows nothing about crops or 
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgephi.errors import CapacityError, ConfigError
-from edgephi.media import media_name, open_media
+from edgephi.media import media_name, open_media, unheard
 
 #: A path, the bytes of a file, a Pillow image, or uint8 [H, W, 3].
 ImageSource = str | Path | bytes | Image.Image | NDArray[Any]
@@ -23,14 +26,30 @@ ImageSource = str | Path | bytes | Image.Image | NDArray[Any]
 MAX_PIXELS = 100_000_000
 # Named, because Pillow would start Ghostscript for EPS; an appliance must not run what a picture says.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+#: What turns a picture of each EXIF orientation upright; 1 is upright, any other number means nothing.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+# Pillow logs oddities of TIFF files; a program that has set up no logging would print them on standard error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def load_image(source: ImageSource) -> Image.Image:
     """Decode a picture and turn it upright as its EXIF orientation says.
 
-    Transparency is dropped, not blended: hidden pixels keep the colour stored in them, as in the checkpoint's own
-    processor, which calls `convert("RGB")`. Grey pictures of 16 bits keep their upper 8 (Pillow alone would clip them
-    to white). Of an animation the first frame is taken.
+    What is transparent becomes white, as a viewer shows it. This departs from the checkpoint's own processor on
+    purpose: that one calls `convert("RGB")`, which shows the colour stored in hidden pixels, so that the black
+    lettering of a drawing without background stands on black. Grey pictures of 16 bits keep their upper 8 (Pillow
+    alone would clip them to white). Of an animation or of several pages the first is taken. An EXIF block that cannot
+    be read is passed over.
 
     Args:
         source: A path or the bytes of a PNG, JPEG, WebP, GIF, BMP, TIFF or PPM file, a Pillow image (not modified), or
@@ -63,7 +82,8 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
     except UnidentifiedImageError:
         raise ConfigError(f"{name}: not a picture; give one of {', '.join(_FORMATS)}") from None
     except Image.DecompressionBombError as error:
-        raise CapacityError(f"{name}: {error}; the limit is {MAX_PIXELS:,} pixels: scale it down") from None
+        pixels = int(re.sub(r"\D*(\d+).*", r"\1", str(error)))  # Pillow's own limit is another
+        raise CapacityError(f"{name}: {pixels:,} pixels; the limit is {MAX_PIXELS:,}: scale it down") from None
     except Exception as error:
         raise _damaged(name, error) from error
 
@@ -79,15 +99,37 @@ def _from_array(pixels: NDArray[Any]) -> Image.Image:
 
 def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
     _check_size(picture.width, picture.height, name)
-    if picture.mode in ("I", "F"):
+    deep_grey = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
+    if picture.mode in ("I", "F") and not deep_grey:
         raise ConfigError(f"{name}: 32-bit pixels, whose white is unknown; save it with 8 or 16 bits per pixel")
     try:
-        upright = ImageOps.exif_transpose(picture)
-        if upright.mode.startswith("I;16"):
-            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-        return upright.convert("RGB")
+        with unheard() if picture.format == "TIFF" else nullcontext():  # libtiff comments on damage
+            picture.load()
+        turn = _TURNS.get(_orientation(picture))
+        if deep_grey:
+            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        picture = picture if turn is None else picture.transpose(turn)
+        return _on_white(picture) if picture.has_transparency_data else picture.convert("RGB")
+    except MemoryError:
+        raise
     except Exception as error:
         raise _damaged(name, error) from error
+
+
+def _orientation(picture: Image.Image) -> Any:
+    """What the EXIF block says, 1 if it cannot be read: the pixels are no worse for it."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow's parser raises almost any class
+        return 1
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """RGB of a picture with an alpha channel, a transparent colour or palette."""
+    blended = Image.new("RGB", picture.size, "white")
+    visible = picture.convert("RGBA")
+    blended.paste(visible, mask=visible)
+    return blended
 
 
 def _check_size(width: int, height: int, name: str) -> None:

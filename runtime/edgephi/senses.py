@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from edgephi.audio import load_audio
 from edgephi.bundle import Bundle
+from edgephi.checks import is_whole
 from edgephi.encoders import SpeechEncoder, VisionEncoder
 from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, num_image_rows, split_views
+from edgephi.media import media_name
 from edgephi.mel import log_mel, num_audio_rows
 from edgephi.mode import Projection
 from edgephi.picture import load_image
@@ -59,13 +61,23 @@ class Senses:
         """Free the encoders and their sessions; they cannot be used again."""
         self._vision = self._speech = None
 
-    def prepare(self, images: Sequence[Any], audio: Sequence[Any]) -> list[SeenPicture | HeardClip]:
+    def prepare(
+        self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
+    ) -> list[SeenPicture | HeardClip]:
         """Read and check all media, pictures first; no encoder runs. `choose_route` has found an encoder for each.
 
+        Args:
+            images: Sources of `load_image`.
+            audio: Sources of `load_audio`.
+            max_crops: Most crops of each picture, 1 to the model's own number; None for that. A picture that would
+                take more is scaled down as the model's rule does it, only with this number.
+
         Raises:
-            ConfigError: A picture or clip cannot be used.
+            ConfigError: A picture or clip cannot be used, or `max_crops` is out of range.
+            CapacityError: A picture or clip is larger than any request may hold.
         """
-        return [*map(self._picture, images), *map(self._clip, audio)]
+        crops = self._crops(max_crops)
+        return [*(self._picture(source, crops) for source in images), *map(self._clip, audio)]
 
     def encode(
         self, item: SeenPicture | HeardClip, projection: Projection | None, should_stop: Callable[[], bool] = never
@@ -80,11 +92,24 @@ class Senses:
             return _usable(self._vision).encode(item.views, should_stop)
         return _usable(self._speech).encode(item.mel, projection or "speech", should_stop)
 
-    def _picture(self, source: Any) -> SeenPicture:
+    def _crops(self, wanted: int | None) -> int | None:
+        """What was asked for, if this model can do it."""
+        own = None if self._vision is None else self._vision.info.max_crops
+        if wanted is None:
+            return own
+        if not (is_whole(wanted) and 1 <= wanted <= (own or wanted)):
+            most = "or more" if own is None else f"to {own}, this model's own number"
+            raise ConfigError(f"max_crops is {wanted!r}; use 1 {most}")
+        return wanted
+
+    def _picture(self, source: Any, max_crops: int | None) -> SeenPicture:
         info = _usable(self._vision).info
-        views = split_views(
-            load_image(source), crop_size=info.crop_size, patch_size=info.patch_size, max_crops=info.max_crops
-        )
+        picture, crops = load_image(source), max_crops or info.max_crops
+        try:
+            views = split_views(picture, crop_size=info.crop_size, patch_size=info.patch_size, max_crops=crops)
+        except ConfigError as error:
+            named = f"{media_name(source, 'picture')}: " if isinstance(source, str | Path | bytes) else ""
+            raise ConfigError(f"{named}{error}") from None
         return SeenPicture(views, num_image_rows(views))
 
     def _clip(self, source: Any) -> HeardClip:

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 import soxr
 
-from edgephi.audio import Waveform, load_audio
+from edgephi.audio import Waveform, load_audio, open_sound
 from edgephi.errors import CapacityError, ConfigError
+from support.media_files import assert_refused
 
 
 def tone(hertz: int, seconds: float = 0.5, frequency: float = 440.0) -> np.ndarray:
@@ -51,6 +52,27 @@ def test_resampling_in_blocks_equals_resampling_at_once():
     np.testing.assert_allclose(blocks, soxr.resample(samples, 44100, 16000), atol=1e-6)
 
 
+def test_a_sound_read_in_blocks_is_what_the_clip_is_made_of():
+    """Hours are transcribed from blocks; they must say what the whole clip says."""
+    left, right = tone(16000, 70.0), tone(16000, 70.0, 1000.0)
+    data = encoded(np.stack([left, right], axis=1), 16000, "WAV", "FLOAT")
+    with open_sound(data) as sound:
+        assert (sound.sample_rate_hz, sound.num_samples) == (16000, len(left))
+        blocks = list(sound.blocks)
+    assert len(blocks) > 1
+    np.testing.assert_array_equal(np.concatenate(blocks), load_audio(data).samples)
+
+
+def test_damage_behind_the_first_blocks_is_found_when_it_is_read():
+    """What was read before it is still good, so opening must not refuse hours for their last second."""
+    samples = tone(16000, 70.0)
+    samples[-1] = np.nan
+    with open_sound(encoded(samples, 16000, "WAV", "FLOAT")) as sound:
+        assert len(next(sound.blocks)) == 1 << 20
+        with pytest.raises(ConfigError, match=r"sample 1,119,999 is nan"):
+            next(sound.blocks)
+
+
 def test_channels_are_averaged():
     """Taking one channel would lose a speaker who sits at the other microphone."""
     left, right = tone(16000), tone(16000, frequency=1000.0)
@@ -66,16 +88,40 @@ def test_int16_is_pcm_and_float64_is_taken():
     assert load_audio((tone(16000).astype(np.float64), 16000.0)).samples.dtype == np.float32
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("WAV", 1e-4), ("FLAC", 1e-4), ("AIFF", 1e-4), ("OGG", 0.05)])
-def test_path_and_bytes_decode_alike(tmp_path, kind, tolerance):
-    """`--audio FILE` and bytes from a network must hear the same."""
-    data = encoded(tone(16000), 16000, kind)
+@pytest.mark.parametrize(
+    ("kind", "subtype", "tolerance"),
+    [
+        ("WAV", "PCM_U8", 0.01),
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "PCM_32", 1e-6),
+        ("WAV", "FLOAT", 0),
+        ("WAV", "DOUBLE", 0),
+        ("WAV", "ULAW", 0.02),
+        ("RF64", "PCM_16", 1e-4),
+        ("FLAC", "PCM_24", 1e-6),
+        ("AIFF", "PCM_16", 1e-4),
+        ("CAF", "ALAC_16", 1e-4),
+        ("OGG", "VORBIS", 0.05),
+        ("MP3", "MPEG_LAYER_III", 0.1),
+    ],
+)
+def test_path_and_bytes_decode_alike(tmp_path, kind, subtype, tolerance):
+    """`--audio FILE` and bytes from a network must hear the same, at the loudness it was recorded."""
+    data = encoded(tone(16000), 16000, kind, subtype)
     path = tmp_path / "clip with spaces é.raw"  # the content decides, not the name
     path.write_bytes(data)
     from_path, from_bytes = load_audio(path), load_audio(data)
     np.testing.assert_array_equal(from_path.samples, from_bytes.samples)
     np.testing.assert_array_equal(load_audio(str(path)).samples, from_bytes.samples)
     np.testing.assert_allclose(from_path.samples, tone(16000), atol=tolerance)
+
+
+def test_opus_is_heard_at_its_pitch():
+    """Messengers send voice as Opus, which is always stored at 48 kHz."""
+    waveform = load_audio(encoded(tone(48000, 1.0), 48000, "OGG", "OPUS"))
+    assert (waveform.sample_rate_hz, len(waveform.samples)) == (16000, 16000)
+    assert np.argmax(np.abs(np.fft.rfft(waveform.samples[2000:14000]))) * 16000 / 12000 == pytest.approx(440, abs=2)
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
@@ -148,12 +194,27 @@ def test_longer_than_the_context_is_a_capacity_error():
         load_audio((endless, 8000))
 
 
+def test_a_header_that_tells_of_hours_is_refused_before_decoding():
+    """Decoding first would take 64 KB of memory for each second promised."""
+    data = bytearray(encoded(tone(16000), 16000, "FLAC"))
+    data[21:26] = bytes([data[21] & 0xF0, 0x40, 0, 0, 0])  # 2**30 samples
+    with pytest.raises(CapacityError, match=r"its length is 67,109 s; longer than 10,485 s.*cut it into parts"):
+        load_audio(bytes(data))
+
+
+def test_a_damaged_mp3_says_nothing_on_the_standard_streams(capfd):
+    """libmpg123 would print its own comments between the lines of a transcript's progress."""
+    data = bytearray(encoded(tone(16000, 1.0), 16000, "MP3"))
+    data[700:720] = bytes(20)
+    load_audio(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 def _wav() -> bytes:
     return encoded(tone(16000), 16000)
 
 
 REFUSED_FILES = {
-    "empty.wav": (b"", r"empty file; record or copy the audio again"),
     "cut.wav": (_wav()[:9000], r"truncated; the header promises 16,000 bytes of samples, the file has 8,956"),
     "header.wav": (_wav()[:44], r"truncated|holds no samples"),
     "cut.aiff": (encoded(tone(16000), 16000, "AIFF")[:9000], r"truncated"),
@@ -172,26 +233,7 @@ REFUSED_FILES = {
 
 @pytest.mark.parametrize("name", REFUSED_FILES)
 def test_unusable_files_are_refused_by_name(tmp_path, name):
-    """A message without the file's name is useless for a folder of recordings."""
-    data, message = REFUSED_FILES[name]
-    path = tmp_path / name
-    path.write_bytes(data)
-    with pytest.raises(ConfigError, match=message) as caught:
-        load_audio(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_file_and_directory(tmp_path):
-    """A mistyped path must read as one."""
-    with pytest.raises(ConfigError, match=r"speech\.wav: no such file; check the path of the audio"):
-        load_audio(tmp_path / "speech.wav")
-    with pytest.raises(ConfigError, match=r"a directory; give one audio file"):
-        load_audio(tmp_path)
-    with pytest.raises(ConfigError, match=r"cannot be opened"):
-        load_audio("a\0b.wav")
-    with pytest.raises(ConfigError, match=r"cannot be opened"):
-        load_audio("x" * 5000)
+    assert_refused(load_audio, tmp_path / name, *REFUSED_FILES[name])
 
 
 def test_bytes_are_named_by_their_size():

@@ -81,7 +81,7 @@ def test_masked_patches_are_never_seen(bundle):
     """A picture must look the same whatever stands in the crops beyond it."""
     views = views_of(56, 28)
     assert views.patch_mask[1].sum() == 8
-    scribbled = views.pixels.copy()
-    scribbled[1, :, 28:] = -1
+    scribbled = views.tiles.copy()
+    scribbled[0, :, 28:] = 0
     encoder = VisionEncoder(bundle, bundle.manifest.vision, opened)
-    np.testing.assert_allclose(encoder.encode(replace(views, pixels=scribbled)), encoder.encode(views), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(replace(views, tiles=scribbled)), encoder.encode(views), atol=1e-5)

@@ -1,15 +1,18 @@
 """Media files for tests that go through paths.
 
-Owns their formats. Knows nothing about what reads them.
+Owns their formats, and what a refusal must say. Knows nothing about what reads them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import soundfile
 from PIL import Image
 
+from edgephi.errors import ConfigError
 from support.signals import clip, picture
 
 
@@ -23,3 +26,12 @@ def write_clip(path: Path, seconds: float = 1.0, hertz: int = 16000) -> Path:
     """A clip that is different for each file name."""
     soundfile.write(path, clip(path.name, seconds, hertz), hertz)
     return path
+
+
+def assert_refused(load: Callable[[Path], object], path: Path, data: bytes, message: str) -> None:
+    """A file of this content is refused in one line that begins with its name: one of thousands must be found."""
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
