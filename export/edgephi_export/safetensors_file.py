@@ -19,6 +19,8 @@ from edgephi.errors import ArtifactError
 
 #: The format's own limit; a longer header is damage, not a model.
 _MAX_HEADER_BYTES = 100_000_000
+#: The format counts in 64 bits and a file system in 63. Python would take any number, and refuse to print long ones.
+_MAX_COUNT = 2**63 - 1
 _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
@@ -153,10 +155,13 @@ def _entry(path: Path, name: str, raw: object, data_start: int) -> StoredTensor:
     dtype: Any = entry.get("dtype")
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
-    if dtype not in _ITEM_BYTES or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+    known = isinstance(dtype, str) and dtype in _ITEM_BYTES
+    if not known or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
         raise ArtifactError(f"{path}: tensor {name} has a damaged header entry")
     begin, end = offsets
     tensor = StoredTensor(path, name, dtype, tuple(shape), data_start + begin)
+    if tensor.num_bytes > _MAX_COUNT:
+        raise ArtifactError(f"{path}: tensor {name} has a damaged header entry: no file is as large as its shape")
     if end - begin != tensor.num_bytes:
         raise ArtifactError(
             f"{path}: tensor {name} of shape {shape} and type {dtype} needs {tensor.num_bytes:,} bytes, "
@@ -166,7 +171,7 @@ def _entry(path: Path, name: str, raw: object, data_start: int) -> StoredTensor:
 
 
 def _are_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item <= _MAX_COUNT for item in value)
 
 
 def _check_extents(path: Path, tensors: list[StoredTensor], data_start: int, size: int) -> None:

@@ -55,14 +55,24 @@ class Recipe:
             raise ConfigError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
         if has_codes != (self.method is not None):
             raise ConfigError(f"recipe {self.name} stores {'' if has_codes else 'no '}codes; method is {self.method}")
+        if not any(rule.pattern == "*" for rule in self.rules):
+            raise ConfigError(f"recipe {self.name} has no rule for '*', so that a weight may be left without a format")
         for rule in self.rules:
-            if isinstance(rule.format, FloatFormat) and rule.format.dtype != self.activations:
-                raise ConfigError(
-                    f"{rule.pattern}={rule.format}: recipe {self.name} computes with {self.activations}, and a float "
-                    f"weight must have that type; use {self.activations} or another recipe"
-                )
+            self._check_activations(rule)
         if isinstance(self.format_of(HEAD), RowFormat):
             raise ConfigError(f"{HEAD} cannot be int8:rows: embedding rows are read from it; use a block format")
+
+    def _check_activations(self, rule: Rule) -> None:
+        if isinstance(rule.format, FloatFormat) and rule.format.dtype != self.activations:
+            raise ConfigError(
+                f"{rule.pattern}={rule.format}: recipe {self.name} computes with {self.activations}, and a float "
+                f"weight must have that type; use {self.activations} or another recipe"
+            )
+        if isinstance(rule.format, RowFormat) and self.activations != "float32":
+            raise ConfigError(
+                f"{rule.pattern}={rule.format}: recipe {self.name} computes with {self.activations}, and ONNX Runtime "
+                "multiplies rows with float32 only; use a block format or another recipe"
+            )
 
     def format_of(self, name: str) -> Format:
         """The format of the weight called `name`."""

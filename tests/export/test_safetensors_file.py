@@ -15,7 +15,7 @@ from edgephi_export.weights import WeightSource
 from support.tensor_files import write_raw
 
 
-def _entry(begin: int = 0, end: int = 8, dtype: str = "F32", shape: Any = (2,)) -> dict[str, Any]:
+def _entry(begin: int = 0, end: int = 8, dtype: Any = "F32", shape: Any = (2,)) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
@@ -86,7 +86,12 @@ def test_whole_numbers_are_no_weights(tmp_path: Path):
         ({"x": _entry(8, 0)}, bytes(8), "tensor x of shape"),
         ({"x": 7}, bytes(8), "tensor x has a damaged header entry"),
         ([1], b"", "damaged safetensors header: not an object"),
-        ({"x": _entry(0, 2**70, shape=[2**68])}, bytes(8), "tensor x ends after the file"),
+        ({"x": _entry(0, 2**60, shape=[2**58])}, bytes(8), "tensor x ends after the file"),
+        ({"x": _entry(0, 2**70, shape=[2**68])}, bytes(8), "tensor x has a damaged header entry"),
+        ({"x": _entry(shape=[10**4000])}, bytes(8), "tensor x has a damaged header entry$"),
+        ({"x": _entry(shape=[2**62] * 400)}, bytes(8), "tensor x has a damaged header entry: no file is as large"),
+        ({"x": _entry(dtype=["F32"])}, bytes(8), "tensor x has a damaged header entry"),
+        ({"x": _entry(dtype={})}, bytes(8), "tensor x has a damaged header entry"),
     ],
 )  # fmt: skip
 def test_a_lying_header_is_refused(tmp_path: Path, header: object, data: bytes, message: str):

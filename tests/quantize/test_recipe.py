@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from edgephi.errors import ConfigError
-from edgephi.manifest import RecipeInfo
+from edgephi.manifest import RecipeInfo, RuleInfo
 from edgephi.schema import decode
 from edgephi_quantize.recipe import RECIPES, Recipe, make_recipe, parse_rule
 
@@ -80,8 +80,18 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
         ({"name": "int4", "overrides": [parse_rule("lm_*=int8:rows")]}, r"lm_head cannot be int8:rows"),
         ({"name": "int4", "overrides": [parse_rule("x=float16")]}, r"x=float16: recipe int4 computes with float32"),
         ({"name": "fp16", "overrides": [parse_rule("x=float32")]}, r"use float16 or another recipe"),
+        ({"name": "fp16", "overrides": [parse_rule("x=int8:rows")]}, r"x=int8:rows: .* rows with float32 only"),
+        ({"name": "int4-cuda", "overrides": [parse_rule("x=int8:rows")]}, r"use a block format or another recipe"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(keywords: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         make_recipe(**keywords)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("patterns", [(), ("lm_head",)])
+def test_a_manifest_whose_rules_leave_a_weight_out_is_refused(patterns: tuple[str, ...]):
+    """A damaged manifest must be told apart from a fault of `verify`."""
+    rules = tuple(RuleInfo(pattern=pattern, format="float32") for pattern in patterns)
+    with pytest.raises(ConfigError, match=r"recipe fp32 has no rule for '\*'"):
+        Recipe.from_info(RecipeInfo(name="fp32", method=None, activations="float32", rules=rules))
