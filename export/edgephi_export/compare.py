@@ -132,7 +132,7 @@ def _stored_rows(bundle: Bundle, chunk: Chunk) -> NDArray[Any]:
         values = _read(bundle, info.values, chunk.start, chunk.stop)
         zero_points = None if info.zero_points is None else _read(bundle, info.zero_points, chunk.start, chunk.stop)
         return dequantize(values, scales, zero_points, bits=format_.bits, size=info.shape[1])
-    codes = _read(bundle, info.values, 0, info.values.shape[0])
+    codes = bundle.tensor(info.values)[:, chunk.start : chunk.stop]  # strided: mapped for this moment only
     rows: NDArray[np.float32] = codes.T.astype(np.float32) * scales[:, None]
     return rows
 

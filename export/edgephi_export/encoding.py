@@ -22,7 +22,10 @@ from edgephi_quantize.rows import quantize_rows
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """Some rows of a tensor in stored form; scales and zero points as far as the format has them."""
+    """Some rows of a tensor in stored form; scales and zero points as far as the format has them.
+
+    The codes of `int8:rows` are [n, inputs] here; the file holds them transposed.
+    """
 
     values: NDArray[Any]
     scales: NDArray[Any] | None = None
@@ -58,7 +61,7 @@ class Encoder:
             return StoredRows(_narrowed(name, rows, format_.dtype))
         if isinstance(format_, RowFormat):
             codes, row_scales = quantize_rows(rows)
-            return StoredRows(codes.T, _narrowed(name, row_scales, self._scale_dtype))
+            return StoredRows(codes, _narrowed(name, row_scales, self._scale_dtype))
         blocks = self._method.quantize(rows, format_)
         return StoredRows(
             pack_codes(blocks.codes, format_.bits),

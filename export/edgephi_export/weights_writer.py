@@ -3,7 +3,7 @@
 Owns the order of the work and its spreading over threads. Knows nothing about graphs.
 
 Chunks are encoded by threads and written in order, so the bytes do not depend on the number of threads; memory holds a
-few chunks, and the scales of one tensor.
+few chunks, and of one tensor the scales, or all bytes where its rows are stored transposed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -22,9 +23,12 @@ from edgephi_export.encoding import Encoder, StoredRows
 from edgephi_export.meter import Meter
 from edgephi_export.weight_plan import Allocation, WeightPlan
 from edgephi_export.weights_file import WeightsFile
+from edgephi_quantize.formats import RowFormat
 from edgephi_quantize.parallel import ordered_map
 
 T = TypeVar("T")
+#: Bytes that are turned at a time: in cache.
+_TURNED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,7 @@ class Chunk:
 def chunks(allocations: tuple[Allocation, ...]) -> Iterator[Chunk]:
     """All tensors, cut into chunks, in order."""
     for allocation in allocations:
-        whole = allocation.info.format == "int8:rows"  # stored transposed
-        spans = [(0, allocation.tensor.shape[0])] if whole else allocation.tensor.spans()
-        for start, stop in spans:
+        for start, stop in allocation.tensor.spans():
             yield Chunk(allocation, start, stop)
 
 
@@ -102,19 +104,36 @@ def closing(results: Iterator[T]) -> Iterator[Iterator[T]]:
 
 
 def _write_all(file: WeightsFile, stored: Iterator[tuple[Chunk, StoredRows]], meter: Meter) -> None:
+    columns: list[NDArray[Any]] = []
     tails: list[tuple[NDArray[Any] | None, ...]] = []
     for chunk, rows in stored:
-        info = chunk.allocation.info
+        info, written = chunk.allocation.info, 0
         if chunk.start == 0:
             file.start(info.values)
-        file.write(rows.values)
-        written = rows.values.nbytes
+        if isinstance(chunk.allocation.format, RowFormat):
+            columns.append(rows.values)
+        else:
+            file.write(rows.values)
+            written += rows.values.nbytes
         tails.append((rows.scales, rows.zero_points))
         if chunk.is_last:
+            written += _write_transposed(file, columns)
             file.end(info.values)
             written += _write_tails(file, (info.scales, info.zero_points), tails)
+            columns.clear()
             tails.clear()
         meter.advance(chunk.source_bytes, written, tensors=int(chunk.is_last))
+
+
+def _write_transposed(file: WeightsFile, columns: list[NDArray[Any]]) -> int:
+    """Row chunks [n, inputs] of one matrix as [inputs, outputs], some inputs at a time. Gives the bytes written."""
+    if not columns:
+        return 0
+    inputs, outputs = columns[0].shape[1], sum(map(len, columns))
+    step = max(_TURNED_BYTES // outputs, 1)
+    for start in range(0, inputs, step):
+        file.write(np.concatenate([part[:, start : start + step].T for part in columns], axis=1))
+    return inputs * outputs
 
 
 def _write_tails(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgephi_export.weights_file import WeightsFile
 from edgephi_export.weights_writer import write_weights
 from edgephi_quantize.methods import get_method
 from edgephi_quantize.recipe import make_recipe, parse_rule
+from edgephi_quantize.rows import quantize_rows
 
 
 def _lazy(name: str, values: np.ndarray) -> LazyTensor:
@@ -74,12 +76,30 @@ def test_rows_are_stored_transposed_with_one_scale_per_output(tmp_path: Path, ma
     plan = WeightPlan(make_recipe("int4", overrides=[parse_rule("x=int8:rows")]))
     info = plan.place_linear("vision", _lazy("x", matrix))
     write_weights(plan, tmp_path, 2, _meter(plan))
-    stored = _read(tmp_path, info.values).T * _read(tmp_path, info.scales)[:, None]
-    assert np.abs(stored - matrix).max() <= np.abs(matrix).max() / 64 / 2 * 1.001
+    codes, scales = quantize_rows(matrix)
+    np.testing.assert_array_equal(_read(tmp_path, info.values), codes.T)
+    np.testing.assert_array_equal(_read(tmp_path, info.scales), scales)
+
+
+def test_rows_need_the_memory_of_their_bytes_and_not_of_their_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A matrix of gate_up at true size is 201 MB of floats, and every thread would hold one."""
+    monkeypatch.setattr("edgephi_export.lazy_tensor._CHUNK_VALUES", 1 << 16)
+    plan = WeightPlan(make_recipe("int4", overrides=[parse_rule("x=int8:rows")]))
+    tensor = LazyTensor(
+        name="x", shape=(2048, 2000), read_rows=lambda a, b: np.ones((b - a, 2000), np.float32), source_bytes=8_192_000
+    )
+    plan.place_linear("vision", tensor)
+    tracemalloc.start()
+    try:
+        write_weights(plan, tmp_path, 2, _meter(plan))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 2048 * 2000
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("recipe", ["fp32", "int4", "int4-cuda", "fp16"])
+@pytest.mark.parametrize("recipe", ["fp32", "int4", "int4-fast", "int4-cuda", "fp16"])
 def test_files_are_the_same_for_any_number_of_threads(tmp_path: Path, matrix: np.ndarray, recipe: str):
     infos = []
     for threads in (1, 2, 5):
