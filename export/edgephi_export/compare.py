@@ -1,11 +1,14 @@
 """Compares a finished bundle with the checkpoint it was made from, tensor by tensor.
 
-Owns the way back from stored bytes to weights, and how close each format must come. The checkpoint's side is the plan
-of the same export, read again and not quantized; so memory stays as small as in an export.
+Owns the reading of stored bytes and how close they must come. The checkpoint's side is the plan of the same export,
+read again: as it is, which gives the decibels, and rounded to nearest in the same format, which gives their floor. So a
+tensor full of outliers is no false alarm, another adapter merged into 4 bits is one, and memory stays as small as in an
+export.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,53 +18,50 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from edgephi.blocks import dequantize
-from edgephi.bundle import Bundle, reading
+from edgephi.bundle import MANIFEST_NAME, Bundle, reading
 from edgephi.comparison import ComparisonReport, OnProgress, TensorComparison
 from edgephi.errors import ArtifactError
 from edgephi.manifest import TensorRef
-from edgephi_export.bundle_plan import plan_bundle
+from edgephi_export.bundle_plan import BundlePlan, plan_bundle
 from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
+from edgephi_export.encoding import Encoder, StoredRows, decode
 from edgephi_export.exporter import num_threads
 from edgephi_export.hub import locate
 from edgephi_export.selection import choose
 from edgephi_export.weight_plan import Allocation, WeightPlan
 from edgephi_export.weights_writer import Chunk, chunks, closing
-from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
+from edgephi_quantize.formats import RowFormat
 from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import Recipe
 from edgephi_quantize.sqnr import SqnrMeter
 
-#: Decibels that any sound tensor keeps, by bits. Gaussian weights keep 15 to 20 more, outliers cost some of them;
-#: weights of another checkpoint come out at 0 or less.
-_FLOORS = {8: 25.0, 4: 8.0, 2: 0.5}
-_FLOAT_FLOORS = {"float32": 100.0, "float16": 40.0}
+#: Decibels by which a method may be worse than rounding to nearest: those there are never are, chunks of a merged
+#: adapter aside, which another processor sums in another order.
+_MARGIN_DB = 1.0
+#: Nothing need be closer, float32 included.
+_ENOUGH_DB = 100.0
+_PLAIN = "rtn"
 
 
 def compare_with_checkpoint(bundle_path: Path, checkpoint: str, on_progress: OnProgress) -> ComparisonReport:
     """See `edgephi.comparison.Compare`.
 
     Raises:
-        ArtifactError: The checkpoint or the bundle is damaged, or they do not hold the same tensors.
+        ArtifactError: The checkpoint or the bundle is damaged, or they do not hold the same tensors, or the manifest
+            describes another model.
         ConfigError: The bundle's recipe names something that this version does not know.
         EdgeError: The checkpoint could not be downloaded.
     """
     bundle = Bundle(bundle_path)
-    plan = _plan(bundle, checkpoint)
-    allocations = [allocation for held in plan.files.values() for allocation in held]
-    _check_same(bundle, allocations, checkpoint)
+    planned = _plan(bundle, checkpoint)
+    plan = planned.weights
+    _check_same(bundle, [allocation for held in plan.files.values() for allocation in held], checkpoint)
+    _check_manifest(bundle, planned, checkpoint)
     with threadpool_limits(limits=1, user_api="blas"):
-        return ComparisonReport(tensors=tuple(_compare(bundle, allocations, plan.source_bytes, on_progress)))
+        return ComparisonReport(tensors=tuple(_compare(bundle, plan, on_progress)))
 
 
-def floor_of(format_: Format) -> float:
-    """Decibels below which something went wrong."""
-    if isinstance(format_, FloatFormat):
-        return _FLOAT_FLOORS[format_.dtype]
-    return _FLOORS[8 if isinstance(format_, RowFormat) else format_.bits]
-
-
-def _plan(bundle: Bundle, checkpoint: str) -> WeightPlan:
+def _plan(bundle: Bundle, checkpoint: str) -> BundlePlan:
     """The plan of an export of `checkpoint` with the bundle's own options."""
     manifest = bundle.manifest
     recipe = Recipe.from_info(manifest.recipe)
@@ -71,7 +71,7 @@ def _plan(bundle: Bundle, checkpoint: str) -> WeightPlan:
     if lacking:
         raise ArtifactError(f"{checkpoint} has no {' and '.join(lacking)}, which {bundle.path} holds; another model?")
     selection = choose(manifest.adapters.mode, manifest.modalities, available)
-    return plan_bundle(open_checkpoint(folder, selection), selection, WeightPlan(recipe)).weights
+    return plan_bundle(open_checkpoint(folder, selection), selection, WeightPlan(recipe))
 
 
 def _check_same(bundle: Bundle, allocations: Iterable[Allocation], checkpoint: str) -> None:
@@ -89,52 +89,85 @@ def _check_same(bundle: Bundle, allocations: Iterable[Allocation], checkpoint: s
             )
 
 
-def _compare(
-    bundle: Bundle, allocations: list[Allocation], total_bytes: int, on_progress: OnProgress
-) -> Iterator[TensorComparison]:
-    def measure(chunk: Chunk) -> tuple[Chunk, SqnrMeter]:
-        meter = SqnrMeter()
-        meter.add(chunk.allocation.tensor.read_rows(chunk.start, chunk.stop), _stored_rows(bundle, chunk))
-        return chunk, meter
+def _check_manifest(bundle: Bundle, planned: BundlePlan, checkpoint: str) -> None:
+    """The manifest, which no hash covers, must describe the model of the checkpoint.
 
-    done, whole = 0, SqnrMeter()
-    with closing(ordered_map(measure, chunks(tuple(allocations)), threads=num_threads(None))) as measured:
-        for chunk, meter in measured:
-            whole.merge(meter)
+    What is recommended for sampling may differ: it is no fact of the weights.
+    """
+    manifest, config = bundle.manifest, planned.checkpoint.config
+    pairs = {
+        "its rope differs": (manifest.rope, config.rope),
+        "its tokens differ": (manifest.tokens, config.tokens),
+        "its adapters differ": (manifest.adapters.available, config.adapters),
+        "its decoder differs": (manifest.decoder, planned.decoder),
+        "its vision differs": (manifest.vision, planned.vision),
+        "its speech differs": (manifest.speech, planned.speech),
+    }
+    for problem, (found, expected) in pairs.items():
+        if found != expected:
+            raise ArtifactError(
+                f"{bundle.file(MANIFEST_NAME)}: {problem} from what an export of {checkpoint} says; export the model "
+                "again"
+            )
+
+
+@dataclasses.dataclass(slots=True)
+class _Meters:
+    """How far a tensor is from its source as it is stored, and as rounding to nearest would store it."""
+
+    stored: SqnrMeter = dataclasses.field(default_factory=SqnrMeter)
+    rounded: SqnrMeter = dataclasses.field(default_factory=SqnrMeter)
+
+    def merge(self, other: _Meters) -> None:
+        self.stored.merge(other.stored)
+        self.rounded.merge(other.rounded)
+
+    def verdict(self, allocation: Allocation) -> TensorComparison:
+        decibels, floor = self.stored.decibels, min(self.rounded.decibels - _MARGIN_DB, _ENOUGH_DB)
+        info = allocation.info
+        return TensorComparison(
+            name=info.name,
+            part=info.part,
+            format=info.format,
+            sqnr_db=decibels,
+            floor_db=floor,
+            ok=decibels >= floor,
+        )
+
+
+def _compare(bundle: Bundle, plan: WeightPlan, on_progress: OnProgress) -> Iterator[TensorComparison]:
+    recipe = plan.recipe
+    encoder = Encoder(recipe if recipe.method is None else dataclasses.replace(recipe, method=_PLAIN))
+
+    def measure(chunk: Chunk) -> tuple[Chunk, _Meters]:
+        tensor, format_, size = chunk.allocation.tensor, chunk.allocation.format, chunk.allocation.info.shape[-1]
+        rows, meters = tensor.read_rows(chunk.start, chunk.stop), _Meters()
+        with np.errstate(all="ignore"):  # damaged scales may be infinite: that is counted, not warned of
+            meters.stored.add(rows, decode(_stored_rows(bundle, chunk), format_, size))
+        meters.rounded.add(rows, decode(encoder.encode(tensor.name, rows, format_), format_, size))
+        return chunk, meters
+
+    done, whole, every = 0, _Meters(), tuple(allocation for held in plan.files.values() for allocation in held)
+    with closing(ordered_map(measure, chunks(every), threads=num_threads(None))) as measured:
+        for chunk, meters in measured:
+            whole.merge(meters)
             done += chunk.source_bytes
-            on_progress(done, total_bytes)
+            on_progress(done, plan.source_bytes)
             if chunk.is_last:
-                yield _verdict(chunk.allocation, whole.decibels)
-                whole = SqnrMeter()
+                yield whole.verdict(chunk.allocation)
+                whole = _Meters()
 
 
-def _verdict(allocation: Allocation, decibels: float) -> TensorComparison:
-    floor, info = floor_of(allocation.format), allocation.info
-    return TensorComparison(
-        name=info.name,
-        part=info.part,
-        format=info.format,
-        sqnr_db=decibels,
-        floor_db=floor,
-        ok=decibels >= floor,
-    )
-
-
-def _stored_rows(bundle: Bundle, chunk: Chunk) -> NDArray[Any]:
+def _stored_rows(bundle: Bundle, chunk: Chunk) -> StoredRows:
     """What the bundle holds of these rows."""
-    info, format_ = chunk.allocation.info, chunk.allocation.format
-    if isinstance(format_, FloatFormat):
-        return _read(bundle, info.values, chunk.start, chunk.stop)
-    if info.scales is None:
-        raise ValueError(f"{info.name} has no scales")
-    scales = _read(bundle, info.scales, chunk.start, chunk.stop)
-    if isinstance(format_, BlockFormat):
-        values = _read(bundle, info.values, chunk.start, chunk.stop)
-        zero_points = None if info.zero_points is None else _read(bundle, info.zero_points, chunk.start, chunk.stop)
-        return dequantize(values, scales, zero_points, bits=format_.bits, size=info.shape[1])
-    codes = bundle.tensor(info.values)[:, chunk.start : chunk.stop]  # strided: mapped for this moment only
-    rows: NDArray[np.float32] = codes.T.astype(np.float32) * scales[:, None]
-    return rows
+    info = chunk.allocation.info
+    scales, zero_points = (
+        None if ref is None else _read(bundle, ref, chunk.start, chunk.stop) for ref in (info.scales, info.zero_points)
+    )
+    if isinstance(chunk.allocation.format, RowFormat):
+        codes = bundle.tensor(info.values)[:, chunk.start : chunk.stop]  # strided: mapped for this moment only
+        return StoredRows(codes.T, scales)
+    return StoredRows(_read(bundle, info.values, chunk.start, chunk.stop), scales, zero_points)
 
 
 def _read(bundle: Bundle, ref: TensorRef, start: int, stop: int) -> NDArray[Any]:

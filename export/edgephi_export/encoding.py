@@ -1,6 +1,6 @@
-"""From rows of float32 to what is stored of them.
+"""From rows of float32 to what is stored of them, and back.
 
-Owns the step from a chunk to its stored form, one way per format. Knows nothing about files or graphs.
+Owns the step from a chunk to its stored form and the way back, one per format. Knows nothing about files or graphs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.blocks import dequantize
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi.manifest import FloatName
-from edgephi_quantize.formats import FloatFormat, Format, RowFormat
+from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
 from edgephi_quantize.methods import get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points
 from edgephi_quantize.recipe import DEFAULT_METHOD, Recipe
@@ -68,6 +69,22 @@ class Encoder:
             _narrowed(name, blocks.scales, self._scale_dtype),
             None if format_.symmetric else pack_zero_points(blocks.zero_points, format_.bits),
         )
+
+
+def decode(stored: StoredRows, format_: Format, size: int) -> NDArray[np.floating]:
+    """The values that `stored` stands for; [n, size], or floats of any shape as they are.
+
+    Raises:
+        ValueError: The format has scales, and there are none.
+    """
+    if isinstance(format_, FloatFormat):
+        return stored.values
+    if stored.scales is None:
+        raise ValueError(f"rows stored as {format_} have no scales")
+    if isinstance(format_, BlockFormat):
+        return dequantize(stored.values, stored.scales, stored.zero_points, bits=format_.bits, size=size)
+    rows: NDArray[np.float32] = stored.values.astype(np.float32) * stored.scales[:, None]
+    return rows
 
 
 def _narrowed(name: str, values: NDArray[np.float32], dtype: FloatName) -> NDArray[Any]:

@@ -133,7 +133,7 @@ def _write_transposed(file: WeightsFile, columns: list[NDArray[Any]]) -> int:
     step = max(_TURNED_BYTES // outputs, 1)
     for start in range(0, inputs, step):
         file.write(np.concatenate([part[:, start : start + step].T for part in columns], axis=1))
-    return inputs * outputs
+    return sum(part.nbytes for part in columns)
 
 
 def _write_tails(

@@ -48,9 +48,13 @@ class SqnrMeter:
 
     @property
     def decibels(self) -> float:
-        """The ratio so far; inf when all is equal or nothing was added, -inf when only the references are all zero."""
+        """The ratio so far.
+
+        inf when all is equal or nothing was added, -inf when only the references are all zero or a stored value is
+        infinite, NaN when one is not a number.
+        """
         if self._noise == 0.0:
             return math.inf
-        if self._signal == 0.0:
+        if self._signal == 0.0 or math.isinf(self._noise):
             return -math.inf
         return 10.0 * math.log10(self._signal / self._noise)

@@ -24,8 +24,9 @@ class TensorComparison:
         part: The component it belongs to.
         format: How it is stored.
         sqnr_db: Signal to quantization noise, in decibels.
-        floor_db: What the format keeps of any sound tensor; less means that something went wrong.
-        ok: Whether it is as close as the format allows.
+        floor_db: What rounding to nearest keeps of it in the same format, less a decibel, and at most 100; less means
+            that something went wrong.
+        ok: Whether it is that close.
     """
 
     name: str
@@ -38,7 +39,7 @@ class TensorComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReport:
-    """Every tensor of a model folder beside its source, in no particular order."""
+    """Every tensor of a model folder beside its source, in no particular order; the manifest describes that source."""
 
     tensors: tuple[TensorComparison, ...]
 

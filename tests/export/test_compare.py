@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from edgephi.bundle import Bundle
 from edgephi.comparison import ComparisonReport, TensorComparison
 from edgephi.errors import ArtifactError
+from edgephi_export import ExportOptions, export
 from edgephi_export.compare import compare_with_checkpoint
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 from support.checkpoints import Layout
@@ -60,6 +65,70 @@ def test_one_damaged_tensor_is_named(tmp_path: Path):
     codes[::3] ^= 0xFF
     codes.flush()
     assert [tensor.name for tensor in _compare(bundle).tensors if not tensor.ok] == [name]
+
+
+@pytest.mark.parametrize(("recipe", "factor"), [("int8", 1.03), ("int4", 1.12)])
+def test_another_adapter_merged_into_the_same_weights_is_caught(tmp_path: Path, recipe: str, factor: float):
+    """It changes the sum by a few percent, which no fixed floor for 8 or 4 bits could tell from their rounding."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(small_checkpoint().path, checkpoint)
+    path = checkpoint / "speech-lora" / "adapter_model.safetensors"
+    matrices = load_file(path)
+    save_file({name: value * (factor if "lora_B" in name else 1) for name, value in matrices.items()}, path)
+    report = compare_with_checkpoint(small_bundle("native", "speech", None, recipe), str(checkpoint), lambda *_: None)
+    lost = {tensor.name for tensor in report.tensors if not tensor.ok}
+    assert lost == {
+        name.removesuffix(".lora_A.weight").removeprefix("base_model.model.model.")
+        for name in matrices
+        if "lora_A" in name
+    }
+
+
+def test_outliers_in_every_row_are_no_damage(tmp_path: Path):
+    """A byte per weight and one scale per row keep little of such rows, as `int8:rows` must."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(small_checkpoint().path, checkpoint)
+    weights = load_file(checkpoint / "model.safetensors")
+    matrix = weights["model.layers.0.mlp.gate_up_proj.weight"]
+    matrix[:, 0] = 60 * matrix.std()
+    save_file(weights, checkpoint / "model.safetensors")
+    bundle = export(checkpoint, tmp_path / "m", ExportOptions(overrides=("layers.*=int8:rows",)))
+    report = compare_with_checkpoint(bundle, str(checkpoint), lambda *_: None)
+    assert all(tensor.ok for tensor in report.tensors)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_scale_that_is_no_number_is_counted_as_lost(tmp_path: Path, value: float):
+    bundle = copy_bundle(small_bundle("phi3", None, None, "int4"), tmp_path / "m")
+    info = next(tensor for tensor in Bundle(bundle).tensor_index().tensors if tensor.scales is not None)
+    assert info.scales is not None
+    scales = np.memmap(bundle / info.scales.file, np.float32, "r+", info.scales.offset, info.scales.shape)
+    scales[0, 0] = value
+    scales.flush()
+    assert [tensor.name for tensor in _compare(bundle, "phi3").tensors if not tensor.ok] == [info.name]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (("rope", "theta"), "its rope differs"),
+        (("tokens", "bos"), "its tokens differ"),
+        (("adapters", "available", 0, "scale"), "its adapters differ"),
+        (("vision", "max_crops"), "its vision differs"),
+        (("speech", "window_rows"), "its speech differs"),
+        (("decoder", "num_kv_heads"), "its decoder differs"),
+    ],
+)
+def test_a_number_changed_in_the_manifest_is_caught(tmp_path: Path, path: tuple[str | int, ...], message: str):
+    """No hash covers the manifest, and another angle or token id spoils every answer."""
+    bundle = copy_bundle(small_bundle("native", None, None, "int4"), tmp_path / "m")
+    raw = json.loads((bundle / "edgephi.json").read_text())
+    *outer, last = path
+    place = functools.reduce(lambda value, key: value[key], outer, raw)
+    place[last] += 2
+    (bundle / "edgephi.json").write_text(json.dumps(raw))
+    with pytest.raises(ArtifactError, match=rf"edgephi\.json: {message} from what an export of .* says"):
+        _compare(bundle)
 
 
 def test_another_kind_of_model_is_refused():

@@ -43,6 +43,16 @@ def test_equal_and_empty_are_infinitely_good_and_something_for_nothing_infinitel
     assert bad.decibels == -math.inf
 
 
+def test_a_damaged_scale_is_infinitely_bad_and_no_error():
+    """Of a stored infinity no logarithm can be taken; `verify` must name the tensor all the same."""
+    ones = np.ones(3, np.float32)
+    infinite, absent = SqnrMeter(), SqnrMeter()
+    infinite.add(ones, np.array([1, np.inf, 1], np.float32))
+    absent.add(ones, np.array([1, np.nan, 1], np.float32))
+    assert infinite.decibels == -math.inf
+    assert math.isnan(absent.decibels)
+
+
 def test_different_shapes_are_refused_and_count_nothing():
     meter = SqnrMeter()
     meter.add(np.ones(4, np.float32), np.full(4, 0.9, np.float32))

@@ -48,8 +48,8 @@ class Verdict:
 def verify(model: str, reference: str | None, as_json: bool) -> None:
     """Read every file of the model folder MODEL and compare its sha256 with the manifest.
 
-    With --reference, a local folder or Hugging Face id, every stored tensor is also compared with its source; that
-    needs the packages of `edgephi export`. The exit code is 3 if anything is off.
+    With --reference, a local folder or Hugging Face id, the manifest and every stored tensor are also compared with
+    their source; that needs the packages of `edgephi export`. The exit code is 3 if anything is off.
 
     \b
     Examples:
