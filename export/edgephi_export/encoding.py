@@ -49,7 +49,8 @@ class Encoder:
             format_: How to store them.
 
         Raises:
-            ArtifactError: The values of a block lie too far apart for any scale.
+            ArtifactError: A value is infinite or not a number, as sums of huge ones are, or the values of a block lie
+                too far apart for any scale.
             ConfigError: A value is too large for float16.
         """
         try:
@@ -88,6 +89,8 @@ def decode(stored: StoredRows, format_: Format, size: int) -> NDArray[np.floatin
 
 
 def _narrowed(name: str, values: NDArray[np.float32], dtype: FloatName) -> NDArray[Any]:
+    if not np.isfinite(values).all():
+        raise ArtifactError("a weight is infinite or not a number; the checkpoint is damaged: fetch it again")
     if dtype == "float32":
         return values
     with np.errstate(over="ignore"):

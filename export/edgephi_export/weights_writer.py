@@ -78,7 +78,8 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
 
     def work(chunk: Chunk) -> tuple[Chunk, StoredRows]:
         tensor = chunk.allocation.tensor
-        rows = tensor.read_rows(chunk.start, chunk.stop)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows in a merge is refused below
+            rows = tensor.read_rows(chunk.start, chunk.stop)
         return chunk, encoder.encode(tensor.name, rows, chunk.allocation.format)
 
     infos = []

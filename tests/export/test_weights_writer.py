@@ -161,6 +161,16 @@ def test_values_that_no_scale_can_span_are_refused_by_name(tmp_path: Path):
         write_weights(plan, tmp_path, 2, _meter(plan))
 
 
+@pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("factor", [2.0, -2.0])
+def test_values_that_overflow_after_reading_are_refused_by_name(tmp_path: Path, recipe: str, factor: float):
+    """Read as finite, scaled or merged to infinity: a float32 bundle would be written and answer NaN."""
+    plan = WeightPlan(make_recipe(recipe))
+    plan.place_linear("decoder", _lazy("x", np.full((2, 2), 3e38, np.float32)).scaled(factor))
+    with pytest.raises(ArtifactError, match="tensor x: a weight is infinite"):
+        write_weights(plan, tmp_path, 1, _meter(plan))
+
+
 def test_a_reader_that_fails_stops_everything(tmp_path: Path, matrix: np.ndarray):
     def read(start: int, stop: int) -> np.ndarray:
         raise ArtifactError("shard.safetensors: tensor y holds NaN or infinity")
