@@ -83,6 +83,11 @@ def test_the_recipe_and_its_rules_are_shown():
         assert [rule["pattern"], rule["format"]] in lines
 
 
+def test_a_folder_of_floats_has_no_codes():
+    shown = invoke("inspect", small_bundle(recipe="fp32")).stdout
+    assert "recipe    fp32, no codes, activations float32\n" in shown
+
+
 def test_bits_per_weight_count_scales_and_zero_points():
     values = TensorRef(file="w", offset=0, dtype="uint8", shape=(4, 2, 16))
     scales = TensorRef(file="w", offset=0, dtype="float32", shape=(4, 2))

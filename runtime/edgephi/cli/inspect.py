@@ -141,5 +141,6 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
 def _recipe(recipe: RecipeInfo) -> list[tuple[str, object]]:
     width = max((len(rule.pattern) for rule in recipe.rules), default=0)
     rules = [f"{rule.pattern:<{width}}  {rule.format}" for rule in recipe.rules]
-    head = ("recipe", f"{recipe.name}, codes by {recipe.method}, activations {recipe.activations}")
+    codes = f"codes by {recipe.method}" if recipe.method else "no codes"
+    head = ("recipe", f"{recipe.name}, {codes}, activations {recipe.activations}")
     return [head, *((("rules" if place == 0 else ""), rule) for place, rule in enumerate(rules))]
