@@ -49,6 +49,7 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     weights = WeightPlan(recipe)
     write = _plan(options.layout, opened, selection, weights)
     weights.check_rules(overrides)
+    weights.check_method(options.method)
     check_space(output, weights.num_bytes + _OVERHEAD_BYTES)
     meter = Meter(_totals(weights), on_progress)
     with staged(output, force=options.force) as folder:

@@ -76,6 +76,16 @@ class WeightPlan:
                 some = ", ".join(sorted(self._linears)[:: max(len(self._linears) // 5, 1)][:5])
                 raise ConfigError(f"pattern {rule.pattern!r} matches no linear of this model; there are {some}, ...")
 
+    def check_method(self, method: str | None) -> None:
+        """Refuse a method that was asked for where no weight of this model has codes to choose.
+
+        Raises:
+            ConfigError: So it is.
+        """
+        formats = (allocation.format for held in self.files.values() for allocation in held)
+        if method is not None and not any(isinstance(format_, BlockFormat) for format_ in formats):
+            raise ConfigError(f"--method {method} has nothing to choose: no weight is stored in blocks; leave it out")
+
     def _place(self, part: Part, tensor: LazyTensor, format_: Format) -> StoredTensorInfo:
         path = f"weights/{part}.bin"
         file = self._files.setdefault(path, _PlannedFile(path, self.recipe.activations))

@@ -192,6 +192,14 @@ OPTIONS = {
     "recipe": (("--recipe", "int3"), "unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, fp16, int4-cuda"),
     "method": (("--method", "gptq"), "unknown method 'gptq'; known: rtn, search"),
     "method without codes": (("--recipe", "fp32", "--method", "rtn"), "--method rtn has nothing to choose"),
+    "method for codes that overrides took away": (
+        ("--recipe", "int4", "--method", "rtn", "--override", "*=float32"),
+        "--method rtn has nothing to choose: no weight is stored in blocks",
+    ),
+    "rows in float16": (
+        ("--recipe", "fp16", "--override", "layers.*=int8:rows"),
+        "layers.*=int8:rows: recipe fp16 computes with float16",
+    ),
     "override without format": (("--override", "lm_head"), "'lm_head' is no rule; write PATTERN=FORMAT"),
     "override without pattern": (("--override", "=int4:32"), "'=int4:32' is no rule; write PATTERN=FORMAT"),
     "override format": (("--override", "lm_head=int5:32"), "unknown format 'int5:32'; use float32, float16, int8:rows"),
