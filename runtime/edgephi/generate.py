@@ -87,6 +87,7 @@ class Clock:
 
     Attributes:
         started_s: `time.perf_counter()` when the request was accepted.
+        cached_tokens: See Timing.
         preprocess_s: See Timing.
         encode_s: See Timing.
         prefill_s: See Timing.
@@ -95,6 +96,7 @@ class Clock:
     """
 
     started_s: float = field(default_factory=time.perf_counter)
+    cached_tokens: int = 0
     preprocess_s: float = 0.0
     encode_s: float = 0.0
     prefill_s: float = 0.0
@@ -105,6 +107,7 @@ class Clock:
         """The finished request's record; `ttft_s` is 0.0 when no token was made."""
         return Timing(
             prompt_tokens=prompt_tokens,
+            cached_tokens=min(self.cached_tokens, max(prompt_tokens - 1, 0)),  # the last one is always read
             new_tokens=new_tokens,
             preprocess_s=self.preprocess_s,
             encode_s=self.encode_s,

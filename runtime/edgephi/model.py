@@ -389,7 +389,7 @@ class Model:
         sequence = InputSequence(self._table, prompt.token_ids, media)
         clock.preprocess_s += time.perf_counter() - before
 
-        held = decoder.begin(sequence, route.adapter, fresh=fresh)
+        held = clock.cached_tokens = decoder.begin(sequence, route.adapter, fresh=fresh)
         decoder.prepare(route.adapter)
         before = time.perf_counter()
         for rows in sequence.media_after(held):

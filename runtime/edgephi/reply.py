@@ -18,7 +18,8 @@ class Timing:
     """Wall-clock facts of one generation. Rates are derived, never stored.
 
     Attributes:
-        prompt_tokens: Positions read before the first new token, media rows included.
+        prompt_tokens: Positions before the first new token, media rows included.
+        cached_tokens: Of these, positions that an earlier request had read.
         new_tokens: Tokens generated, the closing one included.
         preprocess_s: Reading media, mel and crops, template and tokenizer.
         encode_s: Audio and image towers, loading them on first use included.
@@ -29,6 +30,7 @@ class Timing:
     """
 
     prompt_tokens: int
+    cached_tokens: int
     new_tokens: int
     preprocess_s: float
     encode_s: float
@@ -44,8 +46,8 @@ class Timing:
 
     @property
     def prefill_tok_s(self) -> float:
-        """Prompt positions read per second."""
-        return self.prompt_tokens / self.prefill_s if self.prefill_s > 0 else 0.0
+        """Prompt positions read per second; what was cached is not read."""
+        return (self.prompt_tokens - self.cached_tokens) / self.prefill_s if self.prefill_s > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

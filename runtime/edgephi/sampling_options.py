@@ -40,7 +40,8 @@ class SamplingOptions:
         logprobs: Report each token's log-probability and this many of the likeliest; None for none.
         constraint: What the whole reply must be: a JsonSchema, Regex or Grammar.
         speculation: Guess several tokens and check them in one pass: True or False, or None to let the machine's
-            speed decide.
+            speed decide. In a pass of several rows logits differ in their last digits, so where the two likeliest
+            tokens are nearly equal a greedy reply may differ too; with a seed and a temperature, None means False.
     """
 
     max_new_tokens: int = 512

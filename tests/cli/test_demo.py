@@ -88,7 +88,15 @@ def test_a_sample_that_fails_is_shown_and_the_others_are_done(samples: list[dict
 
 def _reply(text: str, calls: tuple[ToolCall, ...] = ()) -> Reply:
     timing = Timing(
-        prompt_tokens=1, new_tokens=1, preprocess_s=0, encode_s=0, prefill_s=0, ttft_s=0, decode_s=0, peak_rss_bytes=0
+        prompt_tokens=1,
+        cached_tokens=0,
+        new_tokens=1,
+        preprocess_s=0,
+        encode_s=0,
+        prefill_s=0,
+        ttft_s=0,
+        decode_s=0,
+        peak_rss_bytes=0,
     )
     return Reply(text=text, token_ids=(), finish_reason="stop", tool_calls=calls, timing=timing)
 

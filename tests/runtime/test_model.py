@@ -319,3 +319,12 @@ def test_a_picture_is_cancelled_between_its_views(model: Model):
     answers = iter([False, True])
     reply = model.generate("x", images=[PICTURE], should_stop=lambda: next(answers))
     assert (reply.finish_reason, reply.token_ids) == ("cancelled", ())
+
+
+def test_the_timing_says_what_an_earlier_request_had_read():
+    with Model.load(small_bundle()) as model:
+        options = SamplingOptions(max_new_tokens=3)
+        first = model.generate("one two three four five six", options=options).timing
+        again = model.generate("one two three four five six", options=options).timing
+        assert first.cached_tokens == 0
+        assert again.cached_tokens == again.prompt_tokens - 1  # the last position is always read

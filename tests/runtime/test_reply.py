@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from edgephi.reply import Timing, ToolCall, parse_tool_calls
@@ -48,6 +50,7 @@ def test_a_malformed_call_says_why(text: str, error: str):
 def _timing(new_tokens: int, decode_s: float) -> Timing:
     return Timing(
         prompt_tokens=10,
+        cached_tokens=0,
         new_tokens=new_tokens,
         preprocess_s=0,
         encode_s=0,
@@ -56,6 +59,12 @@ def _timing(new_tokens: int, decode_s: float) -> Timing:
         decode_s=decode_s,
         peak_rss_bytes=1,
     )
+
+
+def test_positions_that_were_cached_are_not_read():
+    """Counted in, a second turn would claim thousands of tokens a second."""
+    timing = dataclasses.replace(_timing(5, 2.0), cached_tokens=5)
+    assert timing.prefill_tok_s == (timing.prompt_tokens - 5) / timing.prefill_s
 
 
 def test_rates_count_the_intervals_between_tokens():

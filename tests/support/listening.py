@@ -16,7 +16,15 @@ from edgephi.transcription.speech import FRAME_S, Frame
 
 LOGPROB = -0.25
 _NO_TIME = Timing(
-    prompt_tokens=0, new_tokens=0, preprocess_s=0, encode_s=0, prefill_s=0, ttft_s=0, decode_s=0, peak_rss_bytes=0
+    prompt_tokens=0,
+    cached_tokens=0,
+    new_tokens=0,
+    preprocess_s=0,
+    encode_s=0,
+    prefill_s=0,
+    ttft_s=0,
+    decode_s=0,
+    peak_rss_bytes=0,
 )
 
 

@@ -38,7 +38,8 @@ def timing_line(timing: Timing) -> str:
     parts = [f"first token {timing.ttft_s:.2f} s", f"{timing.new_tokens:,} token{'s' * (timing.new_tokens != 1)}"]
     if timing.decode_tok_s:
         parts.append(f"{timing.decode_tok_s:,.1f} tokens/s")
-    return " · ".join([*parts, f"prompt {timing.prompt_tokens:,} tokens"])
+    cached = f" ({timing.cached_tokens:,} kept from before)" if timing.cached_tokens else ""
+    return " · ".join([*parts, f"prompt {timing.prompt_tokens:,} tokens{cached}"])
 
 
 def timing_json(timing: Timing) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def reply_json(reply: Reply) -> dict[str, Any]:
         "tool_calls": [dataclasses.asdict(call) for call in reply.tool_calls],
         "token_ids": list(reply.token_ids),
         "timing": timing_json(reply.timing),
+        "speculation": dataclasses.asdict(reply.speculation),
     }
 
 

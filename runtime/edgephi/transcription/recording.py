@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from edgephi.audio import AudioSource, _check_complete, _check_rate, _check_values, _file_blocks, load_audio
-from edgephi.errors import ConfigError
-from edgephi.media import open_media
+from edgephi.audio import AudioSource, load_audio, open_sound
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
 
 
@@ -49,24 +46,14 @@ def open_recording(source: AudioSource) -> Iterator[Recording]:
         clip = load_audio(source)
         yield Recording(sample_rate_hz=clip.sample_rate_hz, duration_s=clip.duration_s, blocks=_pieces(clip.samples))
         return
-    name = str(source)
-    with open_media(source, "audio") as stream:
-        try:
-            with soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
-                hertz = sound.samplerate
-                _check_rate(hertz, name)
-                _check_complete(sound, name)
-                target_hertz = NARROW_RATE_HZ if hertz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
-                yield Recording(
-                    sample_rate_hz=target_hertz,
-                    duration_s=sound.frames / hertz,
-                    blocks=resampled(_mono_blocks(sound, name), hertz, target_hertz),
-                )
-        except soundfile.LibsndfileError as error:
-            raise ConfigError(
-                f"{name}: cannot be decoded as audio ({error.error_string.rstrip('.')}); "
-                "use WAV, FLAC, OGG or MP3, or record it again if it is damaged"
-            ) from error
+    with open_sound(source) as sound:
+        hertz = sound.sample_rate_hz
+        target_hertz = NARROW_RATE_HZ if hertz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
+        yield Recording(
+            sample_rate_hz=target_hertz,
+            duration_s=sound.num_samples / hertz,
+            blocks=resampled(sound.blocks, hertz, target_hertz),
+        )
 
 
 def resampled(blocks: Iterator[NDArray[np.float32]], hertz: int, target_hertz: int) -> Iterator[NDArray[np.float32]]:
@@ -78,17 +65,6 @@ def resampled(blocks: Iterator[NDArray[np.float32]], hertz: int, target_hertz: i
     for block in blocks:
         yield resampler.resample_chunk(block)
     yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
-
-
-def _mono_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[NDArray[np.float32]]:
-    """The average of the channels, block by block."""
-    count = 0
-    for block in _file_blocks(sound, name):
-        _check_values(block, count, name)
-        count += len(block)
-        yield block.mean(axis=1, dtype=np.float32)
-    if count == 0:
-        raise ConfigError(f"{name}: holds no samples; record it again, or copy it again if it should hold some")
 
 
 def _pieces(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
