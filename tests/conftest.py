@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +10,16 @@ import pytest
 from edgephi import Model
 from support.bundles import small_bundle
 from support.checkpoints import Layout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_as_on_a_terminal() -> Iterator[None]:
+    """A run in the background ignores Ctrl-C, and so would every program that the tests start and stop with it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
