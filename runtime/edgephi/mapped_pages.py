@@ -13,14 +13,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-_MAPS = Path("/proc/self/maps")
-#: Address range, permissions and path of a file's mapping that this process cannot write: changes would be lost.
-_READ_ONLY = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[-x]. \S+ \S+ \d+ +(/.*)")
+_MAPS = Path("/proc/self/smaps")
+#: Address range and path of a file's mapping, and how much of it this process has changed: changes would be lost.
+_MAPPING = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) r... \S+ \S+ \d+ +(/.*)\n(?:[A-Z].*\n)*?Anonymous: +(\d+) kB", re.MULTILINE
+)
 _MADV_DONTNEED = 4
 
 
 def release_mapped_pages(folder: Path) -> None:
-    """Drop the resident pages of the files below `folder` that are mapped for reading. Does nothing off Linux."""
+    """Drop the resident pages of the files below `folder` that are mapped and unchanged. Does nothing off Linux."""
     if not sys.platform.startswith("linux"):
         return
     library = ctypes.CDLL(None)
@@ -30,9 +32,9 @@ def release_mapped_pages(folder: Path) -> None:
 
 def _mapped_below(folder: Path) -> Iterator[tuple[int, int]]:
     try:
-        lines = _MAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = _MAPS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:  # no proc file system: only a saving is lost
         return
-    for line in lines:
-        if (found := _READ_ONLY.fullmatch(line)) and folder in Path(found[3]).parents:
-            yield int(found[1], 16), int(found[2], 16)
+    for start, end, path, changed_kb in _MAPPING.findall(text):
+        if changed_kb == "0" and folder in Path(path).parents:
+            yield int(start, 16), int(end, 16)
