@@ -15,9 +15,9 @@ import click
 
 from edgephi.cli.options import json_option
 from edgephi.cli.report import printable
+from edgephi.cli.stoppable import stoppable
 from edgephi.errors import EdgeError
 from edgephi_bench.converters import GENAI, GENAI_TUNING, Converter, EdgephiExport, GenaiBuilder
-from edgephi_bench.stopping import stoppable
 
 if TYPE_CHECKING:
     from edgephi_bench.conversion import ConversionPlan, Measurement

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError
 from edgephi_bench.folder import check_space
 from edgephi_bench.sizes import Sizes
-from edgephi_bench.stopping import stoppable
 
 if TYPE_CHECKING:
     from edgephi_bench.gguf_file import HeadFormat

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.report import printable
+from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
-from edgephi_bench.stopping import stoppable
 
 if TYPE_CHECKING:
     from edgephi_bench.latency_report import BenchReport

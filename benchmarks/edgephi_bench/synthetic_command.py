@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.cli.stoppable import stoppable
 from edgephi_bench.sizes import LAYOUTS, Layout, Sizes
-from edgephi_bench.stopping import stoppable
 
 if TYPE_CHECKING:
     from edgephi_bench.synthetic import OnWritten, Written

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from edgephi.cli.options import json_option
+from edgephi.cli.stoppable import stoppable
 from edgephi_export.api import export as run_export
 from edgephi_export.options import DEFAULT_RECIPE, ExportOptions, LayoutName
 from edgephi_export.progress import progress_display
@@ -136,7 +134,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
     """  # noqa: D301 - click reads the \b
     chosen = ExportOptions(**options)
     start = time.perf_counter()
-    with _stoppable(), progress_display(quiet=as_json) as on_progress:
+    with stoppable(), progress_display(quiet=as_json) as on_progress:
         run_export(checkpoint, output, chosen, on_progress)
     summary = _summary(output, chosen.layout, time.perf_counter() - start)
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
@@ -159,22 +157,3 @@ def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
         bytes=sum(file.bytes for file in manifest.files) + described.stat().st_size,
         seconds=round(seconds, 2),
     )
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it can clean up; an ignored signal stays ignored."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
