@@ -32,6 +32,7 @@ from edgephi.tensor_index import StoredTensorInfo
 from edgephi_export.decoder_graph import DecoderBuilder, DecoderParts, Positions
 from edgephi_export.graph_builder import MICROSOFT, GraphBuilder
 from edgephi_export.lazy_tensor import LazyTensor, computed
+from edgephi_export.linears import apply_linear
 from edgephi_quantize.formats import BlockFormat, parse_format
 
 INT32, INT64 = ir.DataType.INT32, ir.DataType.INT64
@@ -74,7 +75,7 @@ class _GenaiBuilder:
         lengths = self._lengths(ids, mask)
         table = self.decoder.place_table()
         normed = self.decoder.add_layers(self._embed(ids, table), self._positions(position_ids, lengths))
-        self.decoder.add_outputs(self._last_rows(normed, lengths), table, 1)
+        self.decoder.add_outputs(apply_linear(graph, self._last_rows(normed, lengths), table), 1)
         return graph
 
     def _lengths(self, ids: ir.Value, mask: ir.Value) -> _Lengths:
