@@ -6,6 +6,7 @@ Owns the device options and the one place that imports ONNX Runtime. Knows nothi
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.machine import num_physical_cores
-from edgephi.mapped_pages import release_mapped_pages
+from edgephi.mapped_pages import mapped_files, release_mapped_pages
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -25,6 +26,8 @@ _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
 _MAX_THREADS = 1024
 #: How ONNX Runtime 1.31 words that memory is short; it has no error class of its own for it.
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
+#: One graph at a time: the files that appear in the process's memory while one loads are then its own.
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +107,16 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
         raise ArtifactError(f"{path}: missing; export the model again")
     ort = runtime()
     settings = _settings(ort, options.num_threads)
+    with _LOADING:
+        before = mapped_files()
+        session = _load(ort, path, settings)
+        release_mapped_pages(path.parent, before)
+    return session
+
+
+def _load(ort: Any, path: Path, settings: Any) -> ort.InferenceSession:
     try:
-        session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
@@ -116,8 +127,6 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
         ) from error
-    release_mapped_pages(path.parent)
-    return session
 
 
 def _settings(ort: Any, num_threads: int) -> Any:
