@@ -83,6 +83,29 @@ def _part_options(command: F) -> F:
     return command
 
 
+def _cache_options(command: F) -> F:
+    """What keys and values can be kept in."""
+    for option in (
+        click.option(
+            "--calibration",
+            multiple=True,
+            metavar="FILE",
+            help="With --kv-cache int8: also calibrate with this text (UTF-8), picture or sound; repeat for more. Use "
+            "what the model will be asked.",
+        ),
+        click.option(
+            "--kv-cache",
+            type=click.Choice(["float", "int8"]),
+            default="float",
+            show_default=True,
+            help="int8: also write graphs that keep keys and values in int8, for `edgephi run --kv-cache int8`. At the "
+            "end the model is run on this machine to calibrate them, which takes the memory of running it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What was made; the object that --json prints."""
@@ -107,6 +130,7 @@ class Summary:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @_recipe_options
 @_part_options
+@_cache_options
 @click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
 @click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")
@@ -131,6 +155,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
       edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
       edgephi export ./Phi-4-mini-instruct -o mini-genai --layout genai
+      edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt
     """  # noqa: D301 - click reads the \b
     chosen = ExportOptions(**options)
     start = time.perf_counter()

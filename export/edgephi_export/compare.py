@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from edgephi.bundle import MANIFEST_NAME, Bundle, reading
 from edgephi.comparison import ComparisonReport, OnProgress, TensorComparison
 from edgephi.errors import ArtifactError
-from edgephi.manifest import TensorRef
+from edgephi.manifest import CacheKind, TensorRef
 from edgephi_export.bundle_plan import BundlePlan, plan_bundle
 from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
 from edgephi_export.encoding import Encoder, StoredRows, decode
@@ -57,6 +57,7 @@ def compare_with_checkpoint(bundle_path: Path, checkpoint: str, on_progress: OnP
     plan = planned.weights
     _check_same(bundle, [allocation for held in plan.files.values() for allocation in held], checkpoint)
     _check_manifest(bundle, planned, checkpoint)
+    _check_scales(bundle)
     with threadpool_limits(limits=1, user_api="blas"):
         return ComparisonReport(tensors=tuple(_compare(bundle, plan, on_progress)))
 
@@ -71,7 +72,8 @@ def _plan(bundle: Bundle, checkpoint: str) -> BundlePlan:
     if lacking:
         raise ArtifactError(f"{checkpoint} has no {' and '.join(lacking)}, which {bundle.path} holds; another model?")
     selection = choose(manifest.adapters.mode, manifest.modalities, available)
-    return plan_bundle(open_checkpoint(folder, selection), selection, WeightPlan(recipe))
+    kv_cache: CacheKind = "float" if manifest.decoder.int8_cache is None else "int8"
+    return plan_bundle(open_checkpoint(folder, selection), selection, WeightPlan(recipe), kv_cache)
 
 
 def _check_same(bundle: Bundle, allocations: Iterable[Allocation], checkpoint: str) -> None:
@@ -95,11 +97,12 @@ def _check_manifest(bundle: Bundle, planned: BundlePlan, checkpoint: str) -> Non
     What is recommended for sampling may differ: it is no fact of the weights.
     """
     manifest, config = bundle.manifest, planned.checkpoint.config
+    decoder = dataclasses.replace(planned.decoder, int8_cache=planned.int8_cache)
     pairs = {
         "its rope differs": (manifest.rope, config.rope),
         "its tokens differ": (manifest.tokens, config.tokens),
         "its adapters differ": (manifest.adapters.available, config.adapters),
-        "its decoder differs": (manifest.decoder, planned.decoder),
+        "its decoder differs": (manifest.decoder, decoder),
         "its vision differs": (manifest.vision, planned.vision),
         "its speech differs": (manifest.speech, planned.speech),
     }
@@ -108,6 +111,17 @@ def _check_manifest(bundle: Bundle, planned: BundlePlan, checkpoint: str) -> Non
             raise ArtifactError(
                 f"{bundle.file(MANIFEST_NAME)}: {problem} from what an export of {checkpoint} says; export the model "
                 "again"
+            )
+
+
+def _check_scales(bundle: Bundle) -> None:
+    """The scales of an int8 cache have no source to be compared with; they must be positive numbers."""
+    info = bundle.manifest.decoder.int8_cache
+    for ref in () if info is None else (info.key_scales, info.value_scales):
+        scales = _read(bundle, ref, 0, ref.shape[0])
+        if not ((scales > 0) & np.isfinite(scales)).all():
+            raise ArtifactError(
+                f"{bundle.file(ref.file)}: holds a scale that is no positive number; export the model again"
             )
 
 

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import get_args
 
 from edgephi.errors import ConfigError
+from edgephi.manifest import CACHE_KINDS
+from edgephi.session import runtime
 from edgephi_export.bundle_plan import plan_bundle
 from edgephi_export.bundle_writer import write_bundle
+from edgephi_export.calibration import add_int8_cache
+from edgephi_export.calibration_files import OwnFiles, read_own_files
 from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
 from edgephi_export.config import MODALITIES, Modality
 from edgephi_export.genai_writer import check_genai_recipe, choose_genai, plan_genai, write_genai
@@ -23,7 +27,7 @@ from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progre
 from edgephi_export.selection import Selection, choose
 from edgephi_export.staging import check_output, check_space, staged
 from edgephi_export.weight_plan import WeightPlan
-from edgephi_quantize.recipe import make_recipe, parse_rule
+from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
 
 #: Room for graphs, tokenizer and manifest.
 _OVERHEAD_BYTES = 64 << 20
@@ -40,14 +44,16 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
         raise ConfigError(f"unknown layout {options.layout!r}; known: {', '.join(get_args(LayoutName))}")
     if options.layout == "genai":
         check_genai_recipe(recipe)
+    own = _check_kv_cache(options, recipe)
     _choose(options, MODALITIES)  # impossible options fail before a download
     check_output(output, force=options.force)
     located = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, force=options.force, source=located.folder)
     selection = _choose(options, available_modalities(read_layout(located.folder)))
+    own.check(selection.modalities)
     opened = open_checkpoint(located.folder, selection)
     weights = WeightPlan(recipe)
-    write = _plan(options.layout, opened, selection, weights)
+    write = _plan(options, own, opened, selection, weights)
     weights.check_rules(overrides)
     weights.check_method(options.method)
     check_space(output, weights.num_bytes + _OVERHEAD_BYTES)
@@ -63,11 +69,39 @@ def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selectio
     return chooser(options.adapters, options.modalities, available)
 
 
-def _plan(layout: LayoutName, checkpoint: Checkpoint, selection: Selection, weights: WeightPlan) -> Write:
+def _check_kv_cache(options: ExportOptions, recipe: Recipe) -> OwnFiles:
+    """What calibration will read besides its own texts, once it is known that it can run."""
+    if options.kv_cache not in CACHE_KINDS:
+        raise ConfigError(f"kv_cache is {options.kv_cache!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
+    if options.kv_cache == "float":
+        if options.calibration:
+            raise ConfigError("--calibration is for --kv-cache int8; give both, or leave it out")
+        return OwnFiles()
+    if options.layout == "genai":
+        raise ConfigError("--kv-cache int8 is for edgephi's own layout; leave out --layout genai or --kv-cache")
+    if recipe.activations != "float32":
+        raise ConfigError(
+            f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; --kv-cache int8 is for the CPU: use "
+            "int4, int4-fast, int8 or fp32"
+        )
+    runtime()  # calibration runs the model: if it cannot, say so before the weights are read
+    return read_own_files(options.calibration)
+
+
+def _plan(
+    options: ExportOptions, own: OwnFiles, checkpoint: Checkpoint, selection: Selection, weights: WeightPlan
+) -> Write:
     """Plan the folder; what comes back writes it."""
-    if layout == "genai":
+    if options.layout == "genai":
         return partial(write_genai, plan_genai(checkpoint, weights))
-    return partial(write_bundle, plan_bundle(checkpoint, selection, weights))
+    bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache)
+
+    def write(located: Located, folder: Path, threads: int, meter: Meter) -> None:
+        write_bundle(bundle, located, folder, threads, meter)
+        if bundle.int8_cache is not None:
+            add_int8_cache(folder, bundle, own, options.threads, meter)
+
+    return write
 
 
 def num_threads(asked: int | None) -> int:

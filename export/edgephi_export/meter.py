@@ -20,11 +20,17 @@ class Meter:
         self._on_progress = on_progress
         self._totals = totals
         self._stage = totals.stage
+        self._detail = ""
         self._tensors = self._read = self._written = 0
 
     def stage(self, name: str) -> None:
         """A new part of the work begins."""
-        self._stage = name
+        self._stage, self._detail = name, ""
+        self.advance(0, 0)
+
+    def detail(self, text: str) -> None:
+        """How far a stage is that bytes say nothing of."""
+        self._detail = text
         self.advance(0, 0)
 
     def advance(self, read_bytes: int, written_bytes: int, *, tensors: int = 0) -> None:
@@ -37,6 +43,7 @@ class Meter:
             self._on_progress(
                 Progress(
                     stage=self._stage,
+                    detail=self._detail,
                     tensors=self._tensors,
                     total_tensors=totals.total_tensors,
                     read_bytes=self._read,

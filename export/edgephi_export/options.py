@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # it would load numpy, and `edgephi --help` reads this file
+    from edgephi.manifest import CacheKind
 
 DEFAULT_RECIPE = "int4"
 LayoutName = Literal["edgephi", "genai"]
@@ -24,6 +28,9 @@ class ExportOptions:
             over the canonical names of linears.
         adapters: `routed`, `speech`, `vision` or `none`; None is routed where the model has adapters.
         modalities: `text` and the encoders to include; None is all that the adapters allow.
+        kv_cache: `int8` adds graphs that keep keys and values in int8; the folder then runs either way. To calibrate
+            them the model is run on this machine when everything else is written.
+        calibration: The user's own texts, pictures and sounds, read beside those that come with edgephi.
         layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs: text only.
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.
@@ -35,6 +42,8 @@ class ExportOptions:
     overrides: tuple[str, ...] = ()
     adapters: str | None = None
     modalities: tuple[str, ...] | None = None
+    kv_cache: CacheKind = "float"
+    calibration: tuple[str | Path, ...] = ()
     layout: LayoutName = "edgephi"
     force: bool = False
     threads: int | None = None
@@ -47,6 +56,7 @@ class Progress:
 
     Attributes:
         stage: What is being done.
+        detail: How far it is, where the other figures do not tell.
         tensors: Tensors that are complete.
         total_tensors: Tensors in all.
         read_bytes: Bytes of the checkpoint that have been read.
@@ -56,6 +66,7 @@ class Progress:
     """
 
     stage: str
+    detail: str = ""
     tensors: int = 0
     total_tensors: int
     read_bytes: int = 0

@@ -32,6 +32,8 @@ def progress_display(*, quiet: bool) -> Iterator[OnProgress | None]:
 
 def describe(step: Progress, elapsed_s: float) -> str:
     """`12/1,003 tensors, 0.42/7.67 GB in, 0.18/3.19 GB out, 140 MB/s, 52 s left`: fits a line of 80 beside a bar."""
+    if step.detail:
+        return f"{step.stage}: {step.detail}"
     rate = step.read_bytes / elapsed_s if elapsed_s > 0 else 0.0
     words = [
         f"{step.tensors:,}/{step.total_tensors:,} tensors",
@@ -56,7 +58,8 @@ def _lines() -> OnProgress:
         if step.stage != shown_stage:
             click.echo(f"writing {step.stage}", err=True)
         elif now - shown_at >= _LINE_EVERY_S:
-            click.echo(f"writing {step.stage}: {describe(step, now - start)}", err=True)
+            facts = describe(step, now - start)
+            click.echo(f"writing {facts if step.detail else f'{step.stage}: {facts}'}", err=True)
         else:
             return
         shown_stage, shown_at = step.stage, now

@@ -1,7 +1,7 @@
 """Accuracy of the demo checkpoint on held-out data, for every recipe, against the bars it must clear.
 
     python -m edgephi_nano.accuracy [--recipes fp32,int8,int4,int4-fast] [--engine edgephi|transformers] [--count 300]
-                                    [--override PATTERN=FORMAT]... [--checkpoint DIR] [--json]
+                                    [--override PATTERN=FORMAT]... [--kv-cache float|int8] [--checkpoint DIR] [--json]
 
 Needs espeak-ng's C library and the DejaVu fonts; no PyTorch with the `edgephi` engine. Exit code 1 when a bar is
 missed: the set's own, or a recipe's distance from fp32.
@@ -105,7 +105,8 @@ def _engines(given: argparse.Namespace) -> dict[str, Engine]:
     names = given.recipes.split(",")
     # The baseline comes first, so that the others can be compared with it.
     names.sort(key=lambda name: name != BASELINE)
-    return {name: EdgephiEngine(given.checkpoint, name, tuple(given.override)) for name in names}
+    overrides = tuple(given.override)
+    return {name: EdgephiEngine(given.checkpoint, name, overrides, given.kv_cache) for name in names}
 
 
 def _parse() -> argparse.Namespace:
@@ -113,6 +114,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--engine", choices=("edgephi", "transformers"), default="edgephi")
     parser.add_argument("--recipes", default="fp32,int8,int4,int4-fast", help="recipes of `edgephi export`")
     parser.add_argument("--override", action="append", default=[], help="as for `edgephi export`; not for fp32")
+    parser.add_argument(
+        "--kv-cache", choices=("float", "int8"), default="float", help="as for `edgephi run`; fp32 always has floats"
+    )
     parser.add_argument("--count", type=int, default=300, help="items per set")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edgephi import Model, SamplingOptions
+from edgephi.manifest import CacheKind
 from edgephi_export import ExportOptions, export
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
 from edgephi_nano.tokenizer import END, END_OF_TEXT, USER, build_tokenizer, special_id
@@ -41,18 +42,25 @@ class EdgephiEngine:
         checkpoint: What to export.
         recipe: How its weights are stored.
         overrides: Further rules; without effect on fp32, which is what the others are compared with.
+        kv_cache: What keys and values are kept in; always floats for fp32.
     """
 
-    def __init__(self, checkpoint: Path, recipe: str, overrides: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, checkpoint: Path, recipe: str, overrides: tuple[str, ...] = (), kv_cache: CacheKind = "float"
+    ) -> None:
         self._checkpoint = checkpoint
-        self._options = ExportOptions(recipe=recipe, overrides=() if recipe == "fp32" else overrides)
+        self._options = (
+            ExportOptions(recipe=recipe)
+            if recipe == "fp32"
+            else ExportOptions(recipe=recipe, overrides=overrides, kv_cache=kv_cache)
+        )
         self._tokenizer = build_tokenizer()
         self._stops = {special_id(END), special_id(END_OF_TEXT)}
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
         folder = export(self._checkpoint, Path(self._folder.name) / "model", self._options)
-        self._model = Model.load(folder)
+        self._model = Model.load(folder, kv_cache=self._options.kv_cache)
         return self
 
     def __exit__(

@@ -127,7 +127,7 @@ class Bundle:
         """Every file the manifest's components name must be listed, and every tensor must lie inside its file."""
         manifest = self.manifest
         needed = [TOKENIZER_NAME, CHAT_TEMPLATE_NAME, TENSORS_NAME, *manifest.decoder.graphs]
-        tensors = [*manifest.decoder.embedding.tensors]
+        tensors = [*manifest.decoder.tensors]
         if manifest.vision:
             needed.append(manifest.vision.graph)
             tensors += [manifest.vision.row_separator, manifest.vision.global_separator]

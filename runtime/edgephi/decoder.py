@@ -23,7 +23,7 @@ from edgephi.decoder_pass import DecoderPass, PassMemory
 from edgephi.embed import InputSequence
 from edgephi.errors import CapacityError, ConfigError
 from edgephi.kv_cache import KVCache, cache_shape, check_context
-from edgephi.manifest import ADAPTER_IDS, AdapterName
+from edgephi.manifest import ADAPTER_IDS, AdapterName, CacheKind
 from edgephi.prefix_cache import PrefixCache, ReadSequence
 from edgephi.rope import RotaryTables
 from edgephi.session import DeviceOptions
@@ -47,13 +47,15 @@ class Decoder:
         with_adapters: Open the graph with adapters at once, not when the first sequence needs it.
         chunk: Most positions read in one pass.
         cache_bytes: Memory that keys and values keep between requests; see PrefixCache.
+        kv_cache: What keys and values are kept in: `float`, as the decoder computes, or `int8`.
 
     Raises:
         ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
-        ConfigError: `max_context` is not within the model's context, or another number is out of range.
+        ConfigError: `max_context` is not within the model's context, another number is out of range, or the folder has
+            no graphs for `kv_cache`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every choice about a decoder, by name
         self,
         bundle: Bundle,
         options: DeviceOptions,
@@ -62,6 +64,7 @@ class Decoder:
         with_adapters: bool = False,
         chunk: int = DEFAULT_CHUNK,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        kv_cache: CacheKind = "float",
     ) -> None:
         info, rope = bundle.manifest.decoder, bundle.manifest.rope
         if max_context is not None and not (is_whole(max_context) and 1 <= max_context <= rope.max_positions):
@@ -70,10 +73,10 @@ class Decoder:
             raise ConfigError(f"chunk is {chunk!r}; use 1 or more")
         if not (is_whole(cache_bytes) and cache_bytes >= 0):
             raise ConfigError(f"cache_bytes is {cache_bytes!r}; use 0 or more")
-        self.shape = cache_shape(bundle.manifest, max_context)
+        self.shape = cache_shape(bundle.manifest, max_context, kv_cache)
         self._info = info
         self._chunk = chunk
-        self._graph = DecoderGraph(bundle, options)
+        self._graph = DecoderGraph(bundle, options, kv_cache)
         self._graph.open(with_adapters=with_adapters)
         self._sequences = PrefixCache(self.shape, cache_bytes)
         self._rope = RotaryTables(rope, info.dtype)
@@ -118,6 +121,16 @@ class Decoder:
         if self._cache.num_bytes > self._sequences.budget_bytes:
             self._passes.clear()
         self._sequences.trim()
+        self.rest()
+
+    def rest(self) -> None:
+        """Nothing is to be read for now: the weights may be moved to where they are read faster, until `prepare`."""
+        self._graph.pages.resume()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no rest would make anything faster."""
+        return self._graph.pages.num_left == 0
 
     def present(self) -> ReadSequence:
         """The present sequence and what was read of it, to be saved before the next step."""
@@ -147,13 +160,17 @@ class Decoder:
         """
         return min(self.shape.max_positions, self._rope.reach(total))
 
-    def check_length(self, total: int) -> None:
+    def check_length(self, total: int, *, is_least: bool = False) -> None:
         """Refuse a sequence that cannot be read, before any work.
+
+        Args:
+            total: Its length.
+            is_least: It may turn out longer.
 
         Raises:
             CapacityError: It is longer than the context.
         """
-        check_context(total, self.shape)
+        check_context(total, self.shape, is_least=is_least)
 
     def has_room(self, total: int) -> bool:
         """Whether a sequence of this many positions can be read."""
@@ -177,6 +194,7 @@ class Decoder:
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes. No graph is open then;
                 the next sequence tries again, so one for another graph can still be read.
         """
+        self._graph.pages.pause()
         if not self._graph.serves(adapter):
             self._passes.clear()  # they hold the session that must be freed first
             self._graph.open(with_adapters=adapter != "none")

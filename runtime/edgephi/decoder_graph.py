@@ -4,7 +4,8 @@ Owns the change from the graph for text to the one with adapters. Knows nothing 
 
 ONNX Runtime reads and packs the weights of every branch when it loads a graph, so the graph with adapters costs their
 memory even for text. A routed bundle has a second graph without them: text opens that one, the first request that
-needs an adapter replaces it, and from then on the graph with adapters serves text too.
+needs an adapter replaces it, and from then on the graph with adapters serves text too. Both exist a second time where
+the folder was made with graphs for int8 keys and values.
 """
 
 from __future__ import annotations
@@ -13,32 +14,44 @@ from typing import Any
 
 from edgephi.bundle import Bundle
 from edgephi.errors import ArtifactError
+from edgephi.huge_pages import HugePages, own_memory, without
 from edgephi.kv_cache import cache_names
-from edgephi.manifest import AdapterName, DecoderInfo
+from edgephi.manifest import AdapterName, CacheKind, DecoderInfo, Int8CacheInfo
 from edgephi.session import DeviceOptions, open_session
 
-_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)"}
+_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
 
 
 class DecoderGraph:
     """The one decoder graph that is open, if any.
 
+    Args:
+        bundle: The model folder.
+        options: Where it runs.
+        kind: Of keys and values; the folder has graphs for it.
+
     Attributes:
         session: The session; None before the first `open` and after one that failed.
         takes_adapter: Whether the open graph has the input `adapter`.
+        pages: The memory that it took, to be moved while nothing runs.
     """
 
-    def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
+    def __init__(self, bundle: Bundle, options: DeviceOptions, kind: CacheKind = "float") -> None:
         self._bundle = bundle
         self._info = bundle.manifest.decoder
+        self._pair: DecoderInfo | Int8CacheInfo = self._info
+        if kind == "int8" and self._info.int8_cache is not None:
+            self._pair = self._info.int8_cache
+        self._cache_dtype = "int8" if self._pair is not self._info else self._info.dtype
         self._options = options
         self._name: str | None = None
         self.session: Any = None
         self.takes_adapter = False
+        self.pages = HugePages()
 
     def serves(self, adapter: AdapterName) -> bool:
         """Whether the open graph does for a sequence with this adapter."""
-        return self._name is not None and self._name in (self._info.graph, self._needed(adapter != "none"))
+        return self._name is not None and self._name in (self._pair.graph, self._needed(adapter != "none"))
 
     def open(self, *, with_adapters: bool) -> None:
         """Open the graph with or without adapters, after freeing the one that is open.
@@ -52,15 +65,17 @@ class DecoderGraph:
         self.session = self._name = None
         name = self._needed(with_adapters)
         path = self._bundle.file(name)
-        takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._info.graph
+        takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
+        before = own_memory()
         session = open_session(path, self._options)
+        self.pages.take(without(own_memory(), before))
         _check_inputs(session, self._info.num_layers, takes_adapter, str(path))
-        _check_values(session, self._info, str(path))
+        _check_values(session, self._info, self._cache_dtype, str(path))
         self.session, self._name, self.takes_adapter = session, name, takes_adapter
 
     def _needed(self, with_adapters: bool) -> str:
-        text_graph = self._info.text_graph
-        return self._info.graph if with_adapters or text_graph is None else text_graph
+        text_graph = self._pair.text_graph
+        return self._pair.graph if with_adapters or text_graph is None else text_graph
 
 
 def _check_inputs(session: Any, num_layers: int, takes_adapter: bool, where: str) -> None:
@@ -74,18 +89,24 @@ def _check_inputs(session: Any, num_layers: int, takes_adapter: bool, where: str
         raise ArtifactError(f"{where}: graph input {odd!r} {problem}; export the model again")
 
 
-def _check_values(session: Any, info: DecoderInfo, where: str) -> None:
+def _check_values(session: Any, info: DecoderInfo, cache_dtype: str, where: str) -> None:
     """Types, and sizes that the graph fixes, must be the manifest's: the bindings alias memory of the manifest's."""
     heads = {1: info.num_kv_heads, 3: info.head_size}
-    cache = cache_names(info.num_layers)
-    wanted = {name: heads for past in cache for name in (past, past.replace("past_key_values", "present"))}
-    wanted |= {"inputs_embeds": {2: info.hidden_size}, "logits": {2: info.vocab_size}, "cos_cache": {}, "sin_cache": {}}
+    past = cache_names(info.num_layers)
+    cache = {name: heads for both in past for name in (both, both.replace("past_key_values", "present"))}
+    wanted = cache | {
+        "inputs_embeds": {2: info.hidden_size},
+        "logits": {2: info.vocab_size},
+        "cos_cache": {},
+        "sin_cache": {},
+    }
     for value in [*session.get_inputs(), *session.get_outputs()]:
         if value.name not in wanted:
             continue
-        if value.type != _TYPES[info.dtype]:
+        dtype = cache_dtype if value.name in cache else info.dtype
+        if value.type != _TYPES[dtype]:
             raise ArtifactError(
-                f"{where}: {value.name!r} is a {value.type}, the manifest says {info.dtype}; export the model again"
+                f"{where}: {value.name!r} is a {value.type}, the manifest says {dtype}; export the model again"
             )
         for axis, size in wanted[value.name].items():
             found = value.shape[axis] if axis < len(value.shape) else None

@@ -19,7 +19,7 @@ from edgephi.bundle import TOKENIZER_NAME, Bundle
 from edgephi.decoder import DEFAULT_CHUNK
 from edgephi.errors import ConfigError
 from edgephi.kv_cache import cache_shape
-from edgephi.manifest import Manifest
+from edgephi.manifest import CacheKind, Manifest
 from edgephi.mode import Mode, Route, choose_route
 from edgephi.tensor_index import Part, StoredTensorInfo
 
@@ -70,11 +70,12 @@ class Need:
         return self.step_bytes + context * self.position_bytes
 
 
-def needs(bundle: Bundle) -> tuple[Need, ...]:
+def needs(bundle: Bundle, kv_cache: CacheKind = "float") -> tuple[Need, ...]:
     """One for every mode that the bundle can serve, in the order of `Mode`.
 
     Raises:
         ArtifactError: `tensors.json` is damaged.
+        ConfigError: The folder has no graphs for `kv_cache`.
     """
     manifest, tensors = bundle.manifest, bundle.tensor_index().tensors
     tokenizer = next(file.bytes for file in manifest.files if file.path == TOKENIZER_NAME)
@@ -83,7 +84,7 @@ def needs(bundle: Bundle) -> tuple[Need, ...]:
         Need(
             mode=route.mode,
             fixed_bytes=process + _work_bytes(manifest, route.mode) + _packed(tensors, _resident(manifest, route)),
-            position_bytes=cache_shape(manifest).bytes_per_position,
+            position_bytes=cache_shape(manifest, kind=kv_cache).bytes_per_position,
             step_bytes=_packed(tensors, _read(manifest, route)),
         )
         for route in _routes(manifest)

@@ -7,7 +7,8 @@ Every buffer is an anonymous map of its own: pages cost memory when they are fir
 the system when the buffer is dropped.
 
     batch 1 | key/value heads H_kv | capacity C (positions) | head size D
-    buffer shape [1, H_kv, C, D]; over the 32 layers of the real model 256 KiB per position in float32, 128 in float16
+    buffer shape [1, H_kv, C, D]; over the 32 layers of the real model 256 KiB per position in float32, 128 in float16,
+    64 in int8
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.errors import CapacityError
+from edgephi.errors import CapacityError, ConfigError
 from edgephi.machine import memory
-from edgephi.manifest import FloatName, Manifest
+from edgephi.manifest import CACHE_KINDS, CacheDtype, CacheKind, Manifest
 
 _BLOCK = 256
 _GROWTH = 1.25
@@ -46,7 +47,7 @@ class CacheShape:
     head_size: int
     max_positions: int
     model_positions: int
-    dtype: FloatName
+    dtype: CacheDtype
 
     @property
     def bytes_per_position(self) -> int:
@@ -54,8 +55,13 @@ class CacheShape:
         return 2 * self.num_layers * self.num_kv_heads * self.head_size * np.dtype(self.dtype).itemsize
 
 
-def cache_shape(manifest: Manifest, max_context: int | None = None) -> CacheShape:
-    """The shape for a model's decoder; `max_context` None for the model's own context."""
+def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheKind = "float") -> CacheShape:
+    """The shape for a model's decoder; `max_context` None for the model's own context.
+
+    Raises:
+        ConfigError: As `check_cache_kind`.
+    """
+    check_cache_kind(manifest, kind)
     info, model_positions = manifest.decoder, manifest.rope.max_positions
     return CacheShape(
         num_layers=info.num_layers,
@@ -63,8 +69,23 @@ def cache_shape(manifest: Manifest, max_context: int | None = None) -> CacheShap
         head_size=info.head_size,
         max_positions=max_context or model_positions,
         model_positions=model_positions,
-        dtype=info.dtype,
+        dtype="int8" if kind == "int8" else info.dtype,
     )
+
+
+def check_cache_kind(manifest: Manifest, kind: CacheKind) -> None:
+    """Refuse what the model folder has no graphs for.
+
+    Raises:
+        ConfigError: It has none, or `kind` is unknown.
+    """
+    if kind not in CACHE_KINDS:
+        raise ConfigError(f"kv_cache is {kind!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
+    if kind == "int8" and manifest.decoder.int8_cache is None:
+        raise ConfigError(
+            "int8 keys and values were asked for, but this model folder was made without their graphs; export it "
+            "again with --kv-cache int8, or leave kv_cache at 'float'"
+        )
 
 
 class KVCache:
@@ -72,8 +93,8 @@ class KVCache:
 
     Attributes:
         shape: Sizes.
-        buffers: floats [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime writes
-            into them.
+        buffers: floats or int8 [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime
+            writes into them.
         used: Positions filled.
     """
 
@@ -184,7 +205,7 @@ def _check_memory(positions: int, shape: CacheShape) -> None:
         )
 
 
-def _mapped_zeros(shape: tuple[int, ...], dtype: FloatName) -> NDArray[Any]:
+def _mapped_zeros(shape: tuple[int, ...], dtype: CacheDtype) -> NDArray[Any]:
     """Zeros in pages that take memory when they are written."""
     count = 1
     for size in shape:
@@ -198,8 +219,13 @@ def cache_names(num_layers: int) -> list[str]:
     return [f"past_key_values.{layer}.{kind}" for layer in range(num_layers) for kind in ("key", "value")]
 
 
-def check_context(total: int, shape: CacheShape) -> None:
+def check_context(total: int, shape: CacheShape, *, is_least: bool = False) -> None:
     """Refuse a sequence that is longer than the context.
+
+    Args:
+        total: Its length.
+        shape: Has the context.
+        is_least: It may turn out longer.
 
     Raises:
         CapacityError: It says by how much, and what a larger context would cost.
@@ -207,8 +233,11 @@ def check_context(total: int, shape: CacheShape) -> None:
     if total <= shape.max_positions:
         return
     excess = total - shape.max_positions
-    advice = f"shorten it by {excess:,}"
+    least = "at least " if is_least else ""
+    advice = f"shorten it by {least}{excess:,}"
     if total <= shape.model_positions:
         mebibytes = excess * shape.bytes_per_position / 2**20
-        advice += f" or set max_context to {total} ({mebibytes:,.1f} MiB more memory)"
-    raise CapacityError(f"the input needs {total:,} positions but the context holds {shape.max_positions:,}; {advice}")
+        advice += f" or set max_context to {least}{total} ({mebibytes:,.1f} MiB more memory)"
+    raise CapacityError(
+        f"the input needs {least}{total:,} positions but the context holds {shape.max_positions:,}; {advice}"
+    )

@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 from edgephi.errors import ArtifactError
 from edgephi.schema import decode
@@ -20,6 +20,10 @@ SCHEMA_VERSION = 2
 AdapterName = Literal["none", "vision", "speech"]
 AdapterMode = Literal["routed", "speech", "vision", "none"]
 FloatName = Literal["float32", "float16"]
+CacheDtype = Literal["float32", "float16", "int8"]
+#: What keys and values are kept in; `float` is what the decoder computes with.
+CacheKind = Literal["float", "int8"]
+CACHE_KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 
@@ -211,6 +215,25 @@ class RopeInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Int8CacheInfo:
+    """The decoder's graphs once more, over the same weights, with keys and values in int8.
+
+    A value is its code times the scale of its channel. The scales were measured when the folder was made.
+
+    Attributes:
+        graph: Beside `DecoderInfo.graph`.
+        text_graph: Beside `DecoderInfo.text_graph`; None where that is.
+        key_scales: float32 [num_layers, num_kv_heads, head_size], of keys after their rotation.
+        value_scales: The same of values.
+    """
+
+    graph: str
+    text_graph: str | None
+    key_scales: TensorRef
+    value_scales: TensorRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderInfo:
     """The language model's graphs and sizes.
 
@@ -220,6 +243,7 @@ class DecoderInfo:
             ONNX Runtime reads and packs the weights of branches when it loads a graph, so text alone needs its own.
         dtype: Of inputs_embeds, the caches, the rotary tables and the logits.
         embedding: [vocab_size, hidden_size].
+        int8_cache: The graphs with keys and values in int8; None where the folder was made without them.
     """
 
     graph: str
@@ -232,6 +256,7 @@ class DecoderInfo:
     head_size: int
     vocab_size: int
     embedding: TableInfo
+    int8_cache: Int8CacheInfo | None = None
 
     def __post_init__(self) -> None:
         _check_positive(
@@ -243,11 +268,31 @@ class DecoderInfo:
             vocab_size=self.vocab_size,
         )
         self.embedding.check_shape(self.vocab_size, self.hidden_size)
+        if self.int8_cache is not None:
+            self._check_int8_cache(self.int8_cache)
 
     @property
     def graphs(self) -> tuple[str, ...]:
         """Every graph file of the decoder."""
-        return (self.graph,) if self.text_graph is None else (self.graph, self.text_graph)
+        names = [self.graph, self.text_graph]
+        if self.int8_cache is not None:
+            names += [self.int8_cache.graph, self.int8_cache.text_graph]
+        return tuple(name for name in names if name is not None)
+
+    @property
+    def tensors(self) -> tuple[TensorRef, ...]:
+        """What the manifest itself says the place of."""
+        scales = () if self.int8_cache is None else (self.int8_cache.key_scales, self.int8_cache.value_scales)
+        return (*self.embedding.tensors, *scales)
+
+    def _check_int8_cache(self, info: Int8CacheInfo) -> None:
+        if self.dtype != "float32":
+            raise ValueError(f"int8_cache needs a decoder in float32; this one computes in {self.dtype}")
+        if (info.text_graph is None) != (self.text_graph is None):
+            raise ValueError("int8_cache and the decoder must both have a graph for text, or neither")
+        shape = (self.num_layers, self.num_kv_heads, self.head_size)
+        for name in ("key_scales", "value_scales"):
+            _check_shape(name, getattr(info, name), shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,18 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle, reading
-from edgephi.checks import is_whole
 from edgephi.constraint import ConstraintCompiler
 from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, Decoder
 from edgephi.embed import InputSequence, MediaRows, as_token_ids, check_ids
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.generate import Clock, Job, generate
-from edgephi.manifest import Manifest
+from edgephi.kv_cache import KVCache, check_cache_kind
+from edgephi.limits import DEFAULT_QUEUE, ModelLimits
+from edgephi.manifest import CacheKind, Manifest
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice, Route, choose_route
 from edgephi.prefix_file import read_prefix, write_prefix
-from edgephi.prompt import Prompt, PromptBuilder, check_media_lists
+from edgephi.prompt import Prompt, PromptBuilder, check_media_lists, media_slots
 from edgephi.queueing import Turns
 from edgephi.reply import DoneEvent, Event, Reply
 from edgephi.sampling import SamplingOptions
@@ -39,31 +40,6 @@ from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped, never
 from edgephi.table import EmbeddingTable
 from edgephi.tokenizer import Tokenizer
-
-#: Of `cache_bytes`, the part for encoded pictures and clips: a row is a twentieth of its keys and values.
-_MEDIA_SHARE = 16
-DEFAULT_QUEUE = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLimits:
-    """What a model may take of the machine; see `Model.load`."""
-
-    max_context: int | None = None
-    chunk: int = DEFAULT_CHUNK
-    cache_bytes: int = DEFAULT_CACHE_BYTES
-    max_queue: int = DEFAULT_QUEUE
-
-    def __post_init__(self) -> None:
-        for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):
-            value = getattr(self, name)
-            if not (is_whole(value) and value >= least):
-                raise ConfigError(f"{name} is {value!r}; use {least} or more")
-
-    @property
-    def media_bytes(self) -> int:
-        """What encoded media may keep."""
-        return self.cache_bytes // _MEDIA_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +93,7 @@ class Model:
         chunk: int = DEFAULT_CHUNK,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         max_queue: int = DEFAULT_QUEUE,
+        kv_cache: CacheKind = "float",
         with_adapters: bool = False,
         check_hashes: bool = False,
     ) -> Self:
@@ -132,17 +109,22 @@ class Model:
             cache_bytes: Most memory that stays taken between requests, so that the next one need not read again what
                 it shares with earlier ones. 0 keeps nothing. A request that runs takes what it needs.
             max_queue: Requests that may wait for their turn.
+            kv_cache: What keys and values are kept in: `float`, as the model computes, or `int8`, a quarter of the
+                memory and of the reading, for a folder exported with them.
             with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again,
                 with them; until then text does without their memory.
             check_hashes: Also compare every file's sha256 with the manifest.
 
         Raises:
             ArtifactError: The folder or a file is missing, damaged or foreign.
-            ConfigError: An option is out of range.
+            ConfigError: An option is out of range, or the folder has no graphs for `kv_cache`.
         """
         options = DeviceOptions(device=device, threads=threads)
-        limits = ModelLimits(max_context=max_context, chunk=chunk, cache_bytes=cache_bytes, max_queue=max_queue)
+        limits = ModelLimits(
+            max_context=max_context, chunk=chunk, cache_bytes=cache_bytes, max_queue=max_queue, kv_cache=kv_cache
+        )
         bundle = Bundle(path, check_hashes=check_hashes)
+        check_cache_kind(bundle.manifest, kv_cache)  # before anything is loaded
         return cls(bundle, options, limits, with_adapters=with_adapters)
 
     @property
@@ -207,9 +189,10 @@ class Model:
 
         Args:
             messages: A string is one user turn; otherwise messages of the OpenAI chat shape. `<|image_1|>` and
-                `<|audio_1|>` in a user's text place the media; without any, media go before the last user turn.
+                `<|audio_1|>` in a user's text place the media; without any, media go before the last user turn. In a
+                conversation, keep each in its own turn, as a part of that message: what was read of it then serves.
             images: Paths, bytes of files, PIL images or uint8 arrays [H, W, 3].
-            audio: Paths, bytes of files, or `(samples [n] or [n, channels], hertz)`.
+            audio: Paths, bytes of files, `(samples [n] or [n, channels], hertz)`, or what `encode_ahead` gave for one.
             options: How tokens are chosen; None for the checkpoint's own recommendation, which is usually greedy.
             adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
             max_crops: Most crops of each picture, 1 to the model's own number; None for that. Fewer are read sooner
@@ -239,6 +222,37 @@ class Model:
                 yield from generate(decoder, self._tokenizer, request)
         except Stopped:
             yield DoneEvent(_cancelled(clock))
+
+    def encode_ahead(
+        self, *, audio: Sequence[Any], adapter: AdapterChoice = "auto", should_stop: Callable[[], bool] = never
+    ) -> list[HeardClip]:
+        """Encode clips that a later request will hear, at once: another request may be served meanwhile.
+
+        The rows are kept with those of earlier requests, so they must fit into the part of `cache_bytes` for media;
+        a clip that does not is left to its request. A request for a clip that is being encoded here waits for it.
+
+        Args:
+            audio: As in `stream`, of a request without images.
+            adapter: As in `stream`.
+            should_stop: Asked between an encoder's windows; True ends the work.
+
+        Returns:
+            The clips, to be given as the request's `audio`: they need not be read again.
+
+        Raises:
+            ConfigError: A clip cannot be used, or the folder has no speech.
+            ArtifactError: The encoder's graph is damaged.
+        """
+        stop = self._until_closed(should_stop)
+        check_media_lists((), audio)
+        route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=adapter)
+        hidden_size = self._manifest.decoder.hidden_size
+        clips = [self._senses.clip(source) for source in audio]
+        with suppress(Stopped):
+            for clip in clips:
+                if self._media.has_room(clip.num_rows, hidden_size):
+                    self._rows(clip, route, stop).rows()
+        return clips
 
     def logits(
         self,
@@ -290,7 +304,7 @@ class Model:
     ) -> int:
         """Read a conversation without answering it, and save what was read for `load_prefix`.
 
-        The file has the size of the keys and values: 256 KiB per position of the real model.
+        The file has the size of the keys and values: 256 KiB per position of the real model, 64 in int8.
 
         Args:
             messages: As in `stream`.
@@ -308,15 +322,25 @@ class Model:
             CapacityError: As in `stream`.
             ArtifactError: As in `stream`.
         """
-        stop, clock = self._until_closed(never), Clock()
-        with self._turn(stop) as decoder:
-            prompt = self._build(messages, images, audio, clock)
-            handling = _Handling(adapter=adapter, max_crops=max_crops)
-            sequence, route = self._read_prompt(decoder, prompt, handling, clock, stop)
-            if decoder.used < len(sequence):
-                decoder.read(sequence, adapter=route.adapter, should_stop=stop)
+        with self._whole(messages, images, audio, _Handling(adapter=adapter, max_crops=max_crops)) as decoder:
             write_prefix(Path(path), self._bundle, decoder.present())
             return decoder.used
+
+    def visit_cache(
+        self,
+        messages: Messages,
+        visit: Callable[[KVCache], None],
+        *,
+        images: Sequence[Any] = (),
+        audio: Sequence[Any] = (),
+        adapter: AdapterChoice = "auto",
+    ) -> None:
+        """Read a conversation without answering it, and show `visit` its keys and values, which it may not change.
+
+        Arguments and errors are those of `save_prefix`.
+        """
+        with self._whole(messages, images, audio, _Handling(adapter=adapter, max_crops=None)) as decoder:
+            visit(decoder.present().cache)
 
     def load_prefix(self, path: str | Path) -> int:
         """Take in what `save_prefix` wrote; later requests that begin with it need not read it again.
@@ -325,7 +349,7 @@ class Model:
             Positions loaded.
 
         Raises:
-            ArtifactError: The file is missing, damaged, or was made with another model folder.
+            ArtifactError: The file is missing, damaged, or was made with another model folder or the other `kv_cache`.
             CapacityError: It is longer than the context, or larger than `cache_bytes` allows. What was kept stays.
         """
         with self._turn(self._until_closed(never)) as decoder:
@@ -360,6 +384,19 @@ class Model:
             decoder.clear()
             self._media.clear()
 
+    @contextmanager
+    def _whole(
+        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: _Handling
+    ) -> Iterator[Decoder]:
+        """The decoder after every position of a conversation was read, until its turn ends."""
+        stop, clock = self._until_closed(never), Clock()
+        with self._turn(stop) as decoder:
+            prompt = self._build(messages, images, audio, clock)
+            sequence, route = self._read_prompt(decoder, prompt, handling, clock, stop)
+            if decoder.used < len(sequence):
+                decoder.read(sequence, adapter=route.adapter, should_stop=stop)
+            yield decoder
+
     def _build(self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock) -> Prompt:
         before = time.perf_counter()
         prompt = self._prompts.build(messages, images=images, audio=audio)
@@ -382,9 +419,8 @@ class Model:
         )
         before = time.perf_counter()
         check_ids(prompt.token_ids, len(self._table))
-        slots = media_slots(prompt, self._manifest)
-        items = self._senses.prepare(prompt.images, prompt.audio, handling.max_crops)
-        decoder.check_length(len(prompt.token_ids) - len(items) + sum(item.num_rows for item in items))
+        slots = media_slots(prompt, self._manifest.tokens)
+        items = self._prepared(decoder, prompt, handling)
         media = {slot: self._rows(item, route, should_stop) for slot, item in zip(slots, items, strict=True)}
         sequence = InputSequence(self._table, prompt.token_ids, media)
         clock.preprocess_s += time.perf_counter() - before
@@ -397,11 +433,22 @@ class Model:
         clock.encode_s = time.perf_counter() - before
         return sequence, route
 
+    def _prepared(self, decoder: Decoder, prompt: Prompt, handling: _Handling) -> list[SeenPicture | HeardClip]:
+        """All media read, the next only while there is room for a row of each that is left."""
+        positions, items = len(prompt.token_ids), list[SeenPicture | HeardClip]()
+        left = len(prompt.images) + len(prompt.audio)
+        decoder.check_length(positions, is_least=left > 0)
+        for item in self._senses.prepare_each(prompt.images, prompt.audio, handling.max_crops):
+            items.append(item)
+            positions += item.num_rows - 1
+            decoder.check_length(positions, is_least=len(items) < left)
+        return items
+
     def _rows(self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool]) -> MediaRows:
         """The rows of a picture or clip, encoded when the decoder must read them."""
         projection = route.projection if isinstance(item, HeardClip) else None
         encode = partial(self._senses.encode, item, projection, should_stop)
-        return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media)
+        return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media, should_stop)
 
     @contextmanager
     def _turn(self, should_stop: Callable[[], bool]) -> Iterator[Decoder]:
@@ -440,25 +487,8 @@ def _open_decoder(bundle: Bundle, options: DeviceOptions, limits: ModelLimits, *
         with_adapters=with_adapters,
         chunk=limits.chunk,
         cache_bytes=limits.cache_bytes - limits.media_bytes,
+        kv_cache=limits.kv_cache,
     )
-
-
-def media_slots(prompt: Prompt, manifest: Manifest) -> list[int]:
-    """Positions in `prompt.token_ids` of the pictures' slots, then of the clips'.
-
-    Raises:
-        ConfigError: Their number is not that of the media. The message has both.
-    """
-    slots: list[int] = []
-    kinds = (("image", manifest.tokens.image, prompt.images), ("audio", manifest.tokens.audio, prompt.audio))
-    for kind, token_id, media in kinds:
-        found = np.flatnonzero(prompt.token_ids == token_id).tolist() if token_id is not None else []
-        if len(found) != len(media):
-            raise ConfigError(
-                f"the prompt has {len(found)} {kind} tokens but {len(media)} were given; they must pair up"
-            )
-        slots += found
-    return slots
 
 
 def _cancelled(clock: Clock) -> Reply:

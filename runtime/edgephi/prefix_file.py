@@ -28,7 +28,7 @@ from edgephi.bundle import MANIFEST_NAME, Bundle, file_sha256, reading
 from edgephi.embed import MediaSpan
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi.kv_cache import CacheShape, KVCache, cache_names, check_context
-from edgephi.manifest import AdapterName
+from edgephi.manifest import AdapterName, CacheDtype
 from edgephi.prefix_cache import ReadSequence
 from edgephi.schema import decode
 
@@ -68,7 +68,7 @@ class PrefixHeader:
     adapter: AdapterName
     is_long: bool
     positions: int
-    dtype: str
+    dtype: CacheDtype
     media: tuple[MediaEntry, ...]
 
     def __post_init__(self) -> None:
@@ -102,14 +102,19 @@ def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
     """Read a file of `write_prefix`.
 
     Raises:
-        ArtifactError: It is missing, damaged, cut, or of another model folder.
+        ArtifactError: It is missing, damaged, cut, of another model folder, or of the other kind of cache.
         CapacityError: It is longer than the context.
     """
     with reading(path), path.open("rb") as stream:
         header = _read_header(stream, path)
-        if header.manifest_sha256 != _manifest_sha256(bundle) or header.dtype != shape.dtype:
+        if header.manifest_sha256 != _manifest_sha256(bundle):
             raise ArtifactError(
                 f"{path}: made with another model folder than {bundle.path}; delete it to make it again"
+            )
+        if header.dtype != shape.dtype:
+            raise ArtifactError(
+                f"{path}: holds keys and values in {header.dtype}, this model was loaded with them in {shape.dtype}; "
+                "load it with the other kv_cache, or delete the file to make it again"
             )
         size = stream.tell() + header.positions * (8 + shape.bytes_per_position) + _HASH_BYTES
         if os.fstat(stream.fileno()).st_size != size:

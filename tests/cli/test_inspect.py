@@ -114,7 +114,12 @@ def test_programs_get_the_same_as_json():
     assert facts["modalities"] == ["text", "vision", "speech"]
     assert facts["adapters"]["mode"] == "routed"
     assert facts["decoder"]["vocabulary"] == 400
-    assert facts["context"] == {"positions": 131072, "long_factors_beyond": 4096, "cache_bytes_per_position": 1024}
+    assert facts["context"] == {
+        "positions": 131072,
+        "long_factors_beyond": 4096,
+        "cache_bytes_per_position": 1024,
+        "int8_cache_bytes_per_position": None,
+    }
     for file in facts["files"]:
         assert (folder / file["path"]).stat().st_size == file["bytes"]
     assert facts["total_bytes"] == sum(file["bytes"] for file in facts["files"])

@@ -148,7 +148,8 @@ def _header(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
         (_header(b'"positions": ', b'"positions":-'), "damaged or cut"),
         (_header(b'"is_long": false', b'"is_lung": false'), "damaged or cut"),
         (_header(b'"is_long": false', b'"is_long": 12345'), "damaged or cut"),
-        (_header(b'"float32"', b'"float64"'), "another model folder"),
+        (_header(b'"float32"', b'"float64"'), "damaged or cut"),
+        (_header(b'"float32"', b'"float16"'), "holds keys and values in float16"),
     ],
 )
 def test_a_damaged_file_is_refused_and_the_model_is_as_before(

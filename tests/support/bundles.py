@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from edgephi.manifest import CacheKind
 from edgephi_export import ExportOptions, export
 from support.checkpoints import CheckpointSpec, Layout, write_checkpoint
 
@@ -32,9 +33,10 @@ def small_bundle(
     adapters: str | None = None,
     modalities: tuple[str, ...] | None = None,
     recipe: str = "fp32",
+    kv_cache: CacheKind = "float",
 ) -> Path:
     """The model folder of `small_checkpoint(layout)`. Read only."""
-    return _exported(layout, adapters, modalities, recipe)
+    return _exported(layout, adapters, modalities, recipe, kv_cache)
 
 
 # Behind the functions above, so that spelling out a default does not export again.
@@ -44,9 +46,11 @@ def _written(layout: Layout, seed: int) -> CheckpointSpec:
 
 
 @functools.cache
-def _exported(layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None, recipe: str) -> Path:
-    name = "-".join(["bundle", layout, recipe, adapters or "default", *(modalities or ("all",))])
-    options = ExportOptions(adapters=adapters, modalities=modalities, recipe=recipe)
+def _exported(
+    layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None, recipe: str, kv_cache: CacheKind
+) -> Path:
+    name = "-".join(["bundle", layout, recipe, kv_cache, adapters or "default", *(modalities or ("all",))])
+    options = ExportOptions(adapters=adapters, modalities=modalities, recipe=recipe, kv_cache=kv_cache)
     return export(small_checkpoint(layout).path, _root() / name, options)
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from edgephi import machine as here
 from edgephi.cli.check_folder import FolderCheck, check_folder
 from edgephi.cli.report import human_bytes
-from edgephi.errors import ArtifactError, CapacityError, EdgeError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.footprint import Need, needs
+from edgephi.manifest import CacheKind
 from edgephi.mode import Mode
 from edgephi.tensor_index import TENSORS_NAME
 
@@ -129,32 +130,37 @@ class Checkup:
     exit_code: int
 
 
-def examine(model: str | None, *, context: int, threads: int | None) -> Checkup:
+def examine(model: str | None, *, context: int, threads: int | None, kv_cache: CacheKind = "float") -> Checkup:
     """Look at the machine, the installation and, unless None, the model folder."""
     machine = _machine(Path(model) if model else Path(), threads or here.num_physical_cores())
     software, broken = _software()
     folder = FolderCheck(bundle=None, problems=()) if model is None else check_folder(model)
     damaged, modes, advice = list(folder.problems), [], list(_machine_advice(machine, software))
     unfit: list[str] = []
+    without: list[str] = []
     if folder.bundle is not None:
         limit = folder.bundle.manifest.rope.max_positions
         try:
-            modes = [_prospect(need, min(context, limit), limit, machine) for need in needs(folder.bundle)]
+            modes = [_prospect(need, min(context, limit), limit, machine) for need in needs(folder.bundle, kv_cache)]
         except ArtifactError as error:
             index = f"{folder.bundle.file(TENSORS_NAME)}:"
             damaged += [] if any(line.startswith(index) for line in damaged) else [str(error)]
+        except ConfigError as error:
+            without.append(f"{folder.bundle.path}: {error}")
         unfit = list(_unfit(modes, machine))
         advice += _model_advice(modes, limit, folder.bundle.manifest.recipe.name)
+        if kv_cache == "float" and modes and folder.bundle.manifest.decoder.int8_cache is not None:
+            advice += _cache_advice(modes, needs(folder.bundle, "int8"), limit, machine)
         if context > limit:
             advice.append(f"this model's context ends at {limit:,} positions; {context:,} were asked for")
-    codes = ((damaged, ArtifactError), (unfit, CapacityError), (broken, EdgeError))
+    codes = ((damaged, ArtifactError), (unfit, CapacityError), (without, ConfigError), (broken, EdgeError))
     return Checkup(
         machine=machine,
         software=software,
         model=model,
         prospects=tuple(modes),
         advice=tuple(advice),
-        problems=(*broken, *damaged, *unfit),
+        problems=(*broken, *damaged, *unfit, *without),
         exit_code=next((kind.exit_code for lines, kind in codes if lines), 0),
     )
 
@@ -273,6 +279,15 @@ def _machine_advice(machine: Machine, software: Software) -> Iterator[str]:
         yield "this processor has no int8 dot products; expect less than its memory allows"
     if software.providers and "CPUExecutionProvider" not in software.providers:
         yield "this ONNX Runtime has no CPU provider, which edgephi runs on; install onnxruntime"
+
+
+def _cache_advice(prospects: list[Prospect], smaller: tuple[Need, ...], limit: int, machine: Machine) -> Iterator[str]:
+    """What the int8 cache, which is not in use, would add to the context of the mode that takes most."""
+    most, need = max(zip(prospects, smaller, strict=True), key=lambda pair: pair[1].fixed_bytes)
+    positions = min(limit, need.positions_within(machine.available_bytes))
+    if positions > most.positions:
+        reach = "the model's whole context" if positions == limit else f"a context up to {positions:,}"
+        yield f"with --kv-cache int8 {reach} fits with {most.takes}"
 
 
 def _model_advice(prospects: list[Prospect], limit: int, recipe: str) -> Iterator[str]:

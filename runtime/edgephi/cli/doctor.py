@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.cli.options import json_option
+from edgephi.cli.options import json_option, kv_cache_option
 from edgephi.cli.report import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgephi.cli.checkup import Checkup, Machine, Prospect, Software
+    from edgephi.manifest import CacheKind
 
 
 @click.command()
@@ -26,23 +27,33 @@ if TYPE_CHECKING:
     help="Positions that a conversation is to reach.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]")
+@kv_cache_option
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, model: str | None, context: int, threads: int | None, as_json: bool) -> None:
+def doctor(
+    ctx: click.Context,
+    model: str | None,
+    context: int,
+    threads: int | None,
+    kv_cache: CacheKind,
+    as_json: bool,
+) -> None:
     """Show what this machine offers and, given the model folder MODEL, whether it fits and how fast to expect it.
 
     What is wrong with the installation or the folder is told in one line each. The exit code is 3 for a damaged
-    folder, 4 where the model does not fit, 1 for a broken installation.
+    folder, 4 where the model does not fit, 2 where it was made without int8 keys and values and they were asked for,
+    1 for a broken installation.
 
     \b
     Examples:
       edgephi doctor
       edgephi doctor phi4mm
       edgephi doctor phi4mm --context 16384 --json
+      edgephi doctor phi4mm --context 16384 --kv-cache int8
     """
     from edgephi.cli.checkup import examine
 
-    found = examine(model, context=context, threads=threads)
+    found = examine(model, context=context, threads=threads, kv_cache=kv_cache)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
     else:

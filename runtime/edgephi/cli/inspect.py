@@ -15,7 +15,7 @@ from edgephi.cli.report import human_bytes
 if TYPE_CHECKING:
     from edgephi.bundle import Bundle
     from edgephi.cli.contents import Component
-    from edgephi.manifest import Manifest, RecipeInfo
+    from edgephi.manifest import CacheKind, Manifest, RecipeInfo
 
 
 @click.command()
@@ -71,17 +71,18 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "context": {
             "positions": rope.max_positions,
             "long_factors_beyond": rope.original_max_positions,
-            "cache_bytes_per_position": _cache_bytes(manifest),
+            "cache_bytes_per_position": _cache_bytes(manifest, "float"),
+            "int8_cache_bytes_per_position": None if decoder.int8_cache is None else _cache_bytes(manifest, "int8"),
         },
         "files": [{"path": file.path, "bytes": file.bytes} for file in manifest.files],
         "total_bytes": sum(file.bytes for file in manifest.files),
     }
 
 
-def _cache_bytes(manifest: Manifest) -> int:
+def _cache_bytes(manifest: Manifest, kind: CacheKind) -> int:
     from edgephi.kv_cache import cache_shape
 
-    return cache_shape(manifest).bytes_per_position
+    return cache_shape(manifest, kind=kind).bytes_per_position
 
 
 def _weights_json(parts: tuple[Component, ...]) -> dict[str, Any]:
@@ -120,6 +121,8 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
     source, info, rope, adapters = manifest.source, manifest.decoder, manifest.rope, manifest.adapters
     revision = f" at {source.revision}" if source.revision else ""
     listed = ", ".join(f"{a.name} (rank {a.rank})" for a in adapters.available)
+    has_int8 = info.int8_cache is not None
+    smaller = f", or {_cache_bytes(manifest, 'int8'):,} with --kv-cache int8" if has_int8 else ""
     return [
         ("model", bundle.path),
         ("source", f"{source.id}{revision} ({source.model_type})"),
@@ -134,7 +137,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
         ),
         ("", f"vocabulary {info.vocab_size:,}, computes in {info.dtype}"),
         ("context", f"{rope.max_positions:,} positions, long factors beyond {rope.original_max_positions:,}"),
-        ("", f"{_cache_bytes(manifest):,} bytes of memory per position"),
+        ("", f"{_cache_bytes(manifest, 'float'):,} bytes of memory per position{smaller}"),
     ]
 
 

@@ -1,0 +1,74 @@
+"""With keys and values in int8 the bundled checkpoint must still hear, see and answer, nearly as with floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgephi import Model, SamplingOptions
+from edgephi.cli.samples import Sample, read_samples
+from edgephi.kv_cache import KVCache
+from edgephi_export import ExportOptions, export
+
+NANO = Path(__file__).parents[2] / "nano"
+SAMPLES = NANO / "samples"
+_ALL = read_samples(SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Model, Model]]:
+    """One folder twice: with float caches and with int8 ones."""
+    folder = export(NANO / "checkpoint", tmp_path_factory.mktemp("nano") / "m", ExportOptions(kv_cache="int8"))
+    with Model.load(folder) as float_, Model.load(folder, kv_cache="int8") as int8:
+        yield float_, int8
+
+
+def _media(sample: Sample) -> dict[str, list[str]]:
+    return {
+        "images": [str(SAMPLES / sample.image)] if sample.image else [],
+        "audio": [str(SAMPLES / sample.audio)] if sample.audio else [],
+    }
+
+
+@pytest.mark.parametrize("sample", _ALL, ids=lambda sample: sample.title)
+def test_every_bundled_sample_is_answered_right_and_the_same_with_guesses(pair: tuple[Model, Model], sample: Sample):
+    replies = [
+        pair[1].generate(sample.messages(), options=SamplingOptions(speculation=guess), **_media(sample))
+        for guess in (False, True)
+    ]
+    assert sample.is_right(replies[0])
+    assert replies[1].token_ids == replies[0].token_ids
+
+
+@pytest.mark.parametrize("sample", _ALL, ids=lambda sample: sample.title)
+def test_keys_values_and_logits_are_close_to_those_of_floats(pair: tuple[Model, Model], sample: Sample):
+    """In decibels: the codes of 7 bits give some 35, and attention averages. The samples are not calibrated with."""
+    float_, int8 = pair
+    prompt = float_._prompts.build(sample.messages(), **_media(sample))
+    media = {"images": prompt.images, "audio": prompt.audio}
+    wanted, found = (model.logits(prompt.token_ids, rows="all", **media) for model in pair)
+    rows = 10 * np.log10((wanted**2).sum(-1) / ((wanted - found) ** 2).sum(-1))
+    assert np.median(rows) > 33
+    assert rows[-1] > 25
+    assert rows.min() > 15
+    cosines = (wanted * found).sum(-1) / np.linalg.norm(wanted, axis=-1) / np.linalg.norm(found, axis=-1)
+    assert cosines.min() > 0.99
+
+    caches: list[dict[str, np.ndarray]] = []
+
+    def keep(cache: KVCache) -> None:
+        caches.append({name: buffer[0, :, : cache.used].copy() for name, buffer in cache.buffers.items()})
+
+    for model in pair:
+        model.visit_cache(sample.messages(), keep, **_media(sample))
+    info = int8.manifest.decoder.int8_cache
+    assert info is not None
+    for layer in range(int8.manifest.decoder.num_layers):
+        for kind, ref in (("key", info.key_scales), ("value", info.value_scales)):
+            name = f"past_key_values.{layer}.{kind}"
+            decoded = caches[1][name] * int8._bundle.tensor(ref)[layer][:, None]
+            noise = ((caches[0][name] - decoded) ** 2).sum()
+            assert 10 * np.log10((caches[0][name] ** 2).sum() / noise) > 20
