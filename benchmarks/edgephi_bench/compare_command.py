@@ -60,6 +60,7 @@ def compare(before: Path, after: Path, fail_over: float, force: bool, as_json: b
     Examples:
       edgephi bench compare yesterday.json today.json
       edgephi bench compare yesterday.json today.json --fail-over 10% --json
+      edgephi bench compare this-machine.json another.json --force
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.comparing import check_comparable, compare_reports  # noqa: PLC0415 - keeps --help fast
     from edgephi_bench.latency_report import read_report  # noqa: PLC0415

@@ -70,6 +70,7 @@ def check_comparable(before: BenchReport, after: BenchReport) -> None:
         ("numbers of hardware threads", before.environment.cores, after.environment.cores),
         ("instruction sets", before.environment.instruction_sets, after.environment.instruction_sets),
         ("thread counts", before.threads, after.threads),
+        ("kinds of cache", before.kv_cache, after.kv_cache),
     )
     for what, first, second in pairs:
         if first != second:

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from edgephi_bench.conversion import ConversionPlan, Measurement
 
 #: Options of `edgephi export`, which checks their values.
-_PASSED_ON = ("--recipe", "--method", "--override", "--layout", "--adapters", "--modalities", "--threads")
+_PASSED_ON = {
+    "--recipe": "How weights are stored",
+    "--method": "How codes are chosen",
+    "--override": "PATTERN=FORMAT for some linears; may be repeated",
+    "--layout": "Whom the folder is for",
+    "--adapters": "Routed, merged or left out",
+    "--modalities": "What the folder takes besides text",
+    "--kv-cache": "Whether graphs with an int8 cache are written",
+    "--calibration": "A file to calibrate that cache with; may be repeated",
+    "--threads": "Workers",
+}
 _PASSED_KEY = "edgephi_bench.passed_on"
 
 
@@ -36,9 +46,14 @@ def _pass_on(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 def _export_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that are passed on."""
-    for name in reversed(_PASSED_ON):
+    for name, words in reversed(_PASSED_ON.items()):
         command = click.option(
-            name, multiple=True, expose_value=False, callback=_pass_on, metavar="VALUE", help="As of `edgephi export`."
+            name,
+            multiple=True,
+            expose_value=False,
+            callback=_pass_on,
+            metavar="VALUE",
+            help=f"{words}: as of `edgephi export`.",
         )(command)
     return command
 
@@ -58,7 +73,7 @@ def _export_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="OPTIONS",
     default=" ".join(GENAI_TUNING),
     show_default=True,
-    help="--extra_options of its builder.",
+    help="--extra_options of onnxruntime-genai's builder.",
 )
 @json_option
 @click.pass_context
@@ -80,7 +95,11 @@ def export(  # noqa: PLR0913, PLR0917 - click passes one argument per option
     \b
     Examples:
       edgephi bench export mini --recipe int4 --runs 3
-      edgephi bench export mini --peers onnxruntime-genai --genai-python ~/genai/bin/python --json
+      edgephi bench export mini --method rtn --override 'layers.*.mlp.*=int8:32' --threads 2
+      edgephi bench export phi4mm --adapters speech --modalities text,speech --work /tmp --keep
+      edgephi bench export mini --kv-cache int8 --calibration manual.txt
+      edgephi bench export mini --layout genai --peers onnxruntime-genai --genai-python ~/genai/bin/python --json
+      edgephi bench export mini --peers onnxruntime-genai --genai-options 'block_size=32'
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.conversion import ConversionPlan  # noqa: PLC0415 - keeps --help fast
 

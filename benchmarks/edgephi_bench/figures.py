@@ -12,6 +12,7 @@ from typing import Literal
 
 Unit = Literal["s", "bytes", "tokens", "tokens/s", "x"]
 Better = Literal["less", "more"]
+Of = Literal["medians", "means"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Figure:
         unit: Of the samples.
         better: Whether less or more of it is better; None where it is a fact, not a merit.
         samples: In the order of measuring.
-        rounds: Mean of each round's samples, where rounds were interleaved with those of peers.
+        rounds: Mean of each round's samples, where there were rounds in which peers may have been asked as well.
     """
 
     runner: str = "edgephi"
@@ -43,11 +44,26 @@ class Figure:
             raise ValueError(f"{self.name} has no samples")
         if not all(math.isfinite(sample) for sample in self.samples):
             raise ValueError(f"{self.name} has a sample that is not a number")
+        if self.rounds and len(self.samples) % len(self.rounds):
+            raise ValueError(
+                f"{self.name} has {len(self.samples)} samples of {len(self.rounds)} rounds: not equally many"
+            )
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """Equal for the same figure of two reports."""
         return self.runner, self.mode, self.name, self.condition
+
+    @property
+    def per_round(self) -> int:
+        """Samples of one round; 1 where a runner only tells the mean of many steps. 0 without rounds."""
+        return len(self.samples) // len(self.rounds) if self.rounds else 0
+
+    @property
+    def round_medians(self) -> tuple[float, ...]:
+        """The middle of each round's samples."""
+        count = self.per_round
+        return tuple(statistics.median(self.samples[i * count : (i + 1) * count]) for i in range(len(self.rounds)))
 
     @property
     def min(self) -> float:
@@ -76,14 +92,18 @@ class Ratio:
 
     Attributes:
         peer: Its name.
+        mode: Of the figure.
         name: Of the figure.
         condition: Of the figure.
-        samples: The peer's mean over ours in each round: above 1 where we were faster.
+        of: What of a round's samples is compared.
+        samples: The peer's over ours in each round: above 1 where we were faster.
     """
 
     peer: str
+    mode: str
     name: str
     condition: str
+    of: Of
     samples: tuple[float, ...]
 
     @property
@@ -102,20 +122,31 @@ def percentile(samples: tuple[float, ...], percent: float) -> float:
 
 
 def ratios(figures: tuple[Figure, ...]) -> tuple[Ratio, ...]:
-    """Ours against every peer that was measured in the same rounds."""
+    """Ours against every peer that was measured in the same rounds, like against like.
+
+    Medians of rounds come first: one step that something else stalled moves a mean of 31 by several percent and a
+    median not at all. Means follow, as what a reader waits for is their sum. A peer that only tells the mean of a round
+    is compared by means alone; a round of one sample has one ratio, its mean being its median.
+    """
     ours = {figure.key[1:]: figure for figure in figures if figure.runner == "edgephi" and figure.rounds}
     found = []
     for figure in figures:
         own = ours.get(figure.key[1:])
         if figure.runner == "edgephi" or own is None or not figure.rounds:
             continue
-        pairs = zip(figure.rounds, own.rounds, strict=True)
-        found.append(
-            Ratio(
-                peer=figure.runner,
-                name=figure.name,
-                condition=figure.condition,
-                samples=tuple(theirs / mine for theirs, mine in pairs),
-            )
-        )
+        if figure.per_round == own.per_round:
+            found.append(_ratio(figure, "medians", figure.round_medians, own.round_medians))
+        if own.per_round > 1:
+            found.append(_ratio(figure, "means", figure.rounds, own.rounds))
     return tuple(found)
+
+
+def _ratio(figure: Figure, of: Of, theirs: tuple[float, ...], ours: tuple[float, ...]) -> Ratio:
+    return Ratio(
+        peer=figure.runner,
+        mode=figure.mode,
+        name=figure.name,
+        condition=figure.condition,
+        of=of,
+        samples=tuple(their / own for their, own in zip(theirs, ours, strict=True)),
+    )

@@ -12,11 +12,12 @@ processor and are not counted.
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from edgephi.bundle import Bundle
 from edgephi.kv_cache import cache_shape
-from edgephi.manifest import AdapterName
+from edgephi.manifest import AdapterName, CacheKind
 from edgephi.tensor_index import StoredTensorInfo
 
 _BLOCK_OVERHEAD_BITS = 64  # scale and sum of a block
@@ -42,6 +43,19 @@ class StepBytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloorRound:
+    """One round: both numbers were taken within a second or two, with as many threads.
+
+    Attributes:
+        bandwidth: Bytes per second that were read from memory just before and just after the steps, their mean.
+        mean_step_s: Of edgephi's steps.
+    """
+
+    bandwidth: float
+    mean_step_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
     """The floor of the steps that were measured at one depth, and how near they came.
 
@@ -49,39 +63,59 @@ class Floor:
         mode: `text`, or the modality whose adapter was on.
         condition: Of the figure.
         num_bytes: Of the middle one of the steps.
-        bandwidth: Bytes per second that were read from memory on this machine with as many threads.
-        median_s: Of the steps.
+        rounds: What was read and how long steps took, round by round.
+        best_bandwidth: Bytes per second of the fastest pass over memory in the whole run, with as many threads.
+        median_s: Of all steps.
     """
 
     mode: str
     condition: str
     num_bytes: float
-    bandwidth: float
+    rounds: tuple[FloorRound, ...]
+    best_bandwidth: float
     median_s: float
+
+    def __post_init__(self) -> None:
+        if not self.rounds:
+            raise ValueError(f"the floor of {self.condition} has no rounds")
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes per second: the middle of the rounds."""
+        return statistics.median(item.bandwidth for item in self.rounds)
 
     @property
     def floor_s(self) -> float:
-        """The time that reading takes."""
+        """The time that reading takes at the speed of the middle round."""
         return self.num_bytes / self.bandwidth
 
     @property
     def reached(self) -> float:
-        """1.0 where the step takes no longer than the reading."""
-        return self.floor_s / self.median_s
+        """The middle over the rounds of that round's floor over that round's mean step; 1.0 where they are equal.
+
+        Floor and step of a round shared the same second of the machine, so its changes of speed cancel out.
+        """
+        return statistics.median(self.num_bytes / item.bandwidth / item.mean_step_s for item in self.rounds)
+
+    @property
+    def reached_of_best(self) -> float:
+        """The same for the median step against the best speed of memory that was ever seen: never kinder."""
+        return self.num_bytes / self.best_bandwidth / self.median_s
 
 
-def step_bytes(bundle: Bundle, adapter: AdapterName = "none") -> StepBytes:
+def step_bytes(bundle: Bundle, adapter: AdapterName = "none", kv_cache: CacheKind = "float") -> StepBytes:
     """What a decode step of this model reads.
 
     Raises:
         ArtifactError: The list of its tensors is damaged.
+        ConfigError: It has no graphs for `kv_cache`.
     """
     index = bundle.tensor_index()
     parts = {"decoder": 0, f"adapter_{adapter}": 0}
     for tensor in index.tensors:
         if tensor.part in parts:
             parts[tensor.part] += packed_bytes(tensor)
-    shape = cache_shape(bundle.manifest)
+    shape = cache_shape(bundle.manifest, kind=kv_cache)
     return StepBytes(
         weights=parts["decoder"], adapter=parts[f"adapter_{adapter}"], kv_per_position=shape.bytes_per_position
     )

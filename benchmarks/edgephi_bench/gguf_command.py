@@ -36,6 +36,7 @@ def gguf(output: Path, layers: int, head: str) -> None:
     \b
     Examples:
       edgephi bench gguf -o mini-q4_0.gguf
+      edgephi bench gguf -o small.gguf --layers 2 --head q6_k
       edgephi bench mini --peers llama.cpp --peer-model llama.cpp=mini-q4_0.gguf
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.gguf_file import gguf_bytes, write_gguf  # noqa: PLC0415 - keeps --help fast

@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from edgephi.errors import ArtifactError
+from edgephi.manifest import CacheKind
 from edgephi.schema import decode
 from edgephi_bench.environment import Environment
 from edgephi_bench.figures import Figure, Ratio, ratios
 from edgephi_bench.floor import Floor
 
-REPORT_VERSION = 1
+#: 2: floors have rounds and the best bandwidth apart, ratios say what of a round they compare, the cache has a kind.
+REPORT_VERSION = 2
+#: What is written for those who read the JSON and computed anew when it is read.
+_DERIVED = {
+    "figures": ("min", "median", "p90", "p99"),
+    "floors": ("bandwidth", "floor_s", "reached", "reached_of_best"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,7 @@ class BenchReport:
         environment: Where.
         threads: Of every runner, unless a figure's condition says otherwise.
         date: Day and time of the end, UTC.
+        kv_cache: What edgephi kept keys and values in.
         figures: All of them.
         floors: One for each decode figure of edgephi.
         peers: One for each that was asked for.
@@ -76,6 +84,7 @@ class BenchReport:
     environment: Environment
     threads: int
     date: str
+    kv_cache: CacheKind
     figures: tuple[Figure, ...]
     floors: tuple[Floor, ...] = ()
     peers: tuple[PeerFacts, ...] = ()
@@ -92,11 +101,12 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     """The report as JSON values; what can be derived is there as well, for those who read it."""
     content = {"report_version": REPORT_VERSION, **dataclasses.asdict(report)}
     content["figures"] = [
-        dataclasses.asdict(figure) | {"min": figure.min, "median": figure.median, "p90": figure.p90, "p99": figure.p99}
+        dataclasses.asdict(figure) | {name: getattr(figure, name) for name in _DERIVED["figures"]}
         for figure in report.figures
     ]
     content["floors"] = [
-        dataclasses.asdict(floor) | {"floor_s": floor.floor_s, "reached": floor.reached} for floor in report.floors
+        dataclasses.asdict(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]}
+        for floor in report.floors
     ]
     content["ratios"] = [dataclasses.asdict(ratio) | {"median": ratio.median} for ratio in report.ratios]
     return content
@@ -114,10 +124,12 @@ def read_report(path: Path) -> BenchReport:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(raw, dict) or raw.pop("report_version", None) != REPORT_VERSION:
-        raise ArtifactError(f"{path}: not a report of this version; make one: edgephi bench MODEL --json > {path.name}")
+    version = raw.pop("report_version", None) if isinstance(raw, dict) else None
+    if version != REPORT_VERSION:
+        what = "not a report" if version is None else f"a report of version {version}; only {REPORT_VERSION} is read"
+        raise ArtifactError(f"{path}: {what}; make a new one: edgephi bench MODEL --json > {path.name}")
     raw.pop("ratios", None)
-    for name, derived in (("figures", ("min", "median", "p90", "p99")), ("floors", ("floor_s", "reached"))):
+    for name, derived in _DERIVED.items():
         for item in raw.get(name, ()):
             if isinstance(item, dict):
                 for key in derived:

@@ -110,4 +110,4 @@ def _peak(runner: str, mode: str, plan: BenchPlan, num_bytes: int) -> Figure:
 
 
 def _open(plan: BenchPlan) -> Worker:
-    return Worker(WORKERS / "request_engine.py", {"model": str(plan.model), "threads": plan.threads})
+    return Worker(WORKERS / "request_engine.py", plan.engine())

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.options import kv_cache_option
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
+    from edgephi.manifest import CacheKind
     from edgephi_bench.latency_report import BenchReport
     from edgephi_bench.plan import BenchPlan
 
@@ -77,6 +79,7 @@ class Chosen:
     image: str
     memory_context: int
     drop_cache: bool
+    kv_cache: CacheKind
     peers: str
     peer_python: tuple[str, ...]
     peer_model: tuple[str, ...]
@@ -106,6 +109,7 @@ class Chosen:
             image=parse_size(self.image),
             memory_context=self.memory_context,
             drop_cache=self.drop_cache,
+            kv_cache=self.kv_cache,
             peers=parse_peers(self.peers, self.peer_python, self.peer_model),
         )
 
@@ -152,6 +156,7 @@ _PLAN_OPTIONS = (
     click.option(
         "--drop-cache", is_flag=True, help="Allow the model's files to be dropped from the page cache, to load it cold."
     ),
+    kv_cache_option,
     click.option(
         "--peers",
         metavar="NAMES",
@@ -201,14 +206,22 @@ shown_options = _packed(Shown, "shown", _SHOWN_OPTIONS)
 def model(model: Path, chosen: Chosen, shown: Shown) -> None:
     """Measure the model folder MODEL: load, every stage of a request, decode against depth, threads and memory.
 
-    Each number is taken in a process that does nothing else; peers answer in turn with edgephi. Decode steps are held
-    against their floor: the bytes they must read over the speed at which this machine reads memory.
+    Each number is taken in a process that does nothing else; peers answer in turn with edgephi, each round beginning
+    with another. Decode steps are held against their floor: the bytes they must read over the speed at which this
+    machine reads memory, measured beside them in every round. Beside requests with a picture or a clip,
+    onnxruntime-genai does its decoder's part: as many positions read, as many tokens made.
 
     \b
     Examples:
       edgephi bench phi4mm
       edgephi bench phi4mm --json > today.json
-      edgephi bench mini --only decode,prefill --depths 128 --peers llama.cpp --peer-model llama.cpp=mini.gguf
+      edgephi bench phi4mm --html report.html --markdown > report.md
+      edgephi bench phi4mm --only requests --audio-s 30 --image 640x480 --runs 3 --csv
+      edgephi bench mini --only decode --depths 0,4k,16k --new-tokens 64 --threads 4
+      edgephi bench mini --only threads --sweep 1,2,4 --kv-cache int8
+      edgephi bench mini --only load,memory --drop-cache --memory-context 4096
+      edgephi bench mini --only decode,prefill --prompt-tokens 1000 --peers llama.cpp \\
+        --peer-model llama.cpp=mini.gguf --peer-python llama.cpp=/opt/llama.cpp/bin/llama-bench
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.latency import measure  # noqa: PLC0415 - keeps --help fast
 

@@ -42,7 +42,8 @@ def page(report: BenchReport) -> str:
 def _subtitle(report: BenchReport) -> str:
     model = report.model
     return (
-        f"{model.source}, recipe {model.recipe}, {report.threads} threads, {report.environment.cpu}; "
+        f"{model.source}, recipe {model.recipe}, {report.kv_cache} cache, {report.threads} threads, "
+        f"{report.environment.cpu}; "
         f"{report.date.replace('T', ' ').replace('+00:00', ' UTC')}"
     )
 

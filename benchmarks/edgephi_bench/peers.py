@@ -46,6 +46,8 @@ class Runner(Protocol):
     def ask(self, do: str, *, tokens: int, depth: int = 0) -> list[float]:
         """Seconds of a `prefill` of so many tokens, or of each step of a `decode`; see `workers/decoder_engine.py`.
 
+        Of onnxruntime-genai also those of a `request` that begins with `depth` positions.
+
         Raises:
             WorkerError: It failed.
         """
@@ -187,7 +189,8 @@ def open_peer(spec: PeerSpec, *, threads: int, max_positions: int) -> Runner:
 class LlamaBench:
     """llama.cpp's own benchmark, one run per measurement; loading the model and its warm-up are not in its times.
 
-    It reports the time of all steps together, so a decode has one sample: the mean.
+    It reports the time of all steps together, so a decode has one sample: the mean. Repetitions of one step would have
+    a time each, but before every one it puts the whole cache back, which is not how it generates.
     """
 
     def __init__(self, program: str, model: str, threads: int) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from edgephi.errors import ConfigError
-from edgephi.manifest import AdapterName, Manifest
+from edgephi.manifest import AdapterName, CacheKind, Manifest
 from edgephi.mode import choose_route
+from edgephi_bench.peer_requests import takes_requests
 from edgephi_bench.peers import PeerSpec
 
 Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output"]
@@ -38,6 +39,7 @@ class BenchPlan:
         image: Width and height of the picture.
         memory_context: Positions of the request whose memory is measured.
         drop_cache: Whether the model's files may be dropped from the page cache, to load it cold.
+        kv_cache: What edgephi keeps keys and values in.
         peers: Measured in turn with edgephi.
     """
 
@@ -53,6 +55,7 @@ class BenchPlan:
     image: tuple[int, int] = (1344, 1008)
     memory_context: int = 512
     drop_cache: bool = False
+    kv_cache: CacheKind = "float"
     peers: tuple[PeerSpec, ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,8 +64,14 @@ class BenchPlan:
         for name in ("threads", "runs", "prompt_tokens", "memory_context"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; use 1 or more")
-        if self.peers and not self.parts & {"prefill", "decode", "memory"}:
-            raise ConfigError("peers are measured in prefill, decode and memory; --only leaves none of them")
+        for peer in self.peers:
+            known = ("prefill", "decode", "memory", *(["requests"] if takes_requests(peer) else []))
+            if not self.parts & set(known):
+                raise ConfigError(f"{peer.name} is measured in {', '.join(known)}; --only leaves none of them")
+
+    def engine(self, threads: int | None = None) -> dict[str, Any]:
+        """What our workers are opened with; `threads` None for the plan's own."""
+        return {"model": str(self.model), "threads": threads or self.threads, "kv_cache": self.kv_cache}
 
     @property
     def longest(self) -> int:

@@ -5,11 +5,13 @@ Owns titles, columns and cells. Knows nothing about how a table is drawn.
 
 from __future__ import annotations
 
+import dataclasses
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgephi_bench.environment import Environment
-from edgephi_bench.figures import Figure
+from edgephi_bench.figures import Figure, Ratio
 from edgephi_bench.latency_report import BenchReport
 from edgephi_bench.words import quantity
 
@@ -49,13 +51,34 @@ def _stage_table(report: BenchReport, mode: str) -> Table:
         figure for figure in report.figures if figure.runner == _OURS and figure.mode == mode and _is_request(figure)
     ]
     titles = {figure.condition: None for figure in figures}
-    return _figure_table(
+    table = _figure_table(
         f"{mode.capitalize()}: {'; '.join(titles)}", figures, label=lambda figure: (figure.name,), columns=("stage",)
     )
+    keys = {figure.key for figure in report.figures}
+    for peer in report.peers:
+        if any((peer.name, *figure.key[1:]) in keys for figure in figures):
+            table = _with_peer(table, report, figures, peer.name)
+    return table
 
 
-def _is_request(figure: Figure) -> bool:
-    return figure.condition.startswith(("prompt of", "clip of", "picture of"))
+def _with_peer(table: Table, report: BenchReport, figures: list[Figure], peer: str) -> Table:
+    """Two columns more: the peer's median and how many times faster ours is; `-` where the peer has no such stage."""
+    theirs = {figure.key[1:]: figure for figure in report.figures if figure.runner == peer}
+    faster: dict[tuple[str, str, str], str] = {}
+    for ratio in report.ratios:
+        if ratio.peer == peer:  # medians come before means
+            faster.setdefault((ratio.mode, ratio.name, ratio.condition), f"{ratio.median:.2f}")
+    rows = []
+    for row, figure in zip(table.rows, figures, strict=True):
+        found = theirs.get(figure.key[1:])
+        cell = quantity(found.median, found.unit) if found else "-"
+        rows.append((*row, cell, faster.get(figure.key[1:], "-")))
+    columns = (*table.columns, f"{peer}, median", "times faster")
+    return dataclasses.replace(table, columns=columns, rows=tuple(rows))
+
+
+def _is_request(item: Figure | Ratio) -> bool:
+    return item.condition.startswith(("prompt of", "clip of", "picture of"))
 
 
 def _decode_table(report: BenchReport) -> Table:
@@ -67,23 +90,44 @@ def _decode_table(report: BenchReport) -> Table:
             continue
         floor = floors.get((figure.mode, figure.condition)) if figure.runner == _OURS else None
         is_decode = figure.name == "decode step"
-        name = figure.name if figure.mode == "text" else f"{figure.name}, {figure.mode} adapter"
         rows.append(
             (
                 figure.runner,
-                f"{name}, {figure.condition}",
+                f"{_labelled(figure)}, {figure.condition}",
                 *_statistics(figure),
                 f"{tokens_per_second(figure):,.1f}",
                 quantity(floor.num_bytes, "bytes") if floor and is_decode else "",
                 f"{floor.reached:.0%}" if floor and is_decode else "",
+                f"{floor.reached_of_best:.0%}" if floor and is_decode else "",
             )
         )
-    columns = ("runner", "measured", *_STATISTICS, "tokens/s", "bytes per step", "of the floor")
-    speeds = {floor.condition.rpartition(", ")[2]: floor.bandwidth for floor in report.floors}
-    read = ", ".join(f"{speed / 1e9:,.1f} GB/s with {threads}" for threads, speed in speeds.items())
-    return Table(
-        title="Decode and prefill" + (f"; memory reads {read}" if read else ""), columns=columns, rows=tuple(rows)
-    )
+    columns = ("runner", "measured", *_STATISTICS, "tokens/s", "bytes/step", "of floor", "of best")
+    return Table(title="Decode and prefill", columns=columns, rows=tuple(rows))
+
+
+def memory_words(report: BenchReport) -> tuple[str, ...]:
+    """For each number of threads how fast memory was read beside the rounds, and at best."""
+    lines = []
+    for threads in dict.fromkeys(floor.condition.rpartition(", ")[2] for floor in report.floors):
+        floors = [floor for floor in report.floors if floor.condition.endswith(f", {threads}")]
+        beside = [item.bandwidth / 1e9 for floor in floors for item in floor.rounds]
+        best = max(floor.best_bandwidth for floor in floors) / 1e9
+        lines.append(
+            f"memory, {threads}: read at {statistics.median(beside):,.1f} GB/s beside the rounds "
+            f"({min(beside):,.1f} to {max(beside):,.1f}), {best:,.1f} at best"
+        )
+    if lines:
+        lines.append(
+            "of floor: middle of the rounds, each against what was read beside it; of best: the median step against "
+            "the best speed seen"
+        )
+    return tuple(lines)
+
+
+def _labelled(item: Figure | Ratio) -> str:
+    if item.mode == "text" or _is_request(item):
+        return item.name
+    return f"{item.name}, {item.mode} adapter"
 
 
 def tokens_per_second(figure: Figure) -> float:
@@ -109,14 +153,16 @@ def _ratio_table(report: BenchReport) -> Table:
     rows = tuple(
         (
             ratio.peer,
-            f"{ratio.name}, {ratio.condition}",
+            f"{_labelled(ratio)}, {ratio.condition}",
+            ratio.of,
             f"{ratio.median:.2f}",
             f"{min(ratio.samples):.2f} - {max(ratio.samples):.2f}",
         )
         for ratio in report.ratios
     )
-    columns = ("peer", "measured", "times faster, median", "over the rounds")
-    return Table(title="Against peers, measured in turn (above 1: edgephi is faster)", columns=columns, rows=rows)
+    columns = ("peer", "measured", "rounds compared by", "times faster, median", "over the rounds")
+    title = "Against peers, measured in turn (above 1: edgephi is faster)"
+    return Table(title=title, columns=columns, rows=rows, text_columns=3)
 
 
 _STATISTICS = ("min", "median", "p90", "p99", "samples")
@@ -144,13 +190,18 @@ def remarks(report: BenchReport) -> tuple[str, ...]:
     for peer in report.peers:
         version = f" {peer.version}" if peer.version else ""
         lines.append(f"{peer.name}{version}: " + (f"not measured: {peer.error}" if peer.error else "measured"))
-    return (*lines, *report.notes)
+    by = {of: {(item.peer, item.name) for item in report.ratios if item.of == of} for of in ("medians", "means")}
+    lines += [
+        f"{peer}: tells only the mean of a round's steps, so the means are compared; a stall counts in either"
+        for peer, _ in sorted(by["means"] - by["medians"])
+    ]
+    return (*lines, *memory_words(report), *report.notes)
 
 
 def heading(report: BenchReport) -> str:
     """Which model."""
     return (
-        f"{report.model.path}: {report.model.source}, recipe {report.model.recipe}, "
+        f"{report.model.path}: {report.model.source}, recipe {report.model.recipe}, {report.kv_cache} cache, "
         f"manifest {report.model.manifest_sha256[:12]}"
     )
 

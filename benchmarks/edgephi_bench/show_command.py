@@ -21,7 +21,9 @@ def show(report: Path, shown: Shown) -> None:
     \b
     Examples:
       edgephi bench show today.json --html today.html
-      edgephi bench show today.json --markdown
+      edgephi bench show today.json --markdown > today.md
+      edgephi bench show today.json --csv > today.csv
+      edgephi bench show today.json --json
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.latency_report import read_report  # noqa: PLC0415 - keeps --help fast
 

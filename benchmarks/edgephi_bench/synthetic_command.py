@@ -36,6 +36,7 @@ def synthetic(layout: Layout, output: Path, layers: int | None, seed: int, force
     Examples:
       edgephi bench synthetic phi3 -o mini
       edgephi bench synthetic phi4mm -o small --layers 2
+      edgephi bench synthetic phi4mm -o small --layers 2 --seed 1 --force
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.synthetic import SyntheticOptions, write_synthetic  # noqa: PLC0415 - keeps --help fast
 

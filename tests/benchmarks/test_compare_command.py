@@ -91,13 +91,14 @@ def test_another_greedy_output_is_a_failure(tmp_path: Path) -> None:
     assert "greedy output" in result.stderr
 
 
-@pytest.mark.parametrize("what", ["model", "cpu", "threads"])
+@pytest.mark.parametrize("what", ["model", "cpu", "threads", "kv_cache"])
 def test_reports_of_different_models_or_machines_are_refused_unless_forced(tmp_path: Path, what: str) -> None:
     base = report()
     other = {
         "model": {"model": dataclasses.replace(base.model, manifest_sha256="00" * 32)},
         "cpu": {"environment": dataclasses.replace(base.environment, cpu="Another")},
         "threads": {"threads": 4},
+        "kv_cache": {"kv_cache": "int8"},
     }[what]
     refused = _compare(tmp_path, base, report(**other))
     assert refused.exit_code == 2
@@ -114,7 +115,16 @@ def test_json_has_every_change_and_what_only_one_report_has(tmp_path: Path) -> N
     assert content["only_before"] == ["edgephi, text, decode step, depth 0, 2 threads"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"report_version": 99}', '{"report_version": 1, "figures": [1]}'])
+def test_a_report_of_another_version_is_refused_with_both_versions(tmp_path: Path) -> None:
+    good, old = _written(tmp_path / "a.json", report()), tmp_path / "old.json"
+    old.write_text(json.dumps(json.loads(good.read_text()) | {"report_version": 1}))
+    for command in (["compare", str(old), str(good)], ["show", str(old)]):
+        result = CliRunner().invoke(group, ["bench", *command])
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "version 1; only 2 is read" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"report_version": 99}', '{"report_version": 2, "figures": [1]}'])
 def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     good, bad = _written(tmp_path / "a.json", report()), tmp_path / "b.json"
     bad.write_text(text)

@@ -28,10 +28,37 @@ def test_a_figure_without_usable_samples_is_refused(samples: tuple[float, ...]) 
         Figure(name="x", samples=samples)
 
 
+def _measured(runner: str, rounds: list[list[float]], name: str = "decode step") -> Figure:
+    return Figure(
+        runner=runner,
+        name=name,
+        condition="c",
+        samples=tuple(sample for samples in rounds for sample in samples),
+        rounds=tuple(float(np.mean(samples)) for samples in rounds),
+    )
+
+
 def test_ratios_pair_the_rounds_and_not_the_medians() -> None:
     # In the second round the machine was twice as slow for both: the ratio must not see it.
-    ours = Figure(name="decode step", condition="c", samples=(1.0, 2.0), rounds=(1.0, 2.0))
-    theirs = Figure(runner="peer", name="decode step", condition="c", samples=(3.0, 6.0), rounds=(3.0, 6.0))
-    alone = Figure(runner="peer", name="prefill", condition="c", samples=(1.0,), rounds=(1.0,))
-    (ratio,) = ratios((ours, theirs, alone))
-    assert (ratio.peer, ratio.samples, ratio.median) == ("peer", (3.0, 3.0), 3.0)
+    ours, theirs = _measured("edgephi", [[1.0], [2.0]]), _measured("peer", [[3.0], [6.0]])
+    (ratio,) = ratios((ours, theirs, _measured("peer", [[1.0]], "prefill")))
+    assert (ratio.peer, ratio.of, ratio.samples, ratio.median) == ("peer", "medians", (3.0, 3.0), 3.0)
+
+
+def test_one_stalled_step_moves_the_ratio_of_means_and_not_that_of_medians() -> None:
+    ours = _measured("edgephi", [[1.0, 1.0, 1.0, 1.0, 6.0]])
+    medians, means = ratios((ours, _measured("peer", [[2.0] * 5])))
+    assert (medians.of, medians.samples) == ("medians", (2.0,))
+    assert (means.of, means.samples) == ("means", (1.0,))
+
+
+def test_a_peer_that_tells_only_means_is_compared_by_means_alone() -> None:
+    # Our median against its mean would forgive our stalls and not its own.
+    ours = _measured("edgephi", [[1.0, 1.0, 4.0], [1.0, 1.0, 1.0]])
+    (ratio,) = ratios((ours, _measured("llama.cpp", [[2.0], [2.0]])))
+    assert (ratio.of, ratio.samples) == ("means", (1.0, 2.0))
+
+
+def test_rounds_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="equally many"):
+        Figure(name="x", samples=(1.0, 2.0, 3.0), rounds=(1.0, 2.0))

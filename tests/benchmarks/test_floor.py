@@ -7,7 +7,7 @@ import pytest
 from edgephi.bundle import Bundle
 from edgephi.manifest import TensorRef
 from edgephi.tensor_index import StoredTensorInfo
-from edgephi_bench.floor import Floor, packed_bytes, step_bytes
+from edgephi_bench.floor import Floor, FloorRound, packed_bytes, step_bytes
 from support.bundles import small_bundle
 from support.sizes import Sizes
 
@@ -60,9 +60,26 @@ def test_keys_and_values_grow_with_depth() -> None:
     assert read.at(100) - read.at(0) == 100 * 2 * s.layers * s.kv_heads * s.head_size * 4
 
 
-def test_reached_is_one_where_a_step_takes_as_long_as_reading() -> None:
-    floor = Floor(mode="text", condition="c", num_bytes=2e9, bandwidth=40e9, median_s=0.1)
-    assert (floor.floor_s, floor.reached) == (pytest.approx(0.05), pytest.approx(0.5))
+def test_an_int8_cache_is_a_quarter_of_the_bytes_and_weights_stay() -> None:
+    bundle = Bundle(small_bundle(recipe="int4", kv_cache="int8"))
+    floats, small = step_bytes(bundle), step_bytes(bundle, kv_cache="int8")
+    assert floats.kv_per_position == 4 * small.kv_per_position
+    assert floats.weights == small.weights
+
+
+def test_each_round_is_held_against_the_memory_of_its_own_second() -> None:
+    # The machine was half as fast in two of three rounds, steps and memory alike: that is no fault of the program.
+    rounds = tuple(FloorRound(bandwidth=40e9 / slow, mean_step_s=0.1 * slow) for slow in (2, 1, 2))
+    floor = Floor(mode="text", condition="c", num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.2)
+    assert floor.reached == pytest.approx(0.5)
+    assert floor.reached_of_best == pytest.approx(0.25)
+    assert (floor.bandwidth, floor.floor_s) == (20e9, pytest.approx(0.1))
+
+
+def test_one_stalled_round_does_not_move_what_was_reached() -> None:
+    rounds = tuple(FloorRound(bandwidth=40e9, mean_step_s=step) for step in (0.1, 5.0, 0.1))
+    floor = Floor(mode="text", condition="c", num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.1)
+    assert floor.reached == pytest.approx(0.5)
 
 
 def _tensor(form: str, shape: tuple[int, int], dtype: str = "uint8") -> StoredTensorInfo:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -32,7 +34,12 @@ def open_engine(options): return Engine(options)
 
 class Engine:
     version = "fake 9"
-    def __init__(self, options): assert options["threads"] == 1
+    def __init__(self, options):
+        assert options["threads"] == 1
+        self.longest = options["max_positions"]
+    def request(self, depth, tokens):
+        assert depth + tokens <= self.longest
+        {request}
     def prefill(self, tokens): return [1000.0]
     def decode(self, depth, tokens): {decode}
 """
@@ -41,7 +48,19 @@ class Engine:
 @pytest.fixture(autouse=True)
 def quick(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(latency, "read_bandwidth", lambda threads: 10e9 * threads)
+    monkeypatch.setattr(latency, "ReadSpeed", _FakeSpeed)
+
+
+class _FakeSpeed:
+    """Memory that every thread reads at 10 GB/s, and once read at 16."""
+
+    num_bytes = 1 << 30
+
+    def measure(self, threads: int) -> float:
+        return 10e9 * threads
+
+    def best(self, threads: int) -> float:
+        return 16e9 * threads
 
 
 def _run(*arguments: object) -> Result:
@@ -78,8 +97,13 @@ def test_every_part_is_measured_in_every_mode(tmp_path: Path) -> None:
     assert {(mode, "decode step", "depth 0, 1 thread") for mode in ("speech", "vision")} <= keys
     assert len(content["floors"]) == sum(name == "decode step" for _, name, _ in keys)
     for floor in content["floors"]:
-        assert floor["bandwidth"] == (20e9 if "2 threads" in floor["condition"] else 10e9)
-        assert floor["reached"] == floor["num_bytes"] / floor["bandwidth"] / floor["median_s"]
+        threads = 2 if "2 threads" in floor["condition"] else 1
+        assert (floor["bandwidth"], floor["best_bandwidth"]) == (10e9 * threads, 16e9 * threads)
+        (only,) = floor["rounds"]
+        assert floor["reached"] == pytest.approx(floor["num_bytes"] / floor["bandwidth"] / only["mean_step_s"])
+        assert floor["reached_of_best"] == pytest.approx(
+            floor["num_bytes"] / floor["best_bandwidth"] / floor["median_s"]
+        )
     assert len(content["output"]["sha256"]) == 64
     assert any(note.startswith("load, cold: not measured") for note in content["notes"])
     assert content["model"]["manifest_sha256"]
@@ -121,10 +145,15 @@ def test_a_model_with_a_merged_adapter_is_asked_only_what_it_answers() -> None:
     assert any(note.startswith("greedy output: not measured") for note in content["notes"])
 
 
-def _fake_peer(tmp_path: Path, decode: str = "return [0.5] * (tokens - 1)") -> tuple[object, ...]:
+_ANSWER = "return [depth, 1000.0, *[500.0] * (tokens - 1)]"
+
+
+def _fake_peer(
+    tmp_path: Path, decode: str = "return [0.5] * (tokens - 1)", request: str = _ANSWER
+) -> tuple[object, ...]:
     """Options for an onnxruntime-genai that answers from a script, in this interpreter."""
     engine = tmp_path / "engine.py"
-    engine.write_text(_FAKE_ENGINE.format(decode=decode))
+    engine.write_text(_FAKE_ENGINE.format(decode=decode, request=request))
     python = tmp_path / "python"
     # $1 is -I; then either -c and a program that imports the peer, or serve.py, the engine and its options.
     python.write_text(f'#!/bin/sh\n[ "$2" = -c ] && exit 0\nexec {sys.executable} -I "$2" {engine} "$4"\n')
@@ -132,6 +161,26 @@ def _fake_peer(tmp_path: Path, decode: str = "return [0.5] * (tokens - 1)") -> t
     (tmp_path / "genai_config.json").write_text("{}")
     name = "onnxruntime-genai"
     return ("--peers", name, "--peer-python", f"{name}={python}", "--peer-model", f"{name}={tmp_path}")
+
+
+def test_the_int8_cache_is_measured_where_the_folder_has_it() -> None:
+    bundle = small_bundle(recipe="int4", kv_cache="int8", modalities=("text",))
+    found = {}
+    for kind, parts in (("float", "decode"), ("int8", "decode,requests,output,memory")):
+        options = ("--only", parts, "--kv-cache", kind, "--memory-context", "64", "--json")
+        result = _run(bundle, *_QUICK, *options)
+        assert result.exit_code == 0, result.stderr
+        found[kind] = _report(result)
+        assert found[kind]["kv_cache"] == kind
+    few, many = ([floor["num_bytes"] for floor in found[kind]["floors"]] for kind in ("int8", "float"))
+    assert many[1] - many[0] == 4 * (few[1] - few[0])
+
+
+def test_an_int8_cache_that_the_folder_lacks_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "Worker", None)
+    result = _run(small_bundle(), *_QUICK, "--kv-cache", "int8")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--kv-cache int8" in result.stderr
 
 
 def test_a_peer_is_measured_in_turn_and_compared(tmp_path: Path) -> None:
@@ -154,6 +203,47 @@ def test_a_peer_that_fails_midway_is_named_and_ours_is_measured_all_the_same(tmp
     assert {condition for _, _, condition in _keys(content)} >= {"depth 0, 1 thread", "depth 7, 1 thread"}
 
 
+def test_a_peers_decoder_stands_beside_our_stages_and_dashes_where_it_has_none(tmp_path: Path) -> None:
+    media = ("--audio-s", "1", "--image", "80x60")
+    result = _run(small_bundle(), *_QUICK, *media, "--only", "requests", *_fake_peer(tmp_path), "--json")
+    assert result.exit_code == 0, result.stderr
+    content = _report(result)
+    found = {(f["runner"], f["mode"], f["name"]): f["samples"] for f in content["figures"]}
+    for mode in ("speech", "vision"):
+        positions = found["edgephi", mode, "prompt positions"]
+        assert found["onnxruntime-genai", mode, "stage: prefill"] == positions  # it read as many as we did
+        assert found["onnxruntime-genai", mode, "stage: first token chosen"] == [1000.0]
+        assert found["onnxruntime-genai", mode, "stage: decode"] == [1000.0]  # 3 tokens, 2 steps
+        assert found["onnxruntime-genai", mode, "time per output token"] == [500.0, 500.0]
+        assert any(note.startswith(f"onnxruntime-genai, {mode} requests: '-'") for note in content["notes"])
+    assert not any(runner != "edgephi" and mode == "text" for runner, mode, _ in found)
+    assert {(ratio["mode"], ratio["name"]) for ratio in content["ratios"]} >= {("speech", "stage: prefill")}
+    path = tmp_path / "r.json"
+    path.write_text(result.stdout)
+    rows = [line.split(" | ") for line in _run("show", path, "--markdown").stdout.splitlines() if "stage: " in line]
+    dashes = {row[0].removeprefix("| ") for row in rows if row[-2:] == ["-", "- |"]}
+    assert dashes == {"stage: preprocess", "stage: encode", "stage: detokenize"}
+    assert sum("500 s" in row[-2] for row in rows) == 0  # a step is no stage
+    assert sum("1,000 s" in row[-2] for row in rows) == 4
+
+
+def test_a_peer_that_fails_in_requests_is_named_and_not_asked_again(tmp_path: Path) -> None:
+    peer = _fake_peer(tmp_path, request="1 / 0")
+    ears = small_bundle(adapters="speech", modalities=("text", "speech"))
+    result = _run(ears, *_QUICK, "--audio-s", "1", "--only", "requests,prefill", *peer, "--json")
+    assert result.exit_code == 1
+    content = _report(result)
+    assert content["peers"][0]["error"].startswith("ZeroDivisionError")
+    assert {f["runner"] for f in content["figures"]} == {"edgephi"}
+    assert ("speech", "stage: prefill") in {(mode, name) for mode, name, _ in _keys(content)}
+
+
+def test_peers_that_would_have_nothing_to_do_are_refused(tmp_path: Path) -> None:
+    result = _run(small_bundle(modalities=("text",)), "--only", "requests", *_fake_peer(tmp_path))
+    assert result.exit_code == 2
+    assert "takes text alone" in result.stderr
+
+
 def test_llama_bench_is_asked_for_the_same_work(tmp_path: Path) -> None:
     program, log = tmp_path / "llama-bench", tmp_path / "log"
     record = '{"build_number": 5, "build_commit": "abc", "samples_ns": [4000000000]}'
@@ -168,6 +258,10 @@ def test_llama_bench_is_asked_for_the_same_work(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     content = _report(result)
     assert content["peers"][0]["version"] == "build 5 (abc)"
+    assert {(ratio["name"], ratio["of"]) for ratio in content["ratios"]} == {
+        ("decode step", "means"),
+        ("prefill", "medians"),
+    }
     theirs = {f["name"]: f["samples"] for f in content["figures"] if f["runner"] == "llama.cpp"}
     assert theirs == {"decode step": [2.0], "prefill": [4.0]}  # 3 tokens have 2 steps
     asked = log.read_text().splitlines()
@@ -210,6 +304,7 @@ def test_an_installed_peer_without_a_model_is_told_where_to_get_one(tmp_path: Pa
         (("--peer-model", "optimum=x"), "does not name"),
         (("--peers", "optimum", "--peer-python", "optimum"), "NAME=PATH"),
         (("--peers", "optimum", "--only", "load"), "leaves none"),
+        (("--peers", "onnxruntime-genai,llama.cpp", "--only", "requests"), "llama.cpp is measured in prefill"),
         (("--only", "decode,speed"), "'speed'"),
         (("--depths", "deep"), "--depths"),
         (("--depths", "200k"), "this model takes"),
@@ -240,6 +335,17 @@ def test_help_explains_measuring_and_the_commands() -> None:
         assert words in text
     assert "--peer-python" in _run("model", "--help").stdout
     assert "--fail-over" in _run("compare", "--help").stdout
+
+
+@pytest.mark.parametrize("name", ["compare", "export", "gguf", "model", "show", "synthetic"])
+def test_every_option_is_explained_and_used_in_an_example(name: str) -> None:
+    command = bench.get_command(click.Context(bench), name)
+    assert command is not None
+    examples = (command.help or "").partition("Examples:")[2]
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, option.opts
+            assert any(re.search(rf"(?<!\S){form}(?!\S)", examples) for form in option.opts), option.opts
 
 
 def test_a_report_can_be_shown_again_in_every_form(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+
 import pytest
 
-from edgephi_bench import rounds
-from edgephi_bench.rounds import RunnerError, Task, measure_in_turn
+from edgephi.machine import Memory
+from edgephi_bench import read_speed, rounds
+from edgephi_bench.read_speed import ReadSpeed
+from edgephi_bench.rounds import RunnerError, Task, measure_in_turn, turns
 from edgephi_bench.worker import WorkerError
 
 DECODE = Task(do="decode", tokens=3, depth=5, threads=2)
@@ -40,10 +45,71 @@ def test_runners_are_asked_by_turns_and_the_first_round_does_not_count() -> None
     log: list[str] = []
     ours = _Runner("ours", log, [[9.0, 9.0], [1.0, 3.0], [2.0, 2.0]])
     peer = _Runner("peer", log, [[9.0], [4.0], [6.0]])
-    mine, theirs = measure_in_turn({"edgephi": ours, "peer": peer}, DECODE, 2)
-    assert log == ["ours decode 3 5", "peer decode 3 5"] * 3
+    mine, theirs = measure_in_turn({"edgephi": ours, "peer": peer}, DECODE, 2).figures
+    both = ["ours decode 3 5", "peer decode 3 5"]
+    assert log == [*both, *reversed(both), *both]
     assert (mine.samples, mine.rounds) == ((1.0, 3.0, 2.0, 2.0), (2.0, 2.0))
     assert (theirs.runner, theirs.samples, theirs.rounds) == ("peer", (4.0, 6.0), (4.0, 6.0))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_each_runner_follows_each_other_equally_often(count: int) -> None:
+    # Who always follows a program that has just swept the caches is slower for no fault of its own.
+    names = tuple("abc"[:count])
+    orders = [turns(names, number) for number in range(6)]
+    assert all(sorted(order) == sorted(names) for order in orders)
+    assert [order[0] for order in orders] == [names[number % count] for number in range(6)]
+    followed = Counter(pair for order in orders for pair in itertools.pairwise(order))
+    assert set(followed) == set(itertools.permutations(names, 2))
+    assert len(set(followed.values())) == 1
+
+
+def test_memory_is_read_around_our_turn_of_every_counted_round() -> None:
+    log: list[str] = []
+    speeds = iter([99.0, 99.0, 10.0, 20.0, 30.0, 50.0])
+
+    def read() -> float:
+        log.append("read")
+        return next(speeds)
+
+    ours = _Runner("ours", log, [[1.0]] * 3)
+    peer = _Runner("peer", log, [[1.0]] * 3)
+    measured = measure_in_turn({"edgephi": ours, "peer": peer}, DECODE, 2, None, read)
+    assert measured.read_speeds == (15.0, 40.0)
+    places = [place for place, line in enumerate(log) if line.startswith("ours")]
+    assert len(places) == 3
+    assert all(log[place - 1] == log[place + 1] == "read" for place in places)
+    assert log.count("read") == 6
+
+
+def test_nobody_spins_while_memory_is_read_or_another_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Threads that still spin from the last turn slow the reading, and a slow reading flatters the share of the floor.
+    log: list[str] = []
+    monkeypatch.setattr(rounds, "pause", lambda: log.append("pause"))
+
+    def read() -> float:
+        log.append("read")
+        return 1.0
+
+    runners = {name: _Runner(name, log, [[1.0]] * 3) for name in ("peer", "edgephi")}
+    measure_in_turn(runners, DECODE, 2, None, read)
+    for last, following in itertools.pairwise(log):
+        assert following == "pause" or last in {"pause", "read"}
+
+
+def test_the_mean_speed_of_memory_is_at_most_the_best_and_each_thread_count_has_its_own() -> None:
+    speed = ReadSpeed(1 << 24)
+    assert speed.num_bytes == 1 << 24
+    assert 10e6 < speed.measure(3) <= speed.best(3)
+    with pytest.raises(KeyError):
+        speed.best(2)
+
+
+def test_the_buffer_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a small device the measuring must not push the models that it measures out of memory.
+    free = Memory(total_bytes=1 << 30, available_bytes=100 << 20, limit_bytes=None)
+    monkeypatch.setattr(read_speed, "memory", lambda: free)
+    assert ReadSpeed().num_bytes == 25 << 20
 
 
 def test_a_failure_says_whose_it_is() -> None:

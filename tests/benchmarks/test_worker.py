@@ -109,6 +109,22 @@ def test_between_n_tokens_there_are_n_minus_one_steps_after_the_depth(decoder: D
         assert decoder._decoder.used == depth + 3
 
 
+def test_the_pass_after_a_pause_is_not_timed_and_leaves_the_depth_as_it_was(
+    decoder: DecoderEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first pass after a pause is slow; a warm peer beside it would look faster than it is.
+    read, before = decoder._decoder.read, []
+
+    def noted(*args: Any, **options: Any) -> Any:
+        before.append(decoder._decoder.used)
+        return read(*args, **options)
+
+    decoder.decode(9, 3)
+    monkeypatch.setattr(decoder._decoder, "read", noted)
+    assert len(decoder.decode(9, 3)) == 2
+    assert before == [9, 9, 10]
+
+
 def test_a_step_is_one_pass_even_where_longrope_reads_again(
     decoder: DecoderEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +136,7 @@ def test_a_step_is_one_pass_even_where_longrope_reads_again(
         decoder._decoder, "_run", lambda *args, **options: (passes.append(args[0].shape[1]), run(*args, **options))[1]
     )
     decoder.decode(4096, 4)
-    assert passes == [1, 1, 1]
+    assert passes == [1, 1, 1, 1]  # the first is not timed
 
 
 def test_a_prefill_reads_the_whole_prompt_every_time(decoder: DecoderEngine) -> None:

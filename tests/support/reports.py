@@ -7,7 +7,7 @@ from typing import Any
 
 from edgephi_bench.environment import Environment, Version
 from edgephi_bench.figures import Figure
-from edgephi_bench.floor import Floor
+from edgephi_bench.floor import Floor, FloorRound
 from edgephi_bench.latency_report import BenchReport, ModelFacts, PeerFacts, Sentinel
 
 _ENVIRONMENT = Environment(
@@ -56,7 +56,14 @@ def figures() -> tuple[Figure, ...]:
 def report(**changes: Any) -> BenchReport:
     """The report, with some fields replaced."""
     floors = tuple(
-        Floor(mode="text", condition=f"depth {depth}, 2 threads", num_bytes=bytes_read, bandwidth=40e9, median_s=median)
+        Floor(
+            mode="text",
+            condition=f"depth {depth}, 2 threads",
+            num_bytes=bytes_read,
+            rounds=tuple(FloorRound(bandwidth=speed, mean_step_s=1.1 * median) for speed in (38e9, 30e9, 33e9)),
+            best_bandwidth=40e9,
+            median_s=median,
+        )
         for depth, bytes_read, median in ((0, 2.16e9, 0.11), (1000, 2.42e9, 0.14))
     )
     made = BenchReport(
@@ -64,6 +71,7 @@ def report(**changes: Any) -> BenchReport:
         environment=_ENVIRONMENT,
         threads=2,
         date="2026-01-02T03:04:05+00:00",
+        kv_cache="float",
         figures=figures(),
         floors=floors,
         peers=(

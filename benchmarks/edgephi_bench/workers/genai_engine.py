@@ -64,6 +64,19 @@ class GenaiEngine:
             seconds.append(time.perf_counter() - before)
         return seconds
 
+    def request(self, depth: int, tokens: int) -> list[float]:
+        """Seconds to read a prompt of `depth` positions, to choose a token, and of each of the `tokens` - 1 steps."""
+        self._depth, self._generator = -1, None
+        generator = self._new_generator()
+        ids = self._ids(depth)
+        stamps = [time.perf_counter()]
+        generator.append_tokens(ids)
+        stamps.append(time.perf_counter())
+        for _ in range(tokens):
+            generator.generate_next_token()
+            stamps.append(time.perf_counter())
+        return [after - before for before, after in zip(stamps, stamps[1:])]  # noqa: B905, RUF007 - old interpreters
+
     def _at(self, depth: int) -> Any:
         """A generator that has read `depth` positions and chosen the next token."""
         if self._depth != depth:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgephi.bundle import TOKENIZER_NAME, Bundle
+from edgephi.manifest import CacheKind
 from edgephi.model import Model
 from edgephi.reply import DoneEvent, Reply, TokenEvent
 from edgephi.sampling import SamplingOptions
@@ -37,16 +38,16 @@ def prepare() -> None:
 
 
 def open_engine(options: dict[str, Any]) -> RequestEngine:
-    """Load the model folder `model` for `threads` threads."""
-    return RequestEngine(options["model"], options["threads"])
+    """Load the model folder `model` for `threads` threads and the kind of `kv_cache`."""
+    return RequestEngine(options["model"], options["threads"], options["kv_cache"])
 
 
 class RequestEngine:
     """One model and a count of its requests."""
 
-    def __init__(self, model: str, threads: int) -> None:
+    def __init__(self, model: str, threads: int, kv_cache: CacheKind) -> None:
         self.version = _version()
-        self._model = Model.load(model, threads=threads)
+        self._model = Model.load(model, threads=threads, kv_cache=kv_cache)
         self._bundle = Bundle(model)
         self._device = DeviceOptions(threads=threads)
         self._tokenizer: Tokenizer | None = None

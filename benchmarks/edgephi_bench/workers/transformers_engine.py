@@ -57,8 +57,9 @@ class TransformersEngine:
             self._depth, self._cache = -1, None
             self._cache = self._run(self._ids(depth), None, 0).past_key_values
             self._depth = depth
-        cache, token = copy.deepcopy(self._cache), self._torch.tensor([[0]])
-        seconds = []
+        token = self._torch.tensor([[0]])
+        self._run(token, copy.deepcopy(self._cache), depth)  # the first pass after a pause is slower, and not timed
+        cache, seconds = copy.deepcopy(self._cache), []
         for past in range(depth, depth + tokens - 1):
             before = time.perf_counter()
             output = self._run(token, cache, past)
