@@ -4,7 +4,8 @@ Owns temperature, top-k, top-p, min-p and log-probabilities. Knows nothing about
 
 A vocabulary has 200,064 tokens and sorting it takes longer than all the rest of a step's choice, so no step sorts it:
 the likeliest few are found through the largest logit of each of many groups, and only as many are looked at as the
-question needs.
+question needs. Where that would be thousands, tokens are weighed by bins of like logits, and only the bins where the
+cut and the drawn token lie are sorted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ Logits = NDArray[np.float32]
 _FIRST = 512  # tokens looked at before more are needed
 _GROWTH = 16
 _LEAST_GROUPS = 1024
+_BINS = 4096
+_BINNED_NATS = 32.0  # below the likeliest; less likely tokens share the last bin, which holds next to nothing
+_STEEPEST = 1e30  # bins per logit; more would not be finite in float32
 _BLOCK = 512  # tokens whose weights are summed before one of them is drawn
 _LOWEST = np.finfo(np.float32).min  # every logit that is not -infinity reaches it
 _LEAST_TEMPERATURE = 1e-30  # below, float32 could not hold it; such a temperature leaves only the likeliest anyway
@@ -57,8 +61,11 @@ def draw(logits: Logits, options: SamplingOptions, number: float) -> int:
             order of their ids where nothing is cut.
     """
     if options.top_p < 1 or options.min_p > 0 or 0 < options.top_k < len(logits):
-        ids, probabilities = candidates(logits, options)
-        return int(ids[_place(np.cumsum(probabilities), number)])
+        found = _among(logits, options, options.top_k or _FIRST)
+        if found is None:
+            return _draw_binned(logits, options, number)
+        ids, weights = found
+        return int(ids[_place(np.cumsum(weights), number)])
     return _draw_any(_all_weights(logits, options.temperature), number)
 
 
@@ -73,17 +80,11 @@ def candidates(logits: Logits, options: SamplingOptions) -> tuple[NDArray[np.int
         ids [n], likeliest first, equal ones in the order of their ids, and top-k cuts between them; and their
         probabilities, float64 [n], none of them 0, that sum to 1.
     """
-    limit = min(options.top_k or len(logits), len(logits))
-    num = limit if options.top_k else min(_FIRST, limit)
-    while True:
-        ids = likeliest(logits, num)
-        weights = _weights(logits[ids], options.temperature)
-        complete = len(ids) < num or num == limit
-        total = weights.sum() if complete else _all_weights(logits, options.temperature).sum(dtype=np.float64)
-        kept = _num_kept(weights, weights / total, options)
-        if complete or kept < len(ids):
-            return ids[:kept], weights[:kept] / weights[:kept].sum()
-        num = num * _GROWTH if num * _GROWTH * 4 < limit else limit
+    num = options.top_k or _FIRST
+    while (found := _among(logits, options, num)) is None:
+        num *= _GROWTH
+    ids, weights = found
+    return ids, weights / weights.sum()
 
 
 def log_probabilities(logits: Logits, token_id: int, num: int) -> tuple[float, tuple[tuple[int, float], ...]]:
@@ -98,6 +99,54 @@ def log_probabilities(logits: Logits, token_id: int, num: int) -> tuple[float, t
     best = likeliest(logits, num) if num else np.empty(0, np.intp)
     top = tuple((int(i), float(logits[i]) - everything) for i in best)
     return float(logits[token_id]) - everything, top
+
+
+def _among(logits: Logits, options: SamplingOptions, num: int) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+    """The tokens that can be drawn and their weights, likeliest first, if they are among the `num` likeliest."""
+    ids = likeliest(logits, min(num, len(logits)))
+    weights = _weights(logits[ids], options.temperature)
+    is_complete = len(ids) < num or num in (options.top_k, len(logits))
+    total = weights.sum() if is_complete else _all_weights(logits, options.temperature).sum(dtype=np.float64)
+    kept = _num_kept(weights, weights / total, options)
+    return (ids[:kept], weights[:kept]) if is_complete or kept < len(ids) else None
+
+
+def _draw_binned(logits: Logits, options: SamplingOptions, number: float) -> int:
+    """`draw` from many tokens, by top-p and min-p."""
+    weights = _all_weights(logits, options.temperature)
+    most = options.top_p * weights.sum(dtype=np.float64) if options.top_p < 1 else np.inf
+    weights[weights < options.min_p] = 0
+    bins = _bins(logits, options.temperature)
+    sums = np.cumsum(np.bincount(bins, weights=weights), dtype=np.float64)
+    whole = float(sums[-1])
+    if whole > most:
+        cut = int(np.searchsorted(sums, most))
+        _, ends = _inside(cut, bins, logits, weights, sums)
+        whole = float(ends[min(int(np.searchsorted(ends, most)), len(ends) - 1)].clip(max=sums[cut]))
+    # As _place: the first token whose running sum is above this part of the whole, never one that adds nothing.
+    wanted = min(number * whole, float(np.nextafter(whole, 0)))
+    ids, ends = _inside(int(np.searchsorted(sums, wanted, side="right")), bins, logits, weights, sums)
+    return int(ids[min(int(np.searchsorted(ends, wanted, side="right")), len(ids) - 1)])
+
+
+def _bins(logits: Logits, temperature: float) -> NDArray[np.int32]:
+    """int32 [V], 0 for the likeliest: a token of a lower bin is likelier than any of a higher one."""
+    below = logits.max() - logits
+    span = min(_BINNED_NATS * temperature, float(below.max()))
+    with np.errstate(over="ignore"):  # what is far below shares the last bin
+        below *= np.float32(min(_BINS / span if span else _STEEPEST, _STEEPEST))
+    bins: NDArray[np.int32] = np.minimum(below, np.float32(_BINS)).astype(np.int32)
+    return bins
+
+
+def _inside(
+    place: int, bins: NDArray[np.int32], logits: Logits, weights: NDArray[np.float32], sums: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The tokens of one bin that can be drawn, likeliest first, and the running sum of all weights up to each."""
+    ids = np.flatnonzero((bins == place) & (weights > 0))
+    ids = _descending(ids, logits[ids])
+    before = sums[place - 1] if place else 0.0
+    return ids, before + np.cumsum(weights[ids], dtype=np.float64)
 
 
 def _descending(ids: NDArray[np.intp], values: Logits) -> NDArray[np.intp]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -160,15 +161,17 @@ class SpeechEncoder:
 
 
 class _LazySession:
-    """A session opened when first used."""
+    """A session opened when first used, by whichever thread; ONNX Runtime lets several run it at once."""
 
     def __init__(self, path: Path, open_session: OpenSession) -> None:
         self._path = path
         self._open_session = open_session
+        self._opening = Lock()
         self._session: Session | None = None
 
     def run(self, output_names: list[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        if self._session is None:
-            self._session = self._open_session(self._path)
+        with self._opening:
+            if self._session is None:
+                self._session = self._open_session(self._path)
         with running(self._path.name):
             return self._session.run(output_names, inputs)

@@ -182,6 +182,8 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
         reason = "cancelled"
     if text := writer.finish():
         yield TextEvent(text)
+    if writer.is_stopped and reason == "length":  # what was held back completed a stop string
+        reason = "stop"
     yield DoneEvent(
         Reply(
             text=writer.text,

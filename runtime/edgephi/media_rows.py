@@ -1,13 +1,14 @@
 """Encoded pictures and clips, kept by content.
 
-Owns what makes two media the same and which encoded rows stay within a budget. Knows nothing about encoders, prompts or
-the decoder.
+Owns what makes two media the same, which encoded rows stay within a budget, and that threads which want the same rows
+encode them once. Knows nothing about encoders, prompts or the decoder.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,9 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.stopping import ask, never
+
+_POLL_S = 0.02
+_ROW_ITEM_BYTES = 4  # float32
+
 
 class RowsCache:
-    """Rows by digest, the least recently used forgotten first.
+    """Rows by digest, the least recently used forgotten first. Safe to share between threads.
 
     Args:
         budget_bytes: Most memory of all rows.
@@ -26,28 +32,72 @@ class RowsCache:
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._changed = threading.Condition()
+        self._in_work: set[bytes] = set()
 
     @property
     def num_bytes(self) -> int:
         """Memory of all rows."""
-        return sum(rows.nbytes for rows in self._rows.values())
+        with self._changed:
+            return sum(rows.nbytes for rows in self._rows.values())
+
+    def has_room(self, num_rows: int, row_size: int) -> bool:
+        """Whether float32 [num_rows, row_size] would be kept at all."""
+        return num_rows * row_size * _ROW_ITEM_BYTES <= self._budget
 
     def get(self, digest: bytes) -> NDArray[np.float32] | None:
         """The rows, now the most recently used; None if they are not kept."""
-        if digest in self._rows:
-            self._rows.move_to_end(digest)
-        return self._rows.get(digest)
+        with self._changed:
+            if digest in self._rows:
+                self._rows.move_to_end(digest)
+            return self._rows.get(digest)
 
     def put(self, digest: bytes, rows: NDArray[np.float32]) -> None:
         """Keep rows, if they fit at all."""
-        self._rows[digest] = rows
-        self._rows.move_to_end(digest)
-        while self._rows and self.num_bytes > self._budget:
-            self._rows.popitem(last=False)
+        with self._changed:
+            self._rows[digest] = rows
+            self._rows.move_to_end(digest)
+            held = sum(kept.nbytes for kept in self._rows.values())
+            while held > self._budget:
+                held -= self._rows.popitem(last=False)[1].nbytes
+
+    def get_or_encode(
+        self, digest: bytes, encode: Callable[[], NDArray[np.float32]], should_stop: Callable[[], bool] = never
+    ) -> NDArray[np.float32]:
+        """The rows, from here, from another thread that encodes them just now, or from `encode`, which are then kept.
+
+        Args:
+            digest: Of their content.
+            encode: What it raises is raised here; a thread that waited for it then tries itself.
+            should_stop: Asked while waiting for another thread.
+
+        Raises:
+            Stopped: `should_stop` said so.
+        """
+        self._claim(digest, should_stop)
+        try:
+            rows = self.get(digest)
+            if rows is None:
+                rows = encode()
+                self.put(digest, rows)
+            return rows
+        finally:
+            with self._changed:
+                self._in_work.remove(digest)
+                self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget all."""
-        self._rows.clear()
+        with self._changed:
+            self._rows.clear()
+
+    def _claim(self, digest: bytes, should_stop: Callable[[], bool]) -> None:
+        """Wait until no other thread works on these rows, and be the one that does."""
+        with self._changed:
+            while digest in self._in_work:
+                self._changed.wait(_POLL_S)
+                ask(should_stop)
+            self._in_work.add(digest)
 
 
 class LazyRows:
@@ -56,16 +106,23 @@ class LazyRows:
     Args:
         num_rows: How many it becomes.
         digest: Of its content.
-        encode: Gives float32 [num_rows, H].
+        encode: Gives float32 [num_rows, H], and raises Stopped where it is told to stop.
         cache: Asked before encoding, told after.
+        should_stop: Asked while another thread encodes the same.
     """
 
     def __init__(
-        self, num_rows: int, digest: bytes, encode: Callable[[], NDArray[np.float32]], cache: RowsCache
+        self,
+        num_rows: int,
+        digest: bytes,
+        encode: Callable[[], NDArray[np.float32]],
+        cache: RowsCache,
+        should_stop: Callable[[], bool] = never,
     ) -> None:
         self.digest = digest
         self._num_rows = num_rows
         self._encode = encode
+        self._should_stop = should_stop
         self._cache = cache
         self._known: NDArray[np.float32] | None = None
 
@@ -73,12 +130,9 @@ class LazyRows:
         return self._num_rows
 
     def rows(self) -> NDArray[np.float32]:
-        """float32 [num_rows, H]. Raises what the encoder raises."""
+        """float32 [num_rows, H]. Raises what the encoder raises, and Stopped."""
         if self._known is None:
-            self._known = self._cache.get(self.digest)
-        if self._known is None:
-            self._known = self._encode()
-            self._cache.put(self.digest, self._known)
+            self._known = self._cache.get_or_encode(self.digest, self._encode, self._should_stop)
         return self._known
 
 

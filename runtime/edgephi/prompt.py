@@ -162,6 +162,23 @@ def place_media(messages: Sequence[Message], *, images: Sequence[Any], audio: Se
     return placed
 
 
+def media_slots(prompt: Prompt, tokens: TokenInfo) -> list[int]:
+    """Positions in `prompt.token_ids` of the pictures' slots, then of the clips'.
+
+    Raises:
+        ConfigError: Their number is not that of the media. The message has both.
+    """
+    slots: list[int] = []
+    for kind, token_id, media in (("image", tokens.image, prompt.images), ("audio", tokens.audio, prompt.audio)):
+        found = np.flatnonzero(prompt.token_ids == token_id).tolist() if token_id is not None else []
+        if len(found) != len(media):
+            raise ConfigError(
+                f"the prompt has {len(found)} {kind} tokens but {len(media)} were given; they must pair up"
+            )
+        slots += found
+    return slots
+
+
 def check_media_lists(images: object, audio: object) -> None:
     """Refuse a picture or a clip where a list or tuple of them belongs.
 

@@ -6,7 +6,8 @@ nothing about prompts or the decoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,11 +65,19 @@ class Senses:
     def prepare(
         self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
     ) -> list[SeenPicture | HeardClip]:
-        """Read and check all media, pictures first; no encoder runs. `choose_route` has found an encoder for each.
+        """Read and check all media; see `prepare_each`."""
+        return list(self.prepare_each(images, audio, max_crops))
+
+    def prepare_each(
+        self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
+    ) -> Iterator[SeenPicture | HeardClip]:
+        """Read and check media as they are asked for, pictures first; no encoder runs.
+
+        `choose_route` has found an encoder for each.
 
         Args:
             images: Sources of `load_image`.
-            audio: Sources of `load_audio`.
+            audio: Sources of `load_audio`, or what `clip` gave for them.
             max_crops: Most crops of each picture, 1 to the model's own number; None for that. A picture that would
                 take more is scaled down as the model's rule does it, only with this number.
 
@@ -77,7 +86,7 @@ class Senses:
             CapacityError: A picture or clip is larger than any request may hold.
         """
         crops = self._crops(max_crops)
-        return [*(self._picture(source, crops) for source in images), *map(self._clip, audio)]
+        return itertools.chain((self._picture(source, crops) for source in images), map(self.clip, audio))
 
     def encode(
         self, item: SeenPicture | HeardClip, projection: Projection | None, should_stop: Callable[[], bool] = never
@@ -112,7 +121,15 @@ class Senses:
             raise ConfigError(f"{named}{error}") from None
         return SeenPicture(views, num_image_rows(views))
 
-    def _clip(self, source: Any) -> HeardClip:
+    def clip(self, source: Any) -> HeardClip:
+        """Read and check one clip: a source of `load_audio`, or what this method gave for one.
+
+        Raises:
+            ConfigError: It cannot be used.
+            CapacityError: It is longer than any request may hold.
+        """
+        if isinstance(source, HeardClip):
+            return source
         info = _usable(self._speech).info
         mel = log_mel(load_audio(source))
         return HeardClip(mel, num_audio_rows(len(mel), info.time_reduction))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgephi import Model, SamplingOptions
+from edgephi.errors import ConfigError
 from edgephi.reply import Choice
 from support.bundles import small_bundle
 from support.media_files import write_clip, write_picture
@@ -204,6 +205,12 @@ def test_a_bad_request_is_one_line_and_its_exit_code(arguments: list[str], code:
         (["--logit-bias", "5=101"], "logit_bias has 5: 101"),
         (["--logprobs", "-1", "--json"], "logprobs is -1"),
         (["--max-crops", "0"], "max_crops is 0"),
+        (["--max-context", "0"], "max_context is 0; use 1 or more"),
+        (["--chunk", "-3"], "chunk is -3; use 1 or more"),
+        (
+            ["--cache-bytes", "12 parsecs"],
+            "--cache-bytes is '12 parsecs'; give bytes, or a number with a unit, such as",
+        ),
         (["--stop", ""], "stop has ''"),
         (["--regex", "a("], "the regular expression cannot be used: unclosed group"),
         (["--json-schema", '{"type": "nope"}'], "the JSON schema cannot be used: Invalid type: nope"),
@@ -217,6 +224,24 @@ def test_what_can_be_seen_at_once_is_refused_before_the_model_is_loaded(argument
     done = invoke("run", "no/such/model", "x", *arguments)
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert line in done.stderr
+
+
+def test_the_models_limits_can_be_set(monkeypatch: pytest.MonkeyPatch):
+    done = invoke("run", small_bundle(), "a" * 100, "--max-context", 50)
+    assert done.exit_code == 4
+    assert "but the context holds 50" in done.stderr
+    given: list[dict[str, Any]] = []
+
+    def load(*_: object, **options: Any) -> Model:
+        given.append(options)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(Model, "load", load)
+    for command in (["run", "m", "x"], ["chat", "m"], ["transcribe", "m", "a.wav"]):
+        invoke(*command, "--chunk", 64, "--cache-bytes", "1.5GiB")
+        assert (given[-1]["chunk"], given[-1]["cache_bytes"]) == (64, 3 << 29)
+        invoke(*command)
+        assert not {"chunk", "cache_bytes", "max_context"} & given[-1].keys()  # the defaults are Model.load's
 
 
 def test_a_reply_cut_by_the_context_says_so(monkeypatch: pytest.MonkeyPatch):

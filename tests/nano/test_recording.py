@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import soundfile
 
 from edgephi import Model, SamplingOptions
 from edgephi.cli.samples import read_samples
+from edgephi.transcription.recording import open_recording
+from edgephi.transcription.transcriber import TranscriptionOptions, transcribe
 from edgephi.transcription.wording import TRANSCRIBE
 from edgephi_export import export
 from edgephi_nano.recordings import LongRecording, long_recording
@@ -32,16 +35,38 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(NANO / "checkpoint", tmp_path_factory.mktemp("nano") / "model")
 
 
-def test_the_bundled_clips_joined_are_heard_one_by_one(model_dir: Path, tmp_path: Path):
-    """Six of them, 2 s apart, in stereo; needs no espeak-ng."""
+def _joined() -> tuple[np.ndarray, list[str]]:
+    """Six bundled clips, 2 s apart, and what is said in each; needs no espeak-ng."""
     samples = [sample for sample in read_samples(NANO / "samples") if sample.mode == "speech"] * 3
     clips = [soundfile.read(NANO / "samples" / str(sample.audio), dtype="float32")[0] for sample in samples]
     silence = np.zeros(32_000, np.float32)
     joined = np.concatenate([part for clip in clips for part in (silence, clip)])
+    return joined, [sample.expected for sample in samples]
+
+
+def test_encoding_ahead_changes_no_segment(model_dir: Path):
+    """Nor a confidence, beyond what guessing moves a probability."""
+    joined, expected = _joined()
+    made = []
+    with Model.load(model_dir, threads=2) as model:
+        for encode_ahead in (False, True):
+            model.forget()
+            with open_recording((joined, 16_000)) as recording:
+                options = TranscriptionOptions(prompt=TRANSCRIBE, encode_ahead=encode_ahead)
+                made.append(list(transcribe(model, recording, options)))
+    assert [segment.text for segment in made[0]] == expected
+    for inside, ahead in zip(*made, strict=True):
+        assert ahead == replace(inside, confidence=ahead.confidence)
+        assert ahead.confidence == pytest.approx(inside.confidence, abs=0.01)
+
+
+def test_the_bundled_clips_joined_are_heard_one_by_one(model_dir: Path, tmp_path: Path):
+    """In stereo."""
+    joined, expected = _joined()
     soundfile.write(tmp_path / "a.flac", np.stack([joined, joined], axis=1), 16_000)
     done = invoke("transcribe", model_dir, tmp_path / "a.flac", "--json", "--threads", "1")
     (heard,) = json.loads(done.stdout)["files"]
-    assert [segment["text"] for segment in heard["segments"]] == [sample.expected for sample in samples]
+    assert [segment["text"] for segment in heard["segments"]] == expected
     assert all(segment["confidence"] > 0.5 for segment in heard["segments"])
 
 

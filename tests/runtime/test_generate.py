@@ -199,6 +199,16 @@ def test_a_text_that_only_begins_like_a_stop_string_is_shown_whole():
     assert _reply(_run(Script(ids), stop=("lamp",), limit=len(ids) - 1)).text == "turn the lam"
 
 
+def test_a_stop_string_that_only_the_last_bytes_complete_is_a_stop():
+    """A reply cut by its budget in the middle of a character would be called cut, though its end was reached."""
+    begun = next(token_id for token_id in range(256) if TOKENIZER.token_bytes(token_id) == b"\xf0")
+    ids = [*TOKENIZER.encode_text("a"), begun]
+    reply = _reply(_run(Script([*ids, 5]), stop=("a\ufffd",), limit=len(ids)))
+    assert (reply.text, reply.finish_reason) == ("", "stop")
+    other = _reply(_run(Script([*ids, 5]), stop=("b\ufffd",), limit=len(ids)))
+    assert (other.text, other.finish_reason) == ("a\ufffd", "length")
+
+
 def test_log_probabilities_are_reported_for_every_token():
     ids = [*TOKENIZER.encode_text("hi"), END]
     reply = _reply(_run(Script(ids), logprobs=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from edgephi.image import split_views
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.senses import HeardClip, SeenPicture
+from edgephi.stopping import Stopped
 from support.signals import picture
 
 
@@ -107,3 +110,60 @@ def test_rows_that_could_not_be_encoded_are_tried_again():
     with pytest.raises(ValueError, match="no"):
         rows.rows()
     assert len(rows.rows()) == 7
+
+
+class _Slow:
+    """An encoder that waits until it is let go."""
+
+    def __init__(self, *answers: np.ndarray | Exception) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self) -> np.ndarray:
+        self.calls += 1
+        answer = self.answers.pop(0)
+        self.begun.set()
+        assert self.go_on.wait(10)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_two_threads_that_want_the_same_rows_encode_them_once():
+    """A clip that is encoded ahead must not be encoded again by the request that came for it meanwhile."""
+    cache, encode = RowsCache(10_000), _Slow(_rows(7))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get_or_encode, b"x", encode)
+        assert encode.begun.wait(10)
+        second = threads.submit(cache.get_or_encode, b"x", encode)
+        assert len(cache.get_or_encode(b"y", lambda: _rows(3))) == 3  # others need not wait
+        encode.go_on.set()
+        assert first.result(10) is second.result(10)
+    assert encode.calls == 1
+
+
+def test_who_waited_for_rows_that_failed_tries_itself():
+    cache, encode = RowsCache(10_000), _Slow(ValueError("no"), _rows(7))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get_or_encode, b"x", encode)
+        assert encode.begun.wait(10)
+        second = threads.submit(cache.get_or_encode, b"x", encode)
+        encode.go_on.set()
+        with pytest.raises(ValueError, match="no"):
+            first.result(10)
+        assert len(second.result(10)) == 7
+    assert encode.calls == 2
+
+
+def test_waiting_for_another_threads_rows_can_be_stopped():
+    cache, encode = RowsCache(10_000), _Slow(_rows(7))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(cache.get_or_encode, b"x", encode)
+        assert encode.begun.wait(10)
+        with pytest.raises(Stopped):
+            cache.get_or_encode(b"x", encode, lambda: True)
+        encode.go_on.set()
+        assert len(first.result(10)) == 7
+    assert len(cache.get_or_encode(b"x", encode)) == 7
+    assert encode.calls == 1

@@ -19,6 +19,7 @@ PICTURES = [picture(str(i), 60 + 20 * i, 110 - 7 * i) for i in range(8)]
 CLIPS = [(clip(str(i), 0.2 + 0.17 * i, 16000), 16000) for i in range(5)]
 PAGE = picture("page", 300, 200)
 FEW = SamplingOptions(max_new_tokens=4)
+DAMAGED = b"no picture at all"
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,25 @@ def test_more_media_than_the_context_holds_say_how_much_too_long():
             narrow.generate("what", images=PICTURES, options=FEW)
         reply = narrow.generate("what", images=PICTURES[:2], max_crops=1, options=FEW)
         assert reply.timing.prompt_tokens < 200
+
+
+def test_media_are_read_only_while_there_is_room_for_them():
+    """A hundred large scans must not be decoded before the second is found to be too much."""
+    with Model.load(small_bundle(), threads=1, max_context=100) as small:
+        with pytest.raises(CapacityError, match=r"needs at least [0-9,]+ positions .*set max_context to at least"):
+            small.generate("what", images=[PAGE, DAMAGED])
+        with pytest.raises(CapacityError, match=r"needs at least 10[0-9] positions"):
+            small.generate("", images=[DAMAGED] * 100)  # a row each is too much already
+        with pytest.raises(CapacityError, match=r"needs [0-9,]+ positions"):
+            small.generate("what", images=[PAGE])
+        assert small.generate("what", images=[PICTURES[0]], options=FEW).token_ids
+
+
+def test_a_picture_that_stays_in_its_turn_is_not_read_again(model: Model):
+    """As a part of its message; the second question then reads only what is new."""
+    model.forget()
+    turn = {"role": "user", "content": [{"type": "image", "image": PAGE}, {"type": "text", "text": "what"}]}
+    first = model.generate([turn], options=FEW)
+    more = [turn, {"role": "assistant", "content": first.text}, {"role": "user", "content": "and why"}]
+    second = model.generate(more, options=FEW)
+    assert second.timing.cached_tokens >= first.timing.prompt_tokens - 1

@@ -6,6 +6,8 @@ import gc
 import resource
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -273,3 +275,40 @@ def test_limits_out_of_range_are_refused(options: dict[str, Any]):
     name, value = next(iter(options.items()))
     with pytest.raises(ConfigError, match=rf"^{name} is {value!r}; use [01] or more$"):
         Model.load(small_bundle(), threads=1, **options)
+
+
+def test_a_clip_can_be_encoded_while_another_request_is_served(model: Model, encoded: list[str]):
+    """It must not wait for its turn, nor change the answer, nor be encoded again."""
+    wanted = model.generate("what", audio=[SOUND], options=FEW).token_ids
+    model.forget()
+    encoded.clear()
+    with closing(model.stream("long", options=MANY)) as busy:
+        next(busy)
+        with ThreadPoolExecutor(1) as other:
+            clips = other.submit(model.encode_ahead, audio=[SOUND]).result(60)
+        assert encoded == ["SpeechEncoder"]
+    for audio in (clips, [SOUND]):
+        model._decoder.clear()  # type: ignore[union-attr]
+        assert model.generate("what", audio=audio, options=FEW).token_ids == wanted
+    assert encoded == ["SpeechEncoder"]
+
+
+def test_a_clip_is_encoded_ahead_only_where_its_rows_can_be_kept(encoded: list[str]):
+    """Otherwise the work would be done twice."""
+    with Model.load(small_bundle(), threads=1, cache_bytes=0) as model:
+        clips = model.encode_ahead(audio=[SOUND])
+        assert encoded == []
+        assert model.generate("what", audio=clips, options=FEW).token_ids
+    assert encoded == ["SpeechEncoder"]
+
+
+def test_what_is_wrong_with_a_clip_encoded_ahead_is_said_and_changes_nothing(model: Model):
+    with pytest.raises(ConfigError, match=r"audio of 4 bytes"):
+        model.encode_ahead(audio=[b"none"])
+    with pytest.raises(ConfigError, match=r"no such file"):
+        model.encode_ahead(audio=["no/such.wav"])
+    assert len(model.encode_ahead(audio=[SOUND], should_stop=lambda: True)) == 1  # stopped is no error
+    assert model.generate("what", audio=[SOUND], options=FEW).token_ids
+    model.close()
+    with pytest.raises(ConfigError, match="closed"):
+        model.encode_ahead(audio=[SOUND])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgephi.candidates import candidates, likeliest
+from edgephi.candidates import candidates, draw, likeliest
 from edgephi.checks import is_finite
 from edgephi.constraint import Regex
 from edgephi.errors import ConfigError, EdgeError
@@ -65,6 +65,24 @@ def test_a_large_vocabulary_has_the_same_distribution(spread: float, values: dic
     assert abs(len(ids) - len(expected)) <= (1 if options.top_p < 1 else 0)  # a sum may round across the border
     assert ids[:num].tolist() == list(expected)[:num]
     assert probabilities[:num] == pytest.approx(list(expected.values())[:num], rel=1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 0.5, 2.0])
+@pytest.mark.parametrize("values", [{"top_p": 0.9}, {"top_p": 0.3}, {"min_p": 0.01}, {"top_p": 0.95, "min_p": 0.2}])
+def test_a_near_flat_draw_takes_what_running_through_all_candidates_takes(spread: float, values: dict[str, Any]):
+    """Thousands of candidates are not sorted for one draw; a seed must give the same token all the same."""
+    logits = (np.random.default_rng(1).standard_normal(30_011) * spread).astype(np.float32)
+    logits[::7] = logits[0]  # many equal ones
+    logits[::11] = -np.inf
+    options = SamplingOptions(temperature=0.9, **values)
+    ids, probabilities = candidates(logits, options)
+    ends = np.cumsum(probabilities)
+    for number in np.random.default_rng(2).random(20):
+        place = int(np.searchsorted(ends, number * ends[-1], side="right"))
+        near = ids[max(place - 1, 0) : place + 2].tolist()  # the sums of the two ways round apart at a border
+        assert draw(logits, options, float(number)) in near
+    assert draw(logits, options, 0.0) == ids[0]
+    assert draw(logits, options, float(np.nextafter(1, 0))) in ids[-3:]
 
 
 @pytest.mark.parametrize("num", [1, 7, 50, 1000, 5000, 20_000])
@@ -133,6 +151,9 @@ def test_top_p_keeps_no_more_than_it_must():
 @pytest.mark.parametrize("temperature", [1e-9, 5e-324])
 def test_a_tiny_temperature_is_greedy_without_a_warning(temperature: float, values: dict[str, Any]):
     assert _choose(Sampler(SamplingOptions(temperature=temperature, seed=0, **values)), LOGITS * 1e4) == 1
+    even = np.zeros(5000, np.float32)
+    even[::2] = -1e4
+    assert _choose(Sampler(SamplingOptions(temperature=temperature, seed=0, **values)), even) % 2 == 1
 
 
 @pytest.mark.parametrize("values", [{}, {"top_k": 3}, {"top_p": 0.99}, {"min_p": 0.1}])

@@ -11,7 +11,7 @@ from PIL import Image
 from edgephi.bundle import Bundle
 from edgephi.errors import ConfigError
 from edgephi.image import num_image_rows, plan_crops, split_views
-from edgephi.senses import SeenPicture, Senses
+from edgephi.senses import HeardClip, SeenPicture, Senses
 from edgephi.session import DeviceOptions
 from support.bundles import small_bundle
 from support.signals import clip, picture
@@ -99,3 +99,11 @@ def test_prepared_pictures_are_kept_as_bytes(senses: Senses):
     assert kept < 0.4 * views.pixels.nbytes
     for index in range(len(views)):
         np.testing.assert_array_equal(views.view(index), views.pixels[index])
+
+
+def test_a_clip_that_was_read_is_taken_as_it_is(senses: Senses):
+    """Else a clip encoded ahead would be read and measured twice."""
+    heard = senses.clip((clip("once", 0.7, 16000), 16000))
+    (item,) = senses.prepare([], [heard])
+    assert isinstance(item, HeardClip)
+    assert item is heard

@@ -59,6 +59,7 @@ class FakeModel:
         prompts: Their prompts.
         budgets: Their `max_new_tokens`.
         made: How many tokens were really made for each.
+        ahead: The samples of every clip encoded ahead.
     """
 
     def __init__(self, script: Callable[[int, NDArray[np.float32]], Sequence[int]]) -> None:
@@ -67,12 +68,19 @@ class FakeModel:
         self.prompts: list[str] = []
         self.budgets: list[int] = []
         self.made: list[int] = []
+        self.ahead: list[NDArray[np.float32]] = []
 
     def __enter__(self) -> FakeModel:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def encode_ahead(self, *, audio: Any, should_stop: Callable[[], bool] = lambda: False) -> Any:
+        """See Model.encode_ahead."""
+        ((samples, _),) = audio
+        self.ahead.append(samples)
+        return audio
 
     def stream(
         self, messages: str, *, audio: Any, options: Any, should_stop: Callable[[], bool] = lambda: False

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.cli.options import ModelSource, Sampling, model_options, sampling_options
+from edgephi.cli.options import ModelSource, model_options
 from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
+from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.errors import CapacityError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def chat(source: ModelSource, system: str | None, verbose: bool, sampling: Sampl
     Examples:
       edgephi chat phi4mm
       edgephi chat phi4mm --system "Be brief." --temperature 0.7
+      edgephi chat phi4mm --max-context 4096 --cache-bytes 512MB
       echo "Why is the sky blue?" | edgephi chat phi4mm
       printf '/image sign.png\\nWhat does it say?\\n' | edgephi chat phi4mm
     """

@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.options import (
-    ModelSource,
-    Request,
-    Sampling,
-    json_option,
-    model_options,
-    request_options,
-    sampling_options,
-)
+from edgephi.cli.options import ModelSource, Request, json_option, model_options, request_options
 from edgephi.cli.report import reply_json, shown, timing_line
+from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
@@ -66,6 +59,7 @@ def run(
       edgephi run phi4mm "List three rivers" --stop "4." --repetition-penalty 1.1
       edgephi run phi4mm "Hello" --system "You are..." --cache-prompt system.cache
       edgephi run phi4mm "Yes or no?" --max-new-tokens 1 --logprobs 5 --json
+      edgephi run phi4mm - --max-context 8192 --chunk 512 < report.txt
     """
     if request.prompt == "-":
         request = replace(request, prompt=_stdin_text())

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     type=click.Choice(["txt", "srt", "vtt", "json"]),
     help="What to write.  [default: by --output's extension, else txt]",
 )
-@click.option("-o", "--output", metavar="PATH", help="A file, or with several FILEs a folder; stdout without it.")
+@click.option("-o", "--output", metavar="PATH", help="A file, or with several FILEs a folder.  [default: stdout]")
 @click.option(
     "--translate-to",
     type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-    help="Write the speech in this language instead of its own.",
+    help="Write the speech in this language, such as en, instead of its own.",
 )
 @click.option(
     "--window-s",
@@ -77,7 +77,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
       edgephi transcribe phi4mm meeting.mp3 -o meeting.srt --window-s 10
       edgephi transcribe phi4mm *.flac --format json -o transcripts
       edgephi transcribe phi4mm rede.mp3 --translate-to en
-      edgephi transcribe phi4mm lecture.ogg --pause-s 2
+      edgephi transcribe phi4mm lecture.ogg --pause-s 2 --cache-bytes 256MB
     """
     from edgephi.mode import choose_route
 

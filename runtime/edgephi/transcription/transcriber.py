@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgephi.errors import EdgeError
 from edgephi.reply import DoneEvent, Reply, TokenEvent
 from edgephi.sampling import SamplingOptions
 from edgephi.stopping import never
@@ -37,6 +38,9 @@ class Listener(Protocol):
     ) -> Generator[Event, None, None]:
         """See Model.stream."""
 
+    def encode_ahead(self, *, audio: Any, should_stop: Callable[[], bool] = never) -> Sequence[Any]:
+        """See Model.encode_ahead."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:
@@ -46,11 +50,13 @@ class TranscriptionOptions:
         prompt: In the words the model was trained on; see wording.py.
         rules: Where to cut.
         make_detector: Gives the voice-activity model of one recording.
+        encode_ahead: Encode the next window while the decoder writes down the last one. The text is the same.
     """
 
     prompt: str
     rules: WindowRules = field(default_factory=WindowRules)
     make_detector: Callable[[], Detector] = silero_detector
+    encode_ahead: bool = True
 
 
 def transcribe(
@@ -61,8 +67,9 @@ def transcribe(
 ) -> Generator[Segment, None, None]:
     """Write a recording down; the work happens while the result is iterated.
 
-    Reading, resampling and voice activity run in a thread of their own, up to two windows ahead. Memory does not grow
-    with the recording. `should_stop` is asked between steps; True ends the segments after the last complete one.
+    Reading, resampling, voice activity and the speech encoder run in a thread of their own, one window ahead. Memory
+    does not grow with the recording. `should_stop` is asked between steps; True ends the segments after the last
+    complete one.
 
     Yields:
         A Segment per window with speech, or two or more where one was cut again after a loop.
@@ -74,15 +81,24 @@ def transcribe(
     frames = read_frames(recording, options.make_detector())
     ear = _Ear(model, options.prompt, recording.sample_rate_hz, should_stop)
 
-    def make(is_closed: Callable[[], bool]) -> Iterable[Window]:
-        return cut_windows(itertools.takewhile(lambda _: not is_closed(), frames), options.rules)
+    def make(is_closed: Callable[[], bool]) -> Iterator[_Heard]:
+        for window in cut_windows(itertools.takewhile(lambda _: not is_closed(), frames), options.rules):
+            yield ear.hear(window, is_closed) if options.encode_ahead else ear.raw(window)
 
-    with closing(read_ahead(make)) as windows:
-        for window in windows:
+    with closing(read_ahead(make)) as heard:
+        for window in heard:
             for segment in ear.segments(window):
                 if should_stop():
                     return
                 yield segment
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A window, and how the model is given its sound."""
+
+    window: Window
+    clips: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +110,34 @@ class _Ear:
     sample_rate_hz: int
     should_stop: Callable[[], bool]
 
-    def segments(self, window: Window) -> Iterator[Segment]:
+    def raw(self, window: Window) -> _Heard:
+        """The window as it is."""
+        return _Heard(window, [(window.samples, self.sample_rate_hz)])
+
+    def hear(self, window: Window, is_closed: Callable[[], bool]) -> _Heard:
+        """The window encoded."""
+        raw = self.raw(window)
+        try:
+            return replace(raw, clips=self.model.encode_ahead(audio=raw.clips, should_stop=is_closed))
+        except (EdgeError, MemoryError):  # its request tries again, and raises what remains
+            return raw
+
+    def segments(self, heard: _Heard) -> Iterator[Segment]:
         """The window's text; after a loop that of its halves, where what loops again is a gap."""
-        segment = self._listen(window)
-        halves = window.halves() if segment.is_gap else []
+        segment = self._listen(heard)
+        halves = heard.window.halves() if segment.is_gap else []
         if len(halves) < 2:  # it was right, or is too short to cut
             yield segment
         else:
-            yield from map(self._listen, halves)
+            yield from (self._listen(self.raw(half)) for half in halves)
 
-    def _listen(self, window: Window) -> Segment:
+    def _listen(self, heard: _Heard) -> Segment:
         """One request; a reply that repeats itself is stopped at once."""
-        length_s = len(window.frames) * FRAME_S
+        length_s = len(heard.window.frames) * FRAME_S
         reply, guard = None, LoopGuard()
         events = self.model.stream(
             self.prompt,
-            audio=[(window.samples, self.sample_rate_hz)],
+            audio=heard.clips,
             options=SamplingOptions(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
             should_stop=self.should_stop,
         )
@@ -119,7 +147,7 @@ class _Ear:
                     break
                 if isinstance(event, DoneEvent):
                     reply = event.reply
-        return _segment(window, reply)
+        return _segment(heard.window, reply)
 
 
 def _segment(window: Window, reply: Reply | None) -> Segment:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from edgephi.errors import ArtifactError
+from edgephi.errors import ArtifactError, CapacityError
 from edgephi.transcription.recording import open_recording
 from edgephi.transcription.transcriber import TranscriptionOptions, transcribe
 from edgephi.transcription.transcript import Segment
@@ -122,3 +122,37 @@ def test_shorter_windows_give_the_same_speech_in_more_segments():
         parts = list(transcribe(FakeModel(lambda *_: [1]), recording, rules))
     assert len(parts) == 4
     assert len(_segments(lambda *_: [1], speech)[0]) == 1
+
+
+def test_the_next_window_is_encoded_while_the_last_is_written_down():
+    """And no more than that one: a long recording must not be encoded far ahead of its text."""
+    seen: list[int] = []
+
+    def script(number: int, _: np.ndarray) -> list[int]:
+        for _ in range(2000):
+            if len(model.ahead) == number + 2 or number == 2:
+                break
+            threading.Event().wait(0.005)
+        threading.Event().wait(0.02)  # time enough for one that would not wait
+        seen.append(len(model.ahead))
+        return [1]
+
+    model = FakeModel(script)
+    with open_recording((THREE, 16_000)) as recording:
+        list(transcribe(model, recording, OPTIONS))
+    assert seen == [2, 3, 3]
+    for ahead, asked in zip(model.ahead, model.clips, strict=True):
+        np.testing.assert_array_equal(ahead, asked)
+
+
+def test_a_window_that_could_not_be_encoded_ahead_is_left_to_its_request():
+    """Two graphs at once may need more memory than one after the other."""
+
+    class Full(FakeModel):
+        def encode_ahead(self, **_: object) -> None:
+            raise CapacityError("not enough free memory for speech.onnx")
+
+    model = Full(lambda number, _: [number])
+    with open_recording((THREE, 16_000)) as recording:
+        segments = list(transcribe(model, recording, OPTIONS))
+    assert [segment.text for segment in segments] == ["0", "1", "2"]
