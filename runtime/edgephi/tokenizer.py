@@ -8,17 +8,16 @@ no text can ever become a control token; and the table of added tokens, which ca
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as TextTokenizer
+from tokenizers.decoders import ByteLevel
 
 from edgephi.errors import ArtifactError, ConfigError
-from edgephi.schema import decode
 
 
 def _byte_alphabet() -> dict[int, int]:
@@ -69,11 +68,11 @@ class Tokenizer:
     """
 
     def __init__(self, text: str, where: str) -> None:
-        raw = _parse(text, where)
-        listed = [decode(ControlToken, entry, f"{where}: added_tokens") for entry in raw.get("added_tokens", [])]
+        whole = _read(text, where)
+        listed = [_control_token(number, token) for number, token in whole.get_added_tokens_decoder().items()]
         self.control: dict[str, ControlToken] = {token.content: token for token in listed}
         self._control_ids = frozenset(token.id for token in listed)
-        self._text = _without_control(raw, self.control, where)
+        self._text = _without_control(whole)
         # The longest spelling first: `<|endoftext10|>` must win over a token that begins like it.
         spellings = sorted(map(re.escape, self.control), key=len, reverse=True)
         self._pattern = re.compile(f"({'|'.join(spellings)})") if spellings else None
@@ -110,6 +109,13 @@ class Tokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ConfigError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
+        ids = self._ids(text)
+        if self._control_ids.isdisjoint(ids):
+            return ids
+        # The vocabulary has control tokens among its words, and is one that takes a whole word as it is.
+        return [token_id for letter in text for token_id in self._ids(letter) if token_id not in self._control_ids]
+
+    def _ids(self, text: str) -> list[int]:
         return list(self._text.encode(text, add_special_tokens=False).ids)
 
     def encode(self, items: Sequence[str | ControlToken]) -> list[int]:
@@ -152,26 +158,28 @@ class Tokenizer:
             return word.encode("utf-8")
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
+def _read(text: str, where: str) -> TextTokenizer:
+    """The whole tokenizer. Raises ArtifactError."""
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{where}: not valid JSON ({error})") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
-        raise ArtifactError(f"{where}: not a tokenizer; it has no model")
-    decoder = raw.get("decoder")
-    if not isinstance(decoder, dict) or decoder.get("type") != "ByteLevel":
-        raise ArtifactError(f"{where}: not a byte-level tokenizer, the only kind these models have")
-    return raw
-
-
-def _without_control(raw: dict[str, Any], control: dict[str, ControlToken], where: str) -> TextTokenizer:
-    """The same tokenizer without added tokens, neither as a list nor as words of the vocabulary."""
-    model = dict(raw["model"])
-    if isinstance(model.get("vocab"), dict):
-        model["vocab"] = {word: number for word, number in model["vocab"].items() if word not in control}
-    plain = {**raw, "model": model, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-    try:
-        return TextTokenizer.from_str(json.dumps(plain))
+        whole = TextTokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise ArtifactError(f"{where}: not a usable tokenizer ({error})") from error
+    if not isinstance(whole.decoder, ByteLevel):
+        raise ArtifactError(f"{where}: not a byte-level tokenizer, the only kind these models have")
+    return whole
+
+
+def _control_token(number: int, token: AddedToken) -> ControlToken:
+    flags = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word", "normalized", "special")}
+    return ControlToken(id=number, content=token.content, **flags)
+
+
+def _without_control(whole: TextTokenizer) -> TextTokenizer:
+    """The same tokenizer without its added tokens. The vocabulary is shared: another would take longer."""
+    plain = TextTokenizer(whole.model)
+    plain.decoder = whole.decoder
+    if whole.normalizer is not None:
+        plain.normalizer = whole.normalizer
+    if whole.pre_tokenizer is not None:
+        plain.pre_tokenizer = whole.pre_tokenizer
+    return plain
