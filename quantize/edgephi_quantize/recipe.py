@@ -141,6 +141,7 @@ def _recipe(name: str, activations: FloatName, rules: dict[str, Format]) -> Reci
 
 _LORA, _DOWN = "*.lora_?.*", "layers.*.mlp.down_proj"
 _INT8, _INT4 = BlockFormat(bits=8, block_size=32), BlockFormat(bits=4, block_size=32)
+_INT4_128, _INT4_256 = BlockFormat(bits=4, block_size=128), BlockFormat(bits=4, block_size=256)
 _INT8_CUDA = BlockFormat(bits=8, block_size=32, symmetric=True)
 _INT4_CUDA = BlockFormat(bits=4, block_size=32, symmetric=True)
 _HALF = FloatFormat(dtype="float16")
@@ -149,14 +150,18 @@ _FAST_ENCODERS: dict[str, Format] = {"vision.*": RowFormat(), "speech.*": RowFor
 _HALF_ENCODERS: dict[str, Format] = {"vision.*": _HALF, "speech.*": _HALF}
 
 #: Phi-4-mini repeats itself with a head of 4 bits and loops with a down_proj of 4 bits (public reports), so `int4` has
-#: both at 8; `int4-fast` moves the fewest bytes per token instead, and its encoders take the fastest operators.
+#: both at 8. `int4-fast` moves the fewest bytes per token instead, in finer blocks for these two than for the rest, and
+#: its encoders take the fastest operators. On normally distributed weights, blocks of 256 are 0.5 dB worse than blocks
+#: of 128.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         _recipe("fp32", "float32", {"*": FloatFormat(dtype="float32")}),
         _recipe("int8", "float32", {"*": _INT8}),
         _recipe("int4", "float32", {"*": _INT4, HEAD: _INT8, _DOWN: _INT8, _LORA: _INT8, **_ENCODERS}),
-        _recipe("int4-fast", "float32", {"*": BlockFormat(bits=4, block_size=128), _LORA: _INT8, **_FAST_ENCODERS}),
+        _recipe(
+            "int4-fast", "float32", {"*": _INT4_256, HEAD: _INT4_128, _DOWN: _INT4_128, _LORA: _INT8, **_FAST_ENCODERS}
+        ),
         _recipe("fp16", "float16", {"*": _HALF}),
         _recipe(
             "int4-cuda",

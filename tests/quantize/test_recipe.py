@@ -31,6 +31,7 @@ def test_a_recipe_survives_the_manifest(name: str):
         ("int4", "lm_head", "int8:32"),
         ("int4-fast", "lm_head", "int4:128"),
         ("int4-fast", "layers.3.mlp.down_proj", "int4:128"),
+        ("int4-fast", "layers.3.mlp.gate_up_proj", "int4:256"),
         ("int4-fast", "layers.3.mlp.down_proj.lora_A.vision", "int8:32"),
         ("int8", "speech.blocks.0.self_attn.q_proj", "int8:32"),
         ("int4-fast", "vision.layers.0.mlp.fc1", "int8:rows"),
