@@ -124,13 +124,13 @@ def _measure_requests(
         with _noting(found, name):
             if isinstance(fact, WorkerError):
                 raise fact
-            found.peers[name] = PeerFacts(name=name, version=fact, error=None)
+            found.peers[name] = PeerFacts(name=name, version=fact, error=found.peers[name].error)
 
     usable = tuple(spec for spec in peers if takes_requests(spec))
     found.figures += measure_stages(plan, available, usable, on_line, on_peer)
     for mode in available:
         if MODES[mode] != (0, 0):
-            found.notes += [lacking(spec.name, mode) for spec in peers]
+            found.notes += [lacking(spec.name, mode) for spec in peers if not found.peers[spec.name].error]
 
 
 def _usable_peers(plan: BenchPlan, found: _Found, on_line: OnLine) -> tuple[PeerSpec, ...]:

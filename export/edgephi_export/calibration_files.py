@@ -6,18 +6,25 @@ about graphs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.audio import load_audio
 from edgephi.errors import ConfigError
+from edgephi.image import plan_crops
 from edgephi.media import open_media
 from edgephi.mode import missing_modality
 from edgephi.picture import load_image
+from edgephi_export.config import VisionConfig
 
-#: What reads in minutes on a small machine.
-_MOST_TEXT_BYTES = 1 << 20
+#: About seventeen prompts: what reads in minutes on a small machine, with each adapter.
+_MOST_TEXT_BYTES = 1 << 16
+#: More takes gigabytes of keys and values, and says little more about their ranges.
+_MOST_SOUND_S = 60
+#: Stands for a picture or clip that only a request could bring along.
+_TAG = re.compile(r"<\|(?:image|audio)_[0-9]{1,6}\|>")
 #: Characters of one prompt: about a thousand tokens.
 _PIECE = 4000
 
@@ -47,6 +54,21 @@ class OwnFiles:
             raise ConfigError(f"--calibration {self.pictures[0]}: a picture, but {missing_modality('vision')}")
         if self.sounds and "speech" not in held:
             raise ConfigError(f"--calibration {self.sounds[0]}: a sound, but {missing_modality('speech')}")
+
+    def check_shapes(self, vision: VisionConfig | None) -> None:
+        """Refuse pictures of a shape that the model cannot be shown.
+
+        Raises:
+            ConfigError: There are some.
+        """
+        if vision is None:
+            return
+        for path in self.pictures:
+            picture = load_image(path)
+            try:
+                plan_crops(picture.width, picture.height, crop_size=vision.crop_size, max_crops=vision.max_crops)
+            except ConfigError as error:
+                raise ConfigError(f"--calibration {path}: {error}") from None
 
 
 def read_own_files(paths: Iterable[str | Path]) -> OwnFiles:
@@ -84,6 +106,7 @@ def _text(path: Path) -> str | None:
         if len(text.encode()) < _MOST_TEXT_BYTES - 3:  # more than that letter was dropped
             return None
         raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
+    text = _TAG.sub("", text)
     if not text.strip():
         raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, a picture or a sound")
     return text
@@ -95,8 +118,12 @@ def _is_picture(path: Path) -> bool:
         load_image(path)
     except ConfigError as no_picture:
         try:
-            load_audio(path)
+            sound = load_audio(path)
         except ConfigError as no_sound:
             raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_picture}, nor {no_sound}") from None
+        if len(sound.samples) > _MOST_SOUND_S * sound.sample_rate_hz:
+            raise ConfigError(
+                f"--calibration {path}: over {_MOST_SOUND_S} seconds of sound; give a part of it"
+            ) from None
         return False
     return True

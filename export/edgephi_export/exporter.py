@@ -52,6 +52,7 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     selection = _choose(options, available_modalities(read_layout(located.folder)))
     own.check(selection.modalities)
     opened = open_checkpoint(located.folder, selection)
+    own.check_shapes(opened.config.vision)
     weights = WeightPlan(recipe)
     write = _plan(options, own, opened, selection, weights)
     weights.check_rules(overrides)

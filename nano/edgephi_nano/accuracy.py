@@ -100,6 +100,8 @@ def as_table(rows: list[list[Figure]]) -> Table:
 
 
 def _engines(given: argparse.Namespace) -> dict[str, Engine]:
+    if given.engine == "transformers" and given.kv_cache != "float":
+        sys.exit("--kv-cache int8 is for --engine edgephi")
     if given.engine == "transformers":
         return {"transformers": transformers_engine(given.checkpoint)}
     names = given.recipes.split(",")

@@ -63,6 +63,7 @@ class DecoderGraph:
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
         """
         self.session = self._name = None
+        self.pages.take(())
         name = self._needed(with_adapters)
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph

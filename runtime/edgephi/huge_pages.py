@@ -12,8 +12,10 @@ partly unused is filled up. Where the system cannot do it or was told never to, 
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from mmap import PAGESIZE
 from pathlib import Path
 from threading import Event, Thread
@@ -22,6 +24,7 @@ from typing import BinaryIO
 _MAPS, _PAGE_MAP = Path("/proc/self/maps"), Path("/proc/self/pagemap")
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MADV_COLLAPSE = 25  # Linux 6.1
+_MOST_BYTES = 32 << 20  # to fill larger ones takes too much memory at once, and too long for a request to wait
 _ENTRY_BYTES, _PRESENT_BIT = 8, 0x80  # of the last byte of a page's entry
 
 Range = tuple[int, int]
@@ -87,9 +90,11 @@ class HugePages:
     def resume(self) -> None:
         """Go on in a thread of its own, until everything is moved or `pause` is called."""
         self.pause()
-        if self._blocks:
+        if self._blocks and not sys.is_finalizing():  # a thread that starts then never runs, and is waited for
             self._stop = Event()
-            Thread(target=_move, args=(self._blocks, self._size, self._stop), name="huge-pages", daemon=True).start()
+            mover = Thread(target=_move, args=(self._blocks, self._size, self._stop), name="huge-pages", daemon=True)
+            with suppress(RuntimeError):  # no thread to be had: only speed is lost
+                mover.start()
 
     def __del__(self) -> None:
         self._stop.set()
@@ -109,7 +114,7 @@ def _move(blocks: deque[int], size: int, stop: Event) -> None:
                 if _is_filled(page_map, start, size):
                     library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_COLLAPSE)
     except (OSError, IndexError):  # unreadable, or a thread that was paused took the last one: only speed is lost
-        return
+        blocks.clear()
 
 
 def _is_filled(page_map: BinaryIO, start: int, size: int) -> bool:
@@ -121,10 +126,11 @@ def _is_filled(page_map: BinaryIO, start: int, size: int) -> bool:
 
 
 def _huge_page_size() -> int:
-    """Bytes; 0 where the system has none, or is set never to use them."""
+    """Bytes; 0 where the system has none that are of use, or is set never to use them."""
     try:
         if "[never]" in (_SETTINGS / "enabled").read_text(encoding="ascii"):
             return 0
-        return int((_SETTINGS / "hpage_pmd_size").read_text(encoding="ascii"))
+        size = int((_SETTINGS / "hpage_pmd_size").read_text(encoding="ascii"))
+        return size if size <= _MOST_BYTES else 0
     except (OSError, ValueError):
         return 0

@@ -33,7 +33,9 @@ class ModelLimits:
             if not (is_whole(value) and value >= least):
                 raise ConfigError(f"{name} is {value!r}; use {least} or more")
         if self.max_context is not None and not (is_whole(self.max_context) and self.max_context >= 1):
-            raise ConfigError(f"max_context is {self.max_context!r}; use 1 or more, or None for the model's own")
+            raise ConfigError(
+                f"max_context is {self.max_context!r}; use 1 or more, or leave it out for the model's own"
+            )
 
     @property
     def media_bytes(self) -> int:

@@ -93,11 +93,17 @@ class RowsCache:
 
     def _claim(self, digest: bytes, should_stop: Callable[[], bool]) -> None:
         """Wait until no other thread works on these rows, and be the one that does."""
+        while not self._claimed(digest):
+            ask(should_stop)  # without the lock: it is not ours what it does
+
+    def _claimed(self, digest: bytes) -> bool:
+        """Whether it is this thread's now; otherwise after a moment's wait."""
         with self._changed:
-            while digest in self._in_work:
+            if digest in self._in_work:
                 self._changed.wait(_POLL_S)
-                ask(should_stop)
+                return False
             self._in_work.add(digest)
+            return True
 
 
 class LazyRows:

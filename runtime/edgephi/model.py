@@ -228,8 +228,8 @@ class Model:
     ) -> list[HeardClip]:
         """Encode clips that a later request will hear, at once: another request may be served meanwhile.
 
-        The rows are kept with those of earlier requests, so they must fit into the part of `cache_bytes` for media;
-        a clip that does not is left to its request. A request for a clip that is being encoded here waits for it.
+        The rows are kept with those of earlier requests, so all of one call must fit into the part of `cache_bytes`
+        for media; a clip that does not is left to its request. A request for one that is being encoded waits for it.
 
         Args:
             audio: As in `stream`, of a request without images.
@@ -240,8 +240,7 @@ class Model:
             The clips, to be given as the request's `audio`: they need not be read again.
 
         Raises:
-            ConfigError: A clip cannot be used, or the folder has no speech.
-            ArtifactError: The encoder's graph is damaged.
+            EdgeError: As in `stream`; a request with these clips would raise the same.
         """
         stop = self._until_closed(should_stop)
         check_media_lists((), audio)
@@ -337,7 +336,7 @@ class Model:
     ) -> None:
         """Read a conversation without answering it, and show `visit` its keys and values, which it may not change.
 
-        Arguments and errors are those of `save_prefix`.
+        Other arguments and errors are those of `stream`.
         """
         with self._whole(messages, images, audio, _Handling(adapter=adapter, max_crops=None)) as decoder:
             visit(decoder.present().cache)

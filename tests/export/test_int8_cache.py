@@ -227,8 +227,8 @@ def test_own_files_are_told_apart_by_content(tmp_path: Path):
         (b"", "empty file"),
         (b" \n\t", "holds nothing but white space"),
         (b"\x00\x01\x02\xff" * 20, "neither UTF-8 text, nor .*: .*, nor .*: "),
-        ("ä".encode() * 600_000, "more than 1,048,576 bytes of text; give a part of it"),
-        (b"a" + "ä".encode() * 600_000, "more than 1,048,576 bytes of text; give a part of it"),
+        ("ä".encode() * 40_000, "more than 65,536 bytes of text; give a part of it"),
+        (b"a" + "ä".encode() * 40_000, "more than 65,536 bytes of text; give a part of it"),
         (b"\xff\xfe" * 600_000, "neither UTF-8 text"),
     ],
 )
@@ -238,6 +238,22 @@ def test_own_files_that_cannot_be_used_are_refused_before_an_export_begins(tmp_p
     with pytest.raises(ConfigError, match=words):
         _export(tmp_path / "out", calibration=(path,))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_own_media_that_would_fail_at_the_end_are_refused_before_an_export_begins(tmp_path: Path):
+    """By then hours may have gone into the weights."""
+    strip, song = write_picture(tmp_path / "a.png", 4000, 3), write_clip(tmp_path / "b.wav", 61.0, 8000)
+    for path, words in ((strip, "cut it into less extreme pieces"), (song, "over 60 seconds of sound")):
+        with pytest.raises(ConfigError, match=rf"--calibration {path}: .*{words}"):
+            export(small_checkpoint().path, tmp_path / "out", ExportOptions(kv_cache="int8", calibration=(path,)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_own_texts_may_hold_what_stands_for_media(tmp_path: Path):
+    """Collected prompts do."""
+    text = tmp_path / "prompts.txt"
+    text.write_text("<|image_1|>What is shown? <|audio_2|>And said?", encoding="utf-8")
+    assert read_own_files([text]).texts == ("What is shown? And said?",)
 
 
 def test_own_media_need_their_encoder(tmp_path: Path):

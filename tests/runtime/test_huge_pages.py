@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +138,36 @@ def test_a_system_without_huge_pages_is_left_alone(
     moved = HugePages()
     moved.take([(0, 1 << 30)])
     assert moved.num_left == 0
+
+
+@needs_huge_pages
+def test_a_system_that_hides_its_page_map_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every request would start a thread that can do nothing, and whoever waits for the end would wait for ever."""
+    monkeypatch.setattr(huge_pages, "_PAGE_MAP", tmp_path / "pagemap")
+    moved = HugePages()
+    moved.take([(HUGE, 4 * HUGE)])
+    moved.resume()
+    assert _wait(lambda: moved.num_left == 0)
+
+
+def test_huge_pages_of_half_a_gigabyte_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(huge_pages, "_SETTINGS", tmp_path)
+    (tmp_path / "enabled").write_text("always [madvise] never", encoding="ascii")
+    (tmp_path / "hpage_pmd_size").write_text(str(512 << 20), encoding="ascii")
+    assert huge_pages._huge_page_size() == 0
+
+
+def test_a_program_that_leaves_a_reply_open_ends():
+    """Its reply is closed while the interpreter ends, when no thread can start any more."""
+    code = (
+        "import sys; from edgephi import Model\n"
+        "events = Model.load(sys.argv[1], threads=1).stream('hello')\n"
+        "next(events)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(small_bundle())], timeout=60, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_system_that_hides_its_maps_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -68,8 +68,8 @@ def transcribe(
     """Write a recording down; the work happens while the result is iterated.
 
     Reading, resampling, voice activity and the speech encoder run in a thread of their own, one window ahead. Memory
-    does not grow with the recording. `should_stop` is asked between steps; True ends the segments after the last
-    complete one.
+    does not grow with the recording. `should_stop` is asked between steps, in that thread too; True ends the
+    segments after the last complete one.
 
     Yields:
         A Segment per window with speech, or two or more where one was cut again after a loop.
@@ -82,8 +82,11 @@ def transcribe(
     ear = _Ear(model, options.prompt, recording.sample_rate_hz, should_stop)
 
     def make(is_closed: Callable[[], bool]) -> Iterator[_Heard]:
-        for window in cut_windows(itertools.takewhile(lambda _: not is_closed(), frames), options.rules):
-            yield ear.hear(window, is_closed) if options.encode_ahead else ear.raw(window)
+        def is_over() -> bool:
+            return is_closed() or should_stop()
+
+        for window in cut_windows(itertools.takewhile(lambda _: not is_over(), frames), options.rules):
+            yield ear.hear(window, is_over) if options.encode_ahead else ear.raw(window)
 
     with closing(read_ahead(make)) as heard:
         for window in heard:
