@@ -38,9 +38,9 @@ def test_floats_and_row_scaled_codes_count_as_they_are_stored() -> None:
 def test_a_step_reads_every_weight_of_the_decoder_once() -> None:
     s = SIZES
     qkv = (s.heads + 2 * s.kv_heads) * s.head_size
-    # Block 128 of rows of 192 and 256: two blocks each, 72 bytes apiece.
-    rows = qkv + s.hidden + 2 * s.intermediate + s.hidden
-    linears = s.layers * rows * 2 * 72 + s.vocab * 2 * 72
+    # Rows of 192 and 256: one block of 256, which takes 136 bytes, or two of 128 with 72 apiece.
+    wide, fine = qkv + s.hidden + 2 * s.intermediate, s.hidden
+    linears = s.layers * (wide * 136 + fine * 2 * 72) + s.vocab * 2 * 72
     norms = (2 * s.layers + 1) * s.hidden * 4
     read = step_bytes(Bundle(small_bundle(recipe="int4-fast")))
     assert read.weights == linears + norms
