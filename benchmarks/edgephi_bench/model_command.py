@@ -5,17 +5,17 @@ Owns options, progress and what is written where. Knows nothing about measuring 
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgephi.cli.options import kv_cache_option
+from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
@@ -179,29 +179,18 @@ _SHOWN_OPTIONS = (
 )
 
 
-def _packed(kind: type[Any], name: str, options: tuple[Any, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds `options`; passes their values as one argument `name` of type `kind`."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def wrapper(**values: Any) -> Any:
-            packed = {field.name: values.pop(field.name) for field in fields(kind)}
-            return command(**{name: kind(**packed)}, **values)
-
-        wrapped: Callable[..., Any] = wrapper
-        for option in reversed(options):
-            wrapped = option(wrapped)
-        return wrapped
-
-    return decorate
+def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of what is shown, as one argument `shown`."""
+    return packed(command, Shown, "shown", _SHOWN_OPTIONS)
 
 
-shown_options = _packed(Shown, "shown", _SHOWN_OPTIONS)
+def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return packed(command, Chosen, "chosen", _PLAN_OPTIONS)
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@_packed(Chosen, "chosen", _PLAN_OPTIONS)
+@_plan_options
 @shown_options
 def model(model: Path, chosen: Chosen, shown: Shown) -> None:
     """Measure the model folder MODEL: load, every stage of a request, decode against depth, threads and memory.
