@@ -6,7 +6,6 @@ about graphs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgephi.audio import load_audio
 from edgephi.errors import ConfigError
 from edgephi.image import plan_crops
 from edgephi.media import open_media
+from edgephi.messages import MEDIA_TAG
 from edgephi.mode import missing_modality
 from edgephi.picture import load_image
 from edgephi_export.config import VisionConfig
@@ -23,8 +23,6 @@ from edgephi_export.config import VisionConfig
 _MOST_TEXT_BYTES = 1 << 16
 #: More takes gigabytes of keys and values, and says little more about their ranges.
 _MOST_SOUND_S = 60
-#: Stands for a picture or clip that only a request could bring along.
-_TAG = re.compile(r"<\|(?:image|audio)_[0-9]{1,6}\|>")
 #: Characters of one prompt: about a thousand tokens.
 _PIECE = 4000
 
@@ -106,7 +104,7 @@ def _text(path: Path) -> str | None:
         if len(text.encode()) < _MOST_TEXT_BYTES - 3:  # more than that letter was dropped
             return None
         raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
-    text = _TAG.sub("", text)
+    text = MEDIA_TAG.sub("", text)  # stands for a picture or clip that only a request could bring along
     if not text.strip():
         raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, a picture or a sound")
     return text

@@ -36,7 +36,8 @@ _KEYS: dict[str, frozenset[str]] = {
     "assistant": frozenset({"role", "content", "tool_calls"}),
     "tool": frozenset({"role", "content", "name", "tool_call_id"}),
 }
-_TAG = re.compile(r"<\|(image|audio)_([0-9]{1,6})\|>")
+#: Stands in a text for a picture or clip, the first of its kind being 1.
+MEDIA_TAG = re.compile(r"<\|(image|audio)_([0-9]{1,6})\|>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def _tagged(text: str) -> tuple[Item, ...]:
     """Cut a user's text at its media tags."""
     items: list[Item] = []
     position = 0
-    for match in _TAG.finditer(text):
+    for match in MEDIA_TAG.finditer(text):
         if match.start() > position:
             items.append(text[position : match.start()])
         items.append(MediaRef("image" if match[1] == "image" else "audio", number=int(match[2])))
