@@ -5,11 +5,9 @@ Owns the way of one request through the parts. Knows nothing about how any part 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,36 +16,27 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle, reading
+from edgephi.bundle import TOKENIZER_NAME, Bundle
 from edgephi.constraint import ConstraintCompiler
 from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, Decoder
-from edgephi.embed import InputSequence, MediaRows, as_token_ids, check_ids
+from edgephi.embed import as_token_ids
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.generate import Clock, Job, generate
 from edgephi.kv_cache import KVCache, check_cache_kind
 from edgephi.limits import DEFAULT_QUEUE, ModelLimits
 from edgephi.manifest import CacheKind, Manifest
-from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.messages import Messages
-from edgephi.mode import AdapterChoice, Route, choose_route
+from edgephi.mode import AdapterChoice
 from edgephi.prefix_file import read_prefix, write_prefix
-from edgephi.prompt import Prompt, PromptBuilder, check_media_lists, media_slots
+from edgephi.prompt import Prompt, check_media_lists
 from edgephi.queueing import Turns
 from edgephi.reply import DoneEvent, Event, Reply
+from edgephi.request_reader import Handling, RequestReader
 from edgephi.sampling import SamplingOptions
-from edgephi.senses import HeardClip, SeenPicture, Senses
+from edgephi.senses import HeardClip
 from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped, never
-from edgephi.table import EmbeddingTable
 from edgephi.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Handling:
-    """How a request's media are taken in."""
-
-    adapter: AdapterChoice
-    max_crops: int | None
 
 
 class Model:
@@ -71,15 +60,11 @@ class Model:
         with ThreadPoolExecutor(1) as beside:
             opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters=with_adapters)
             self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
-            template = bundle.file(CHAT_TEMPLATE_NAME)
-            self._prompts = PromptBuilder(self._tokenizer, _read_text(template), manifest.tokens, str(template))
-            self._table = EmbeddingTable(bundle, manifest.decoder.embedding)
+            self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
             self._constraints = ConstraintCompiler(
-                self._tokenizer, eos=manifest.tokens.eos, vocab_size=len(self._table)
+                self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
             )
-            self._senses = Senses(bundle, options)
             self._decoder: Decoder | None = opening.result()
-        self._media = RowsCache(limits.media_bytes)
         self._turns = Turns(limits.max_queue)
 
     @classmethod
@@ -146,7 +131,7 @@ class Model:
         So do requests that wait, and one that runs, before its next step; what it uses is freed when it has ended.
         """
         self._decoder = None
-        self._senses.close()
+        self._reader.close()
 
     def generate(  # noqa: PLR0913 - every choice about a request, by name
         self,
@@ -208,16 +193,15 @@ class Model:
             ArtifactError: An encoder's graph, or the decoder's with adapters, is damaged. Requests that do without it
                 are still answered.
         """
-        clock = Clock()
+        clock, stop = Clock(), self._until_closed(should_stop)
         chosen = options or self._recommended()
         job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock)
-        stop = self._until_closed(should_stop)
+        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock)
         try:
             with self._turn(stop) as decoder:
                 constraint = None if chosen.constraint is None else self._constraints.start(chosen.constraint)
-                prompt = self._build(messages, images, audio, clock)
-                handling = _Handling(adapter=adapter, max_crops=max_crops)
-                sequence, route = self._read_prompt(decoder, prompt, handling, clock, stop)
+                prompt = self._reader.prompt(messages, images, audio, clock)
+                sequence, route = self._reader.read(decoder, prompt, handling)
                 request = job(sequence=sequence, adapter=route.adapter, should_stop=stop, constraint=constraint)
                 yield from generate(decoder, self._tokenizer, request)
         except Stopped:
@@ -242,16 +226,8 @@ class Model:
         Raises:
             EdgeError: As in `stream`; a request with these clips would raise the same.
         """
-        stop = self._until_closed(should_stop)
-        check_media_lists((), audio)
-        route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=adapter)
-        hidden_size = self._manifest.decoder.hidden_size
-        clips = [self._senses.clip(source) for source in audio]
-        with suppress(Stopped):
-            for clip in clips:
-                if self._media.has_room(clip.num_rows, hidden_size):
-                    self._rows(clip, route, stop).rows()
-        return clips
+        handling = Handling(adapter=adapter, should_stop=self._until_closed(should_stop))
+        return self._reader.encode_ahead(audio, handling)
 
     def logits(
         self,
@@ -285,9 +261,9 @@ class Model:
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
         check_media_lists(images, audio)
         prompt = Prompt(as_token_ids(token_ids), tuple(images), tuple(audio))
-        handling = _Handling(adapter=adapter, max_crops=max_crops)
+        handling = Handling(adapter=adapter, max_crops=max_crops, fresh=True)
         with self._turn(self._until_closed(never)) as decoder:
-            sequence, route = self._read_prompt(decoder, prompt, handling, Clock(), never, fresh=True)
+            sequence, route = self._reader.read(decoder, prompt, handling)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
             return logits.copy()  # the next request writes over it
 
@@ -321,7 +297,8 @@ class Model:
             CapacityError: As in `stream`.
             ArtifactError: As in `stream`.
         """
-        with self._whole(messages, images, audio, _Handling(adapter=adapter, max_crops=max_crops)) as decoder:
+        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=self._until_closed(never))
+        with self._whole(messages, images, audio, handling) as decoder:
             write_prefix(Path(path), self._bundle, decoder.present())
             return decoder.used
 
@@ -338,7 +315,8 @@ class Model:
 
         Other arguments and errors are those of `stream`.
         """
-        with self._whole(messages, images, audio, _Handling(adapter=adapter, max_crops=None)) as decoder:
+        handling = Handling(adapter=adapter, should_stop=self._until_closed(never))
+        with self._whole(messages, images, audio, handling) as decoder:
             visit(decoder.present().cache)
 
     def load_prefix(self, path: str | Path) -> int:
@@ -381,73 +359,19 @@ class Model:
         """Forget what earlier requests read, and give its memory back. Waits for its turn."""
         with self._turn(self._until_closed(never)) as decoder:
             decoder.clear()
-            self._media.clear()
+            self._reader.forget()
 
     @contextmanager
     def _whole(
-        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: _Handling
+        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: Handling
     ) -> Iterator[Decoder]:
         """The decoder after every position of a conversation was read, until its turn ends."""
-        stop, clock = self._until_closed(never), Clock()
-        with self._turn(stop) as decoder:
-            prompt = self._build(messages, images, audio, clock)
-            sequence, route = self._read_prompt(decoder, prompt, handling, clock, stop)
+        with self._turn(handling.should_stop) as decoder:
+            prompt = self._reader.prompt(messages, images, audio, handling.clock)
+            sequence, route = self._reader.read(decoder, prompt, handling)
             if decoder.used < len(sequence):
-                decoder.read(sequence, adapter=route.adapter, should_stop=stop)
+                decoder.read(sequence, adapter=route.adapter, should_stop=handling.should_stop)
             yield decoder
-
-    def _build(self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock) -> Prompt:
-        before = time.perf_counter()
-        prompt = self._prompts.build(messages, images=images, audio=audio)
-        clock.preprocess_s += time.perf_counter() - before
-        return prompt
-
-    def _read_prompt(
-        self,
-        decoder: Decoder,
-        prompt: Prompt,
-        handling: _Handling,
-        clock: Clock,
-        should_stop: Callable[[], bool],
-        *,
-        fresh: bool = False,
-    ) -> tuple[InputSequence, Route]:
-        """The decoder's input, media encoded that must be, and the decoder made ready for it. Raises Stopped."""
-        route = choose_route(
-            self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=handling.adapter
-        )
-        before = time.perf_counter()
-        check_ids(prompt.token_ids, len(self._table))
-        slots = media_slots(prompt, self._manifest.tokens)
-        items = self._prepared(decoder, prompt, handling)
-        media = {slot: self._rows(item, route, should_stop) for slot, item in zip(slots, items, strict=True)}
-        sequence = InputSequence(self._table, prompt.token_ids, media)
-        clock.preprocess_s += time.perf_counter() - before
-
-        held = clock.cached_tokens = decoder.begin(sequence, route.adapter, fresh=fresh)
-        decoder.prepare(route.adapter)
-        before = time.perf_counter()
-        for rows in sequence.media_after(held):
-            rows.rows()
-        clock.encode_s = time.perf_counter() - before
-        return sequence, route
-
-    def _prepared(self, decoder: Decoder, prompt: Prompt, handling: _Handling) -> list[SeenPicture | HeardClip]:
-        """All media read, the next only while there is room for a row of each that is left."""
-        positions, items = len(prompt.token_ids), list[SeenPicture | HeardClip]()
-        left = len(prompt.images) + len(prompt.audio)
-        decoder.check_length(positions, is_least=left > 0)
-        for item in self._senses.prepare_each(prompt.images, prompt.audio, handling.max_crops):
-            items.append(item)
-            positions += item.num_rows - 1
-            decoder.check_length(positions, is_least=len(items) < left)
-        return items
-
-    def _rows(self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool]) -> MediaRows:
-        """The rows of a picture or clip, encoded when the decoder must read them."""
-        projection = route.projection if isinstance(item, HeardClip) else None
-        encode = partial(self._senses.encode, item, projection, should_stop)
-        return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media, should_stop)
 
     @contextmanager
     def _turn(self, should_stop: Callable[[], bool]) -> Iterator[Decoder]:
@@ -492,8 +416,3 @@ def _open_decoder(bundle: Bundle, options: DeviceOptions, limits: ModelLimits, *
 
 def _cancelled(clock: Clock) -> Reply:
     return Reply(text="", token_ids=(), finish_reason="cancelled", tool_calls=(), timing=clock.timing(0, 0))
-
-
-def _read_text(path: Path) -> str:
-    with reading(path):
-        return path.read_text(encoding="utf-8")

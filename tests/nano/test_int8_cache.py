@@ -47,7 +47,7 @@ def test_every_bundled_sample_is_answered_right_and_the_same_with_guesses(pair: 
 def test_keys_values_and_logits_are_close_to_those_of_floats(pair: tuple[Model, Model], sample: Sample):
     """In decibels: the codes of 7 bits give some 35, and attention averages. The samples are not calibrated with."""
     float_, int8 = pair
-    prompt = float_._prompts.build(sample.messages(), **_media(sample))
+    prompt = float_._reader._prompts.build(sample.messages(), **_media(sample))
     media = {"images": prompt.images, "audio": prompt.audio}
     wanted, found = (model.logits(prompt.token_ids, rows="all", **media) for model in pair)
     rows = 10 * np.log10((wanted**2).sum(-1) / ((wanted - found) ** 2).sum(-1))

@@ -140,7 +140,7 @@ def test_forgetting_gives_the_memory_back(model: Model):
     model.generate("y " * 300, options=FEW)
     assert decoder.held_bytes > before
     model.forget()
-    assert (decoder.held_bytes, decoder.used, model._media.num_bytes) == (before, 0, 0)
+    assert (decoder.held_bytes, decoder.used, model._reader.kept_bytes) == (before, 0, 0)
 
 
 def test_requests_of_threads_are_served_in_their_order():

@@ -1,0 +1,151 @@
+"""From what a request gives to what the decoder reads: the prompt, its media, their rows, one sequence.
+
+Owns the order of that work, and the rows of media that are kept between requests. Knows nothing about whose turn it
+is, nor how an answer is made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgephi.bundle import CHAT_TEMPLATE_NAME, Bundle, reading
+from edgephi.decoder import Decoder
+from edgephi.embed import InputSequence, MediaRows, check_ids
+from edgephi.generate import Clock
+from edgephi.media_rows import LazyRows, RowsCache, media_digest
+from edgephi.messages import Messages
+from edgephi.mode import AdapterChoice, Route, choose_route
+from edgephi.prompt import Prompt, PromptBuilder, check_media_lists, media_slots
+from edgephi.senses import HeardClip, SeenPicture, Senses
+from edgephi.session import DeviceOptions
+from edgephi.stopping import Stopped, never
+from edgephi.table import EmbeddingTable
+from edgephi.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """How a request is read.
+
+    Attributes:
+        adapter: `auto` follows the model's rule.
+        max_crops: Most crops of each picture; None for the model's own number.
+        should_stop: Asked between steps of the work; True ends it with Stopped.
+        fresh: Read every position again, whatever earlier requests left.
+        clock: Where the time of each stage is noted.
+    """
+
+    adapter: AdapterChoice
+    max_crops: int | None = None
+    should_stop: Callable[[], bool] = never
+    fresh: bool = False
+    clock: Clock = field(default_factory=Clock)
+
+
+class RequestReader:
+    """Makes the decoder ready for requests of one model folder."""
+
+    def __init__(self, bundle: Bundle, options: DeviceOptions, tokenizer: Tokenizer, media_bytes: int) -> None:
+        template = bundle.file(CHAT_TEMPLATE_NAME)
+        self._manifest = bundle.manifest
+        self._prompts = PromptBuilder(tokenizer, _read_text(template), bundle.manifest.tokens, str(template))
+        self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
+        self._senses = Senses(bundle, options)
+        self._media = RowsCache(media_bytes)
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        return len(self._table)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of the rows of media that earlier requests left."""
+        return self._media.num_bytes
+
+    def close(self) -> None:
+        """Free the encoders. A request with media cannot be read after that."""
+        self._senses.close()
+
+    def forget(self) -> None:
+        """Forget the rows of earlier requests' media."""
+        self._media.clear()
+
+    def prompt(self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock) -> Prompt:
+        """Token ids and media of a conversation; what `stream` of `Model` takes.
+
+        Raises:
+            ConfigError: Messages that cannot be used, or that do not pair up with their media.
+        """
+        before = time.perf_counter()
+        prompt = self._prompts.build(messages, images=images, audio=audio)
+        clock.preprocess_s += time.perf_counter() - before
+        return prompt
+
+    def read(self, decoder: Decoder, prompt: Prompt, handling: Handling) -> tuple[InputSequence, Route]:
+        """The decoder's input, with the media encoded that must be, and the decoder made ready for it.
+
+        Raises:
+            ConfigError: Ids outside the vocabulary, media that cannot be used, a mode that the folder lacks.
+            CapacityError: More positions than the context has.
+            ArtifactError: A graph is damaged.
+            Stopped: `handling.should_stop` said so.
+        """
+        route = choose_route(
+            self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=handling.adapter
+        )
+        clock, before = handling.clock, time.perf_counter()
+        check_ids(prompt.token_ids, len(self._table))
+        slots = media_slots(prompt, self._manifest.tokens)
+        items = self._prepared(decoder, prompt, handling.max_crops)
+        media = {slot: self._rows(item, route, handling.should_stop) for slot, item in zip(slots, items, strict=True)}
+        sequence = InputSequence(self._table, prompt.token_ids, media)
+        clock.preprocess_s += time.perf_counter() - before
+
+        held = clock.cached_tokens = decoder.begin(sequence, route.adapter, fresh=handling.fresh)
+        decoder.prepare(route.adapter)
+        before = time.perf_counter()
+        for rows in sequence.media_after(held):
+            rows.rows()
+        clock.encode_s = time.perf_counter() - before
+        return sequence, route
+
+    def encode_ahead(self, audio: Sequence[Any], handling: Handling) -> list[HeardClip]:
+        """Encode clips of a later request while there is room for their rows; see `Model.encode_ahead`."""
+        check_media_lists((), audio)
+        route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=handling.adapter)
+        hidden_size = self._manifest.decoder.hidden_size
+        clips = [self._senses.clip(source) for source in audio]
+        with suppress(Stopped):
+            for clip in clips:
+                if self._media.has_room(clip.num_rows, hidden_size):
+                    self._rows(clip, route, handling.should_stop).rows()
+        return clips
+
+    def _prepared(self, decoder: Decoder, prompt: Prompt, max_crops: int | None) -> list[SeenPicture | HeardClip]:
+        """All media read, the next only while there is room for a row of each that is left."""
+        positions, items = len(prompt.token_ids), list[SeenPicture | HeardClip]()
+        left = len(prompt.images) + len(prompt.audio)
+        decoder.check_length(positions, is_least=left > 0)
+        for item in self._senses.prepare_each(prompt.images, prompt.audio, max_crops):
+            items.append(item)
+            positions += item.num_rows - 1
+            decoder.check_length(positions, is_least=len(items) < left)
+        return items
+
+    def _rows(self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool]) -> MediaRows:
+        """The rows of a picture or clip, encoded when the decoder must read them."""
+        projection = route.projection if isinstance(item, HeardClip) else None
+        encode = partial(self._senses.encode, item, projection, should_stop)
+        return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media, should_stop)
+
+
+def _read_text(path: Path) -> str:
+    with reading(path):
+        return path.read_text(encoding="utf-8")
