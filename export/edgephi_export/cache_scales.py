@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgephi.errors import ArtifactError
 from edgephi.kv_cache import KVCache, cache_names
-from edgephi.manifest import TensorRef
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.config import DecoderConfig
 from edgephi_export.weight_plan import ALIGNMENT_BYTES
 

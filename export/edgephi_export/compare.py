@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 from edgephi.bundle import MANIFEST_NAME, Bundle, reading
 from edgephi.comparison import ComparisonReport, OnProgress, TensorComparison
 from edgephi.errors import ArtifactError
-from edgephi.manifest import CacheKind, TensorRef
+from edgephi.manifest import CacheKind
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.bundle_plan import BundlePlan, plan_bundle
 from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
 from edgephi_export.encoding import Encoder, StoredRows, decode

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from edgephi.manifest import ADAPTER_IDS, AdapterMode, TensorRef
+from edgephi.manifest import ADAPTER_IDS, AdapterMode
 from edgephi.tensor_index import Part, StoredTensorInfo
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.adapters import AdapterPair, merged
 from edgephi_export.cache_scales import layer_scales
 from edgephi_export.config import ModelConfig

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgephi.manifest import TensorRef
+from edgephi.tensor_ref import TensorRef
 
 OPSET = 21  # the newest whose operators used here all have float32 CPU kernels in ONNX Runtime 1.31
 IR_VERSION = 10

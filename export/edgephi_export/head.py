@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
-from edgephi.manifest import TensorRef
 from edgephi.tensor_index import StoredTensorInfo
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.graph_builder import GraphBuilder
 from edgephi_export.linears import apply_linear
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgephi.manifest import TensorRef
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.config import VisionConfig
 from edgephi_export.graph_builder import GraphBuilder
 from edgephi_export.layers import AttentionMask, LayerBuilder

@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 
 from edgephi.errors import ConfigError
-from edgephi.manifest import FloatName, TableInfo, TensorRef
+from edgephi.manifest import FloatName
 from edgephi.tensor_index import Part, StoredTensorInfo
+from edgephi.tensor_ref import TableInfo, TensorRef
 from edgephi_export.lazy_tensor import LazyTensor
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
 from edgephi_quantize.recipe import Recipe, Rule

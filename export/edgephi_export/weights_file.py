@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.manifest import FileInfo, TensorRef
+from edgephi.manifest import FileInfo
+from edgephi.tensor_ref import TensorRef
 
 
 class WeightsFile:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from edgephi.manifest import FileInfo, TensorRef
+from edgephi.manifest import FileInfo
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.encoding import Encoder, StoredRows
 from edgephi_export.meter import Meter
 from edgephi_export.weight_plan import Allocation, WeightPlan

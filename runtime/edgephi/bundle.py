@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import ArtifactError, ConfigError
-from edgephi.manifest import FileInfo, Manifest, TensorRef
+from edgephi.manifest import FileInfo, Manifest
 from edgephi.tensor_index import TENSORS_NAME, TensorIndex
+from edgephi.tensor_ref import TensorRef
 
 MANIFEST_NAME = "edgephi.json"
 TOKENIZER_NAME = "tokenizer.json"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgephi.blocks import dequantize
 from edgephi.bundle import Bundle
-from edgephi.manifest import TableInfo
+from edgephi.tensor_ref import TableInfo
 
 
 class EmbeddingTable:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgephi.errors import ArtifactError
-from edgephi.manifest import TensorRef
 from edgephi.schema import decode
+from edgephi.tensor_ref import TensorRef
 
 TENSORS_NAME = "tensors.json"
 Part = Literal["decoder", "adapter_vision", "adapter_speech", "vision", "speech"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgephi.bundle import Bundle
-from edgephi.manifest import TensorRef
 from edgephi.tensor_index import StoredTensorInfo
+from edgephi.tensor_ref import TensorRef
 from edgephi_bench.floor import Floor, FloorRound, packed_bytes, step_bytes
 from support.bundles import small_bundle
 from support.sizes import Sizes

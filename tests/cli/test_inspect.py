@@ -11,8 +11,8 @@ import pytest
 from edgephi.bundle import Bundle
 from edgephi.cli.contents import Stored
 from edgephi.cli.report import human_bytes, human_count
-from edgephi.manifest import TensorRef
 from edgephi.tensor_index import StoredTensorInfo
+from edgephi.tensor_ref import TensorRef
 from support.bundles import copy_bundle, small_bundle
 from support.shell import invoke, spawn
 

@@ -12,7 +12,7 @@ import pytest
 
 from edgephi.blocks import dequantize
 from edgephi.errors import ArtifactError, ConfigError
-from edgephi.manifest import TensorRef
+from edgephi.tensor_ref import TensorRef
 from edgephi_export.lazy_tensor import LazyTensor
 from edgephi_export.meter import Meter
 from edgephi_export.options import Progress

@@ -22,12 +22,11 @@ from edgephi.manifest import (
     RopeInfo,
     RuleInfo,
     SourceInfo,
-    TableInfo,
-    TensorRef,
     TokenInfo,
     VisionInfo,
 )
 from edgephi.tensor_index import StoredTensorInfo, TensorIndex
+from edgephi.tensor_ref import TableInfo, TensorRef
 
 EMBEDDING = np.arange(12, dtype=np.float32).reshape(6, 2)
 EMBEDDING_REF = TensorRef(file="weights/decoder.bin", offset=4096, dtype="float32", shape=(6, 2))

@@ -15,9 +15,10 @@ from PIL import Image
 from edgephi.encoders import SpeechEncoder, VisionEncoder
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.image import num_image_rows, position_ids, split_views
-from edgephi.manifest import SpeechInfo, TensorRef, VisionInfo
+from edgephi.manifest import SpeechInfo, VisionInfo
 from edgephi.mel import num_audio_rows
 from edgephi.stopping import Stopped
+from edgephi.tensor_ref import TensorRef
 
 HIDDEN = 3
 ROW_SEPARATOR = np.array([-1, -1, -1], np.float32)

@@ -6,8 +6,8 @@ import pytest
 
 from edgephi.bundle import Bundle
 from edgephi.footprint import Need, needs, packed_bytes
-from edgephi.manifest import TensorRef
 from edgephi.tensor_index import StoredTensorInfo
+from edgephi.tensor_ref import TensorRef
 from support.bundles import small_bundle
 
 

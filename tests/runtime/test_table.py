@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgephi.bundle import Bundle
-from edgephi.manifest import TableInfo, TensorRef
 from edgephi.table import EmbeddingTable
+from edgephi.tensor_ref import TableInfo, TensorRef
 from support.bundles import small_bundle, small_checkpoint
 from support.weights import decoder_weights
 

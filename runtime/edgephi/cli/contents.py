@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgephi.cli.report import human_bytes, human_count
-from edgephi.manifest import TensorRef
 from edgephi.tensor_index import Part, StoredTensorInfo, TensorIndex
+from edgephi.tensor_ref import TensorRef
 
 _NAMES: dict[Part, str] = {
     "decoder": "decoder",
