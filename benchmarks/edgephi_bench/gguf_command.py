@@ -13,7 +13,7 @@ import click
 
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError
-from edgephi_bench.folder import check_space
+from edgephi.staging import check_space
 from edgephi_bench.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -47,12 +47,8 @@ def gguf(output: Path, layers: int, head: str) -> None:
         raise ConfigError(f"{output.absolute().parent}: no such folder; make it first, or choose another")
     sizes, form = Sizes(layers=layers), cast("HeadFormat", head)
     total = gguf_bytes(sizes, form)
-    check_space(output, total)
-    partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
-    try:
-        with stoppable():
-            write_gguf(partial, sizes, form)
-            partial.rename(output)
-    finally:
-        partial.unlink(missing_ok=True)
-    click.echo(f"{output}: phi3 with {layers} layers, Q4_0, head {head}, random weights, {total / 1e6:,.1f} MB")
+    check_space(output, total, what="the file", relief="make a smaller one with --layers")
+    with stoppable():
+        write_gguf(output, sizes, form)
+    shape = f"phi3 with {layers} layer{'s' * (layers > 1)}"
+    click.echo(f"{output}: {shape}, Q4_0, head {head}, random weights, {total / 1e6:,.1f} MB")

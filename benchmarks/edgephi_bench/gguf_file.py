@@ -19,6 +19,7 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.staging import staged_file, writing
 from edgephi_bench.configs import long_factors
 from edgephi_bench.sizes import Sizes
 
@@ -77,9 +78,13 @@ def write_gguf(path: Path, sizes: Sizes, head: HeadFormat, on_bytes: OnBytes = l
         head: Format of the embedding, which is the head as well: `q4_0` like all other weights, or `q6_k` as
             llama.cpp's own quantizer chooses for it.
         on_bytes: Told the size of each part as it is written.
+
+    Raises:
+        CapacityError: The disk filled up; no file of that name is left.
+        EdgeError: The operating system refused to write.
     """
     tensors = _tensors(sizes, head)
-    with path.open("wb") as stream:
+    with writing(path), staged_file(path) as stream:
         stream.write(_header(sizes, tensors))
         stream.write(b"\0" * (-stream.tell() % _ALIGNMENT))
         for tensor in tensors:

@@ -14,14 +14,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edgephi.errors import ConfigError
+from edgephi.staging import FolderKind, check_output, check_space, staged
 from edgephi_bench.configs import write_configs, write_json, write_peft_config
-from edgephi_bench.folder import MARK_NAME, appearing, check_output, check_space
 from edgephi_bench.shards import shard_names, split, write_index, write_shard
 from edgephi_bench.sizes import LAYOUTS, Layout, Sizes
 from edgephi_bench.tensors import ADAPTERS, TensorSpec, adapter_tensors, model_tensors
 from edgephi_bench.values import ValueSource
 from edgephi_bench.vocabulary import write_tokenizer
 
+#: Says how a folder was made; --force replaces only folders that have it.
+_MARK_NAME = "synthetic.json"
+_CHECKPOINT = FolderKind("a synthetic checkpoint", (_MARK_NAME,))
+_SMALLER = "choose another disk, or make a smaller one with --layers"
 #: Room for the tokenizer and the settings files.
 _OVERHEAD_BYTES = 32 << 20
 
@@ -81,12 +85,12 @@ def write_synthetic(
     options = options or SyntheticOptions()
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
-    check_output(output, force=options.force)
+    check_output(output, _CHECKPOINT, force=options.force)
     shards = split(model_tensors(layout, options.sizes), options.sizes.shard_bytes)
     files = [*_model_files(shards), *_adapter_files(layout, options.sizes)]
     total = sum(tensor.num_bytes for file in files for tensor in file.tensors)
-    check_space(output, total + _OVERHEAD_BYTES)
-    with appearing(output, force=options.force) as folder:
+    check_space(output, total + _OVERHEAD_BYTES, what="the checkpoint", relief=_SMALLER)
+    with staged(output, _CHECKPOINT, force=options.force) as folder:
         _write_settings(folder, layout, options)
         write_index(folder, shards)
         _write_weights(folder, files, options.seed, on_written)
@@ -117,7 +121,7 @@ def _write_settings(folder: Path, layout: Layout, options: SyntheticOptions) -> 
         for name, rank, alpha in adapters:
             (folder / f"{name}-lora").mkdir()
             write_peft_config(folder / f"{name}-lora", rank, alpha)
-    write_json(folder / MARK_NAME, {"layout": layout, "seed": options.seed, "sizes": asdict(sizes)})
+    write_json(folder / _MARK_NAME, {"layout": layout, "seed": options.seed, "sizes": asdict(sizes)})
 
 
 def _write_weights(folder: Path, files: list[_WeightFile], seed: int, on_written: OnWritten | None) -> None:

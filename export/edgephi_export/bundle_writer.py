@@ -1,6 +1,6 @@
 """Writes the files of a planned bundle into a folder and describes them in the manifest.
 
-Owns the order of writing and the manifest. Knows nothing about how the folder becomes visible (see staging.py).
+Owns the order of writing and the manifest. Knows nothing about how the folder becomes visible (see edgephi.staging).
 """
 
 from __future__ import annotations

@@ -8,20 +8,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from edgephi.cli.options import json_option
+from edgephi.cli.packing import decorated_with
 from edgephi.cli.stoppable import stoppable
 from edgephi_export.api import export as run_export
 from edgephi_export.options import DEFAULT_RECIPE, ExportOptions, LayoutName
 from edgephi_export.progress import progress_display
 
-F = TypeVar("F", bound=Callable[..., Any])
+_FORMATS = (
+    "float32, float16, int8:rows, or int2, int4, int8 with a block size and perhaps :symmetric, as in int4:64. "
+    "Repeat for more; the last counts."
+)
 
 
 def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:  # noqa: ARG001
@@ -29,81 +32,62 @@ def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return None if value is None else tuple(word.strip() for word in value.split(","))
 
 
-def _recipe_options(command: F) -> F:
-    """How weights are stored."""
-    formats = (
-        "float32, float16, int8:rows, or int2, int4, int8 with a block size and perhaps :symmetric, as in int4:64. "
-        "Repeat for more; the last counts."
-    )
-    for option in (
-        click.option(
-            "--override",
-            "overrides",
-            multiple=True,
-            metavar="PATTERN=FORMAT",
-            help=f"Store the linears whose names match the glob PATTERN in FORMAT: {formats}",
-        ),
-        click.option(
-            "--method",
-            metavar="NAME",
-            help="How codes are chosen: search tries many scales, rtn rounds to nearest.  [default: search]",
-        ),
-        click.option(
-            "--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help="How weights are stored."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _part_options(command: F) -> F:
-    """Which parts go into the bundle."""
-    for option in (
-        click.option(
-            "--modalities",
-            callback=_words,
-            metavar="LIST",
-            help="text,vision,speech or fewer.  [default: all there are]",
-        ),
-        click.option(
-            "--adapters",
-            type=click.Choice(["routed", "speech", "vision", "none"]),
-            help="routed: chosen per request; speech, vision: merged in, for one purpose; none: text only.  "
-            "[default: routed where there are any]",
-        ),
-        click.option(
-            "--layout",
-            type=click.Choice(["edgephi", "genai"]),
-            default="edgephi",
-            show_default=True,
-            help="genai: for onnxruntime-genai 0.18 instead of edgephi; text only, on the CPU.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _cache_options(command: F) -> F:
-    """What keys and values can be kept in."""
-    for option in (
-        click.option(
-            "--calibration",
-            multiple=True,
-            metavar="FILE",
-            help="With --kv-cache int8: also calibrate with this text (UTF-8), picture or sound; repeat for more. Use "
-            "what the model will be asked.",
-        ),
-        click.option(
-            "--kv-cache",
-            type=click.Choice(["float", "int8"]),
-            default="float",
-            show_default=True,
-            help="int8: also write graphs that keep keys and values in int8, for `edgephi run --kv-cache int8`. At the "
-            "end the model is run on this machine to calibrate them, which takes the memory of running it.",
-        ),
-    ):
-        command = option(command)
-    return command
+#: How weights are stored.
+_RECIPE_OPTIONS = (
+    click.option("--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help="How weights are stored."),
+    click.option(
+        "--method",
+        metavar="NAME",
+        help="How codes are chosen: search tries many scales, rtn rounds to nearest.  [default: search]",
+    ),
+    click.option(
+        "--override",
+        "overrides",
+        multiple=True,
+        metavar="PATTERN=FORMAT",
+        help=f"Store the linears whose names match the glob PATTERN in FORMAT: {_FORMATS}",
+    ),
+)
+#: Which parts go into the bundle.
+_PART_OPTIONS = (
+    click.option(
+        "--layout",
+        type=click.Choice(["edgephi", "genai"]),
+        default="edgephi",
+        show_default=True,
+        help="genai: for onnxruntime-genai 0.18 instead of edgephi; text only, on the CPU.",
+    ),
+    click.option(
+        "--adapters",
+        type=click.Choice(["routed", "speech", "vision", "none"]),
+        help="routed: chosen per request; speech, vision: merged in, for one purpose; none: text only.  "
+        "[default: routed where there are any]",
+    ),
+    click.option(
+        "--modalities",
+        callback=_words,
+        metavar="LIST",
+        help="text,vision,speech or fewer.  [default: all there are]",
+    ),
+)
+#: What keys and values can be kept in.
+_CACHE_OPTIONS = (
+    click.option(
+        "--kv-cache",
+        type=click.Choice(["float", "int8"]),
+        default="float",
+        show_default=True,
+        help="int8: also write graphs that keep keys and values in int8, for `edgephi run --kv-cache int8`. At the "
+        "end the model is run on this machine to calibrate them, which takes the memory of running it.",
+    ),
+    click.option(
+        "--calibration",
+        multiple=True,
+        metavar="FILE",
+        help="With --kv-cache int8: also calibrate with this text (UTF-8), picture or sound; repeat for more. Use "
+        "what the model will be asked.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +112,7 @@ class Summary:
 @click.command()
 @click.argument("checkpoint")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@_recipe_options
-@_part_options
-@_cache_options
+@decorated_with(*_RECIPE_OPTIONS, *_PART_OPTIONS, *_CACHE_OPTIONS)
 @click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
 @click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")

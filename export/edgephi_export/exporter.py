@@ -11,24 +11,28 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from edgephi.bundle import MANIFEST_NAME
 from edgephi.errors import ConfigError
 from edgephi.manifest import CACHE_KINDS
 from edgephi.session import runtime
+from edgephi.staging import FolderKind, check_output, check_space, staged
 from edgephi_export.bundle_plan import plan_bundle
 from edgephi_export.bundle_writer import write_bundle
 from edgephi_export.calibration import add_int8_cache
 from edgephi_export.calibration_files import OwnFiles, read_own_files
 from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
 from edgephi_export.config import MODALITIES, Modality
+from edgephi_export.genai_record import RECORD_NAME
 from edgephi_export.genai_writer import check_genai_recipe, choose_genai, plan_genai, write_genai
 from edgephi_export.hub import Located, locate
 from edgephi_export.meter import Meter
 from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progress
 from edgephi_export.selection import Selection, choose
-from edgephi_export.staging import check_output, check_space, staged
 from edgephi_export.weight_plan import WeightPlan
 from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
 
+#: What an export makes, in either layout.
+MODEL_FOLDER = FolderKind("an edgephi model folder", (MANIFEST_NAME, RECORD_NAME))
 #: Room for graphs, tokenizer and manifest.
 _OVERHEAD_BYTES = 64 << 20
 _MAX_THREADS = 1024
@@ -46,9 +50,9 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
         check_genai_recipe(recipe)
     own = _check_kv_cache(options, recipe)
     _choose(options, MODALITIES)  # impossible options fail before a download
-    check_output(output, force=options.force)
+    check_output(output, MODEL_FOLDER, force=options.force)
     located = locate(checkpoint, options.revision, quiet=on_progress is None)
-    check_output(output, force=options.force, source=located.folder)
+    check_output(output, MODEL_FOLDER, force=options.force, source=located.folder)
     selection = _choose(options, available_modalities(read_layout(located.folder)))
     own.check(selection.modalities)
     opened = open_checkpoint(located.folder, selection)
@@ -57,9 +61,9 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     write = _plan(options, own, opened, selection, weights)
     weights.check_rules(overrides)
     weights.check_method(options.method)
-    check_space(output, weights.num_bytes + _OVERHEAD_BYTES)
+    check_space(output, weights.num_bytes + _OVERHEAD_BYTES, what="the export")
     meter = Meter(_totals(weights), on_progress)
-    with staged(output, force=options.force) as folder:
+    with staged(output, MODEL_FOLDER, force=options.force) as folder:
         write(located, folder, threads, meter)
     return output
 

@@ -15,11 +15,10 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from edgephi.kv_cache import CacheShape, KVCache, cache_names, check_context
 from edgephi.manifest import AdapterName, CacheDtype
 from edgephi.prefix_cache import ReadSequence
 from edgephi.schema import decode
+from edgephi.staging import staged_file
 
 _MAGIC = b"EDGEPHI-PREFIX-1\n"
 _LENGTH = struct.Struct("<I")
@@ -83,17 +83,8 @@ def write_prefix(path: Path, bundle: Bundle, read: ReadSequence) -> None:
         ConfigError: The file cannot be written. None of that name has changed.
     """
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-            try:
-                _write(stream, bundle, read)
-                stream.flush()
-                os.fsync(stream.fileno())
-                # Temporary files are for their maker's eyes; this one is as open as any other the user makes.
-                os.fchmod(stream.fileno(), 0o666 & ~_umask())
-                os.replace(stream.name, path)
-            except BaseException:
-                os.unlink(stream.name)
-                raise
+        with staged_file(path) as stream:
+            _write(stream, bundle, read)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 
@@ -125,7 +116,7 @@ def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
         return _read_body(stream, header, shape)
 
 
-def _write(stream: Any, bundle: Bundle, read: ReadSequence) -> None:
+def _write(stream: BinaryIO, bundle: Bundle, read: ReadSequence) -> None:
     cache = read.cache
     header = PrefixHeader(
         manifest_sha256=_manifest_sha256(bundle),
@@ -194,10 +185,3 @@ def _manifest_sha256(bundle: Bundle) -> str:
 
 def _damaged(path: Path) -> ArtifactError:
     return ArtifactError(f"{path}: damaged or cut; delete it to make it again")
-
-
-def _umask() -> int:
-    """This process's; there is no way to ask without setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgephi.cli.main import CommandGroup
+from edgephi.errors import CapacityError
 from edgephi_bench.cli import bench
 from edgephi_bench.gguf_file import gguf_bytes, write_gguf
 from edgephi_bench.sizes import Sizes
@@ -17,6 +21,12 @@ from edgephi_bench.sizes import Sizes
 SIZES = Sizes(hidden=512, intermediate=768, layers=2, heads=4, kv_heads=2, head_size=128, vocab=400)
 #: Values and bytes per block of each type number, from ggml's documentation.
 BLOCKS = {0: (1, 4), 2: (32, 18), 14: (256, 210)}
+
+
+def _command(*arguments: str) -> Result:
+    group = CommandGroup("edgephi")
+    group.get_command = lambda ctx, name: bench  # type: ignore[method-assign]
+    return CliRunner().invoke(group, ["bench", "gguf", *arguments])
 
 
 def _read(stream: IO[bytes], form: str) -> tuple[int | float, ...]:
@@ -80,9 +90,38 @@ def test_it_is_the_models_shape(tmp_path: Path) -> None:
 
 
 def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
-    group = CommandGroup("edgephi")
-    group.get_command = lambda ctx, name: bench  # type: ignore[method-assign]
     path = tmp_path / "m.gguf"
     path.write_text("mine")
-    result = CliRunner().invoke(group, ["bench", "gguf", "-o", str(path)])
+    result = _command("-o", str(path))
     assert (result.exit_code, path.read_text()) == (2, "mine")
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    def stop(count: int) -> None:
+        written.append(count)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CapacityError, match=r"m\.gguf: the disk filled up"):
+        write_gguf(tmp_path / "m.gguf", SIZES, "q4_0", stop)
+    assert written
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgephi_bench.gguf_command.Sizes", lambda layers: dataclasses.replace(SIZES, layers=layers))
+    path = tmp_path / "m.gguf"
+    result = _command("-o", str(path), "--layers", "1")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{path}: phi3 with 1 layer, Q4_0, head q4_0, random weights, ")
+    assert "blk.0.attn_qkv.weight" in _parse(path)[1]
+    assert "blk.1.attn_qkv.weight" not in _parse(path)[1]
+
+
+def test_too_little_space_is_seen_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgephi.staging.shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    result = _command("-o", str(tmp_path / "m.gguf"))
+    assert result.exit_code == 4
+    assert "the file needs 2,158 MB, the disk has 1 MB free; free some space or make a smaller one" in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -18,8 +18,9 @@ from click.testing import CliRunner, Result
 import edgephi_export
 from edgephi.bundle import MANIFEST_NAME, Bundle
 from edgephi.cli.main import CommandGroup
+from edgephi.staging import staged
 from edgephi_export.cli import export
-from edgephi_export.staging import staged
+from edgephi_export.exporter import MODEL_FOLDER
 from support.bundles import small_checkpoint
 
 #: The real group, with the command put in directly: whether it is installed as an entry point is another test's matter.
@@ -110,7 +111,7 @@ def test_a_stopped_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
     def stop(*arguments: object) -> None:
         assert signal.getsignal(number) is not signal.SIG_DFL  # the default would end the test run
-        with staged(tmp_path / "out", force=False):
+        with staged(tmp_path / "out", MODEL_FOLDER, force=False):
             signal.raise_signal(number)
 
     monkeypatch.setattr("edgephi_export.cli.run_export", stop)

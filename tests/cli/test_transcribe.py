@@ -218,7 +218,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(fake, tmp_path: Path, 
         raise OSError(28, "No space left on device")
 
     fake()
-    monkeypatch.setattr("edgephi.cli.transcript_files.os.replace", full)
+    monkeypatch.setattr("edgephi.staging.os.replace", full)
     done = invoke("transcribe", "model", _write(tmp_path / "a.wav"), "-o", target)
     assert done.exit_code == 1
     assert "a.txt: cannot be written (No space left on device)" in done.stderr

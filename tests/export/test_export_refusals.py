@@ -24,9 +24,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edgephi import staging
 from edgephi.bundle import MANIFEST_NAME
 from edgephi.cli.main import CommandGroup
-from edgephi_export import cli, staging
+from edgephi_export import cli
 from support.bundles import small_checkpoint
 from support.checkpoints import Layout
 from support.tensor_files import change_json, change_tensors

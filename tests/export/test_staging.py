@@ -12,10 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgephi import staging
 from edgephi.bundle import Bundle
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
-from edgephi_export import ExportOptions, Progress, export, staging
-from edgephi_export.staging import staged
+from edgephi.staging import staged
+from edgephi_export import ExportOptions, Progress, export
+from edgephi_export.exporter import MODEL_FOLDER
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 
 TEXT_ONLY = ExportOptions(adapters="none")
@@ -149,7 +151,10 @@ def test_a_folder_that_appears_during_an_export_is_never_lost(tmp_path: Path):
         (out / "thesis.txt").write_text("years of work")
 
     for force in (False, True):
-        with pytest.raises(ConfigError, match=r"out: (already exists|exists and is not)"), staged(out, force=force):
+        with (
+            pytest.raises(ConfigError, match=r"out: (already exists|exists and is not)"),
+            staged(out, MODEL_FOLDER, force=force),
+        ):
             appear(Progress(stage="", total_tensors=0, total_read_bytes=0, total_written_bytes=0))
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
         shutil.rmtree(out)
@@ -179,7 +184,7 @@ def test_an_interrupted_swap_leaves_one_whole_model(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Path, "rename", moved)
     monkeypatch.setattr(staging.shutil, "rmtree", removed)
-    with pytest.raises(KeyboardInterrupt), staged(out, force=True) as folder:
+    with pytest.raises(KeyboardInterrupt), staged(out, MODEL_FOLDER, force=True) as folder:
         (folder / "new").write_text("")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "new").exists() == (point != "output moved")
@@ -195,7 +200,7 @@ def test_an_interrupted_swap_leaves_one_whole_model(tmp_path: Path, monkeypatch:
     ],
 )
 def test_what_the_system_refuses_is_one_line(tmp_path: Path, number: int, kind: type[Exception], message: str):
-    with pytest.raises(kind, match=message), staged(tmp_path / "out", force=False):
+    with pytest.raises(kind, match=message), staged(tmp_path / "out", MODEL_FOLDER, force=False):
         raise OSError(number, os.strerror(number))
     assert not list(tmp_path.iterdir())
 
@@ -207,7 +212,7 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path: Path):
 
 
 def test_the_parent_folder_is_no_output(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"names a parent folder; give the folder's own name"):
+    with pytest.raises(ConfigError, match=r"names no folder of its own; give the new folder's name"):
         export(small_checkpoint("phi3").path, tmp_path / "..", ExportOptions(force=True))
 
 
@@ -216,7 +221,7 @@ def test_leftovers_of_killed_exports_are_removed(tmp_path: Path):
     dead.wait()
     for name in (f".out.partial-{dead.pid}", f".out.partial-{os.getppid()}"):
         (tmp_path / name).mkdir()
-    with staged(tmp_path / "out", force=False):
+    with staged(tmp_path / "out", MODEL_FOLDER, force=False):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".out.partial-{os.getppid()}", "out"]
 

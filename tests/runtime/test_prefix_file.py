@@ -188,7 +188,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         def full(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("edgephi.prefix_file.os.fsync", full)
+        monkeypatch.setattr("edgephi.staging.os.fsync", full)
         with pytest.raises(ConfigError, match=r"p: cannot be written \(No space left on device\); choose"):
             model.save_prefix(TALK, path)
     assert os.listdir(tmp_path) == ["p"]

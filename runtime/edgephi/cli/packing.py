@@ -14,6 +14,17 @@ T = TypeVar("T")
 Command = Callable[..., Any]
 
 
+def decorated_with(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator for several, the first outermost: help lists options in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
 def packed(command: Command, kind: type[T], name: str, decorators: Iterable[Callable[[Command], Command]]) -> Command:
     """Decorate `command`, gathering the new parameters into one argument `name` of type `kind`."""
 
@@ -22,7 +33,4 @@ def packed(command: Command, kind: type[T], name: str, decorators: Iterable[Call
         given = {field.name: values.pop(field.name) for field in fields(kind)}  # type: ignore[arg-type]
         return command(*args, **{name: kind(**given)}, **values)
 
-    wrapped: Command = wrapper
-    for decorate in reversed(list(decorators)):
-        wrapped = decorate(wrapped)
-    return wrapped
+    return decorated_with(*decorators)(wrapper)

@@ -6,12 +6,12 @@ Owns their names and that a file is whole or not there. Knows nothing about form
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from edgephi.errors import ConfigError, EdgeError
+from edgephi.staging import staged_file
 from edgephi.transcription.kinds import KINDS
 
 
@@ -59,15 +59,8 @@ class Destination:
         """
         path = self.paths[file]
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-            try:
-                os.fchmod(handle, 0o666 & ~_umask())
-                with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-                    stream.write(content)
-                os.replace(name, path)
-            except BaseException:
-                os.unlink(name)
-                raise
+            with staged_file(path) as stream:
+                stream.write(content.encode("utf-8", errors="backslashreplace"))
         except OSError as error:
             raise EdgeError(f"{path}: cannot be written ({error.strerror}); choose another --output") from error
         return path
@@ -78,9 +71,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}); choose another --output") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,4 +1,4 @@
-"""A folder that appears complete or not at all.
+"""Files and folders that appear complete or not at all.
 
 Owns the temporary sibling, the swap at the end and the check of free space. Knows nothing about what is inside.
 """
@@ -9,41 +9,54 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from edgephi.bundle import MANIFEST_NAME
 from edgephi.errors import CapacityError, ConfigError, EdgeError
-from edgephi_export.genai_record import RECORD_NAME
 
-#: One of these says that an export made the folder, so that another may replace it.
-_MARKS = (MANIFEST_NAME, RECORD_NAME)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def check_output(output: Path, *, force: bool, source: Path | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class FolderKind:
+    """What a command makes.
+
+    Attributes:
+        name: With its article, as in "an edgephi model folder".
+        marks: Files, one of which says that the command made a folder, so that it may replace it.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+
+
+def check_output(output: Path, kind: FolderKind, *, force: bool, source: Path | None = None) -> None:
     """Refuse an output place that cannot or must not be written.
 
     Args:
         output: The folder to make.
-        force: Whether an existing model folder may be replaced.
+        kind: What it will be.
+        force: Whether an existing folder of this kind may be replaced.
         source: A folder that must stay as it is.
 
     Raises:
-        ConfigError: It exists and `force` is not given, it is something other than a model folder, its parent is
-            missing or not writable, or it contains or equals `source`.
+        ConfigError: It exists and `force` is not given, it is of another kind, its parent is missing or not writable,
+            or it contains or equals `source`.
     """
-    if output.name == "..":
-        raise ConfigError(f"{output}: names a parent folder; give the folder's own name")
+    if output.name in {"", ".."}:
+        raise ConfigError(f"{output}: names no folder of its own; give the new folder's name")
     if source is not None and source.resolve().is_relative_to(output.resolve()):
         raise ConfigError(f"{output}: the checkpoint is in there; choose another output folder")
     if os.path.lexists(output):
         if not force:
             raise ConfigError(f"{output}: already exists; choose another folder, or --force replaces it when done")
-        made_by_export = any((output / mark).is_file() for mark in _MARKS)
-        if not output.is_dir() or output.is_symlink() or not made_by_export:
-            raise ConfigError(f"{output}: exists and is not an edgephi model folder; --force replaces only those")
+        marked = any((output / mark).is_file() for mark in kind.marks)
+        if not output.is_dir() or output.is_symlink() or not marked:
+            raise ConfigError(f"{output}: exists and is not {kind.name}; --force replaces only those")
     parent = output.absolute().parent
     if not os.path.isdir(parent):  # Path.is_dir raises where the name is too long
         raise ConfigError(f"{parent}: no such folder; make it first, or choose another output folder")
@@ -51,8 +64,8 @@ def check_output(output: Path, *, force: bool, source: Path | None = None) -> No
         raise ConfigError(f"{parent}: not writable; choose another output folder")
 
 
-def check_space(output: Path, needed_bytes: int) -> None:
-    """Refuse to start what would not fit.
+def check_space(output: Path, needed_bytes: int, *, what: str, relief: str = "choose another disk") -> None:
+    """Refuse to start what would not fit; `what` needs the space, `relief` is advice besides freeing some.
 
     Raises:
         CapacityError: The file system of `output` has less than `needed_bytes` free.
@@ -60,13 +73,48 @@ def check_space(output: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(output.absolute().parent).free
     if free < needed_bytes:
         raise CapacityError(
-            f"{output}: the export needs {_megabytes(needed_bytes)}, the disk has {_megabytes(free)} free; "
-            "free some space or choose another disk"
+            f"{output}: {what} needs {_megabytes(needed_bytes)}, the disk has {_megabytes(free)} free; "
+            f"free some space or {relief}"
         )
 
 
 @contextlib.contextmanager
-def staged(output: Path, *, force: bool) -> Iterator[Path]:
+def writing(output: Path) -> Iterator[None]:
+    """What the operating system refuses inside the block, said about `output`.
+
+    Raises:
+        CapacityError: The disk filled up.
+        EdgeError: Anything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise CapacityError(f"{output}: the disk filled up; nothing was kept. Free some space and retry") from error
+        raise EdgeError(f"{output}: cannot be written ({error.strerror or error}); nothing was kept") from error
+
+
+@contextlib.contextmanager
+def staged_file(output: Path) -> Iterator[BinaryIO]:
+    """A stream whose file takes the place of `output` when the block ends well and vanishes otherwise.
+
+    Raises:
+        OSError: The operating system refused; `output` is as it was.
+    """
+    partial = output.with_name(f".{output.name[:50]}.partial-{secrets.token_hex(4)}")
+    try:
+        with partial.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, output)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged(output: Path, kind: FolderKind, *, force: bool) -> Iterator[Path]:
     """A temporary sibling of `output` that takes its place when the block ends well and vanishes otherwise.
 
     An existing `output` is replaced only at that moment, and put back if the swap fails. What runs that were killed
@@ -80,15 +128,12 @@ def staged(output: Path, *, force: bool) -> Iterator[Path]:
     output = output.absolute()
     folder = output.with_name(f".{output.name}.partial-{os.getpid()}")
     try:
-        _remove_stale(output)
-        folder.mkdir()
-        yield folder
-        check_output(output, force=force)
-        _swap(folder, output)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise CapacityError(f"{output}: the disk filled up; nothing was kept. Free some space and retry") from error
-        raise EdgeError(f"{output}: cannot be written ({error.strerror or error}); nothing was kept") from error
+        with writing(output):
+            _remove_stale(output)
+            folder.mkdir()
+            yield folder
+            check_output(output, kind, force=force)
+            _swap(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
