@@ -6,17 +6,17 @@ Owns the device options and the one place that imports ONNX Runtime. Knows nothi
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgephi.bundle import reading
 from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.machine import num_physical_cores
-from edgephi.mapped_pages import mapped_files, release_mapped_pages
+from edgephi.mapped_weights import MappedWeights
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -26,8 +26,6 @@ _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
 _MAX_THREADS = 1024
 #: How ONNX Runtime 1.31 words that memory is short; it has no error class of its own for it.
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
-#: One graph at a time: the files that appear in the process's memory while one loads are then its own.
-_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
     """Load a graph.
 
     Args:
-        path: The ONNX file. External data is mapped from beside it.
+        path: The ONNX file. Its weight files are mapped from beside it, and stay so while the session lives.
         options: Where it runs.
 
     Raises:
@@ -107,10 +105,14 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
         raise ArtifactError(f"{path}: missing; export the model again")
     ort = runtime()
     settings = _settings(ort, options.num_threads)
-    with _LOADING:
-        before = mapped_files()
+    with reading(path):
+        weights = MappedWeights(path)
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays.items()}
+    for name, value in values.items():
+        settings.add_initializer(name, value)
+    with weights.giving_back():
         session = _load(ort, path, settings)
-        release_mapped_pages(path.parent, before)
+    session.edgephi_weights = weights, values  # it reads them by address as long as it lives
     return session
 
 
@@ -135,6 +137,9 @@ def _settings(ort: Any, num_threads: int) -> Any:
     settings.log_severity_level = _LOG_FATAL_ONLY
     # A plan of all activations per input shape holds more memory than the arena alone (80 MB for a chunk of 512).
     settings.enable_mem_pattern = False
+    # All threads pack weights at once. ONNX Runtime then keeps its own mappings whole until the last is packed, twice
+    # the memory; ours give their pages back (see mapped_weights.py).
+    settings.add_session_config_entry("session.prepack.enable_parallel", "1")
     if _Pool.wanted:
         _make_pool(ort, num_threads)
         settings.use_per_session_threads = False
