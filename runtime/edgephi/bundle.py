@@ -50,6 +50,7 @@ class Bundle:
             raise ConfigError("the path of the model folder is empty; give the folder that `edgephi export` made")
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
+        self._folder = self.path.absolute()  # encoders are opened later, when the program may be elsewhere
         self._check_files()
         self._check_references()
         if check_hashes:
@@ -57,7 +58,7 @@ class Bundle:
 
     def file(self, name: str) -> Path:
         """Absolute path of one of the folder's files."""
-        return self.path / name
+        return self._folder / name
 
     def tensor(self, ref: TensorRef) -> NDArray[Any]:
         """A read-only mapped view of a tensor in its own dtype; pages are read when touched."""

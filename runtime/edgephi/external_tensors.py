@@ -18,7 +18,7 @@ _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 1, 2, 8, 13, 14
 _KEY, _VALUE = 1, 2
 _EXTERNAL = 1  # TensorProto.DataLocation
-#: TensorProto.DataType, of those that NumPy has.
+#: TensorProto.DataType, of those that exports write.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16"}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
@@ -34,6 +34,7 @@ class ExternalTensor:
         offset: First byte.
         dtype: NumPy name.
         shape: Axes, outermost first.
+        length: Bytes that the graph says it has; None where it does not say.
     """
 
     name: str
@@ -41,40 +42,44 @@ class ExternalTensor:
     offset: int
     dtype: str
     shape: tuple[int, ...]
+    length: int | None
 
 
 def external_tensors(model: bytes) -> tuple[ExternalTensor, ...]:
     """The constants of a serialized ModelProto that lie in files, those of branches too; empty if it is none.
 
-    A name that stands for different data in different branches is left out.
+    A name that stands for anything else as well, in another branch, is left out.
     """
     try:
         found = list(_of_model(memoryview(model)))
     except (ValueError, IndexError, RecursionError):  # UnicodeDecodeError is one of the first
         return ()
-    by_name: dict[str, set[ExternalTensor]] = {}
-    for tensor in found:
-        by_name.setdefault(tensor.name, set()).add(tensor)
-    return tuple(next(iter(same)) for same in by_name.values() if len(same) == 1)
+    meanings: dict[str, set[ExternalTensor | None]] = {}
+    for name, tensor in found:
+        meanings.setdefault(name, set()).add(tensor)
+    only = (next(iter(of_name)) for of_name in meanings.values() if len(of_name) == 1)
+    return tuple(tensor for tensor in only if tensor is not None)
 
 
-def _of_model(model: memoryview) -> Iterator[ExternalTensor]:
+#: A constant's name, and what it is if it lies in a file and has a known type.
+_Named = tuple[str, ExternalTensor | None]
+
+
+def _of_model(model: memoryview) -> Iterator[_Named]:
     for number, value in _fields(model):
         if number == _MODEL_GRAPH:
             yield from _of_graph(_message(value))
 
 
-def _of_graph(graph: memoryview) -> Iterator[ExternalTensor]:
+def _of_graph(graph: memoryview) -> Iterator[_Named]:
     for number, value in _fields(graph):
         if number == _GRAPH_INITIALIZER:
-            tensor = _tensor(_message(value))
-            if tensor is not None:
-                yield tensor
+            yield _tensor(_message(value))
         elif number == _GRAPH_NODE:
             yield from _of_node(_message(value))
 
 
-def _of_node(node: memoryview) -> Iterator[ExternalTensor]:
+def _of_node(node: memoryview) -> Iterator[_Named]:
     attributes = (_message(value) for number, value in _fields(node) if number == _NODE_ATTRIBUTE)
     for attribute in attributes:
         for number, value in _fields(attribute):
@@ -82,7 +87,7 @@ def _of_node(node: memoryview) -> Iterator[ExternalTensor]:
                 yield from _of_graph(_message(value))
 
 
-def _tensor(tensor: memoryview) -> ExternalTensor | None:
+def _tensor(tensor: memoryview) -> _Named:
     dims, dtype, name, location = list[int](), None, "", 0
     places = dict[str, str]()
     for number, value in _fields(tensor):
@@ -98,8 +103,9 @@ def _tensor(tensor: memoryview) -> ExternalTensor | None:
         elif number == _TENSOR_LOCATION:
             location = _whole(value)
     if location != _EXTERNAL or dtype is None or "location" not in places:
-        return None
-    return ExternalTensor(name, places["location"], int(places.get("offset", "0")), dtype, tuple(dims))
+        return name, None
+    length = int(places["length"]) if "length" in places else None
+    return name, ExternalTensor(name, places["location"], int(places.get("offset", "0")), dtype, tuple(dims), length)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -14,7 +14,7 @@ import math
 import mmap
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +58,29 @@ class MappedWeights:
                 self._give_back()
 
         beside = threading.Thread(target=give_back, name="edgephi-pages", daemon=True)
-        beside.start()
         try:
+            with suppress(RuntimeError):  # no thread to be had: more memory while it loads
+                beside.start()
             yield
         finally:
             done.set()
-            beside.join()
+            if beside.ident is not None:
+                beside.join()
             self._give_back()
 
     def _give_back(self) -> None:
-        if _CAN_GIVE_BACK:
-            for mapped in filter(None, self._maps.values()):
+        if not _CAN_GIVE_BACK:
+            return
+        for mapped in filter(None, self._maps.values()):
+            with suppress(OSError):  # a process that locks its memory keeps its pages
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     def _array(self, tensor: ExternalTensor) -> NDArray[Any] | None:
         mapped, dtype, count = self._map(tensor.file), np.dtype(tensor.dtype), math.prod(tensor.shape)
-        if mapped is None or min(count - 1, tensor.offset) < 0 or tensor.offset + count * dtype.itemsize > len(mapped):
+        size = count * dtype.itemsize
+        if mapped is None or min(size - 1, tensor.offset) < 0 or tensor.offset + size > len(mapped):
+            return None
+        if tensor.length not in (None, size):
             return None
         array = np.frombuffer(mapped, dtype, count, tensor.offset).reshape(tensor.shape)
         return array.copy() if array.nbytes <= _SMALL_BYTES else array
@@ -85,8 +92,10 @@ class MappedWeights:
 
 
 def _mapped(folder: Path, name: str) -> mmap.mmap | None:
-    path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file() or not path.stat().st_size:
-        return None
-    with path.open("rb") as stream:
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    """The file, if it lies in the folder and can be mapped."""
+    with suppress(OSError, ValueError):  # missing, or short memory; an empty file, or a name that no file has
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()):
+            with path.open("rb") as stream:
+                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return None

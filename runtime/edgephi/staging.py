@@ -101,7 +101,7 @@ def staged_file(output: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: The operating system refused; `output` is as it was.
     """
-    partial = output.with_name(f".{output.name[:50]}.partial-{secrets.token_hex(4)}")
+    partial = output.parent / f".{output.name[:50]}.partial-{secrets.token_hex(4)}"
     try:
         with partial.open("xb") as stream:
             yield stream

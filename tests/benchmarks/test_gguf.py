@@ -96,7 +96,7 @@ def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
     assert (result.exit_code, path.read_text()) == (2, "mine")
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     written: list[int] = []
 
     def stop(count: int) -> None:

@@ -277,6 +277,17 @@ def test_a_tensor_whose_file_went_away_is_an_artifact_error(folder: Path):
         bundle.tensor(EMBEDDING_REF)
 
 
+def test_a_folder_named_from_here_is_still_found_from_elsewhere(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A graph that only media need is opened long after the folder."""
+    monkeypatch.chdir(folder.parent)
+    bundle = Bundle(folder.name)
+    monkeypatch.chdir(tmp_path.root)
+    assert bundle.file("decoder.onnx").is_file()
+    np.testing.assert_array_equal(bundle.tensor(EMBEDDING_REF), EMBEDDING)
+
+
 def test_unusable_paths_are_refused():
     with pytest.raises(ConfigError, match="path of the model folder is empty"):
         Bundle("")

@@ -20,7 +20,8 @@ def _by_onnx(graph: GraphProto) -> Iterator[ExternalTensor]:
             place = {entry.key: entry.value for entry in tensor.external_data}
             dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).name
             shape = tuple(tensor.dims)
-            yield ExternalTensor(tensor.name, place["location"], int(place["offset"]), dtype, shape)
+            length = int(place["length"])
+            yield ExternalTensor(tensor.name, place["location"], int(place["offset"]), dtype, shape, length)
     for node in graph.node:
         for attribute in node.attribute:
             for branch in (*attribute.graphs, *([attribute.g] if attribute.type == AttributeProto.GRAPH else [])):
@@ -53,23 +54,25 @@ def _model(*tensors: TensorProto, branch: tuple[TensorProto, ...] = ()) -> bytes
 def test_constants_of_branches_and_numbers_of_any_size_are_read():
     far, scalar = _tensor("far", (1 << 40) + 7, (1 << 35, 1)), _tensor("scalar", 0, ())
     assert external_tensors(_model(far, scalar, branch=(_tensor("within", 64),))) == (
-        ExternalTensor("within", "w.bin", 64, "float32", (2, 3)),
-        ExternalTensor("far", "w.bin", (1 << 40) + 7, "float32", (1 << 35, 1)),
-        ExternalTensor("scalar", "w.bin", 0, "float32", ()),
+        ExternalTensor("within", "w.bin", 64, "float32", (2, 3), 24),
+        ExternalTensor("far", "w.bin", (1 << 40) + 7, "float32", (1 << 35, 1), 24),
+        ExternalTensor("scalar", "w.bin", 0, "float32", (), 24),
     )
 
 
 def test_a_name_with_two_meanings_and_what_numpy_lacks_are_left_out():
+    """ONNX Runtime would put what it is given in the place of every constant of that name."""
     inline = helper.make_tensor("inline", TensorProto.FLOAT, [1], [1.0])
     odd = _tensor("odd", 0, dtype=TensorProto.BFLOAT16)
-    found = external_tensors(_model(_tensor("twice", 0), inline, odd, branch=(_tensor("twice", 64), _tensor("b", 8))))
+    within = (_tensor("twice", 64), _tensor("inline", 0), _tensor("odd", 0), _tensor("b", 8))
+    found = external_tensors(_model(_tensor("twice", 0), inline, odd, branch=within))
     assert [tensor.name for tensor in found] == ["b"]
 
 
 def test_an_offset_that_is_left_out_is_the_files_beginning():
     tensor = _tensor("w", 0)
     del tensor.external_data[1:]
-    assert external_tensors(_model(tensor)) == (ExternalTensor("w", "w.bin", 0, "float32", (2, 3)),)
+    assert external_tensors(_model(tensor)) == (ExternalTensor("w", "w.bin", 0, "float32", (2, 3), None),)
 
 
 def test_damaged_graphs_give_nothing_or_part_and_never_fail():

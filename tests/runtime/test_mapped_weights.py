@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import re
 import sys
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,6 +76,48 @@ def test_pages_are_given_back_and_come_back(tmp_path: Path):
 
 
 @on_linux
+def test_pages_go_while_a_graph_still_loads(tmp_path: Path):
+    """Otherwise the peak would be the file and its packed copy, twice the model."""
+    (tmp_path / "w.bin").write_bytes(bytes(SIZE))
+    weights = MappedWeights(_graph(tmp_path, "w.bin"))
+    deadline = time.monotonic() + 10
+    with weights.giving_back():
+        assert not weights.arrays["w"].any()
+        while _resident(tmp_path / "w.bin") and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert _resident(tmp_path / "w.bin") == 0
+
+
+def test_a_system_that_keeps_its_pages_or_has_no_thread_to_give_only_takes_more_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As where a program locks all its memory: dropping pages fails then."""
+
+    class Locked(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("edgephi.mapped_weights.mmap.mmap", Locked)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    (tmp_path / "w.bin").write_bytes(bytes(SIZE))
+    weights = MappedWeights(_graph(tmp_path, "w.bin"))
+    with weights.giving_back():
+        assert not weights.arrays["w"].any()
+
+
+def test_short_memory_is_for_onnx_runtime_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("edgephi.mapped_weights.mmap.mmap", full)
+    (tmp_path / "w.bin").write_bytes(bytes(SIZE))
+    assert MappedWeights(_graph(tmp_path, "w.bin")).arrays == {}
+
+
+@on_linux
 def test_pages_are_given_back_when_loading_fails(tmp_path: Path):
     (tmp_path / "w.bin").write_bytes(bytes(SIZE))
     weights = MappedWeights(_graph(tmp_path, "w.bin"))
@@ -97,6 +142,8 @@ def test_pages_are_given_back_when_loading_fails(tmp_path: Path):
         ("model/../../secret.bin", 0, (1,)),
         ("../secret.bin", 0, (1,)),
         ("{here}/secret.bin", 0, (1,)),
+        ("link.bin", 0, (1,)),
+        ("w\0.bin", 0, (1,)),
     ],
 )
 def test_what_is_not_wholly_there_is_left_to_onnx_runtime(
@@ -108,7 +155,18 @@ def test_what_is_not_wholly_there_is_left_to_onnx_runtime(
     (folder / "model" / "w.bin").write_bytes(bytes(SIZE))
     (folder / "empty.bin").touch()
     (tmp_path / "secret.bin").write_bytes(b"secret")
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     assert MappedWeights(_graph(folder, file.format(here=tmp_path), offset, dims)).arrays == {}
+
+
+def test_a_length_that_does_not_fit_the_shape_is_left_to_onnx_runtime(tmp_path: Path):
+    (tmp_path / "w.bin").write_bytes(bytes(SIZE))
+    graph = _graph(tmp_path, "w.bin", 0, (64,))
+    assert list(MappedWeights(graph).arrays) == ["w"]
+    model = onnx.load(graph, load_external_data=False)
+    model.graph.initializer[0].external_data.add(key="length", value="63")
+    onnx.save(model, graph)
+    assert MappedWeights(graph).arrays == {}
 
 
 def test_the_folder_may_be_deleted_while_a_model_runs(tmp_path: Path):
@@ -134,8 +192,13 @@ def test_a_loaded_model_holds_no_pages_of_its_files_and_still_answers():
 @on_linux
 def test_a_closed_model_leaves_no_mapping_behind():
     bundle = small_bundle("native", None, None, "int4")
-    before = Path("/proc/self/maps").read_text(encoding="utf-8").count(str(bundle))
+
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_text(encoding="utf-8").count(str(bundle))
+
+    before = mappings()
     with Model.load(bundle) as model:
         model.generate("hi", options=SamplingOptions(max_new_tokens=4))
+        assert mappings() > before
     del model
-    assert Path("/proc/self/maps").read_text(encoding="utf-8").count(str(bundle)) == before
+    assert mappings() == before

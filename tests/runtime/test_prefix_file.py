@@ -184,6 +184,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     with _load() as model:
         with pytest.raises(ConfigError, match=r"none/p: cannot be written \(No such file or directory\)"):
             model.save_prefix(TALK, tmp_path / "none" / "p")
+        for folder in (tmp_path, Path("."), Path("/")):
+            with pytest.raises(ConfigError, match=r"cannot be written \(.*\); choose another place"):
+                model.save_prefix(TALK, folder)
 
         def full(_: int) -> None:
             raise OSError(28, "No space left on device")
