@@ -59,10 +59,20 @@ class ReadSequence:
         """Positions of the cache that are right for this sequence."""
         if (self.adapter, self.is_long) != (adapter, is_long):
             return 0
-        count = min(self.cache.used, len(sequence))
-        different = np.flatnonzero(self.ids[:count] != sequence.token_ids[:count])
+        return self._agreement(sequence.token_ids[: len(sequence)], sequence.spans)
+
+    def is_within(self, other: ReadSequence) -> bool:
+        """Whether `other`, which is settled as this one is, serves wherever this one would."""
+        if (self.adapter, self.is_long) != (other.adapter, other.is_long):
+            return False
+        return self._agreement(other.ids, other.spans) == self.cache.used
+
+    def _agreement(self, ids: NDArray[np.int64], spans: tuple[MediaSpan, ...]) -> int:
+        """Positions from the first that are the same in both."""
+        count = min(self.cache.used, len(ids))
+        different = np.flatnonzero(self.ids[:count] != ids[:count])
         count = int(different[0]) if len(different) else count
-        return min(count, _first_other(self.spans, sequence.spans, count))
+        return min(count, _first_other(self.spans, spans, count))
 
 
 class PrefixCache:
@@ -133,8 +143,9 @@ class PrefixCache:
         cache.reserve(total)
 
     def trim(self) -> None:
-        """Between requests: give back what is over the budget."""
+        """Between requests: give back what nothing needs, and what is over the budget."""
         self.present.settle()
+        self._held = [held for held in self._held[:-1] if not held.is_within(self.present)] + [self.present]
         self._evict(self.present.cache.num_bytes, keep=self.present)
         self.present.cache.shrink(self.budget_bytes)
         self.present.settle()

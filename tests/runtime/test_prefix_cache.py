@@ -104,6 +104,25 @@ def test_a_branch_leaves_the_other_sequence_whole(
         np.testing.assert_allclose(logits, fresh(sequence), atol=CLOSE)
 
 
+@pytest.mark.parametrize(("said", "adapter", "kept"), [(IDS, "none", 1), (OTHER, "none", 2), (IDS, "speech", 2)])
+def test_the_same_said_again_takes_no_more_memory(
+    bundle: Bundle, table: EmbeddingTable, said: np.ndarray, adapter: AdapterName, kept: int
+):
+    """A device that asks one thing all day would otherwise fill the budget with copies of one answer."""
+    decoder = _decoder(bundle)
+    answered = InputSequence(table, IDS[:200], {})
+    _request(decoder, answered)
+    asked = InputSequence(table, IDS[:100], {})
+    assert decoder.begin(asked, adapter) == (100 if adapter == "none" else 0)
+    decoder.read(asked, adapter=adapter)
+    for token_id in said[100:210]:
+        asked.append(int(token_id))
+    decoder.read(asked, adapter=adapter)
+    decoder.end()
+    assert decoder.held_bytes == kept * BLOCK * decoder.shape.bytes_per_position
+    assert _request(decoder, answered)[0] == 200
+
+
 def test_an_end_that_is_soon_read_again_is_not_worth_a_copy(bundle: Bundle, table: EmbeddingTable):
     """The template's last tokens change with every turn; a copy for each would fill the budget."""
     decoder = _decoder(bundle)
