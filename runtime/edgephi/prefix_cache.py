@@ -59,7 +59,7 @@ class ReadSequence:
         """Positions of the cache that are right for this sequence."""
         if (self.adapter, self.is_long) != (adapter, is_long):
             return 0
-        return self._agreement(sequence.token_ids[: len(sequence)], sequence.spans)
+        return self._agreement(sequence.token_ids, sequence.spans)
 
     def is_within(self, other: ReadSequence) -> bool:
         """Whether `other`, which is settled as this one is, serves wherever this one would."""
