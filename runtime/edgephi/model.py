@@ -1,45 +1,39 @@
 """`Model`: a model folder that hears, sees and answers.
 
-Owns the way of one request through the parts. Knows nothing about how any part works.
+The requests themselves are here; what they share is in served.py, saved prefixes are in prefixes.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.bundle import TOKENIZER_NAME, Bundle
-from edgephi.constraint import ConstraintCompiler
-from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, Decoder
+from edgephi.bundle import Bundle
+from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.embed import as_token_ids
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.generate import Clock, Job, generate
-from edgephi.kv_cache import KVCache, check_cache_kind
+from edgephi.kv_cache import check_cache_kind
 from edgephi.limits import DEFAULT_QUEUE, ModelLimits
-from edgephi.manifest import CacheKind, Manifest
+from edgephi.manifest import CacheKind
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice
-from edgephi.prefix_file import read_prefix, write_prefix
+from edgephi.prefixes import PrefixRequests
 from edgephi.prompt import Prompt, check_media_lists
-from edgephi.queueing import Turns
 from edgephi.reply import DoneEvent, Event, Reply
-from edgephi.request_reader import Handling, RequestReader
+from edgephi.request_reader import Handling
 from edgephi.sampling import SamplingOptions
 from edgephi.senses import HeardClip
 from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped, never
-from edgephi.tokenizer import Tokenizer
 
 
-class Model:
+class Model(PrefixRequests):
     """A loaded model folder. Make one with `Model.load`; close it, or use it in a `with` block.
 
     Safe to share between threads: requests are served one at a time in the order they came, up to `max_queue` waiting.
@@ -49,23 +43,6 @@ class Model:
     What a request read stays for the next: a conversation's next turn reads only what is new in it, a system prompt or
     a picture is read once. Answers are those of a fresh reading, up to rounding.
     """
-
-    def __init__(
-        self, bundle: Bundle, options: DeviceOptions, limits: ModelLimits | None = None, *, with_adapters: bool = False
-    ) -> None:
-        manifest, limits = bundle.manifest, limits or ModelLimits()
-        self._bundle = bundle
-        self._manifest = manifest
-        # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
-        with ThreadPoolExecutor(1) as beside:
-            opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters=with_adapters)
-            self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
-            self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
-            self._constraints = ConstraintCompiler(
-                self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
-            )
-            self._decoder: Decoder | None = opening.result()
-        self._turns = Turns(limits.max_queue)
 
     @classmethod
     def load(  # noqa: PLR0913 - every choice about a model, by name
@@ -111,27 +88,6 @@ class Model:
         bundle = Bundle(path, check_hashes=check_hashes)
         check_cache_kind(bundle.manifest, kv_cache)  # before anything is loaded
         return cls(bundle, options, limits, with_adapters=with_adapters)
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the folder says about itself."""
-        return self._manifest
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the sessions and the cache. Later requests raise ConfigError.
-
-        So do requests that wait, and one that runs, before its next step; what it uses is freed when it has ended.
-        """
-        self._decoder = None
-        self._reader.close()
 
     def generate(  # noqa: PLR0913 - every choice about a request, by name
         self,
@@ -266,152 +222,6 @@ class Model:
             sequence, route = self._reader.read(decoder, prompt, handling)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
             return logits.copy()  # the next request writes over it
-
-    def save_prefix(
-        self,
-        messages: Messages,
-        path: str | Path,
-        *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
-        adapter: AdapterChoice = "auto",
-        max_crops: int | None = None,
-    ) -> int:
-        """Read a conversation without answering it, and save what was read for `load_prefix`.
-
-        The file has the size of the keys and values: 256 KiB per position of the real model, 64 in int8.
-
-        Args:
-            messages: As in `stream`.
-            path: The file. An older one is replaced.
-            images: As in `stream`.
-            audio: As in `stream`.
-            adapter: As in `stream`.
-            max_crops: As in `stream`.
-
-        Returns:
-            Positions saved.
-
-        Raises:
-            ConfigError: As in `stream`, or the file cannot be written.
-            CapacityError: As in `stream`.
-            ArtifactError: As in `stream`.
-        """
-        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=self._until_closed(never))
-        with self._whole(messages, images, audio, handling) as decoder:
-            write_prefix(Path(path), self._bundle, decoder.present())
-            return decoder.used
-
-    def visit_cache(
-        self,
-        messages: Messages,
-        visit: Callable[[KVCache], None],
-        *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
-        adapter: AdapterChoice = "auto",
-    ) -> None:
-        """Read a conversation without answering it, and show `visit` its keys and values, which it may not change.
-
-        Other arguments and errors are those of `stream`.
-        """
-        handling = Handling(adapter=adapter, should_stop=self._until_closed(never))
-        with self._whole(messages, images, audio, handling) as decoder:
-            visit(decoder.present().cache)
-
-    def load_prefix(self, path: str | Path) -> int:
-        """Take in what `save_prefix` wrote; later requests that begin with it need not read it again.
-
-        Returns:
-            Positions loaded.
-
-        Raises:
-            ArtifactError: The file is missing, damaged, or was made with another model folder or the other `kv_cache`.
-            CapacityError: It is longer than the context, or larger than `cache_bytes` allows. What was kept stays.
-        """
-        with self._turn(self._until_closed(never)) as decoder:
-            decoder.adopt(read_prefix(Path(path), self._bundle, decoder.shape))
-            return decoder.used
-
-    def cache_prompt(
-        self,
-        messages: Messages,
-        path: str | Path,
-        *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
-        adapter: AdapterChoice = "auto",
-        max_crops: int | None = None,
-    ) -> int:
-        """`load_prefix` if the file exists, otherwise `save_prefix`: what `edgephi run --cache-prompt` does first.
-
-        Returns:
-            Positions loaded or saved.
-
-        Raises:
-            EdgeError: As these two.
-        """
-        if Path(path).exists():
-            return self.load_prefix(path)
-        return self.save_prefix(messages, path, images=images, audio=audio, adapter=adapter, max_crops=max_crops)
-
-    def forget(self) -> None:
-        """Forget what earlier requests read, and give its memory back. Waits for its turn."""
-        with self._turn(self._until_closed(never)) as decoder:
-            decoder.clear()
-            self._reader.forget()
-
-    @contextmanager
-    def _whole(
-        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: Handling
-    ) -> Iterator[Decoder]:
-        """The decoder after every position of a conversation was read, until its turn ends."""
-        with self._turn(handling.should_stop) as decoder:
-            prompt = self._reader.prompt(messages, images, audio, handling.clock)
-            sequence, route = self._reader.read(decoder, prompt, handling)
-            if decoder.used < len(sequence):
-                decoder.read(sequence, adapter=route.adapter, should_stop=handling.should_stop)
-            yield decoder
-
-    @contextmanager
-    def _turn(self, should_stop: Callable[[], bool]) -> Iterator[Decoder]:
-        """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
-        with self._turns.taken(should_stop):
-            decoder = self._open_decoder()
-            try:
-                yield decoder
-            finally:
-                decoder.end()
-
-    def _until_closed(self, should_stop: Callable[[], bool]) -> Callable[[], bool]:
-        """`should_stop` that also raises ConfigError once the model is closed."""
-
-        def asked() -> bool:
-            self._open_decoder()
-            return should_stop()
-
-        return asked
-
-    def _open_decoder(self) -> Decoder:
-        if self._decoder is None:
-            raise ConfigError("this model is closed; load it again")
-        return self._decoder
-
-    def _recommended(self) -> SamplingOptions:
-        defaults = self._manifest.generation
-        return SamplingOptions(temperature=defaults.temperature, top_k=defaults.top_k, top_p=defaults.top_p)
-
-
-def _open_decoder(bundle: Bundle, options: DeviceOptions, limits: ModelLimits, *, with_adapters: bool) -> Decoder:
-    return Decoder(
-        bundle,
-        options,
-        max_context=limits.max_context,
-        with_adapters=with_adapters,
-        chunk=limits.chunk,
-        cache_bytes=limits.cache_bytes - limits.media_bytes,
-        kv_cache=limits.kv_cache,
-    )
 
 
 def _cancelled(clock: Clock) -> Reply:
