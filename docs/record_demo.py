@@ -6,9 +6,11 @@ Run it from the project's root: `.venv/bin/python docs/record_demo.py build/nano
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
@@ -21,14 +23,27 @@ COLUMNS = 100
 def main(model: str, samples: str, target: str) -> None:
     """Run the demo and write its output as a picture; stop if an answer was wrong."""
     command = ["edgephi", "demo", model, "--samples", samples]
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
     executable = Path(sys.executable).with_name("edgephi")
-    done = subprocess.run([executable, *command[1:]], env=environment, capture_output=True, text=True, check=True)
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(f"$ {' '.join(command)}\n{done.stdout.rstrip()}"))
+    console.print(Text.from_ansi(f"$ {' '.join(command)}\n{_on_terminal([str(executable), *command[1:]]).rstrip()}"))
     picture = console.export_svg(title="edgephi")
     # Rich links a web font; the picture must not load anything.
     Path(target).write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
+
+
+def _on_terminal(command: list[str]) -> str:
+    """What the command prints where stdout is a terminal, so in colours."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.PIPE) as process:
+        os.close(slave)
+        pieces = []
+        with suppress(OSError):  # the kernel's way to say that the other end was closed
+            while piece := os.read(master, 4096):
+                pieces.append(piece)
+    os.close(master)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
+    return b"".join(pieces).decode().replace("\r\n", "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 import edgephi
 from support.bundles import small_bundle
 
-FORBIDDEN = {"torch", "transformers", "onnx", "onnx_ir", "scipy", "safetensors", "ml_dtypes"}
+FORBIDDEN = {"torch", "transformers", "onnx", "onnx_ir", "scipy", "safetensors", "ml_dtypes", "rich"}
 HOST_PACKAGES = {"edgephi_export", "edgephi_quantize", "edgephi_bench"}
 
 

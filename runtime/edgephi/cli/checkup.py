@@ -35,7 +35,6 @@ _PACKAGES = {
     "soundfile": "soundfile",
     "soxr": "soxr",
     "click": "click",
-    "rich": "rich",
 }
 _ORT_NAMES = ("onnxruntime", "onnxruntime-gpu")
 _TAKES: dict[Mode, str] = {

@@ -15,8 +15,6 @@ from edgephi.cli.report import one_line, printable, timing_json
 from edgephi.errors import EdgeError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from edgephi.cli.samples import Sample
     from edgephi.model import Model
     from edgephi.reply import Reply
@@ -67,26 +65,26 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     Example:
       edgephi demo build/nano --samples nano/samples
     """
-    from rich.console import Console
-
     from edgephi.cli.samples import read_samples
 
     samples = read_samples(Path(folder))
-    console = Console(highlight=False, markup=False, soft_wrap=True, quiet=as_json)
     outcomes: list[Outcome] = []
     with source.load(with_adapters=any(map(_media, samples))) as model:
         for number, sample in enumerate(samples, start=1):
-            console.print(f"[{number}/{len(samples)}] {_MODE_NAMES[sample.mode]}: {sample.title}", style="bold")
+            if not as_json:
+                click.secho(f"[{number}/{len(samples)}] {_MODE_NAMES[sample.mode]}: {sample.title}", bold=True)
             outcomes.append(_try(model, sample, Path(folder)))
-            _show(console, outcomes[-1])
+            if not as_json:
+                _show(outcomes[-1])
     num_right = sum(outcome.right for outcome in outcomes)
     if as_json:
         facts = {"samples": [o.to_json() for o in outcomes], "right": num_right, "total": len(outcomes)}
         click.echo(json.dumps({**facts, "bundle": str(source.path)}, ensure_ascii=False))
     all_right = num_right == len(outcomes)
-    console.print(f"{num_right} of {len(outcomes)} right", style="bold green" if all_right else "bold red")
-    console.print(f"The model folder is {source.path}. Try it:")
-    console.print(f"  {_try_next(source.path, samples, Path(folder))}")
+    if not as_json:
+        click.secho(f"{num_right} of {len(outcomes)} right", bold=True, fg="green" if all_right else "red")
+        click.echo(f"The model folder is {source.path}. Try it:")
+        click.echo(f"  {_try_next(source.path, samples, Path(folder))}")
     click.get_current_context().exit(0 if all_right else 1)
 
 
@@ -125,19 +123,18 @@ def _describe(path: Path, kind: str) -> str:
     return f"{path.name} {load_audio(path).duration_s:.1f} s"
 
 
-def _show(console: Console, outcome: Outcome) -> None:
+def _show(outcome: Outcome) -> None:
     sample, reply = outcome.sample, outcome.reply
-    console.print(f"  in     {one_line(outcome.given)}")
+    click.echo(f"  in     {one_line(outcome.given)}")
     if reply is None:
-        console.print(f"  error  {one_line(outcome.error)}", style="red")
+        click.secho(f"  error  {one_line(outcome.error)}", fg="red")
         return
-    console.print(f"  out    {printable(reply.text)}".replace("\n", f"\n{'':9}"))
+    click.echo(f"  out    {printable(reply.text)}".replace("\n", f"\n{'':9}"))
     verdict = "right" if outcome.right else f"wrong, expected {sample.expected!r}"
     timing = reply.timing
     rate = f" · {timing.decode_tok_s:,.0f} tokens/s" if timing.decode_tok_s else ""
-    console.print(
-        f"  {verdict} · first token {timing.ttft_s * 1000:,.0f} ms{rate}", style="green" if outcome.right else "red"
-    )
+    colour = "green" if outcome.right else "red"
+    click.secho(f"  {verdict} · first token {timing.ttft_s * 1000:,.0f} ms{rate}", fg=colour)
 
 
 def _try_next(model: Path, samples: tuple[Sample, ...], folder: Path) -> str:
