@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from edgephi.bundle import TOKENIZER_NAME, Bundle
+from edgephi.bundle import Bundle
 from edgephi.constraint import ConstraintCompiler
 from edgephi.decoder import Decoder
 from edgephi.errors import ConfigError
 from edgephi.limits import ModelLimits
 from edgephi.manifest import Manifest
 from edgephi.messages import Messages
+from edgephi.prompt_files import open_tokenizer
 from edgephi.queueing import Turns
 from edgephi.request_reader import Handling, RequestReader
 from edgephi.sampling import SamplingOptions
 from edgephi.session import DeviceOptions
 from edgephi.stopping import never
-from edgephi.tokenizer import Tokenizer
 
 
 class ServedModel:
@@ -35,7 +35,7 @@ class ServedModel:
         # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
         with ThreadPoolExecutor(1) as beside:
             opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters=with_adapters)
-            self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
+            self._tokenizer = open_tokenizer(bundle)
             self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
             self._constraints = ConstraintCompiler(
                 self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
