@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgephi.model import Model
     from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
     from edgephi.sampling import SamplingOptions
+    from edgephi.stage import Stage
 
 __all__ = [
     "ArtifactError",
@@ -26,6 +27,7 @@ __all__ = [
     "Regex",
     "Reply",
     "SamplingOptions",
+    "Stage",
     "TextEvent",
     "Timing",
     "TokenEvent",
@@ -41,6 +43,7 @@ _HOME = {
     ),
     "Model": "edgephi.model",
     "SamplingOptions": "edgephi.sampling",
+    "Stage": "edgephi.stage",
 }
 
 

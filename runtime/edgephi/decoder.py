@@ -29,7 +29,7 @@ from edgephi.rope import RotaryTables
 from edgephi.session import DeviceOptions
 from edgephi.stopping import ask, never
 
-#: Half the activations of 512 for a hundredth more work, and a request can be cancelled twice as often.
+#: Half the activations of 512 for a hundredth more work.
 DEFAULT_CHUNK = 256
 #: Keys and values of 4,096 positions of the real model.
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -48,8 +48,10 @@ class Decoder:
         chunk: Most positions read in one pass.
         cache_bytes: Memory that keys and values keep between requests; see PrefixCache.
         kv_cache: What keys and values are kept in: `float`, as the decoder computes, or `int8`.
+        should_stop: Asked while the graph is loaded.
 
     Raises:
+        Stopped: `should_stop` said so.
         ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
         ConfigError: `max_context` is not within the model's context, another number is out of range, or the folder has
             no graphs for `kv_cache`.
@@ -65,6 +67,7 @@ class Decoder:
         chunk: int = DEFAULT_CHUNK,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         kv_cache: CacheKind = "float",
+        should_stop: Callable[[], bool] = never,
     ) -> None:
         info, rope = bundle.manifest.decoder, bundle.manifest.rope
         if max_context is not None and not (is_whole(max_context) and 1 <= max_context <= rope.max_positions):
@@ -77,7 +80,7 @@ class Decoder:
         self._info = info
         self._chunk = chunk
         self._graph = DecoderGraph(bundle, options, kv_cache)
-        self._graph.open(with_adapters=with_adapters)
+        self._graph.open(with_adapters=with_adapters, should_stop=should_stop)
         self._sequences = PrefixCache(self.shape, cache_bytes)
         self._rope = RotaryTables(rope, info.dtype)
         self._memory = PassMemory(info, _SMALL)
@@ -185,19 +188,28 @@ class Decoder:
         self._passes.clear()
         self._sequences.clear()
 
-    def prepare(self, adapter: AdapterName) -> None:
+    def serves(self, adapter: AdapterName) -> bool:
+        """Whether `prepare` for this adapter has nothing to load."""
+        return self._graph.serves(adapter)
+
+    def prepare(self, adapter: AdapterName, should_stop: Callable[[], bool] = never) -> None:
         """Open the graph that serves a sequence with this adapter, unless it is open.
 
         What was read stays: every graph has the same cache.
 
+        Args:
+            adapter: Of the sequence.
+            should_stop: Asked while a graph is loaded.
+
         Raises:
+            Stopped: `should_stop` said so. No graph is open then.
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes. No graph is open then;
                 the next sequence tries again, so one for another graph can still be read.
         """
         self._graph.pages.pause()
         if not self._graph.serves(adapter):
             self._passes.clear()  # they hold the session that must be freed first
-            self._graph.open(with_adapters=adapter != "none")
+            self._graph.open(with_adapters=adapter != "none", should_stop=should_stop)
 
     def read(
         self,
@@ -216,7 +228,7 @@ class Decoder:
             adapter: The same for every `read` of a sequence.
             rows: `last` for the next token's logits, a number R for those of the last R positions, `all` for every
                 position's. Up to 16 new positions are one pass whose bindings are kept.
-            should_stop: Asked before each pass.
+            should_stop: Asked before each pass, and during those that take long.
 
         Returns:
             float32 [V] for `last`, [R, V] for a number, [S, V] for `all`; valid until the next `read`.
@@ -233,7 +245,7 @@ class Decoder:
         if present.adapter not in (None, adapter):
             raise ValueError(f"the cache was filled with adapter {present.adapter!r}, not {adapter!r}")
         self._forget_for(total, num_rows)
-        self.prepare(adapter)
+        self.prepare(adapter, should_stop)
         present.adapter, present.sequence = adapter, sequence
         self._make_room(total)
         logits = self._read_passes(sequence, adapter, num_rows, should_stop)
@@ -259,7 +271,13 @@ class Decoder:
             ask(should_stop)
             start, stop = self._cache.used, min(self._cache.used + self._chunk, total)
             wanted = stop - max(start, first)
-            logits = self._run(sequence.rows(start, stop), adapter, num_rows=max(wanted, 1))
+            is_short = stop - start <= _SMALL
+            logits = self._run(
+                sequence.rows(start, stop),
+                adapter,
+                num_rows=max(wanted, 1),
+                should_stop=None if is_short else should_stop,
+            )
             if wanted == num_rows:
                 return logits
             if wanted > 0:
@@ -277,7 +295,14 @@ class Decoder:
         self._sequences.grow(total)
         self._rope.prepare(total)
 
-    def _run(self, embeds: NDArray[np.float32], adapter: AdapterName, *, num_rows: int) -> NDArray[np.float32]:
+    def _run(
+        self,
+        embeds: NDArray[np.float32],
+        adapter: AdapterName,
+        *,
+        num_rows: int,
+        should_stop: Callable[[], bool] | None,
+    ) -> NDArray[np.float32]:
         """One pass over S new positions; float32 [num_rows, V] of the last ones."""
         num_new = embeds.shape[1]
         step = self._passes.get((num_new, num_rows))
@@ -288,7 +313,7 @@ class Decoder:
             if num_new <= _SMALL or (num_rows == 1 and num_new == self._chunk):
                 self._passes[num_new, num_rows] = step
         total = self._cache.used + num_new
-        logits = step.run(embeds, total, ADAPTER_IDS[adapter])
+        logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)
         self._cache.used = total
         return logits
 

@@ -10,6 +10,7 @@ the folder was made with graphs for int8 keys and values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edgephi.bundle import Bundle
@@ -18,6 +19,7 @@ from edgephi.huge_pages import HugePages, own_memory, without
 from edgephi.kv_cache import cache_names
 from edgephi.manifest import AdapterName, CacheKind, DecoderInfo, Int8CacheInfo
 from edgephi.session import DeviceOptions, open_session
+from edgephi.stopping import never
 
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
 
@@ -53,13 +55,18 @@ class DecoderGraph:
         """Whether the open graph does for a sequence with this adapter."""
         return self._name is not None and self._name in (self._pair.graph, self._needed(adapter != "none"))
 
-    def open(self, *, with_adapters: bool) -> None:
+    def open(self, *, with_adapters: bool, should_stop: Callable[[], bool] = never) -> None:
         """Open the graph with or without adapters, after freeing the one that is open.
 
         Nothing else may hold the session: both would be in memory at once. After an error none is open, and the next
         call tries again.
 
+        Args:
+            with_adapters: Which.
+            should_stop: Asked while it is loaded.
+
         Raises:
+            Stopped: `should_stop` said so.
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
         """
         self.session = self._name = None
@@ -68,7 +75,7 @@ class DecoderGraph:
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
         before = own_memory()
-        session = open_session(path, self._options)
+        session = open_session(path, self._options, should_stop)
         self.pages.take(without(own_memory(), before))
         _check_inputs(session, self._info.num_layers, takes_adapter, str(path))
         _check_values(session, self._info, self._cache_dtype, str(path))

@@ -7,6 +7,7 @@ Owns the arrays that are neither cache nor rotary tables. Knows nothing about se
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgephi.kv_cache import KVCache
 from edgephi.manifest import DecoderInfo
 from edgephi.rope import RotaryTables
 from edgephi.session import running, runtime
+from edgephi.watched import watched_run
 
 
 class PassMemory:
@@ -81,25 +83,40 @@ class DecoderPass:
         self._bind_input("cos_cache", rope.cos)
         self._bind_input("sin_cache", rope.sin)
 
-    def run(self, embeds: NDArray[np.float32], total: int, adapter_id: int) -> NDArray[np.float32]:
+    def run(
+        self,
+        embeds: NDArray[np.float32],
+        total: int,
+        adapter_id: int,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> NDArray[np.float32]:
         """Logits float32 [R, V], for a float32 decoder a view that the next run of any pass overwrites.
 
         Args:
             embeds: float32 [1, S, H]. Not modified.
             total: Positions in the cache after this pass.
             adapter_id: Of `ADAPTER_IDS`; a graph without adapters does not look at it.
+            should_stop: Asked during the pass; None for a pass that is too short for it. What a pass that was ended
+                wrote into the cache lies behind the positions that count.
 
         Raises:
+            Stopped: `should_stop` said so.
             EdgeError: ONNX Runtime failed.
         """
         self._embeds[:] = embeds
         self._seqlens_k[0] = total - 1
         self._total[...] = total
         self._adapter[...] = adapter_id
-        with running(f"the decoder at {total:,} positions"):
-            self._session.run_with_iobinding(self._binding)
+        if should_stop is None:
+            self._run(None)
+        else:
+            watched_run(self._ort, self._run, should_stop)
         logits: NDArray[np.float32] = self._logits[0].astype(np.float32, copy=False)
         return logits
+
+    def _run(self, options: Any) -> None:
+        with running(f"the decoder at {self._total:,} positions"):
+            self._session.run_with_iobinding(self._binding, options)
 
     def _bind_input(self, name: str, array: NDArray[Any]) -> None:
         self._binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(array))

@@ -21,20 +21,27 @@ from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, position_ids, useful_grid
 from edgephi.manifest import PROJECTION_IDS, SpeechInfo, VisionInfo
 from edgephi.mel import num_audio_rows
-from edgephi.session import running
+from edgephi.session import running, runtime
 from edgephi.stopping import ask, never
+from edgephi.watched import watched_run
 
 
 class Session(Protocol):
     """The part of `onnxruntime.InferenceSession` that encoders use."""
 
-    def run(self, output_names: list[str], input_feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(
+        self, output_names: list[str], input_feed: Mapping[str, NDArray[Any]], run_options: Any = None
+    ) -> list[NDArray[Any]]:
         """Compute the named outputs."""
         ...
 
 
 #: Opens a graph file of the bundle.
 OpenSession = Callable[[Path], Session]
+
+
+def unnoticed() -> None:
+    """The default for who is told of steps."""
 
 
 class VisionEncoder:
@@ -52,7 +59,9 @@ class VisionEncoder:
         self._global_separator = bundle.tensor(info.global_separator)
         self._session = _LazySession(bundle.file(info.graph), open_session)
 
-    def encode(self, views: ImageViews, should_stop: Callable[[], bool] = never) -> NDArray[np.float32]:
+    def encode(
+        self, views: ImageViews, should_stop: Callable[[], bool] = never, on_step: Callable[[], None] = unnoticed
+    ) -> NDArray[np.float32]:
         """Encode one picture, one view at a time so that memory does not grow with its size.
 
         Measured on 2 cores at the real size: 2 or 4 views at once take at most 3 % less time per view than the 3.9 s
@@ -60,7 +69,8 @@ class VisionEncoder:
 
         Args:
             views: The picture.
-            should_stop: Asked before each view.
+            should_stop: Asked before each view, and during it.
+            on_step: Told before each view.
 
         Returns:
             float32 [A, H], A = `num_image_rows(views)`: the useful part of the tiles, a separator after each row;
@@ -70,7 +80,12 @@ class VisionEncoder:
             Stopped: `should_stop` said so.
         """
         ids = position_ids(views.patch_mask)
-        first, *rest = (self._view(views, index, ids[index], should_stop) for index in range(len(views)))
+        made = []
+        for index in range(len(views)):
+            ask(should_stop)
+            on_step()
+            made.append(self._view(views, index, ids[index], should_stop))
+        first, *rest = made
         side = first.shape[0]
         grid = np.stack(rest).reshape(views.tile_rows, views.tile_columns, side, side, -1)
         canvas = grid.transpose(0, 2, 1, 3, 4).reshape(views.tile_rows * side, views.tile_columns * side, -1)
@@ -82,13 +97,12 @@ class VisionEncoder:
         self, views: ImageViews, index: int, ids: NDArray[np.int64], should_stop: Callable[[], bool]
     ) -> NDArray[np.float32]:
         """[g, g, H] of one view."""
-        ask(should_stop)
         inputs = {
             "pixel_values": views.view(index)[None],
             "patch_mask": views.patch_mask[index].reshape(1, -1),
             "position_ids": ids[None],
         }
-        features: NDArray[np.float32] = self._session.run(["image_features"], inputs)[0]
+        features: NDArray[np.float32] = self._session.run(["image_features"], inputs, should_stop)[0]
         side = self.info.rows_per_side
         return features.reshape(side, side, -1)
 
@@ -112,7 +126,11 @@ class SpeechEncoder:
         self._session = _LazySession(bundle.file(info.graph), open_session)
 
     def encode(
-        self, mel: NDArray[np.float32], projection: str = "speech", should_stop: Callable[[], bool] = never
+        self,
+        mel: NDArray[np.float32],
+        projection: str = "speech",
+        should_stop: Callable[[], bool] = never,
+        on_step: Callable[[], None] = unnoticed,
     ) -> NDArray[np.float32]:
         """Encode one clip, window by window.
 
@@ -124,7 +142,8 @@ class SpeechEncoder:
         Args:
             mel: float32 [T, 80], one row per 10 ms.
             projection: `speech` for audio alone, `vision` for audio beside a picture.
-            should_stop: Asked before each window.
+            should_stop: Asked before each window, and during it.
+            on_step: Told before each window.
 
         Returns:
             float32 [A, H], A = ceil(T / 8): one row per 80 ms.
@@ -143,10 +162,22 @@ class SpeechEncoder:
         parts = []
         for start in range(0, total, window):
             ask(should_stop)
-            parts.append(self._window(mel, start, min(window, total), projection))
+            on_step()
+            parts.append(self._window(mel, start, min(window, total), projection, should_stop))
         return np.concatenate(parts)
 
-    def _window(self, mel: NDArray[np.float32], start: int, window_rows: int, projection: str) -> NDArray[np.float32]:
+    def num_windows(self, num_rows: int) -> int:
+        """Steps of encoding a clip that becomes this many rows."""
+        return -(-num_rows // self.info.window_rows)
+
+    def _window(
+        self,
+        mel: NDArray[np.float32],
+        start: int,
+        window_rows: int,
+        projection: str,
+        should_stop: Callable[[], bool],
+    ) -> NDArray[np.float32]:
         """The rows of one window whose first row is `start`."""
         reduction, drop_rows = self.info.time_reduction, min(start, 1)
         frames = mel[(start - drop_rows) * reduction : (start + window_rows) * reduction]
@@ -156,7 +187,7 @@ class SpeechEncoder:
             "window_rows": np.array(window_rows, np.int64),
             "projection": np.array(PROJECTION_IDS[projection], np.int64),
         }
-        features: NDArray[np.float32] = self._session.run(["audio_features"], inputs)[0][0]
+        features: NDArray[np.float32] = self._session.run(["audio_features"], inputs, should_stop)[0][0]
         return features
 
 
@@ -169,9 +200,16 @@ class _LazySession:
         self._opening = Lock()
         self._session: Session | None = None
 
-    def run(self, output_names: list[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(
+        self, output_names: list[str], inputs: Mapping[str, NDArray[Any]], should_stop: Callable[[], bool]
+    ) -> list[NDArray[Any]]:
         with self._opening:
             if self._session is None:
                 self._session = self._open_session(self._path)
-        with running(self._path.name):
-            return self._session.run(output_names, inputs)
+        session = self._session
+
+        def run(options: Any) -> list[NDArray[Any]]:
+            with running(self._path.name):
+                return session.run(output_names, inputs, options)
+
+        return watched_run(runtime(), run, should_stop)

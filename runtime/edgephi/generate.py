@@ -42,6 +42,7 @@ from edgephi.reply import (
 from edgephi.reply_text import ReplyText
 from edgephi.sampling import Sampler, SamplingOptions
 from edgephi.speculate import Speculator
+from edgephi.stage import Stages
 from edgephi.stopping import Stopped, ask, never
 from edgephi.tokenizer import Tokenizer
 
@@ -130,6 +131,7 @@ class Job:
         clock: Already running.
         should_stop: Asked before each pass; True ends the reply as `cancelled`.
         constraint: What the reply must be, made for this request; None for anything.
+        stages: Told how much of the sequence is read.
     """
 
     sequence: InputSequence
@@ -139,6 +141,7 @@ class Job:
     clock: Clock
     should_stop: Callable[[], bool] = never
     constraint: Constraint | None = None
+    stages: Stages = field(default_factory=Stages)
 
 
 def peak_rss_bytes() -> int:
@@ -240,7 +243,9 @@ class _Steps:
 
     def first(self) -> NDArray[np.float32]:
         """float32 [V] after the prompt."""
-        return self._decoder.read(self._sequence, adapter=self._job.adapter, should_stop=self._job.should_stop)
+        logits = self._decoder.read(self._sequence, adapter=self._job.adapter, should_stop=self._reading())
+        self._job.stages.tell("prefill", len(self._sequence), len(self._sequence))
+        return logits
 
     def after(self, token_id: int) -> NDArray[np.float32]:
         """float32 [V] after one more token. Raises Stopped."""
@@ -286,7 +291,7 @@ class _Steps:
                 sequence,
                 adapter=self._job.adapter,
                 rows=1 + len(guesses) if guesses else "last",
-                should_stop=self._job.should_stop,
+                should_stop=self._job.should_stop if is_step else self._reading(),
             )
         finally:
             sequence.truncate(total)
@@ -297,6 +302,16 @@ class _Steps:
             return rows
         self._rows = rows
         return self._row(0)
+
+    def _reading(self) -> Callable[[], bool]:
+        """The job's `should_stop`, which also tells how much of the sequence is read."""
+        total = len(self._sequence)
+
+        def asked() -> bool:
+            self._job.stages.tell("prefill", self._decoder.used, total)
+            return self._job.should_stop()
+
+        return asked
 
     def _row(self, at: int) -> NDArray[np.float32]:
         row: NDArray[np.float32] = self._rows[at]

@@ -41,6 +41,10 @@ class RowsCache:
         with self._changed:
             return sum(rows.nbytes for rows in self._rows.values())
 
+    def __contains__(self, digest: bytes) -> bool:
+        with self._changed:
+            return digest in self._rows
+
     def has_room(self, num_rows: int, row_size: int) -> bool:
         """Whether float32 [num_rows, row_size] would be kept at all."""
         return num_rows * row_size * _ROW_ITEM_BYTES <= self._budget
@@ -134,6 +138,11 @@ class LazyRows:
 
     def __len__(self) -> int:
         return self._num_rows
+
+    @property
+    def is_known(self) -> bool:
+        """Whether nothing need be encoded for them."""
+        return self._known is not None or self.digest in self._cache
 
     def rows(self) -> NDArray[np.float32]:
         """float32 [num_rows, H]. Raises what the encoder raises, and Stopped."""

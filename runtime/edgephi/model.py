@@ -30,6 +30,7 @@ from edgephi.request_reader import Handling
 from edgephi.sampling import SamplingOptions
 from edgephi.senses import HeardClip
 from edgephi.session import DeviceOptions
+from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import Stopped, never
 
 
@@ -58,6 +59,7 @@ class Model(PrefixRequests):
         kv_cache: CacheKind = "float",
         with_adapters: bool = False,
         check_hashes: bool = False,
+        on_stage: OnStage = untold,
     ) -> Self:
         """Open a model folder. Encoders and adapters are loaded when first needed.
 
@@ -76,6 +78,7 @@ class Model(PrefixRequests):
             with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again,
                 with them; until then text does without their memory.
             check_hashes: Also compare every file's sha256 with the manifest.
+            on_stage: Told when loading begins, is half done and has ended.
 
         Raises:
             ArtifactError: The folder or a file is missing, damaged or foreign.
@@ -87,7 +90,7 @@ class Model(PrefixRequests):
         )
         bundle = Bundle(path, check_hashes=check_hashes)
         check_cache_kind(bundle.manifest, kv_cache)  # before anything is loaded
-        return cls(bundle, options, limits, with_adapters=with_adapters)
+        return cls(bundle, options, limits, with_adapters=with_adapters, on_stage=on_stage)
 
     def generate(  # noqa: PLR0913 - every choice about a request, by name
         self,
@@ -99,6 +102,7 @@ class Model(PrefixRequests):
         adapter: AdapterChoice = "auto",
         max_crops: int | None = None,
         should_stop: Callable[[], bool] = never,
+        on_stage: OnStage = untold,
     ) -> Reply:
         """Answer a conversation; arguments and errors are those of `stream`."""
         events = self.stream(
@@ -109,6 +113,7 @@ class Model(PrefixRequests):
             adapter=adapter,
             max_crops=max_crops,
             should_stop=should_stop,
+            on_stage=on_stage,
         )
         for event in events:
             if isinstance(event, DoneEvent):
@@ -125,6 +130,7 @@ class Model(PrefixRequests):
         adapter: AdapterChoice = "auto",
         max_crops: int | None = None,
         should_stop: Callable[[], bool] = never,
+        on_stage: OnStage = untold,
     ) -> Generator[Event, None, None]:
         """Answer a conversation, telling of every token; the work happens while the result is iterated.
 
@@ -138,7 +144,9 @@ class Model(PrefixRequests):
             adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
             max_crops: Most crops of each picture, 1 to the model's own number; None for that. Fewer are read sooner
                 and show less detail.
-            should_stop: Asked between steps; True ends the reply as `cancelled`.
+            should_stop: Asked between steps, and some 20 times a second during those that take long; True ends the
+                reply as `cancelled` within about 0.2 s.
+            on_stage: Told how far the work before the first token is, at each change (see Stage).
 
         Yields:
             TokenEvent, TextEvent and at last one DoneEvent.
@@ -149,12 +157,12 @@ class Model(PrefixRequests):
             ArtifactError: An encoder's graph, or the decoder's with adapters, is damaged. Requests that do without it
                 are still answered.
         """
-        clock, stop = Clock(), self._until_closed(should_stop)
+        clock, stop, stages = Clock(), self._until_closed(should_stop), Stages(on_stage)
         chosen = options or self._recommended()
-        job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock)
-        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock)
+        job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock, stages=stages)
+        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
         try:
-            with self._turn(stop) as decoder:
+            with self._turn(stop, stages) as decoder:
                 constraint = None if chosen.constraint is None else self._constraints.start(chosen.constraint)
                 prompt = self._reader.prompt(messages, images, audio, clock)
                 sequence, route = self._reader.read(decoder, prompt, handling)

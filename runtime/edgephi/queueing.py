@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edgephi.errors import CapacityError, ConfigError
+from edgephi.stage import Stages
 from edgephi.stopping import ask, never
 
 _POLL_S = 0.02
@@ -31,11 +32,12 @@ class Turns:
         self._owner: int | None = None
 
     @contextmanager
-    def taken(self, should_stop: Callable[[], bool] = never) -> Iterator[None]:
+    def taken(self, should_stop: Callable[[], bool] = never, stages: Stages | None = None) -> Iterator[None]:
         """Wait for a turn and hold it.
 
         Args:
             should_stop: Asked while waiting, some 50 times a second.
+            stages: Told of every request that is done with before this one.
 
         Raises:
             CapacityError: Too many wait already.
@@ -45,7 +47,7 @@ class Turns:
         ticket = object()
         self._enter(ticket)
         try:
-            self._wait(ticket, should_stop)
+            self._wait(ticket, should_stop, stages or Stages())
             yield
         finally:
             self._leave(ticket)
@@ -60,9 +62,11 @@ class Turns:
                 )
             self._queue.append(ticket)
 
-    def _wait(self, ticket: object, should_stop: Callable[[], bool]) -> None:
+    def _wait(self, ticket: object, should_stop: Callable[[], bool], stages: Stages) -> None:
         with self._changed:
+            most = self._queue.index(ticket)
             while self._queue[0] is not ticket:
+                stages.tell("queue", most - self._queue.index(ticket), most)
                 self._changed.wait(_POLL_S)
                 ask(should_stop)
             self._owner = threading.get_ident()

@@ -11,20 +11,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from edgephi.bundle import Bundle
+from edgephi.bundle import CHAT_TEMPLATE_NAME, Bundle, reading
 from edgephi.decoder import Decoder
 from edgephi.embed import InputSequence, MediaRows, check_ids
 from edgephi.generate import Clock
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice, Route, choose_route
-from edgephi.prompt import Prompt, check_media_lists, media_slots
-from edgephi.prompt_files import open_prompts
+from edgephi.prompt import Prompt, PromptBuilder, check_media_lists, media_slots
 from edgephi.senses import HeardClip, SeenPicture, Senses
 from edgephi.session import DeviceOptions
-from edgephi.stopping import Stopped, never
+from edgephi.stage import EncodingSteps, Stages
+from edgephi.stopping import Stopped, ask, never
 from edgephi.table import EmbeddingTable
 from edgephi.tokenizer import Tokenizer
 
@@ -39,6 +40,7 @@ class Handling:
         should_stop: Asked between steps of the work; True ends it with Stopped.
         fresh: Read every position again, whatever earlier requests left.
         clock: Where the time of each stage is noted.
+        stages: Told how far the work is.
     """
 
     adapter: AdapterChoice
@@ -46,14 +48,16 @@ class Handling:
     should_stop: Callable[[], bool] = never
     fresh: bool = False
     clock: Clock = field(default_factory=Clock)
+    stages: Stages = field(default_factory=Stages)
 
 
 class RequestReader:
     """Makes the decoder ready for requests of one model folder."""
 
     def __init__(self, bundle: Bundle, options: DeviceOptions, tokenizer: Tokenizer, media_bytes: int) -> None:
+        template = bundle.file(CHAT_TEMPLATE_NAME)
         self._manifest = bundle.manifest
-        self._prompts = open_prompts(bundle, tokenizer)
+        self._prompts = PromptBuilder(tokenizer, _read_text(template), bundle.manifest.tokens, str(template))
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
         self._senses = Senses(bundle, options)
         self._media = RowsCache(media_bytes)
@@ -102,16 +106,22 @@ class RequestReader:
         clock, before = handling.clock, time.perf_counter()
         check_ids(prompt.token_ids, len(self._table))
         slots = media_slots(prompt, self._manifest.tokens)
-        items = self._prepared(decoder, prompt, handling.max_crops)
-        media = {slot: self._rows(item, route, handling.should_stop) for slot, item in zip(slots, items, strict=True)}
-        sequence = InputSequence(self._table, prompt.token_ids, media)
+        items = self._prepared(decoder, prompt, handling)
+        steps = EncodingSteps(handling.stages)
+        lazy = [self._rows(item, route, handling.should_stop, steps) for item in items]
+        sequence = InputSequence(self._table, prompt.token_ids, dict(zip(slots, lazy, strict=True)))
         clock.preprocess_s += time.perf_counter() - before
 
         held = clock.cached_tokens = decoder.begin(sequence, route.adapter, fresh=handling.fresh)
-        decoder.prepare(route.adapter)
+        self._prepare(decoder, route, handling)
         before = time.perf_counter()
-        for rows in sequence.media_after(held):
+        unread = sequence.media_after(held)
+        steps.expect(
+            sum(self._senses.num_steps(item) for item, rows in zip(items, lazy, strict=True) if _is_due(rows, unread))
+        )
+        for rows in unread:
             rows.rows()
+        steps.finish()
         clock.encode_s = time.perf_counter() - before
         return sequence, route
 
@@ -124,22 +134,45 @@ class RequestReader:
         with suppress(Stopped):
             for clip in clips:
                 if self._media.has_room(clip.num_rows, hidden_size):
-                    self._rows(clip, route, handling.should_stop).rows()
+                    self._rows(clip, route, handling.should_stop, EncodingSteps(handling.stages)).rows()
         return clips
 
-    def _prepared(self, decoder: Decoder, prompt: Prompt, max_crops: int | None) -> list[SeenPicture | HeardClip]:
+    def _prepare(self, decoder: Decoder, route: Route, handling: Handling) -> None:
+        """The decoder's graph for the route, loaded if need be."""
+        is_loaded = decoder.serves(route.adapter)
+        if not is_loaded:
+            handling.stages.tell("load", 0, 1)
+        decoder.prepare(route.adapter, handling.should_stop)
+        if not is_loaded:
+            handling.stages.tell("load", 1, 1)
+
+    def _prepared(self, decoder: Decoder, prompt: Prompt, handling: Handling) -> list[SeenPicture | HeardClip]:
         """All media read, the next only while there is room for a row of each that is left."""
         positions, items = len(prompt.token_ids), list[SeenPicture | HeardClip]()
         left = len(prompt.images) + len(prompt.audio)
         decoder.check_length(positions, is_least=left > 0)
-        for item in self._senses.prepare_each(prompt.images, prompt.audio, max_crops):
+        handling.stages.tell("preprocess", 0, left)
+        for item in self._senses.prepare_each(prompt.images, prompt.audio, handling.max_crops):
             items.append(item)
+            handling.stages.tell("preprocess", len(items), left)
+            ask(handling.should_stop)
             positions += item.num_rows - 1
             decoder.check_length(positions, is_least=len(items) < left)
         return items
 
-    def _rows(self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool]) -> MediaRows:
+    def _rows(
+        self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool], steps: EncodingSteps
+    ) -> LazyRows:
         """The rows of a picture or clip, encoded when the decoder must read them."""
         projection = route.projection if isinstance(item, HeardClip) else None
-        encode = partial(self._senses.encode, item, projection, should_stop)
+        encode = partial(self._senses.encode, item, projection, should_stop, steps.begin_next)
         return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media, should_stop)
+
+
+def _is_due(rows: LazyRows, unread: Sequence[MediaRows]) -> bool:
+    return not rows.is_known and any(rows is other for other in unread)
+
+
+def _read_text(path: Path) -> str:
+    with reading(path):
+        return path.read_text(encoding="utf-8")

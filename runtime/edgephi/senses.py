@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgephi.audio import load_audio
 from edgephi.bundle import Bundle
 from edgephi.checks import is_whole
-from edgephi.encoders import SpeechEncoder, VisionEncoder
+from edgephi.encoders import SpeechEncoder, VisionEncoder, unnoticed
 from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, num_image_rows, split_views
 from edgephi.media import media_name
@@ -88,18 +88,29 @@ class Senses:
         crops = self._crops(max_crops)
         return itertools.chain((self._picture(source, crops) for source in images), map(self.clip, audio))
 
+    def num_steps(self, item: SeenPicture | HeardClip) -> int:
+        """Views or windows that `encode` takes for it."""
+        if isinstance(item, SeenPicture):
+            return len(item.views)
+        return _usable(self._speech).num_windows(item.num_rows)
+
     def encode(
-        self, item: SeenPicture | HeardClip, projection: Projection | None, should_stop: Callable[[], bool] = never
+        self,
+        item: SeenPicture | HeardClip,
+        projection: Projection | None,
+        should_stop: Callable[[], bool] = never,
+        on_step: Callable[[], None] = unnoticed,
     ) -> NDArray[np.float32]:
-        """float32 [num_rows, H]. `projection` is for clips; `should_stop` is asked before each view and window.
+        """float32 [num_rows, H]. `projection` is for clips; `should_stop` is asked before and during each view and
+        window, `on_step` is told before each.
 
         Raises:
             Stopped: `should_stop` said so.
             ArtifactError: The encoder's graph is damaged.
         """
         if isinstance(item, SeenPicture):
-            return _usable(self._vision).encode(item.views, should_stop)
-        return _usable(self._speech).encode(item.mel, projection or "speech", should_stop)
+            return _usable(self._vision).encode(item.views, should_stop, on_step)
+        return _usable(self._speech).encode(item.mel, projection or "speech", should_stop, on_step)
 
     def _crops(self, wanted: int | None) -> int | None:
         """What was asked for, if this model can do it."""

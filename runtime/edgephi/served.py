@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from edgephi.bundle import Bundle
+from edgephi.bundle import TOKENIZER_NAME, Bundle
 from edgephi.constraint import ConstraintCompiler
 from edgephi.decoder import Decoder
 from edgephi.errors import ConfigError
 from edgephi.limits import ModelLimits
 from edgephi.manifest import Manifest
 from edgephi.messages import Messages
-from edgephi.prompt_files import open_tokenizer
 from edgephi.queueing import Turns
 from edgephi.request_reader import Handling, RequestReader
 from edgephi.sampling import SamplingOptions
 from edgephi.session import DeviceOptions
+from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import never
+from edgephi.tokenizer import Tokenizer
 
 
 class ServedModel:
     """The parts of a loaded model folder, and whose turn at them it is. `Model` adds the requests."""
 
     def __init__(
-        self, bundle: Bundle, options: DeviceOptions, limits: ModelLimits | None = None, *, with_adapters: bool = False
+        self,
+        bundle: Bundle,
+        options: DeviceOptions,
+        limits: ModelLimits | None = None,
+        *,
+        with_adapters: bool = False,
+        on_stage: OnStage = untold,
     ) -> None:
-        manifest, limits = bundle.manifest, limits or ModelLimits()
+        manifest, limits, stages = bundle.manifest, limits or ModelLimits(), Stages(on_stage)
         self._bundle = bundle
         self._manifest = manifest
         # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
-        with ThreadPoolExecutor(1) as beside:
-            opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters=with_adapters)
-            self._tokenizer = open_tokenizer(bundle)
+        stages.tell("load", 0, 2)
+        with _beside() as (beside, is_left):
+            opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters, is_left)
+            self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
             self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
             self._constraints = ConstraintCompiler(
                 self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
             )
+            stages.tell("load", 1, 2)
             self._decoder: Decoder | None = opening.result()
+        stages.tell("load", 2, 2)
         self._turns = Turns(limits.max_queue)
 
     @property
@@ -83,9 +94,9 @@ class ServedModel:
             yield decoder
 
     @contextmanager
-    def _turn(self, should_stop: Callable[[], bool]) -> Iterator[Decoder]:
+    def _turn(self, should_stop: Callable[[], bool], stages: Stages | None = None) -> Iterator[Decoder]:
         """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
-        with self._turns.taken(should_stop):
+        with self._turns.taken(should_stop, stages):
             decoder = self._open_decoder()
             try:
                 yield decoder
@@ -111,7 +122,21 @@ class ServedModel:
         return SamplingOptions(temperature=defaults.temperature, top_k=defaults.top_k, top_p=defaults.top_p)
 
 
-def _open_decoder(bundle: Bundle, options: DeviceOptions, limits: ModelLimits, *, with_adapters: bool) -> Decoder:
+@contextmanager
+def _beside() -> Iterator[tuple[ThreadPoolExecutor, Callable[[], bool]]]:
+    """A thread beside this one, and what tells it that the block was left by an error, such as Ctrl-C."""
+    left = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            yield beside, left.is_set
+        except BaseException:
+            left.set()
+            raise
+
+
+def _open_decoder(
+    bundle: Bundle, options: DeviceOptions, limits: ModelLimits, with_adapters: bool, should_stop: Callable[[], bool]
+) -> Decoder:
     return Decoder(
         bundle,
         options,
@@ -120,4 +145,5 @@ def _open_decoder(bundle: Bundle, options: DeviceOptions, limits: ModelLimits, *
         chunk=limits.chunk,
         cache_bytes=limits.cache_bytes - limits.media_bytes,
         kv_cache=limits.kv_cache,
+        should_stop=should_stop,
     )

@@ -6,7 +6,7 @@ Owns the device options and the one place that imports ONNX Runtime. Knows nothi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.machine import num_physical_cores
 from edgephi.mapped_weights import MappedWeights
+from edgephi.stopping import never
+from edgephi.watched import watched
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -88,14 +90,16 @@ def runtime() -> Any:
     return onnxruntime
 
 
-def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
+def open_session(path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never) -> ort.InferenceSession:
     """Load a graph.
 
     Args:
         path: The ONNX file. Its weight files are mapped from beside it, and stay so while the session lives.
         options: Where it runs.
+        should_stop: Asked while it is loaded.
 
     Raises:
+        Stopped: `should_stop` said so.
         ArtifactError: The file is missing, damaged, or uses an operator this ONNX Runtime lacks.
         ConfigError: The process shares a pool of another number of threads.
         CapacityError: This machine has not enough free memory for it.
@@ -111,7 +115,9 @@ def open_session(path: Path, options: DeviceOptions) -> ort.InferenceSession:
     for name, value in values.items():
         settings.add_initializer(name, value)
     with weights.giving_back():
-        session = _load(ort, path, settings)
+        session = watched(
+            lambda: _load(ort, path, settings), lambda: settings.set_load_cancellation_flag(True), should_stop
+        )
     session.edgephi_weights = weights, values  # it reads them by address as long as it lives
     return session
 

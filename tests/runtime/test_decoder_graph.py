@@ -37,10 +37,10 @@ class Spy:
         self.alive: list[int] = []
         self._decoders: list[weakref.ref[Any]] = []
 
-    def __call__(self, path: Path, options: DeviceOptions) -> Any:
+    def __call__(self, path: Path, options: DeviceOptions, *more: Any) -> Any:
         self.opened.append(path.name)
         self.alive.append(sum(ref() is not None for ref in self._decoders))
-        session = open_session(path, options)
+        session = open_session(path, options, *more)
         if path.name in (TEXT, FULL):
             self._decoders.append(weakref.ref(session))
         return session
@@ -84,9 +84,9 @@ def test_a_long_requests_memory_is_free_before_another_graph_is_opened(spy: Spy,
         assert decoder is not None
         model.logits([5] * 600)
 
-        def watched(path: Path, options: DeviceOptions) -> Any:
+        def watched(path: Path, options: DeviceOptions, *more: Any) -> Any:
             capacities.append(decoder.held_bytes // decoder.shape.bytes_per_position)
-            return open_session(path, options)
+            return open_session(path, options, *more)
 
         for place in ("decoder_graph", "senses"):
             monkeypatch.setattr(f"edgephi.{place}.open_session", watched)

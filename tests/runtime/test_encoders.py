@@ -67,7 +67,7 @@ class FakeVision:
     def __init__(self) -> None:
         self.calls: list[dict[str, np.ndarray]] = []
 
-    def run(self, output_names, inputs):
+    def run(self, output_names, inputs, run_options=None):
         assert output_names == ["image_features"]
         self.calls.append(inputs)
         rows = [[len(self.calls) - 1, y, x] for y in range(2) for x in range(2)]
@@ -134,7 +134,7 @@ class FakeSpeech:
     def __init__(self) -> None:
         self.calls: list[dict[str, np.ndarray]] = []
 
-    def run(self, output_names, inputs):
+    def run(self, output_names, inputs, run_options=None):
         assert output_names == ["audio_features"]
         self.calls.append(inputs)
         rows = stem(inputs["log_mel"][0])[int(inputs["drop_rows"]) :]
@@ -197,7 +197,7 @@ def test_missing_projection_is_refused():
 
 def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
     class Broken:
-        def run(self, output_names, inputs):
+        def run(self, output_names, inputs, run_options=None):
             raise RuntimeError("first line\nsecond line")
 
     encoder = speech(lambda path: Broken())

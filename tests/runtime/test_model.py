@@ -316,8 +316,8 @@ def test_raw_logits_take_lists_of_media_too(model: Model):
 
 def test_a_picture_is_cancelled_between_its_views(model: Model):
     model.forget()  # it would not be encoded again
-    answers = iter([False, True])
-    reply = model.generate("x", images=[PICTURE], should_stop=lambda: next(answers))
+    answers = iter([False, False])  # before anything is encoded, and before the first view
+    reply = model.generate("x", images=[PICTURE], should_stop=lambda: next(answers, True))
     assert (reply.finish_reason, reply.token_ids) == ("cancelled", ())
 
 

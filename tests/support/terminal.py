@@ -35,17 +35,24 @@ class Terminal:
         arguments: Of the command.
         prepare: Python code that runs first.
         stdout: A file that takes stdout instead of the terminal.
+        environment: Set for the command; without a TERM of its own it is a terminal that can only write on.
 
     Attributes:
         screen: Everything shown so far, lines ended as in files.
     """
 
-    def __init__(self, *arguments: object, prepare: str = "", stdout: Path | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        prepare: str = "",
+        stdout: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.screen = ""
         self._seen = 0
         self._master, slave = pty.openpty()
         command = [sys.executable, "-c", _START.format(prepare=prepare), *map(str, arguments)]
-        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "TERM": "dumb"}
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "TERM": "dumb", **(environment or {})}
         output = slave if stdout is None else os.open(stdout, os.O_WRONLY | os.O_CREAT)
         self._process = subprocess.Popen(
             command, stdin=slave, stdout=output, stderr=slave, env=environment, start_new_session=True

@@ -6,13 +6,15 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.cli.options import ModelSource, model_options
+from edgephi.cli.options import ModelSource, model_options, quiet_option
 from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
+from edgephi.cli.stage_line import StageLine
 from edgephi.errors import CapacityError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
@@ -40,8 +42,9 @@ _COMMAND = re.compile(r"(/[a-z]+)(?:\s+(.*))?", re.DOTALL)
 @model_options
 @click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."')
 @click.option("--verbose", is_flag=True, help="Show the timing after each answer.")
+@quiet_option
 @sampling_options
-def chat(source: ModelSource, system: str | None, verbose: bool, sampling: Sampling) -> None:
+def chat(source: ModelSource, system: str | None, verbose: bool, quiet: bool, sampling: Sampling) -> None:
     """Talk with the model folder MODEL. Lines from a pipe are messages, answered one after the other.
 
     \b
@@ -66,16 +69,14 @@ def chat(source: ModelSource, system: str | None, verbose: bool, sampling: Sampl
 
     sampling.check()
     lines = LineReader((*_COMMANDS,))
-    if lines.is_interactive:
-        click.echo(f"loading {one_line(source.model)} ...", err=True)
-    with source.load() as model:
+    with StageLine(f"loading {one_line(source.model)}", quiet=quiet) as stages, source.load() as model:
+        stages.clear()
         options = sampling.options(model.manifest.generation)
         session = _Session(
             model,
             Conversation(model.manifest, system),
             options,
-            interactive=lines.is_interactive,
-            verbose=verbose,
+            shown=_Shown(stages, interactive=lines.is_interactive, verbose=verbose, quiet=quiet),
         )
         if lines.is_interactive:
             takes = ", ".join(model.manifest.modalities)
@@ -114,17 +115,24 @@ def _answer_all(session: _Session, lines: LineReader) -> None:
         session.say("")
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is told beside the answers, and whether a person is there."""
+
+    stages: StageLine
+    interactive: bool
+    verbose: bool
+    quiet: bool
+
+
 class _Session:
     """A conversation with a model, and the commands that act on it."""
 
-    def __init__(
-        self, model: Model, conversation: Conversation, options: SamplingOptions, *, interactive: bool, verbose: bool
-    ) -> None:
+    def __init__(self, model: Model, conversation: Conversation, options: SamplingOptions, shown: _Shown) -> None:
         self.conversation = conversation
         self._model = model
         self._options = options
-        self._interactive = interactive
-        self._verbose = verbose
+        self._shown = shown
 
     def take(self, line: str) -> bool:
         """A message or a command; whether there is more to come.
@@ -157,7 +165,10 @@ class _Session:
         wrote = False
         try:
             messages = self.conversation.messages(text)
-            for event in self._model.stream(messages, options=self._options, should_stop=should_stop):
+            for event in self._model.stream(
+                messages, options=self._options, should_stop=should_stop, on_stage=self._shown.stages.tell
+            ):
+                self._shown.stages.clear()
                 if isinstance(event, TextEvent):
                     click.echo(shown(event.text), nl=False)
                     wrote = True
@@ -165,6 +176,7 @@ class _Session:
                     wrote = True  # an empty answer is a line as well
                     return event.reply
         finally:
+            self._shown.stages.clear()
             if wrote:
                 click.echo()
         raise EdgeError("the generation ended without a reply")
@@ -178,7 +190,7 @@ class _Session:
             nonlocal stopped
             stopped = True
 
-        if not self._interactive:
+        if not self._shown.interactive:
             yield lambda: False
             return
         before = signal.signal(signal.SIGINT, stop)
@@ -188,13 +200,15 @@ class _Session:
             signal.signal(signal.SIGINT, before)
 
     def _remark(self, reply: Reply) -> None:
+        if self._shown.quiet:
+            return
         if reply.finish_reason == "cancelled":
             click.echo("(stopped; what was answered stays in the conversation)", err=True)
         elif reply.finish_reason == "length" and reply.timing.new_tokens < self._options.max_new_tokens:
             click.echo("note: the model's context is full; /reset starts a new conversation", err=True)
         elif reply.finish_reason == "length":
             click.echo("note: the answer was cut; raise --max-new-tokens for more", err=True)
-        if self._verbose:
+        if self._shown.verbose:
             click.echo(timing_line(reply.timing), err=True)
 
     def _obey(self, command: str, argument: str) -> bool:

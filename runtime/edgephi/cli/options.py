@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgephi.manifest import CacheKind
     from edgephi.mode import AdapterChoice
     from edgephi.model import Model
+    from edgephi.stage import OnStage
 
 kv_cache_option = click.option(
     "--kv-cache",
@@ -28,6 +29,9 @@ kv_cache_option = click.option(
     show_default=True,
     help="What keys and values are kept in. int8 takes a quarter of the memory and is read faster; the folder must "
     "have been made with `edgephi export --kv-cache int8`.",
+)
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 
@@ -48,13 +52,23 @@ class ModelSource:
         """The folder."""
         return Path(self.model)
 
-    def load(self, *, with_adapters: bool = False) -> Model:
+    def load(self, *, with_adapters: bool = False, on_stage: OnStage | None = None) -> Model:
         """Load it, with its adapters at once where it is known that they will be needed."""
         from edgephi.model import Model
 
         limits = {"max_context": self.max_context, "chunk": self.chunk, "cache_bytes": self.cache_bytes}
         given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+        if on_stage is not None:
+            given["on_stage"] = on_stage
         return Model.load(self.path, threads=self.threads, kv_cache=self.kv_cache, with_adapters=with_adapters, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What goes to stdout and stderr beside the answer."""
+
+    quiet: bool
+    as_json: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +132,11 @@ def model_options(command: Command) -> Command:
             *_memory_options(),
         ],
     )
+
+
+def output_options(command: Command) -> Command:
+    """Adds --json and --quiet; passes them as `output: Output`."""
+    return packed(command, Output, "output", [quiet_option, json_option])
 
 
 def _memory_options() -> list[Callable[[Command], Command]]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.options import ModelSource, Request, json_option, model_options, request_options
+from edgephi.cli.options import ModelSource, Output, Request, model_options, output_options, request_options
 from edgephi.cli.report import reply_json, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
+from edgephi.cli.stage_line import StageLine
 from edgephi.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Start from what FILE keeps of a prompt that begins alike; without FILE, read this prompt and write it.",
 )
-@json_option
+@output_options
 def run(
     source: ModelSource,
     request: Request,
     sampling: Sampling,
     logprobs: int | None,
     cache_prompt: str | None,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Answer PROMPT with the model folder MODEL; `-` reads the prompt from stdin.
 
@@ -65,20 +66,23 @@ def run(
         request = replace(request, prompt=_stdin_text())
     if not (request.prompt or request.images or request.audio):
         raise click.UsageError("nothing to answer: give a PROMPT, an --image or an --audio")
-    if logprobs is not None and not as_json:
+    if logprobs is not None and not output.as_json:
         raise click.UsageError("--logprobs are part of the --json output; give both")
     request.check_files()
-    sampling.check(logprobs=logprobs)
-    with source.load(with_adapters=request.needs_adapter) as model:
-        options = replace(sampling.options(model.manifest.generation), logprobs=logprobs)
-        if cache_prompt is not None:
-            model.cache_prompt(request.messages(), cache_prompt, **request.media())
-        events = model.stream(request.messages(), options=options, **request.media())
-        reply = _follow(events, quiet=as_json)
-    if as_json:
+    with StageLine("loading", quiet=output.quiet) as line:
+        sampling.check(logprobs=logprobs)
+        with source.load(with_adapters=request.needs_adapter, on_stage=line.tell) as model:
+            options = replace(sampling.options(model.manifest.generation), logprobs=logprobs)
+            if cache_prompt is not None:
+                model.cache_prompt(request.messages(), cache_prompt, **request.media())
+            events = model.stream(request.messages(), options=options, on_stage=line.tell, **request.media())
+            reply = _follow(events, line, silent=output.as_json)
+    if output.as_json:
         click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
         return
     click.echo()
+    if output.quiet:
+        return
     if reply.finish_reason == "length":
         full = reply.timing.new_tokens < options.max_new_tokens
         reason = "the model's context is full" if full else "raise --max-new-tokens for more"
@@ -103,12 +107,13 @@ def _logprobs_json(choices: tuple[Choice, ...]) -> dict[str, Any]:
     }
 
 
-def _follow(events: Iterator[Event], *, quiet: bool) -> Reply:
+def _follow(events: Iterator[Event], line: StageLine, *, silent: bool) -> Reply:
     """Write text as it comes; the finished reply."""
     from edgephi.reply import DoneEvent, TextEvent
 
     for event in events:
-        if isinstance(event, TextEvent) and not quiet:
+        line.clear()
+        if isinstance(event, TextEvent) and not silent:
             click.echo(shown(event.text), nl=False)
         elif isinstance(event, DoneEvent):
             return event.reply

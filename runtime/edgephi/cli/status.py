@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 
@@ -11,17 +12,21 @@ _CLEAR = "\r\x1b[K"
 
 
 class StatusLine:
-    """Shows nothing unless stderr is a terminal. Clear it before anything else is written."""
+    """Shows nothing unless stderr is a terminal that can erase a line. Clear it before anything else is written.
+
+    Attributes:
+        is_visible: Whether anything is ever shown.
+    """
 
     def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
+        self.is_visible = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._is_shown = False
 
     def show(self, text: str) -> None:
         """Replace the line. `text` is printable and short."""
-        if self._is_terminal:
+        if self.is_visible:
             width = shutil.get_terminal_size().columns
-            click.echo(_CLEAR + text[: width - 1], err=True, nl=False)
+            click.echo(_CLEAR + text[: max(width - 1, 1)], err=True, nl=False)
             self._is_shown = True
 
     def clear(self) -> None:

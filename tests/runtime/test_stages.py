@@ -1,0 +1,159 @@
+"""Who waits for a first token is told what happens until then, and can end it at any moment without harm."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgephi import Model, SamplingOptions, Stage, TokenEvent, watched
+from edgephi.manifest import CacheKind
+from edgephi.tokenizer import Tokenizer
+from support.bundles import small_bundle
+from support.signals import clip, picture
+
+FEW = SamplingOptions(max_new_tokens=4)
+WIDE, SMALL = picture("wide", 900, 300), picture("small", 60, 40)
+LONG_CLIP, CLIP = (clip("long", 45.0, 16000), 16000), (clip("short", 1.0, 16000), 16000)
+
+
+@pytest.fixture
+def model() -> Any:
+    with Model.load(small_bundle(), threads=1, chunk=32) as loaded:
+        yield loaded
+
+
+def _stages(model: Model, prompt: str, **media: Any) -> list[Stage]:
+    told: list[Stage] = []
+    model.generate(prompt, options=FEW, on_stage=told.append, **media)
+    return told
+
+
+def _named(stages: list[Stage], name: str) -> list[tuple[int, int]]:
+    return [(stage.done, stage.total) for stage in stages if stage.name == name]
+
+
+def test_a_long_prompt_tells_how_much_of_it_is_read(model: Model):
+    told = _stages(model, "one two three four five six seven " * 12)
+    total = told[-1].total
+    assert _named(told, "prefill") == [*((done, total) for done in range(0, total, 32)), (total, total)]
+
+
+def test_views_and_windows_of_all_media_are_counted_together(model: Model):
+    told = _stages(model, "x", images=[WIDE, SMALL], audio=[LONG_CLIP])
+    total = _named(told, "encode")[0][1]
+    assert total >= 2 + 2 + 2
+    assert _named(told, "encode") == [(done, total) for done in range(total + 1)]
+    assert _named(told, "preprocess") == [(done, 3) for done in range(4)]
+    assert _named(told, "load") == [(0, 1), (1, 1)]  # the decoder again, with its adapters
+    names = list(dict.fromkeys(stage.name for stage in told))
+    assert names == ["preprocess", "load", "encode", "prefill"]
+
+
+def test_what_is_kept_from_before_is_not_told_as_work(model: Model):
+    first = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
+    again = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
+    total = first[-1].total
+    assert _named(again, "encode") == []
+    assert _named(again, "load") == []
+    assert _named(again, "prefill") == [(total - 1, total), (total, total)]
+
+
+def test_stages_end_before_the_first_token(model: Model):
+    order: list[Any] = []
+    for event in model.stream("hello " * 30, options=FEW, on_stage=order.append):
+        order.append(event)  # noqa: PERF402 - the observer writes to it as well
+    first = next(number for number, entry in enumerate(order) if isinstance(entry, TokenEvent))
+    assert not any(isinstance(entry, Stage) for entry in order[first:])
+
+
+def test_a_request_that_waits_is_told_how_many_are_before_it(model: Model):
+    told: list[Stage] = []
+    open_stream = model.stream("first", options=FEW)
+    next(open_stream)
+    waiting = threading.Thread(target=lambda: model.generate("second", options=FEW, on_stage=told.append))
+    waiting.start()
+    while not told:
+        pass
+    open_stream.close()
+    waiting.join()
+    assert told[0] == Stage("queue", 0, 1)
+    assert _named(told, "prefill")
+
+
+def test_an_observer_that_fails_ends_its_own_request_only(model: Model):
+    def fail(_: Stage) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        model.generate("hello", options=FEW, on_stage=fail)
+    assert model.generate("hello", options=FEW).token_ids
+
+
+def test_loading_tells_where_it_is():
+    told: list[Stage] = []
+    with Model.load(small_bundle(), threads=1, on_stage=told.append):
+        assert told == [Stage("load", 0, 2), Stage("load", 1, 2), Stage("load", 2, 2)]
+
+
+def test_ctrl_c_while_loading_waits_for_no_graph(monkeypatch: pytest.MonkeyPatch):
+    """The decoder is loaded in a thread of its own, which must hear of it and be gone afterwards."""
+    monkeypatch.setattr(watched, "_GRACE_S", 0.01)
+    asked = threading.Event()
+
+    def loads_for_ever(*given: Any) -> Any:
+        should_stop = given[2]
+        return watched.watched(asked.wait, asked.set, should_stop)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgephi.decoder_graph.open_session", loads_for_ever)
+    monkeypatch.setattr(Tokenizer, "load", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        Model.load(small_bundle(), threads=1)
+    assert asked.is_set()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kv_cache", ["float", "int8"])
+@pytest.mark.parametrize("chunk", [17, 40, 256])
+def test_a_request_ended_inside_a_pass_does_not_spoil_the_next(
+    chunk: int, kv_cache: CacheKind, monkeypatch: pytest.MonkeyPatch
+):
+    """What a pass that was ended wrote into the cache must not count as read."""
+    monkeypatch.setattr(watched, "_GRACE_S", 0.0)
+    monkeypatch.setattr(watched, "_POLL_S", 0.0)
+    bundle = small_bundle(kv_cache=kv_cache)
+    talk, media = "tell me all about it, " * 12, {"images": [SMALL], "audio": [CLIP]}
+    with Model.load(bundle, threads=1, kv_cache=kv_cache) as fresh:
+        alone, alone_seeing = fresh.generate(talk, options=FEW), fresh.generate(talk, options=FEW, **media)
+    with Model.load(bundle, threads=1, chunk=chunk, kv_cache=kv_cache) as model:
+        ended = 0
+        for stop_at in range(1, 14):
+            answers = iter(range(1, stop_at))
+            given = media if stop_at % 2 else {}
+            reply = model.generate(
+                talk, options=FEW, **given, should_stop=lambda answers=answers: next(answers, None) is None
+            )
+            ended += reply.finish_reason == "cancelled"
+            if stop_at % 3 == 0:
+                assert model.generate(talk, options=FEW).token_ids == alone.token_ids
+                assert model.generate(talk, options=FEW, **media).token_ids == alone_seeing.token_ids
+                model.forget()
+        assert ended >= 3
+
+
+def test_logits_after_an_ended_pass_are_those_of_a_fresh_reading(monkeypatch: pytest.MonkeyPatch):
+    ids = np.random.default_rng(0).integers(3, 40, 200).tolist()
+    with Model.load(small_bundle(), threads=1) as fresh:
+        expected = fresh.logits(ids)
+    monkeypatch.setattr(watched, "_GRACE_S", 0.0)
+    with Model.load(small_bundle(), threads=1, chunk=64) as model:
+        for stop_at in range(1, 5):
+            answers = iter(range(1, stop_at))
+            model.generate("x " * 90, options=FEW, should_stop=lambda answers=answers: next(answers, None) is None)
+            np.testing.assert_allclose(model.logits(ids), expected, atol=1e-4)
