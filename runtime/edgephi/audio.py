@@ -14,10 +14,10 @@ from edgephi.errors import ConfigError
 from edgephi.media import media_name
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ, Waveform, log_mel, num_audio_rows
 from edgephi.mixing import mono
-from edgephi.sound import Sound, open_sound
+from edgephi.mono_sound import MonoSound, open_sound
 from edgephi.sound_limits import MAX_RATE_HZ, check_duration, check_rate
 
-__all__ = ["AudioSource", "Sound", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_sound"]
+__all__ = ["AudioSource", "MonoSound", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_sound"]
 
 #: A path, the bytes of a file, or (samples [n] or [n, channels], hertz).
 AudioSource = str | Path | bytes | tuple[NDArray[Any], float]

@@ -12,13 +12,25 @@ from edgephi.errors import ConfigError
 _MAX_PEAK = 32.0
 
 
-def mono(blocks: Iterator[NDArray[np.floating]], name: str) -> Iterator[NDArray[np.float32]]:
-    """The average of the channels, block by block."""
+def mono(
+    blocks: Iterator[NDArray[np.floating]], name: str, weights: NDArray[np.float64] | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """One channel out of several, block by block.
+
+    Args:
+        blocks: float32 or float64 [n, channels] each.
+        name: Of the source, for messages.
+        weights: float64 [channels], what each channel is multiplied by in the sum; None for the average.
+
+    Raises:
+        ConfigError: NaN, infinite or far too loud samples in any channel, or no samples at all.
+    """
     count = 0
     for block in blocks:
         _check_values(block, count, name)
         count += len(block)
-        yield (block @ np.full(block.shape[1], 1 / block.shape[1], block.dtype)).astype(np.float32)
+        shares = np.full(block.shape[1], 1 / block.shape[1]) if weights is None else weights
+        yield (block @ shares.astype(block.dtype)).astype(np.float32)
     if count == 0:
         raise ConfigError(f"{name}: holds no samples; record it again, or copy it again if it should hold some")
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from edgephi.bundle import CHAT_TEMPLATE_NAME, Bundle, reading
+from edgephi.bundle import Bundle
 from edgephi.decoder import Decoder
 from edgephi.embed import InputSequence, MediaRows, check_ids
 from edgephi.generate import Clock
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice, Route, choose_route
-from edgephi.prompt import Prompt, PromptBuilder, check_media_lists, media_slots
+from edgephi.prompt import Prompt, check_media_lists, media_slots
+from edgephi.prompt_files import open_prompts
 from edgephi.senses import HeardClip, SeenPicture, Senses
 from edgephi.session import DeviceOptions
 from edgephi.stage import EncodingSteps, Stages
@@ -55,9 +55,8 @@ class RequestReader:
     """Makes the decoder ready for requests of one model folder."""
 
     def __init__(self, bundle: Bundle, options: DeviceOptions, tokenizer: Tokenizer, media_bytes: int) -> None:
-        template = bundle.file(CHAT_TEMPLATE_NAME)
         self._manifest = bundle.manifest
-        self._prompts = PromptBuilder(tokenizer, _read_text(template), bundle.manifest.tokens, str(template))
+        self._prompts = open_prompts(bundle, tokenizer)
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
         self._senses = Senses(bundle, options)
         self._media = RowsCache(media_bytes)
@@ -171,8 +170,3 @@ class RequestReader:
 
 def _is_due(rows: LazyRows, unread: Sequence[MediaRows]) -> bool:
     return not rows.is_known and any(rows is other for other in unread)
-
-
-def _read_text(path: Path) -> str:
-    with reading(path):
-        return path.read_text(encoding="utf-8")

@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from edgephi.bundle import TOKENIZER_NAME, Bundle
+from edgephi.bundle import Bundle
 from edgephi.constraint import ConstraintCompiler
 from edgephi.decoder import Decoder
 from edgephi.errors import ConfigError
 from edgephi.limits import ModelLimits
 from edgephi.manifest import Manifest
 from edgephi.messages import Messages
+from edgephi.prompt_files import open_tokenizer
 from edgephi.queueing import Turns
 from edgephi.request_reader import Handling, RequestReader
 from edgephi.sampling import SamplingOptions
 from edgephi.session import DeviceOptions
 from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import never
-from edgephi.tokenizer import Tokenizer
 
 
 class ServedModel:
@@ -44,7 +44,7 @@ class ServedModel:
         stages.tell("load", 0, 2)
         with _beside() as (beside, is_left):
             opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters, is_left)
-            self._tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
+            self._tokenizer = open_tokenizer(bundle)
             self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
             self._constraints = ConstraintCompiler(
                 self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edgephi.errors import ConfigError
 from edgephi.media import media_name, open_media, unheard
-from edgephi.mixing import mono
 from edgephi.sound_limits import check_rate
 
 _BLOCK_VALUES = 1 << 20
@@ -47,19 +46,21 @@ class Sound:
 
     Attributes:
         sample_rate_hz: As it was recorded.
+        num_channels: As it was recorded.
         num_samples: Of each channel, as the file's header has it; what `blocks` yields decides.
-        blocks: float32 [n] each, mono, full scale 1.0, in order. Can be read once, while the file is open.
+        blocks: float32 [n, num_channels] each, full scale 1.0, in order. Can be read once, while the file is open.
         notes: What the user should know of the file though it is read whole, a line each.
     """
 
     sample_rate_hz: int
+    num_channels: int
     num_samples: int
     blocks: Iterator[NDArray[np.float32]]
     notes: tuple[str, ...] = ()
 
 
 @contextmanager
-def open_sound(source: str | Path | bytes) -> Iterator[Sound]:
+def open_channels(source: str | Path | bytes) -> Iterator[Sound]:
     """Open a file, or the bytes of one, that may be longer than a request can hold.
 
     Raises:
@@ -80,8 +81,13 @@ def open_sound(source: str | Path | bytes) -> Iterator[Sound]:
             with sound:
                 check_rate(sound.samplerate, name)
                 _check_complete(sound, name)
-                blocks = mono(_file_blocks(sound, name, quiet), name)
-                yield Sound(sample_rate_hz=sound.samplerate, num_samples=sound.frames, blocks=blocks)
+                blocks = _file_blocks(sound, name, quiet)
+                yield Sound(
+                    sample_rate_hz=sound.samplerate,
+                    num_channels=sound.channels,
+                    num_samples=sound.frames,
+                    blocks=blocks,
+                )
         except soundfile.LibsndfileError as error:
             reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
             raise _undecodable(name, reason) from error

@@ -1,15 +1,16 @@
 """Text to token ids and back.
 
-Owns the vocabulary and the difference between control tokens and text. Knows nothing about chat templates.
-
-The checkpoint's `tokenizer.json` is split in two: the vocabulary without its added tokens, which encodes all text, so
-no text can ever become a control token; and the table of added tokens, which callers place on purpose.
+The checkpoint's `tokenizer.json` is split in three: the vocabulary without its added tokens; added words, such as a
+fine-tuned model's terms, which are text like any other; and control tokens, which no text can ever become and which
+callers place on purpose. An added token is a control token if it is marked `special`, is spelled `<|...|>`, or has a
+meaning to the generation loop. A bracketed one that the chat template spells, such as `[INST]` or `<think>`, cannot be
+written by users either, but is shown in replies.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as TextTokenizer
 from tokenizers.decoders import ByteLevel
 
+from edgephi.added_words import AddedWords, is_control_spelling, is_template_mark
 from edgephi.errors import ArtifactError, ConfigError
 
 
@@ -44,7 +46,8 @@ class ControlToken:
         rstrip: White space after it belongs to it.
         single_word: Only matched as a whole word (not used by the models served here).
         normalized: Matched after normalization (their tokenizers have no normalizer).
-        special: Left out of decoded text by the reference. Here every control token is.
+        special: Left out of decoded text by the reference.
+        shown: Part of a reply's text.
     """
 
     id: int
@@ -54,6 +57,7 @@ class ControlToken:
     single_word: bool = False
     normalized: bool = False
     special: bool = True
+    shown: bool = False
 
 
 class Tokenizer:
@@ -62,35 +66,45 @@ class Tokenizer:
     Args:
         text: The text of `tokenizer.json`.
         where: Its path, for messages.
+        template: The chat template, whose marks users cannot write.
+        control_ids: Added tokens with a meaning to the generation loop, whatever they are spelled like.
 
     Raises:
         ArtifactError: Not a tokenizer file.
     """
 
-    def __init__(self, text: str, where: str) -> None:
+    def __init__(self, text: str, where: str, *, template: str = "", control_ids: Collection[int] = ()) -> None:
         whole = _read(text, where)
-        listed = [_control_token(number, token) for number, token in whole.get_added_tokens_decoder().items()]
+        added: dict[int, AddedToken] = whole.get_added_tokens_decoder()
+        hidden = {n for n, token in added.items() if n in control_ids or is_control_spelling(token)}
+        guarded = {n for n, token in added.items() if n not in hidden and is_template_mark(token, template)}
+        listed = [_control_token(n, added[n], shown=n in guarded) for n in added if n in hidden | guarded]
         self.control: dict[str, ControlToken] = {token.content: token for token in listed}
         self._control_ids = frozenset(token.id for token in listed)
-        self._text = _without_control(whole)
+        self._shown = {token.id: token.content.encode("utf-8") for token in listed if token.shown}
+        self._words = AddedWords(
+            {n: token for n, token in added.items() if n not in self._control_ids}, whole.normalizer
+        )
+        self._text = _without_added(whole)
         # The longest spelling first: `<|endoftext10|>` must win over a token that begins like it.
         spellings = sorted(map(re.escape, self.control), key=len, reverse=True)
         self._pattern = re.compile(f"({'|'.join(spellings)})") if spellings else None
 
     @classmethod
-    def load(cls, path: Path) -> Tokenizer:
-        """Read a `tokenizer.json`.
+    def load(cls, path: Path, *, template: str = "", control_ids: Collection[int] = ()) -> Tokenizer:
+        """Read a `tokenizer.json`. Other arguments are those of the class.
 
         Raises:
             ArtifactError: It cannot be read or is not a tokenizer.
         """
         try:
-            return cls(path.read_text(encoding="utf-8"), str(path))
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}: cannot be read ({error})") from error
+        return cls(text, str(path), template=template, control_ids=control_ids)
 
     def is_control(self, token_id: int) -> bool:
-        """Whether the id is a control token, which is never shown as text."""
+        """Whether the id is a control token, which no text becomes."""
         return token_id in self._control_ids
 
     def split(self, text: str) -> list[str | ControlToken]:
@@ -100,7 +114,7 @@ class Tokenizer:
         return [self.control.get(piece, piece) for piece in self._pattern.split(text) if piece]
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of plain text; a control token spelled in it becomes ordinary letters.
+        """Ids of plain text; a control token spelled in it becomes ordinary letters, an added word its token.
 
         Raises:
             ConfigError: The text is not valid Unicode.
@@ -109,6 +123,12 @@ class Tokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ConfigError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
+        ids: list[int] = []
+        for piece in self._words.split(text):
+            ids += [piece] if isinstance(piece, int) else self._plain_ids(piece)
+        return ids
+
+    def _plain_ids(self, text: str) -> list[int]:
         ids = self._ids(text)
         if self._control_ids.isdisjoint(ids):
             return ids
@@ -143,12 +163,15 @@ class Tokenizer:
         return ids
 
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Text of ids, control tokens left out, bytes that are not UTF-8 replaced."""
-        text: str = self._text.decode([i for i in token_ids if i not in self._control_ids], skip_special_tokens=False)
-        return text
+        """Text of ids, hidden control tokens left out, bytes that are not UTF-8 replaced."""
+        return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     def token_bytes(self, token_id: int) -> bytes:
-        """What a token writes, which may be part of a character; nothing for a control token or an unused id."""
+        """What a token writes, which may be part of a character; nothing for a hidden token or an unused id."""
+        if token_id in self._words:
+            return self._words.spelling(token_id)
+        if token_id in self._shown:
+            return self._shown[token_id]
         word: str | None = None if token_id in self._control_ids else self._text.id_to_token(token_id)
         if word is None:
             return b""
@@ -169,17 +192,15 @@ def _read(text: str, where: str) -> TextTokenizer:
     return whole
 
 
-def _control_token(number: int, token: AddedToken) -> ControlToken:
+def _control_token(number: int, token: AddedToken, *, shown: bool) -> ControlToken:
     flags = {name: getattr(token, name) for name in ("lstrip", "rstrip", "single_word", "normalized", "special")}
-    return ControlToken(id=number, content=token.content, **flags)
+    return ControlToken(id=number, content=token.content, shown=shown, **flags)
 
 
-def _without_control(whole: TextTokenizer) -> TextTokenizer:
-    """The same tokenizer without its added tokens. The vocabulary is shared: another would take longer."""
+def _without_added(whole: TextTokenizer) -> TextTokenizer:
+    """The same without added tokens and normalizer. The vocabulary is shared: another would take longer."""
     plain = TextTokenizer(whole.model)
     plain.decoder = whole.decoder
-    if whole.normalizer is not None:
-        plain.normalizer = whole.normalizer
     if whole.pre_tokenizer is not None:
         plain.pre_tokenizer = whole.pre_tokenizer
     return plain

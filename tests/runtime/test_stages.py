@@ -10,7 +10,6 @@ import pytest
 
 from edgephi import Model, SamplingOptions, Stage, TokenEvent, watched
 from edgephi.manifest import CacheKind
-from edgephi.tokenizer import Tokenizer
 from support.bundles import small_bundle
 from support.signals import clip, picture
 
@@ -111,7 +110,7 @@ def test_ctrl_c_while_loading_waits_for_no_graph(monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edgephi.decoder_graph.open_session", loads_for_ever)
-    monkeypatch.setattr(Tokenizer, "load", interrupted)
+    monkeypatch.setattr("edgephi.served.open_tokenizer", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         Model.load(small_bundle(), threads=1)

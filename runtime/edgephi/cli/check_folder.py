@@ -11,8 +11,7 @@ from pathlib import Path
 from edgephi.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME, Bundle, file_sha256, reading
 from edgephi.errors import EdgeError
 from edgephi.manifest import FileInfo, Manifest
-from edgephi.prompt import PromptBuilder
-from edgephi.tokenizer import Tokenizer
+from edgephi.prompt_files import open_prompts, open_tokenizer
 
 #: Files up to this size are read and compared; the weights are larger, and `edgephi verify` reads them.
 _READ_BYTES = 32 << 20
@@ -80,12 +79,8 @@ def _file_problem(path: Path, info: FileInfo) -> str | None:
 
 def _prompt_problem(bundle: Bundle) -> list[str]:
     """What the first message would be refused with."""
-    path = bundle.file(CHAT_TEMPLATE_NAME)
     try:
-        tokenizer = Tokenizer.load(bundle.file(TOKENIZER_NAME))
-        with reading(path):
-            text = path.read_text(encoding="utf-8")
-        PromptBuilder(tokenizer, text, bundle.manifest.tokens, str(path)).build("hello")
+        open_prompts(bundle, open_tokenizer(bundle)).build("hello")
     except EdgeError as error:
         return [str(error)]
     return []

@@ -1,0 +1,55 @@
+"""A sound file of any length as one channel: a mix of all that loses none, or one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.channel_choice import MIX, Channel, channel_weights
+from edgephi.media import media_name
+from edgephi.mixing import mono
+from edgephi.sound import open_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonoSound:
+    """An open file of any length, read block by block.
+
+    Attributes:
+        sample_rate_hz: As it was recorded.
+        num_samples: As the file's header has it; what `blocks` yields decides.
+        blocks: float32 [n] each, full scale 1.0, in order. Can be read once, while the file is open.
+        notes: What the user should know of the file though it is read whole, a line each.
+    """
+
+    sample_rate_hz: int
+    num_samples: int
+    blocks: Iterator[NDArray[np.float32]]
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def open_sound(source: str | Path | bytes, channel: Channel = MIX) -> Iterator[MonoSound]:
+    """Open a file, or the bytes of one, that may be longer than a request can hold.
+
+    Args:
+        source: The file.
+        channel: `mix`, or the number of one channel from 1.
+
+    Raises:
+        ConfigError: As `load_audio`; damage further on is found when its block is read.
+    """
+    name = media_name(source, "audio")
+    with open_channels(source) as sound:
+        weights = channel_weights(channel, sound.num_channels, name)
+        yield MonoSound(
+            sample_rate_hz=sound.sample_rate_hz,
+            num_samples=sound.num_samples,
+            blocks=mono(sound.blocks, name, weights),
+            notes=sound.notes,
+        )
