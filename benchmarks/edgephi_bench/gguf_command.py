@@ -13,6 +13,7 @@ import click
 
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError
+from edgephi.output_file import check_output_file
 from edgephi.staging import check_space
 from edgephi_bench.sizes import Sizes
 
@@ -43,8 +44,7 @@ def gguf(output: Path, layers: int, head: str) -> None:
 
     if os.path.lexists(output):
         raise ConfigError(f"{output}: already exists; choose another name")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"{output.absolute().parent}: no such folder; make it first, or choose another")
+    check_output_file(output, needed_bytes=0)
     sizes, form = Sizes(layers=layers), cast("HeadFormat", head)
     total = gguf_bytes(sizes, form)
     check_space(output, total, what="the file", relief="make a smaller one with --layers")

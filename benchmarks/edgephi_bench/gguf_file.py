@@ -19,7 +19,8 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.staging import staged_file, writing
+from edgephi.output_file import staged_file
+from edgephi.staging import writing
 from edgephi_bench.configs import long_factors
 from edgephi_bench.sizes import Sizes
 

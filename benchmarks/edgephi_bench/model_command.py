@@ -19,6 +19,7 @@ from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
+from edgephi.output_file import check_output_file, check_text_output, reason, staged_file
 
 if TYPE_CHECKING:
     from edgephi.manifest import CacheKind
@@ -43,17 +44,23 @@ class Shown:
         """
         if self.as_json + self.as_csv + self.as_markdown > 1:
             raise ConfigError("--json, --csv and --markdown all go to stdout; choose one")
-        if self.html is not None and (self.html.is_dir() or not self.html.absolute().parent.is_dir()):
-            raise ConfigError(f"--html {self.html}: cannot be written; give a file in a folder that exists")
+        if self.html is not None:
+            check_output_file(self.html)
+            check_text_output(self.html)
 
     def give(self, report: BenchReport) -> None:
-        """Write the page, if one is wanted, and the report to stdout."""
+        """Write the page, if one is wanted, and the report to stdout.
+
+        Raises:
+            EdgeError: The page cannot be written; the report went to stdout all the same.
+        """
         from edgephi_bench.latency_report import report_json  # noqa: PLC0415 - keeps --help fast
         from edgephi_bench.page import page  # noqa: PLC0415
         from edgephi_bench.text_output import comma_separated, markdown, print_tables  # noqa: PLC0415
 
+        failure = None
         if self.html is not None:
-            self.html.write_text(page(report), encoding="utf-8")
+            failure = _write_page(self.html, page(report))
         if self.as_json:
             click.echo(json.dumps(report_json(report)))
         elif self.as_csv:
@@ -62,6 +69,18 @@ class Shown:
             click.echo(markdown(report), nl=False)
         else:
             print_tables(report)
+        if failure is not None:
+            raise failure
+
+
+def _write_page(path: Path, content: str) -> EdgeError | None:
+    """Write it; why that was not possible."""
+    try:
+        with staged_file(path) as stream:
+            stream.write(content.encode())
+    except OSError as error:
+        return EdgeError(f"--html {path}: cannot be written ({reason(error)})")
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,9 @@ from edgephi.embed import MediaSpan
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi.kv_cache import CacheShape, KVCache, cache_names, check_context
 from edgephi.manifest import AdapterName, CacheDtype
+from edgephi.output_file import check_output_file, staged_file
 from edgephi.prefix_cache import ReadSequence
 from edgephi.schema import decode
-from edgephi.staging import staged_file
 
 _MAGIC = b"EDGEPHI-PREFIX-1\n"
 _LENGTH = struct.Struct("<I")
@@ -76,6 +76,21 @@ class PrefixHeader:
             raise ValueError(f"positions is {self.positions}; there must be one")
 
 
+def check_prefix_output(path: Path) -> None:
+    """Refuse, before the work, a place where `write_prefix` could not write or would replace something else.
+
+    Raises:
+        ConfigError: It cannot be written, or an existing file is no saved prefix.
+        CapacityError: The disk is full.
+    """
+    check_output_file(path)
+    if path.is_file() and path.stat().st_size:
+        with reading(path), path.open("rb") as stream:
+            is_ours = stream.read(len(_MAGIC)) == _MAGIC
+        if not is_ours:
+            raise ConfigError(f"{path}: exists and is not a saved prefix, so it is not replaced; choose another place")
+
+
 def write_prefix(path: Path, bundle: Bundle, read: ReadSequence) -> None:
     """Write what was read of a sequence. An older file of that name is replaced at once or not at all.
 
@@ -96,6 +111,8 @@ def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
         ArtifactError: It is missing, damaged, cut, of another model folder, or of the other kind of cache.
         CapacityError: It is longer than the context.
     """
+    if os.path.exists(path) and not path.is_file():  # opening a pipe that nobody writes to would wait forever
+        raise ArtifactError(f"{path}: not a saved prefix; give another file name")
     with reading(path), path.open("rb") as stream:
         header = _read_header(stream, path)
         if header.manifest_sha256 != _manifest_sha256(bundle):

@@ -9,7 +9,7 @@ from typing import Any
 from edgephi.kv_cache import KVCache
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice
-from edgephi.prefix_file import read_prefix, write_prefix
+from edgephi.prefix_file import check_prefix_output, read_prefix, write_prefix
 from edgephi.request_reader import Handling
 from edgephi.served import ServedModel
 from edgephi.stopping import never
@@ -34,7 +34,7 @@ class PrefixRequests(ServedModel):
 
         Args:
             messages: As in `stream`.
-            path: The file. An older one is replaced.
+            path: The file. An older saved prefix is replaced.
             images: As in `stream`.
             audio: As in `stream`.
             adapter: As in `stream`.
@@ -44,10 +44,11 @@ class PrefixRequests(ServedModel):
             Positions saved.
 
         Raises:
-            ConfigError: As in `stream`, or the file cannot be written.
+            ConfigError: As in `stream`, or the file cannot be written or is no saved prefix.
             CapacityError: As in `stream`.
             ArtifactError: As in `stream`.
         """
+        check_prefix_output(Path(path))
         handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=self._until_closed(never))
         with self._whole(messages, images, audio, handling) as decoder:
             write_prefix(Path(path), self._bundle, decoder.present())

@@ -1,24 +1,22 @@
-"""Files and folders that appear complete or not at all.
-
-Owns the temporary sibling, the swap at the end and the check of free space. Knows nothing about what is inside.
-"""
+"""Folders that appear complete or not at all, and the check of free space."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from edgephi.errors import CapacityError, ConfigError, EdgeError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MOST_NAME_BYTES = 120
+#: How the operating system says that a disk is full.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +87,9 @@ def writing(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise CapacityError(f"{output}: the disk filled up; nothing was kept. Free some space and retry") from error
         raise EdgeError(f"{output}: cannot be written ({error.strerror or error}); nothing was kept") from error
-
-
-@contextlib.contextmanager
-def staged_file(output: Path) -> Iterator[BinaryIO]:
-    """A stream whose file takes the place of `output` when the block ends well and vanishes otherwise.
-
-    Raises:
-        OSError: The operating system refused; `output` is as it was.
-    """
-    partial = output.parent / f".{output.name[:50]}.partial-{secrets.token_hex(4)}"
-    try:
-        with partial.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, output)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -126,7 +105,7 @@ def staged(output: Path, kind: FolderKind, *, force: bool) -> Iterator[Path]:
         EdgeError: The operating system refused something else inside the block.
     """
     output = output.absolute()
-    folder = output.with_name(f".{output.name}.partial-{os.getpid()}")
+    folder = _beside(output, "partial")
     try:
         with writing(output):
             _remove_stale(output)
@@ -140,11 +119,21 @@ def staged(output: Path, kind: FolderKind, *, force: bool) -> Iterator[Path]:
 
 def _remove_stale(output: Path) -> None:
     """Remove the partial folders of processes that no longer exist, and one of this process."""
-    pattern = re.compile(re.escape(f".{output.name}.partial-") + r"(\d{1,9})")
+    pattern = re.compile(re.escape(f".{_short(output.name)}.partial-") + r"(\d{1,9})")
     for sibling in output.parent.iterdir():
         found = pattern.fullmatch(sibling.name)
         if found and (int(found[1]) == os.getpid() or not _is_alive(int(found[1]))):
             shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _beside(output: Path, state: str) -> Path:
+    return output.with_name(f".{_short(output.name)}.{state}-{os.getpid()}")
+
+
+def _short(name: str) -> str:
+    """The name; cut, and told apart by its hash, where the additions would make it too long for the file system."""
+    data = os.fsencode(name)
+    return name if len(data) <= _MOST_NAME_BYTES else f"{name[:20]}-{hashlib.sha256(data).hexdigest()[:12]}"
 
 
 def _is_alive(process_id: int) -> bool:
@@ -159,7 +148,7 @@ def _is_alive(process_id: int) -> bool:
 
 def _swap(folder: Path, output: Path) -> None:
     """Put `folder` in the place of `output`; an interruption at any point leaves one whole folder there."""
-    old = output.with_name(f".{output.name}.replaced-{os.getpid()}")
+    old = _beside(output, "replaced")
     try:
         if output.exists():
             output.rename(old)

@@ -309,3 +309,14 @@ def test_paths_are_taken_as_typed_or_as_terminals_quote_them(tmp_path: Path, mon
     assert as_path(str(path).replace(" ", "\\ ").replace("'", "\\'")) == str(path)
     assert as_path("~/x.png") == str(tmp_path / "x.png")
     assert as_path("no such.png") == "no such.png"
+
+
+def test_a_conversation_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgephi.output_file.os.fsync", full)
+    done = invoke(*CHAT, stdin=f"/save {tmp_path}/a.json\n")
+    assert done.exit_code == 2
+    assert "a.json: cannot be written (No space left on device)" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -256,3 +256,10 @@ def test_bytes_that_are_no_text_are_refused():
     done = invoke("run", small_bundle(), "bad \udcff")
     assert done.exit_code == 2
     assert "not valid Unicode" in done.stderr
+
+
+def test_a_prompt_cache_that_cannot_be_written_is_found_before_the_model_is_loaded(tmp_path: Path):
+    for name, words in (("gone/x", "its folder does not exist"), ("n" * 300, "File name too long")):
+        done = invoke("run", "no-such-model", "hi", "--cache-prompt", tmp_path / name)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert words in done.stderr

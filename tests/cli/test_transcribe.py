@@ -218,10 +218,11 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(fake, tmp_path: Path, 
         raise OSError(28, "No space left on device")
 
     fake()
-    monkeypatch.setattr("edgephi.staging.os.replace", full)
+    monkeypatch.setattr("edgephi.output_file.os.replace", full)
     done = invoke("transcribe", "model", _write(tmp_path / "a.wav"), "-o", target)
-    assert done.exit_code == 1
-    assert "a.txt: cannot be written (No space left on device)" in done.stderr
+    assert done.exit_code == 4
+    assert "a.txt: cannot be written, the disk is full" in done.stderr
+    assert done.stdout == "0\n1\n"
     assert target.read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "a.wav"]
 

@@ -180,19 +180,22 @@ def test_a_prefix_beyond_the_context_or_the_budget_is_refused(saved: Path):
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "p"
-    path.write_bytes(b"old")
     with _load() as model:
-        with pytest.raises(ConfigError, match=r"none/p: cannot be written \(No such file or directory\)"):
+        path.write_bytes(b"old")
+        with pytest.raises(ConfigError, match=r"p: exists and is not a saved prefix, so it is not replaced"):
+            model.save_prefix(TALK, path)
+        path.write_bytes(b"EDGEPHI-PREFIX-1\nold")
+        with pytest.raises(ConfigError, match=r"none/p: cannot be written, its folder does not exist"):
             model.save_prefix(TALK, tmp_path / "none" / "p")
         for folder in (tmp_path, Path("."), Path("/")):
-            with pytest.raises(ConfigError, match=r"cannot be written \(.*\); choose another place"):
+            with pytest.raises(ConfigError, match=r"is a folder; give the name of a file in it"):
                 model.save_prefix(TALK, folder)
 
         def full(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("edgephi.staging.os.fsync", full)
+        monkeypatch.setattr("edgephi.output_file.os.fsync", full)
         with pytest.raises(ConfigError, match=r"p: cannot be written \(No space left on device\); choose"):
             model.save_prefix(TALK, path)
     assert os.listdir(tmp_path) == ["p"]
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"EDGEPHI-PREFIX-1\nold"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgephi.errors import CapacityError, EdgeError
-from edgephi.staging import FolderKind, check_space, staged, staged_file, writing
+from edgephi.output_file import staged_file
+from edgephi.staging import FolderKind, check_space, staged, writing
 
 KIND = FolderKind("a cupboard", ("door.txt",))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgephi.errors import ConfigError
+from edgephi.output_file import check_output_file, reason, staged_file
 
 if TYPE_CHECKING:
     from edgephi.manifest import Manifest
@@ -106,14 +107,14 @@ class Conversation:
         system = [{"role": "system", "content": self.system}] if self.system is not None else []
         text = json.dumps([*system, *self._answered(as_saved)], ensure_ascii=False, indent=1) + "\n"
         path = os.path.expanduser(path)
+        if os.path.isfile(path):
+            raise ConfigError(f"{path}: exists already; give another name")
+        check_output_file(Path(path))
         try:
-            with Path(path).open("x", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(text)
-        except FileExistsError:
-            raise ConfigError(f"{path}: exists already; give another name") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{path}: cannot be written ({reason}); give another path") from None
+            with staged_file(Path(path)) as stream:
+                stream.write(text.encode(errors="backslashreplace"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({reason(error)}); give another path") from None
 
     def _attachments(self) -> list[Attachment]:
         return [item for turn in self.turns for item in turn.attachments] + self.waiting

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,6 +71,7 @@ def run(
     if logprobs is not None and not output.as_json:
         raise click.UsageError("--logprobs are part of the --json output; give both")
     request.check_files()
+    _check_cache_file(cache_prompt)
     with StageLine("loading", quiet=output.quiet) as line:
         sampling.check(logprobs=logprobs)
         with source.load(with_adapters=request.needs_adapter, on_stage=line.tell) as model:
@@ -89,6 +92,14 @@ def run(
         unmet = "" if options.constraint is None else f", so {options.constraint} may not be met"
         click.echo(f"note: the reply was cut{unmet}; {reason}", err=True)
     click.echo(timing_line(reply.timing), err=True)
+
+
+def _check_cache_file(path: str | None) -> None:
+    """What --cache-prompt could not write is said before a model is loaded."""
+    from edgephi.output_file import check_output_file
+
+    if path is not None and not os.path.exists(path):
+        check_output_file(Path(path))
 
 
 def _logprobs_json(choices: tuple[Choice, ...]) -> dict[str, Any]:

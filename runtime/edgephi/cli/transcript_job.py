@@ -1,0 +1,155 @@
+"""The recordings of `edgephi transcribe` one after another: progress, outputs, and what became of each."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgephi.cli.main import INTERRUPTED
+from edgephi.cli.report import error_line, one_line, shown
+from edgephi.cli.status import StatusLine
+from edgephi.cli.transcript_files import Destination
+from edgephi.errors import EdgeError
+
+if TYPE_CHECKING:
+    from edgephi.model import Model
+    from edgephi.transcription.transcriber import TranscriptionOptions
+    from edgephi.transcription.transcript import Segment, Transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The command line, checked."""
+
+    kind: str
+    destination: Destination | None
+    options: TranscriptionOptions
+    is_named: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """The files one after another, and what became of them."""
+
+    order: Order
+    prompt: str
+    done: list[Transcript]
+    errors: list[EdgeError]
+
+    def run(self, model: Model, files: tuple[str, ...]) -> int:
+        """Do all files; the exit code."""
+        for number, file in enumerate(files, 1):
+            transcript, is_interrupted = self._one(model, file)
+            self.done.append(transcript)
+            self._write(transcript)
+            if is_interrupted:
+                if rest := len(files) - number:
+                    click.echo(f"interrupted: {rest} more not begun", err=True)
+                return INTERRUPTED
+        codes = {error.exit_code for error in self.errors}
+        return 0 if not codes else codes.pop() if len(codes) == 1 else EdgeError.exit_code
+
+    def as_json(self) -> dict[str, Any]:
+        """For stdout."""
+        from edgephi.transcription.formats import as_json
+
+        return {"prompt": self.prompt, "files": [as_json(transcript, self.prompt) for transcript in self.done]}
+
+    def _one(self, model: Model, file: str) -> tuple[Transcript, bool]:
+        """One file's transcript, as far as it came; whether Ctrl-C ended it."""
+        from edgephi.transcription.recording import open_recording
+        from edgephi.transcription.transcriber import transcribe as write_down
+        from edgephi.transcription.transcript import Transcript
+
+        status, started_s = StatusLine(), time.perf_counter()
+        segments: list[Segment] = []
+        duration_s, error, is_interrupted = 0.0, None, False
+        try:
+            with open_recording(file) as recording:
+                duration_s = recording.duration_s
+                with closing(write_down(model, recording, self.order.options)) as made:
+                    for segment in made:
+                        segments.append(segment)
+                        status.clear()
+                        self._tell(file, segment)
+                        status.show(_progress(file, segment.end_s, duration_s, time.perf_counter() - started_s))
+        except EdgeError as raised:
+            error = raised
+            self.errors.append(raised)
+        except KeyboardInterrupt:
+            is_interrupted = True
+        status.clear()
+        transcript = Transcript(
+            file=file,
+            segments=tuple(segments),
+            duration_s=duration_s,
+            elapsed_s=time.perf_counter() - started_s,
+            error=None if error is None else str(error),
+            is_complete=error is None and not is_interrupted,
+        )
+        return transcript, is_interrupted
+
+    def _tell(self, file: str, segment: Segment) -> None:
+        """Text goes out as it comes."""
+        from edgephi.transcription.transcript import spoken
+
+        if self.order.kind == "txt" and self.order.destination is None and (text := spoken(segment)):
+            click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
+
+    def _write(self, transcript: Transcript) -> None:
+        """The finished formats, then what happened."""
+        from edgephi.transcription.formats import render
+
+        has_content = transcript.is_complete or bool(transcript.segments)
+        written = self._give(transcript, render(transcript, self.order.kind, self.prompt)) if has_content else ""
+        if transcript.error is not None:
+            click.echo(error_line(transcript.error), err=True)
+        reached = f"{one_line(transcript.file)} is done up to {_mmss(transcript.reached_s)}{written}"
+        if transcript.is_complete:
+            click.echo(_summary(transcript) + written, err=True)
+        elif transcript.error is None:
+            click.echo(f"interrupted: {reached}", err=True)
+        elif transcript.segments:
+            click.echo(f"note: {reached}", err=True)
+
+    def _give(self, transcript: Transcript, content: str) -> str:
+        """Write the file, or stdout what was not said there yet; where it went, as the summary's last words."""
+        order = self.order
+        if order.destination is None:
+            if order.kind in ("srt", "vtt"):
+                click.echo(shown(content), nl=False)
+            return ""
+        try:
+            return f" · {one_line(order.destination.write(transcript.file, content))}"
+        except EdgeError as error:  # hours of work must not be lost to a full disk
+            self.errors.append(error)
+            click.echo(error_line(f"{error}; what it should hold is on stdout"), err=True)
+            click.echo(shown(content), nl=False)
+            return " · on stdout"
+
+
+def _summary(transcript: Transcript) -> str:
+    """`memo.wav: 61.2 s of audio in 20.3 s · real-time factor 0.33 · 14 segments`."""
+    count, gaps = len(transcript.segments), sum(segment.is_gap for segment in transcript.segments)
+    parts = [
+        f"{one_line(transcript.file)}: {transcript.duration_s:.1f} s of audio in {transcript.elapsed_s:.1f} s",
+        f"real-time factor {transcript.real_time_factor:.2f}",
+        f"{count:,} segment{'s' * (count != 1)}" if count else "no speech found",
+    ]
+    if gaps:
+        parts.append(f"{gaps} left out as [...]")
+    return " · ".join(parts)
+
+
+def _progress(file: str, reached_s: float, duration_s: float, elapsed_s: float) -> str:
+    factor = elapsed_s / reached_s if reached_s else 0.0
+    return f"{one_line(file)}: {_mmss(reached_s)} of {_mmss(duration_s)} · real-time factor {factor:.2f}"
+
+
+def _mmss(seconds: float) -> str:
+    """`75:03`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -1,0 +1,37 @@
+"""Whether a file begins as a recording, a picture or a film does."""
+
+from __future__ import annotations
+
+#: How many bytes of a file `media_kind` needs.
+HEAD_BYTES = 64
+
+_SOUND = (b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"fLaC", b"OggS", b"ID3", b"#!AMR", b"MAC ")
+_PICTURE = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"qoif", b"\0\0\0\x0cJXL ")
+_FILM = (b"\x1aE\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"0&\xb2u\x8ef\xcf\x11")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+def media_kind(head: bytes) -> str | None:
+    """What the first bytes of a file belong to: `a recording`, `a picture`, `a film`, or None for anything else.
+
+    Args:
+        head: At least HEAD_BYTES bytes of a file that has so many.
+    """
+    if head.startswith(b"RIFF"):
+        return {b"WAVE": "a recording", b"WEBP": "a picture"}.get(head[8:12], "a film")
+    if head[4:8] in _BOXES and not head[:2].strip(b"\0"):
+        return {b"avif": "a picture", b"heic": "a picture", b"mif1": "a picture", b"M4A ": "a recording"}.get(
+            head[8:12], "a film"
+        )
+    for kind, beginnings in (("a recording", _SOUND), ("a picture", _PICTURE), ("a film", _FILM)):
+        if head.startswith(beginnings):
+            return kind
+    if head.startswith(b"BM") and len(head) >= 26 and not any(head[6:10]):
+        return "a picture"
+    return "a recording" if _begins_with_frames(head) else None
+
+
+def _begins_with_frames(head: bytes) -> bool:
+    """Frames of MPEG audio (MP3, AAC in ADTS) have no header before them but eleven set bits."""
+    is_synchronous = len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
+    return is_synchronous and head[1] & 0x18 != 0x08 and head[:2] != b"\xff\xfe" and head[2] & 0xF0 != 0xF0
