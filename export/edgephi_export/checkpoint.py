@@ -19,12 +19,23 @@ import numpy as np
 
 from edgephi.bundle import file_sha256
 from edgephi.errors import ArtifactError
-from edgephi.manifest import AdapterInfo
+from edgephi.manifest import AdapterInfo, MergedAdapterInfo
 from edgephi_export.adapter_config import read_original_adapter, read_peft_adapter
 from edgephi_export.config import MODALITIES, AdapterKey, Modality, ModelConfig, SpeechConfig, VisionConfig
 from edgephi_export.decoder_config import read_decoder, read_rope
 from edgephi_export.fields import Fields
+from edgephi_export.folder_check import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    check_adapters,
+    check_kind,
+    check_leftovers,
+    check_not_quantized,
+    check_weights,
+)
 from edgephi_export.names import Layout, canonical_name, canonical_peft_name, expected_shapes
+from edgephi_export.peft_adapter import Adapter
 from edgephi_export.safetensors_file import StoredTensor, read_header
 from edgephi_export.selection import Selection
 from edgephi_export.tokens import read_chat_template, read_generation, read_tokens
@@ -37,7 +48,6 @@ from edgephi_export.tower_config import (
 )
 from edgephi_export.weights import WeightSource
 
-_CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _COMPARED_ROWS = 1024
 Stored = dict[str, StoredTensor]
 
@@ -52,6 +62,7 @@ class Checkpoint:
         weights: Its tensors by canonical name.
         chat_template: Jinja source.
         config_sha256: Of config.json.
+        adapter: What was merged into the base's weights; None where nothing was.
     """
 
     path: Path
@@ -59,22 +70,27 @@ class Checkpoint:
     weights: WeightSource
     chat_template: str
     config_sha256: str
+    adapter: MergedAdapterInfo | None = None
 
 
 def read_layout(folder: Path) -> Layout:
     """The layout of a checkpoint, from `model_type`.
 
     Raises:
-        ArtifactError: No folder, no readable config.json, or a model this exporter does not know.
+        ArtifactError: No folder, no readable config.json, or a model this exporter does not know or cannot read: an
+            adapter alone, one that is quantized already, one of another tool.
     """
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: no such checkpoint; give a folder with config.json or a Hugging Face id")
-    config = Fields.load(folder / _CONFIG)
+    check_kind(folder)
+    config = Fields.load(folder / CONFIG)
     model_type = config.values.get("model_type")
     if model_type not in get_args(Layout):
         raise ArtifactError(
-            f"{config.where}: unknown model_type {model_type!r}; supported: {', '.join(get_args(Layout))}"
+            f"{config.where}: unknown model_type {model_type!r}; supported: {', '.join(get_args(Layout))}, which are "
+            "Phi-4-multimodal and Phi-4-mini"
         )
+    check_not_quantized(config)
     return cast(Layout, model_type)
 
 
@@ -83,28 +99,39 @@ def available_modalities(layout: Layout) -> tuple[Modality, ...]:
     return ("text",) if layout == "phi3" else MODALITIES
 
 
-def open_checkpoint(folder: Path, selection: Selection) -> Checkpoint:
+def open_checkpoint(folder: Path, selection: Selection, adapter: Adapter | None = None) -> Checkpoint:
     """Read a checkpoint and check everything about it short of the tensors' values.
+
+    Args:
+        folder: Where it is.
+        selection: Which parts are read.
+        adapter: Merged into the base's weights as they are read.
 
     Raises:
         ArtifactError: A file is missing or damaged, a setting is not supported, or a tensor is missing, unexpected or
             of the wrong shape. The message names the file and the tensor.
     """
     layout = read_layout(folder)
-    fields = Fields.load(folder / _CONFIG)
+    fields = Fields.load(folder / CONFIG)
+    if adapter is None:
+        check_adapters(folder, own_adapters=layout != "phi3")
     tensors = _canonical_tensors(folder, layout)
     if layout == "phi4_multimodal":
-        for adapter in selection.adapters:
-            tensors |= _peft_tensors(folder / f"{adapter}-lora", adapter)
+        for own in selection.adapters:
+            tensors |= _peft_tensors(folder / f"{own}-lora", own)
+    check_leftovers(folder)
     config = _read_config(folder, layout, fields, selection, {name: t.shape for name, t in tensors.items()})
     _check_tensors(folder, tensors, config)
     _check_tied_head(tensors)
+    shapes = expected_shapes(config)
+    changes = adapter.blocks(layout, config.decoder, shapes) if adapter else {}
     return Checkpoint(
         path=folder,
         config=config,
-        weights=WeightSource({name: tensors[name] for name in expected_shapes(config)}),
+        weights=WeightSource({name: tensors[name] for name in shapes}, changes),
         chat_template=read_chat_template(folder),
-        config_sha256=file_sha256(folder / _CONFIG),
+        config_sha256=file_sha256(folder / CONFIG),
+        adapter=adapter.info if adapter else None,
     )
 
 
@@ -167,20 +194,19 @@ def _add(tensors: Stored, path: Path, header: Stored, rename: Callable[[str], st
 
 def _weight_headers(folder: Path) -> dict[Path, Stored]:
     """The tensors of each weight file by stored name; with an index, checked against what it promises."""
-    if (folder / _WEIGHTS).is_file():
-        return {folder / _WEIGHTS: read_header(folder / _WEIGHTS)}
-    if not (folder / _INDEX).is_file():
-        raise ArtifactError(f"{folder}: neither {_WEIGHTS} nor {_INDEX} is there; only safetensors are read")
-    places = Fields.load(folder / _INDEX).section("weight_map").values
+    check_weights(folder)
+    if (folder / WEIGHTS).is_file():
+        return {folder / WEIGHTS: read_header(folder / WEIGHTS)}
+    places = Fields.load(folder / INDEX).section("weight_map").values
     files = sorted(set(map(str, places.values())))
     for name in files:
         if Path(name).name != name or not name.endswith(".safetensors") or not name.isprintable():
-            raise ArtifactError(f"{folder / _INDEX}: {name!r} is not the name of a safetensors file")
+            raise ArtifactError(f"{folder / INDEX}: {name!r} is not the name of a safetensors file")
     held = {name: read_header(folder / name) for name in files}
     for tensor, place in places.items():
         if tensor not in held[place]:
             shown = tensor if tensor.isprintable() else repr(tensor)
-            raise ArtifactError(f"{folder / place}: tensor {shown} is missing, though {_INDEX} puts it there")
+            raise ArtifactError(f"{folder / place}: tensor {shown} is missing, though {INDEX} puts it there")
     return {folder / name: header for name, header in held.items()}
 
 

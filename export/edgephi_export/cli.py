@@ -18,7 +18,7 @@ from edgephi.cli.options import json_option
 from edgephi.cli.packing import decorated_with
 from edgephi.cli.stoppable import stoppable
 from edgephi_export.api import export as run_export
-from edgephi_export.options import DEFAULT_RECIPE, ExportOptions, LayoutName
+from edgephi_export.options import BESIDE, DEFAULT_RECIPE, ExportOptions, LayoutName
 from edgephi_export.progress import progress_display
 
 _FORMATS = (
@@ -68,6 +68,14 @@ _PART_OPTIONS = (
         callback=_words,
         metavar="LIST",
         help="text,vision,speech or fewer.  [default: all there are]",
+    ),
+    click.option(
+        "--merge-adapter",
+        is_flag=False,
+        flag_value=BESIDE,
+        metavar="[DIR]",
+        help="Merge a PEFT adapter (LoRA, DoRA) into the base: its folder or Hugging Face id; without DIR, the one in "
+        "CHECKPOINT's own folder.",
     ),
 )
 #: What keys and values can be kept in.
@@ -137,6 +145,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
       edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
       edgephi export ./Phi-4-mini-instruct -o mini-genai --layout genai
+      edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
       edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt
     """  # noqa: D301 - click reads the \b
     chosen = ExportOptions(**options)

@@ -27,7 +27,8 @@ from edgephi_export.bundle_plan import BundlePlan, plan_bundle
 from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
 from edgephi_export.encoding import Encoder, StoredRows, decode
 from edgephi_export.exporter import num_threads
-from edgephi_export.hub import locate
+from edgephi_export.hub import Located, locate, locate_adapter
+from edgephi_export.peft_adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter
 from edgephi_export.selection import choose
 from edgephi_export.weight_plan import Allocation, WeightPlan
 from edgephi_export.weights_writer import Chunk, chunks, closing
@@ -67,14 +68,38 @@ def _plan(bundle: Bundle, checkpoint: str) -> BundlePlan:
     """The plan of an export of `checkpoint` with the bundle's own options."""
     manifest = bundle.manifest
     recipe = Recipe.from_info(manifest.recipe)
-    folder = locate(checkpoint).folder
+    located = locate(checkpoint)
+    folder = located.folder
     available = available_modalities(read_layout(folder))
     lacking = [name for name in manifest.modalities if name not in available]
     if lacking:
         raise ArtifactError(f"{checkpoint} has no {' and '.join(lacking)}, which {bundle.path} holds; another model?")
     selection = choose(manifest.adapters.mode, manifest.modalities, available)
     kv_cache: CacheKind = "float" if manifest.decoder.int8_cache is None else "int8"
-    return plan_bundle(open_checkpoint(folder, selection), selection, WeightPlan(recipe), kv_cache)
+    opened = open_checkpoint(folder, selection, _adapter(bundle, located))
+    return plan_bundle(opened, selection, WeightPlan(recipe), kv_cache)
+
+
+def _adapter(bundle: Bundle, located: Located) -> Adapter | None:
+    """The adapter that was merged when the bundle was made: from the hub, or beside the checkpoint's files."""
+    merged = bundle.manifest.source.merged_adapter
+    if merged is None:
+        return None
+    if "/" in merged.id:
+        found = locate_adapter(merged.id, located)
+    elif (located.folder / ADAPTER_CONFIG).is_file():
+        found = located
+    else:
+        raise ArtifactError(
+            f"{bundle.path} has the adapter {merged.id} merged; put its {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS} into "
+            f"{located.folder} to compare"
+        )
+    adapter = Adapter.load(found.folder, merged.id)
+    if adapter.info != merged:
+        raise ArtifactError(
+            f"{found.folder / ADAPTER_WEIGHTS}: not the adapter {merged.id} that {bundle.path} has merged"
+        )
+    return adapter
 
 
 def _check_same(bundle: Bundle, allocations: Iterable[Allocation], checkpoint: str) -> None:

@@ -16,6 +16,7 @@ from edgephi.errors import ConfigError
 from edgephi.manifest import CACHE_KINDS
 from edgephi.session import runtime
 from edgephi.staging import FolderKind, check_output, check_space, staged
+from edgephi_export.adapter_files import check_same_template
 from edgephi_export.bundle_plan import plan_bundle
 from edgephi_export.bundle_writer import write_bundle
 from edgephi_export.calibration import add_int8_cache
@@ -24,9 +25,10 @@ from edgephi_export.checkpoint import Checkpoint, available_modalities, open_che
 from edgephi_export.config import MODALITIES, Modality
 from edgephi_export.genai_record import RECORD_NAME
 from edgephi_export.genai_writer import check_genai_recipe, choose_genai, plan_genai, write_genai
-from edgephi_export.hub import Located, locate
+from edgephi_export.hub import Located, locate, locate_adapter
 from edgephi_export.meter import Meter
 from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progress
+from edgephi_export.peft_adapter import Adapter
 from edgephi_export.selection import Selection, choose
 from edgephi_export.weight_plan import WeightPlan
 from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
@@ -55,7 +57,7 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     check_output(output, MODEL_FOLDER, force=options.force, source=located.folder)
     selection = _choose(options, available_modalities(read_layout(located.folder)))
     own.check(selection.modalities)
-    opened = open_checkpoint(located.folder, selection)
+    opened = open_checkpoint(located.folder, selection, _adapter(options, located, quiet=on_progress is None))
     own.check_shapes(opened.config.vision)
     weights = WeightPlan(recipe)
     write = _plan(options, own, opened, selection, weights)
@@ -66,6 +68,16 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     with staged(output, MODEL_FOLDER, force=options.force) as folder:
         write(located, folder, threads, meter)
     return output
+
+
+def _adapter(options: ExportOptions, base: Located, *, quiet: bool) -> Adapter | None:
+    """The adapter to merge, if one was asked for."""
+    if options.merge_adapter is None:
+        return None
+    located = locate_adapter(options.merge_adapter, base, quiet=quiet)
+    adapter = Adapter.load(located.folder, located.id)
+    check_same_template(located.folder, base.folder)
+    return adapter
 
 
 def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selection:

@@ -14,21 +14,26 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi_export.checkpoint import read_layout
 from edgephi_export.fields import Fields
+from edgephi_export.folder_check import CONFIG, INDEX, WEIGHTS, adapter_alone
+from edgephi_export.options import BESIDE
+from edgephi_export.peft_adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: What git allows in the name of a branch or tag, less the exotic; a commit's hash is one too.
 _REVISION = re.compile(r"(?!.*(\.\.|//))\w[\w.+/-]*")
-_CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+#: A folder of huggingface_hub's cache: `models--ORG--NAME/snapshots/COMMIT`.
+_SNAPSHOT = re.compile(r"models--(?P<id>[\w.-]+?--[\w.-]+)/snapshots/(?P<revision>\w+)")
 _SMALL_FILES = (
     "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-    "chat_template.jinja", "chat_template.json",
+    "chat_template.jinja", "chat_template.json", "processor_config.json", "special_tokens_map.json",
+    ADAPTER_CONFIG,  # which the folder's check refuses beside a base
 )  # fmt: skip
 _ADAPTER_FILES = tuple(
     f"{name}-lora/{file}"
@@ -40,11 +45,19 @@ _OR_PASS_A_FOLDER = "or download it elsewhere and pass its folder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """A checkpoint on this machine: its folder, what to call it, and its commit if it came from the hub."""
+    """A checkpoint or adapter on this machine.
+
+    Attributes:
+        folder: Where it is.
+        id: What to call it.
+        revision: Its commit if it came from the hub.
+        is_download: Whether it was given by its Hugging Face id, so that more of it can be fetched.
+    """
 
     folder: Path
     id: str
     revision: str | None
+    is_download: bool = False
 
 
 def locate(checkpoint: str | Path, revision: str | None = None, *, quiet: bool = False) -> Located:
@@ -67,15 +80,52 @@ def locate(checkpoint: str | Path, revision: str | None = None, *, quiet: bool =
             raise ConfigError(
                 f"{checkpoint}: a folder here has no revision {revision!r}; leave --revision out, or give an id"
             )
-        return Located(folder=folder, id=folder.resolve().name, revision=None)
+        return _named(folder)
     if not isinstance(checkpoint, str) or not _ID.fullmatch(checkpoint) or os.path.lexists(folder):
         raise ArtifactError(f"{checkpoint}: no such checkpoint; give a folder with config.json or a Hugging Face id")
     if revision is not None and not _REVISION.fullmatch(revision):
         raise ConfigError(f"{revision!r} is no revision; give the name of a branch or tag, or a commit")
-    return _download(checkpoint, revision or "main", quiet)
+    return _download(checkpoint, revision or "main", quiet, _fetch_all)
 
 
-def _download(repo_id: str, revision: str, quiet: bool) -> Located:
+def locate_adapter(adapter: str | Path, base: Located, *, quiet: bool = False) -> Located:
+    """The folder of a PEFT adapter.
+
+    Args:
+        adapter: A folder, a Hugging Face id, or `beside` for the one in the base's own folder or repository.
+        base: The checkpoint.
+        quiet: As for `locate`.
+
+    Raises:
+        ArtifactError: Neither a folder nor an id, or a repository without an adapter.
+        ConfigError: huggingface-hub is not installed.
+        CapacityError: The cache's disk filled up.
+        EdgeError: The download failed.
+    """
+    if adapter == BESIDE and base.is_download:
+        return _download(base.id, base.revision or "main", quiet, _fetch_adapter)
+    folder = base.folder if adapter == BESIDE else Path(adapter)
+    if adapter != "" and os.path.isdir(folder):
+        return _named(folder)
+    if not isinstance(adapter, str) or not _ID.fullmatch(adapter) or os.path.lexists(folder):
+        raise ArtifactError(f"{adapter}: no such adapter; give a folder that PEFT wrote or a Hugging Face id")
+    return _download(adapter, "main", quiet, _fetch_adapter)
+
+
+def _named(folder: Path) -> Located:
+    """A folder here; one of the hub's cache keeps the name and commit of its repository."""
+    path = folder.absolute()
+    if found := _SNAPSHOT.fullmatch("/".join(path.parts[-3:])) or _SNAPSHOT.fullmatch(
+        "/".join(path.resolve().parts[-3:])
+    ):
+        return Located(folder=folder, id=found["id"].replace("--", "/", 1), revision=found["revision"])
+    name = path.resolve().name
+    if not name.isprintable():
+        raise ConfigError(f"{os.fsencode(folder)!r}: this folder's name cannot be printed; rename it")
+    return Located(folder=folder, id=name, revision=None)
+
+
+def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, str], Path]) -> Located:
     try:
         import huggingface_hub  # noqa: F401, PLC0415 - optional
     except ImportError:
@@ -84,7 +134,7 @@ def _download(repo_id: str, revision: str, quiet: bool) -> Located:
         ) from None
     try:
         with _errors_only(), _bars(quiet or not sys.stderr.isatty()):
-            folder = _fetch_all(repo_id, revision)
+            folder = fetch(repo_id, revision)
     except EdgeError:
         raise
     except OSError as error:
@@ -96,14 +146,16 @@ def _download(repo_id: str, revision: str, quiet: bool) -> Located:
         raise _failure(repo_id, revision, error) from error
     except Exception as error:  # huggingface_hub raises errors of several libraries
         raise _failure(repo_id, revision, error) from error
-    return Located(folder=folder, id=repo_id, revision=folder.name)
+    return Located(folder=folder, id=repo_id, revision=folder.name, is_download=True)
 
 
 def _fetch_all(repo_id: str, revision: str) -> Path:
     """The folder of one commit with all that an export reads; what the repository lacks is the reader's to refuse."""
-    config = _fetch(repo_id, _CONFIG, revision)
+    config = _fetch(repo_id, CONFIG, revision, known_commit=False)
     if config is None:
-        raise ArtifactError(f"{repo_id}: the repository has no {_CONFIG}; give one with a checkpoint in safetensors")
+        if (adapter := _fetch(repo_id, ADAPTER_CONFIG, revision, known_commit=False)) is not None:
+            raise ArtifactError(adapter_alone(adapter.parent, repo_id))
+        raise ArtifactError(f"{repo_id}: the repository has no {CONFIG}; give one with a checkpoint in safetensors")
     folder = config.parent
     commit = folder.name
     layout = read_layout(folder)  # a model of another kind is refused before its gigabytes
@@ -112,18 +164,27 @@ def _fetch_all(repo_id: str, revision: str) -> Path:
     # The original repository also holds PEFT folders; its main files already contain the adapters.
     for name in _ADAPTER_FILES if layout == "phi4_multimodal" else ():
         _fetch(repo_id, name, commit)
-    if _fetch(repo_id, _WEIGHTS, commit) is None:
-        for name in _shards(_fetch(repo_id, _INDEX, commit)):
+    if _fetch(repo_id, WEIGHTS, commit) is None:
+        for name in _shards(_fetch(repo_id, INDEX, commit)):
             _fetch(repo_id, name, commit)
     return folder
 
 
-def _fetch(repo_id: str, name: str, revision: str) -> Path | None:
+def _fetch_adapter(repo_id: str, revision: str) -> Path:
+    """The folder of one commit with the adapter that it holds."""
+    config = _fetch(repo_id, ADAPTER_CONFIG, revision, known_commit=False)
+    if config is None:
+        raise ArtifactError(f"{repo_id}: the repository has no {ADAPTER_CONFIG}, so it holds no adapter of PEFT's")
+    _fetch(repo_id, ADAPTER_WEIGHTS, config.parent.name)
+    return config.parent
+
+
+def _fetch(repo_id: str, name: str, revision: str, *, known_commit: bool = True) -> Path | None:
     """One file, from the cache or the hub; None where the repository has no such file."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415 - optional
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415 - optional
 
-    if name != _CONFIG:  # which fixes the commit; nothing about a commit ever changes
+    if known_commit:  # nothing about a commit ever changes
         known = try_to_load_from_cache(repo_id, name, revision=revision)
         if known is not None:
             return Path(known) if isinstance(known, str) else None

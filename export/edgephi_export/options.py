@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # it would load numpy, and `edgephi --help` reads this file
     from edgephi.manifest import CacheKind
 
 DEFAULT_RECIPE = "int4"
+#: As `merge_adapter`: the adapter lies in the checkpoint's own folder.
+BESIDE = "beside"
 LayoutName = Literal["edgephi", "genai"]
 
 
@@ -28,6 +30,8 @@ class ExportOptions:
             over the canonical names of linears.
         adapters: `routed`, `speech`, `vision` or `none`; None is routed where the model has adapters.
         modalities: `text` and the encoders to include; None is all that the adapters allow.
+        merge_adapter: A PEFT adapter, merged into the base's weights: its folder, its Hugging Face id, or `beside` for
+            the one in the checkpoint's own folder; None for none.
         kv_cache: `int8` adds graphs that keep keys and values in int8; the folder then runs either way. To calibrate
             them the model is run on this machine when everything else is written.
         calibration: The user's own texts, pictures and sounds, read beside those that come with edgephi.
@@ -42,6 +46,7 @@ class ExportOptions:
     overrides: tuple[str, ...] = ()
     adapters: str | None = None
     modalities: tuple[str, ...] | None = None
+    merge_adapter: str | Path | None = None
     kv_cache: CacheKind = "float"
     calibration: tuple[str | Path, ...] = ()
     layout: LayoutName = "edgephi"

@@ -29,6 +29,7 @@ def source_info(checkpoint: Checkpoint, located: Located) -> SourceInfo:
         revision=located.revision,
         model_type=checkpoint.config.model_type,
         config_sha256=checkpoint.config_sha256,
+        merged_adapter=checkpoint.adapter,
     )
 
 

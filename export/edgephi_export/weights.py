@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi_export.lazy_tensor import LazyTensor
+from edgephi_export.lora_merge import LoraBlock, with_changes
 from edgephi_export.safetensors_file import StoredTensor
 
 
@@ -19,10 +20,14 @@ class WeightSource:
 
     Args:
         tensors: Where each tensor lies, by canonical name.
+        changes: What an adapter that is merged changes, by canonical name of the matrix.
     """
 
-    def __init__(self, tensors: Mapping[str, StoredTensor]) -> None:
+    def __init__(
+        self, tensors: Mapping[str, StoredTensor], changes: Mapping[str, tuple[LoraBlock, ...]] | None = None
+    ) -> None:
         self._tensors = dict(tensors)
+        self._changes = dict(changes or {})
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -43,10 +48,10 @@ class WeightSource:
         Raises:
             ArtifactError: The tensor has another dtype, its file cannot be read, or a value is not finite.
         """
-        tensor = self._tensors[name]
-        return tensor.read(0, tensor.shape[0])
+        return self.lazy(name).whole()
 
     def lazy(self, name: str) -> LazyTensor:
         """A tensor that is read when its rows are asked for."""
         tensor = self._tensors[name]
-        return LazyTensor(name=name, shape=tensor.shape, read_rows=tensor.read, source_bytes=tensor.num_bytes)
+        lazy = LazyTensor(name=name, shape=tensor.shape, read_rows=tensor.read, source_bytes=tensor.num_bytes)
+        return with_changes(lazy, self._changes[name]) if name in self._changes else lazy

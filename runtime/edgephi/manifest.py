@@ -33,13 +33,22 @@ PROJECTION_IDS: dict[str, int] = {"speech": 0, "vision": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergedAdapterInfo:
+    """A PEFT adapter of the user's that was merged into the base's weights: its name and its weight file's hash."""
+
+    id: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInfo:
-    """Where the weights came from."""
+    """Where the weights came from; `merged_adapter` is None where they are the checkpoint's own."""
 
     id: str
     revision: str | None
     model_type: str
     config_sha256: str
+    merged_adapter: MergedAdapterInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

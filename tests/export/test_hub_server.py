@@ -154,6 +154,8 @@ def test_the_model_folder_names_the_id_and_the_commit(hub: FakeHub, tmp_path: Pa
     assert (report["source"], report["revision"]) == (MODEL, COMMIT)
     manifest = Bundle(tmp_path / "out", check_hashes=True).manifest
     assert (manifest.source.id, manifest.source.revision) == (MODEL, COMMIT)
+    for name in ("consolidated.safetensors", "pytorch_model.bin"):  # never downloaded; in a folder they are refused
+        (tmp_path / "repository" / name).unlink()
     local = _run(hub, tmp_path, _EXPORT, tmp_path / "repository", "-o", tmp_path / "local")
     assert local.returncode == 0, local.stderr
     assert manifest.files == Bundle(tmp_path / "local").manifest.files

@@ -120,12 +120,13 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
     manifest = bundle.manifest
     source, info, rope, adapters = manifest.source, manifest.decoder, manifest.rope, manifest.adapters
     revision = f" at {source.revision}" if source.revision else ""
+    merged = f", with the adapter {source.merged_adapter.id} merged" if source.merged_adapter else ""
     listed = ", ".join(f"{a.name} (rank {a.rank})" for a in adapters.available)
     has_int8 = info.int8_cache is not None
     smaller = f", or {_cache_bytes(manifest, 'int8'):,} with --kv-cache int8" if has_int8 else ""
     return [
         ("model", bundle.path),
-        ("source", f"{source.id}{revision} ({source.model_type})"),
+        ("source", f"{source.id}{revision} ({source.model_type}){merged}"),
         ("made by", manifest.generator),
         *_recipe(manifest.recipe),
         ("takes in", ", ".join(manifest.modalities)),
