@@ -33,6 +33,7 @@ from edgephi_export.folder_check import (
     check_leftovers,
     check_not_quantized,
     check_weights,
+    unknown_tensor,
 )
 from edgephi_export.names import Layout, canonical_name, canonical_peft_name, expected_shapes
 from edgephi_export.peft_adapter import Adapter
@@ -176,16 +177,18 @@ def _read_adapter(folder: Path, layout: Layout, fields: Fields, name: AdapterKey
 def _canonical_tensors(folder: Path, layout: Layout) -> Stored:
     tensors: Stored = {}
     for path, header in _weight_headers(folder).items():
-        _add(tensors, path, header, partial(canonical_name, layout), f"{layout} models have none of this name")
+        _add(tensors, path, header, partial(canonical_name, layout), partial(unknown_tensor, layout=layout))
     return tensors
 
 
-def _add(tensors: Stored, path: Path, header: Stored, rename: Callable[[str], str | None], hint: str) -> None:
+def _add(
+    tensors: Stored, path: Path, header: Stored, rename: Callable[[str], str | None], hint: Callable[[str], str]
+) -> None:
     """Add the tensors of one file by canonical name, each once."""
     for name, tensor in header.items():
         canonical = rename(name)
         if canonical is None:
-            raise ArtifactError(f"{path}: unexpected tensor {name}; {hint}")
+            raise ArtifactError(f"{path}: unexpected tensor {name}; {hint(name)}")
         if canonical in tensors:
             other = tensors[canonical]
             raise ArtifactError(f"{path}: tensor {name} is also in {other.file.name}, as {other.name}")
@@ -214,8 +217,8 @@ def _peft_tensors(folder: Path, adapter: str) -> Stored:
     tensors: Stored = {}
     if folder.is_dir():  # read_peft_adapter words the refusal
         path = folder / "adapter_model.safetensors"
-        hint = "only LoRA of the decoder's linears is supported"
-        _add(tensors, path, read_header(path), partial(canonical_peft_name, adapter), hint)
+        rename = partial(canonical_peft_name, adapter)
+        _add(tensors, path, read_header(path), rename, lambda _: "only LoRA of the decoder's linears is supported")
     return tensors
 
 

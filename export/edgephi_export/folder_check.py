@@ -34,6 +34,12 @@ _FOREIGN = (
     ("*.nemo", "holds a model of NeMo, not safetensors"),
 )  # fmt: skip
 _MOVE = "move away whichever does not count, so that the folder holds one model"
+#: What tools that quantize call their tensors: GPTQ, AWQ, bitsandbytes, compressed-tensors, FP8, MXFP4, quanto, MLX.
+_QUANTIZED = (
+    ".qweight", ".qzeros", ".g_idx", ".scales", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB",
+    ".weight_format", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".weight_zero_point", ".weight_shape",
+    ".input_scale", ".weight_g_idx", "_blocks", "_scales", "._data", "._scale", ".biases",
+)  # fmt: skip
 #: The layouts that keep adapters of their own in sub-folders.
 _OWN_ADAPTERS = ("vision-lora", "speech-lora")
 
@@ -86,6 +92,18 @@ def check_not_quantized(config: Fields) -> None:
         f"{config.where}: the checkpoint is quantized already ({str(method)[:40]}, says quantization_config); "
         f"{_TAKE_ORIGINAL}"
     )
+
+
+def unknown_tensor(name: str, layout: str) -> str:
+    """What a tensor is that no model of `layout` has, as far as its name tells, and what to do."""
+    if name.endswith(_QUANTIZED) or ".quant_state." in name:
+        return f"the checkpoint is quantized already; {_TAKE_ORIGINAL}"
+    if ".lora_" in name or ".base_layer." in name or ".modules_to_save." in name:
+        return (
+            "it belongs to an adapter that is not merged; load it with PEFT, call merge_and_unload() and "
+            "save_pretrained(), and export that"
+        )
+    return f"{layout} models have none of this name"
 
 
 def check_adapters(folder: Path, own_adapters: bool) -> None:

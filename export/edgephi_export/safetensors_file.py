@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
 }  # fmt: skip
+_QUANTIZED = "A checkpoint that is quantized already cannot be exported; give the one it was made from"
+#: How the format names its types: the newer ones are of quantized models, and some take less than a byte.
+_DTYPE_NAME = re.compile(r"(?:C|F|BF|I|U|E)\d+(?:_E\dM\d\w*)?")
 #: How a value lies in the file, and the bits of it that are all set in NaN and infinity.
 _READABLE: dict[str, tuple[np.dtype[Any], int]] = {
     "F32": (np.dtype("<u4"), 0x7F800000),
@@ -60,7 +64,9 @@ class StoredTensor:
             ArtifactError: The dtype is not a float of 16 or 32 bits.
         """
         if self.dtype not in _READABLE:
-            raise ArtifactError(f"{self.file}: tensor {self.name} is {self.dtype}; supported: {', '.join(_READABLE)}")
+            raise ArtifactError(
+                f"{self.file}: tensor {self.name} is {self.dtype}; supported: {', '.join(_READABLE)}. {_QUANTIZED}"
+            )
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Rows `start` to `stop` of the first axis as a new float32 array; 16-bit floats convert exactly.
@@ -156,6 +162,11 @@ def _entry(path: Path, name: str, raw: object, data_start: int) -> StoredTensor:
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
     known = isinstance(dtype, str) and dtype in _ITEM_BYTES
+    if isinstance(dtype, str) and not known and _DTYPE_NAME.fullmatch(dtype):
+        raise ArtifactError(
+            f"{path}: tensor {name} is {dtype}, a type that edgephi does not read; supported: {', '.join(_READABLE)}. "
+            f"{_QUANTIZED}"
+        )
     if not known or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
         raise ArtifactError(f"{path}: tensor {name} has a damaged header entry")
     begin, end = offsets
