@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from edgephi.containers.av_decoder import open_av
+from edgephi.containers.find import plan
+from edgephi.containers.plan import DamagedSoundError, Part, Stream, TruncatedSoundError, UnsupportedSoundError
+from edgephi.containers.source import BytesSource, FileSource, Source
 from edgephi.errors import ConfigError
 from edgephi.media import media_name, open_media, unheard
+from edgephi.mel import SAMPLE_RATE_HZ
+from edgephi.resampling import resampled
 from edgephi.sound_limits import check_rate
 
 _BLOCK_VALUES = 1 << 20
-#: libsndfile's log when a header promises more data than the file holds (WAV, AIFF, AU).
-_SHORT_DATA = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
-_STREAMED_BYTES = 0x7FFFF000  # recorders that cannot seek leave at least this as a WAV's length
-_UNKNOWN_FRAMES = 1 << 62  # libsndfile reports its largest number then, and cannot read in blocks
-#: How WAV (also RF64, W64), AIFF, AU, CAF, FLAC, OGG and MP3 begin. libsndfile 1.2 knows a dozen more, of samplers and
-#: lab computers; it takes damaged files of others for them, and its parser of SDS writes to standard output.
-_BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"fLaC", b"OggS", b"ID3")
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile reports its largest number then
 _NO_FRAMES = 7  # libsndfile 1.2 then speaks of a missing file, having found an MP3 of no frames
-
-
-class _Bytes(io.BytesIO):
-    """Bytes as a file for libsndfile, whose callbacks print what they raise."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """As a file does it, but a damaged header's impossible offset leaves the position as it is."""
-        try:
-            return super().seek(offset, whence)
-        except (ValueError, OverflowError):
-            return self.tell()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +31,8 @@ class Sound:
     """An open file of any length, read block by block.
 
     Attributes:
-        sample_rate_hz: As it was recorded.
-        num_channels: As it was recorded.
+        sample_rate_hz: As it was recorded; 16000 where parts of several rates are joined.
+        num_channels: As it was recorded; of joined parts the most.
         num_samples: Of each channel, as the file's header has it; what `blocks` yields decides.
         blocks: float32 [n, num_channels] each, full scale 1.0, in order. Can be read once, while the file is open.
         notes: What the user should know of the file though it is read whole, a line each.
@@ -67,64 +53,111 @@ def open_channels(source: str | Path | bytes) -> Iterator[Sound]:
         ConfigError: As `load_audio`; damage further on is found when its block is read.
     """
     name = media_name(source, "audio")
-    with open_media(source, "audio") as stream:
-        # A descriptor, because libsndfile would take the name `speech.raw` for headerless samples.
-        handle = _Bytes(source) if isinstance(source, bytes) else stream.fileno()
-        first_bytes = source[:4] if isinstance(source, bytes) else os.pread(stream.fileno(), 4, 0)
-        is_mp3 = first_bytes[:3] == b"ID3" or (first_bytes[:1] == b"\xff" and first_bytes[1:2] >= b"\xe0")
-        if not (is_mp3 or first_bytes.startswith(_BEGINNINGS)):
-            raise _undecodable(name, "format not recognised")
-        quiet = unheard if is_mp3 else nullcontext  # libmpg123 comments on damage
-        try:
-            with quiet():
-                sound = soundfile.SoundFile(handle, closefd=False)
-            with sound:
-                check_rate(sound.samplerate, name)
-                _check_complete(sound, name)
-                blocks = _file_blocks(sound, name, quiet)
-                yield Sound(
-                    sample_rate_hz=sound.samplerate,
-                    num_channels=sound.channels,
-                    num_samples=sound.frames,
-                    blocks=blocks,
-                )
-        except soundfile.LibsndfileError as error:
-            reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
-            raise _undecodable(name, reason) from error
-
-
-def _undecodable(name: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"{name}: cannot be decoded as audio ({reason}); use WAV, FLAC, OGG or MP3, or record it again if it is damaged"
-    )
-
-
-def _check_complete(sound: soundfile.SoundFile, name: str) -> None:
-    """Refuse a header that promises more than the file holds, or does not say how much that is."""
-    found = _SHORT_DATA.search(sound.extra_info)
-    if found and int(found[2]) < int(found[1]) < _STREAMED_BYTES:
-        raise ConfigError(
-            f"{name}: truncated; the header promises {int(found[1]):,} bytes of samples, the file has "
-            f"{int(found[2]):,}: copy or record it again"
+    with open_media(source, "audio") as stream, ExitStack() as stack:
+        content: Source = BytesSource(source) if isinstance(source, bytes) else FileSource(stream)
+        with _told(name, content):
+            planned = plan(content)
+            streams = [stack.enter_context(_open_part(part)) for part in planned.parts[:1]]
+            streams += [_known_part(part) for part in planned.parts[1:]]
+        for opened in streams:
+            check_rate(opened.sample_rate_hz, name)
+        rates = {opened.sample_rate_hz for opened in streams}
+        hertz = rates.pop() if len(rates) == 1 else SAMPLE_RATE_HZ
+        num_channels = max(opened.num_channels for opened in streams)
+        yield Sound(
+            sample_rate_hz=hertz,
+            num_channels=num_channels,
+            num_samples=sum(-(-opened.num_samples * hertz // opened.sample_rate_hz) for opened in streams),
+            blocks=_blocks(streams, hertz, num_channels, name, content),
+            notes=tuple(f"{name}: {note}" for note in planned.notes),
         )
-    if sound.frames > _UNKNOWN_FRAMES:
-        raise ConfigError(f"{name}: its header does not say how long it is, as in streamed FLAC; convert it to WAV")
 
 
-def _file_blocks(
-    sound: soundfile.SoundFile, name: str, quiet: Callable[[], AbstractContextManager[None]] = nullcontext
+def _blocks(
+    streams: list[Stream], hertz: int, num_channels: int, name: str, content: Source
 ) -> Iterator[NDArray[np.float32]]:
-    """Blocks of samples, float32 [n, channels]; few enough to keep memory bounded."""
+    """The parts one after another, at one rate and with as many channels each."""
+    with _told(name, content):
+        for opened in streams:
+            chosen = np.arange(num_channels) % opened.num_channels  # a mono part is heard on every channel
+            for block in resampled(opened.blocks, opened.sample_rate_hz, hertz, opened.num_channels):
+                yield block if num_channels == opened.num_channels else block[:, chosen]
+
+
+@contextmanager
+def _told(name: str, content: Source) -> Iterator[None]:
+    """Say in one line, with the file's name, why it cannot be read."""
+    try:
+        yield
+    except TruncatedSoundError as error:
+        reason = f"{name}: truncated; {error}: copy or record it again"
+    except UnsupportedSoundError as error:
+        reason = (
+            f'{name}: {error}, which is read by an extra: pip install "edgephi[media]"; or convert it: '
+            f"ffmpeg -i IN -ar 16000 -ac 1 OUT.wav"
+        )
+    except DamagedSoundError as error:
+        reason = (
+            f"{name}: cannot be decoded as audio ({error}); use WAV, FLAC, OGG or MP3 "
+            "(ffmpeg -i IN -ar 16000 -ac 1 OUT.wav), or record it again if it is damaged"
+        )
+    else:
+        if content.error is None:
+            return
+        reason = ""
+    if content.error is not None:
+        reason = f"{name}: cannot be read on ({content.error.strerror}); check the disk"
+    raise ConfigError(reason)
+
+
+def _known_part(part: Part) -> Stream:
+    """Any but the first part: opened to know it and to be read, but not in between, because a chain may be long."""
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        with _open_part(part) as again:
+            yield from again.blocks
+
+    with _open_part(part) as opened:
+        return replace(opened, blocks=blocks())
+
+
+@contextmanager
+def _open_part(part: Part) -> Iterator[Stream]:
+    part.view.seek(0)
+    if part.decoder == "av":
+        with open_av(part) as opened:
+            yield opened
+        return
+    # libmpg123 comments on damage.
+    quiet: AbstractContextManager[None] = unheard() if part.what == "MP3" else nullcontext()
+    descriptor = part.view.descriptor
+    try:
+        with quiet:
+            sound = soundfile.SoundFile(part.view if descriptor is None else descriptor, closefd=False)
+    except soundfile.LibsndfileError as error:
+        reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
+        raise DamagedSoundError(f"{part.what}: {reason}") from error
+    with sound:
+        yield Stream(sound.samplerate, sound.channels, min(sound.frames, _UNKNOWN_FRAMES), _decoded(sound, part))
+
+
+def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.float32]]:
+    """Blocks of samples; few enough to keep memory bounded.
+
+    Raises:
+        TruncatedSoundError: Fewer than the header promises.
+    """
     size, total = max(1, _BLOCK_VALUES // sound.channels), 0
     while True:
-        with quiet():
-            block = sound.read(size, dtype="float32", always_2d=True)
+        try:
+            with unheard() if part.what == "MP3" else nullcontext():
+                block = sound.read(size, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise DamagedSoundError(f"{part.what}: {error.error_string.rstrip('.')}") from error
         if not len(block):
             break
         total += len(block)
         yield block
-    if total < sound.frames:
-        raise ConfigError(
-            f"{name}: truncated; the header promises {sound.frames:,} samples, {total:,} could be decoded: "
-            "copy or record it again"
-        )
+    promised = sound.frames if part.least_samples is None else part.least_samples
+    if total < promised:
+        raise TruncatedSoundError(f"the header promises {promised:,} samples, {total:,} could be decoded")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from edgephi.audio import AudioSource, load_audio, open_sound
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
+from edgephi.resampling import resampled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +54,6 @@ def open_recording(source: AudioSource) -> Iterator[Recording]:
             duration_s=sound.num_samples / hertz,
             blocks=resampled(sound.blocks, hertz, target_hertz),
         )
-
-
-def resampled(blocks: Iterator[NDArray[np.float32]], hertz: int, target_hertz: int) -> Iterator[NDArray[np.float32]]:
-    """The same sound at another rate, as if it were one piece; the blocks' borders move."""
-    if hertz == target_hertz:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(hertz, target_hertz, 1, dtype="float32")
-    for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def _pieces(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.mel import SAMPLE_RATE_HZ
+from edgephi.resampling import resampled
 from edgephi.transcription.openmp import one_thread_in
-from edgephi.transcription.recording import Recording, resampled
+from edgephi.transcription.recording import Recording
 
 #: float32 [512] at 16 kHz, each call the continuation of the one before -> probability of speech, 0 to 1.
 Detector = Callable[[NDArray[np.float32]], float]

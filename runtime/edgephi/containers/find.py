@@ -1,0 +1,97 @@
+"""Which container a file is, and all that is to be decoded of it: joined files are followed to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgephi.containers import aiff, au, caf, ebml, flac, foreign, mp3, ogg, riff, webm
+from edgephi.containers.mp3_frames import parse
+from edgephi.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
+from edgephi.containers.source import Source, search
+from edgephi.containers.tags import NEXT_FILE, skip_tags
+from edgephi.containers.view import View, span
+
+_WALKERS: dict[bytes, Callable[[Source, int], Walk]] = {
+    **dict.fromkeys(riff.BEGINNINGS, riff.walk),
+    riff.W64_BEGINNING[:4]: riff.walk_w64,
+    b"FORM": aiff.walk,
+    **dict.fromkeys(au.BEGINNINGS, au.walk),
+    b"caff": caf.walk,
+    b"fLaC": flac.walk,
+    b"OggS": ogg.walk,
+    ebml.BEGINNING: webm.walk,
+}
+_TRAILING_BYTES = 16  # fewer behind the end are nobody's sound
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All parts of a file in order, and what the user should know of it, a clause each."""
+
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+
+def plan(source: Source) -> Plan:
+    """Walk a file, and the files that are joined to it.
+
+    Raises:
+        DamagedSoundError: It is no sound, or cannot be read whole.
+        UnsupportedSoundError: A known container or codec that is not supported.
+    """
+    parts: list[Part] = []
+    notes: list[str] = []
+    start: int | None = _begin(source, 0)
+    while start is not None:
+        walked = _walk(source, start)
+        parts += walked.parts
+        notes += walked.notes
+        start, note = _next(source, max(walked.end, start + 1))
+        notes += note
+    return Plan(tuple(parts), tuple(dict.fromkeys(notes)))
+
+
+def _walk(source: Source, start: int) -> Walk:
+    walker = _walker(source, start)
+    name = None if walker not in (None, riff.walk) else foreign.name_of(source, start)
+    try:
+        if name is not None:
+            raise UnsupportedSoundError(name)
+        if walker is None:
+            raise DamagedSoundError("format not recognised")
+        return walker(source, start)
+    except UnsupportedSoundError as error:
+        end = foreign.mp4_end(source, start) if source.read_at(start + 4, 4) == b"ftyp" else source.size
+        view = View([span(source, start, end)])
+        return Walk(parts=(Part(view=view, what=str(error), decoder="av"),), end=end)
+
+
+def _walker(source: Source, start: int) -> Callable[[Source, int], Walk] | None:
+    """Who reads what begins there; MP3 frames may begin behind some damage."""
+    walker = _WALKERS.get(source.read_at(start, 4))
+    if walker is not None or foreign.name_of(source, start) is not None:
+        return walker
+    is_mp3 = parse(source.read_at(start, 4)) is not None or mp3.first_frame(source, start, start + mp3.REACH_BYTES)
+    return mp3.walk if is_mp3 else None
+
+
+def _is_known(source: Source, start: int) -> bool:
+    return _walker(source, start) is not None or foreign.name_of(source, start) is not None
+
+
+def _begin(source: Source, start: int) -> int:
+    """Where a file may begin: there, or behind tags and zeros, with which some files begin themselves."""
+    return start if _is_known(source, start) else skip_tags(source, start)
+
+
+def _next(source: Source, end: int) -> tuple[int | None, list[str]]:
+    """Where the next file begins behind the end of one, and what to say of what lies between; None without one."""
+    start = _begin(source, end)
+    if start >= source.size:
+        return None, []
+    if _is_known(source, start):
+        return start, []
+    found = search(source, NEXT_FILE, start, source.size)
+    count = (source.size if found is None else found) - start
+    return found, [f"{count:,} bytes behind its end are no sound and were left out"] if count > _TRAILING_BYTES else []

@@ -1,0 +1,127 @@
+"""Native FLAC."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from edgephi.containers.plan import DamagedSoundError, Part, Walk
+from edgephi.containers.source import Source, search
+from edgephi.containers.tags import NEXT_FILE
+from edgephi.containers.view import View, span
+
+_INFO_BYTES = 34
+_TAIL_BYTES = 1 << 20  # more than any frame of a usual block size
+_MAX_SAMPLES = (1 << 36) - 1
+_SYNC = re.compile(rb"\xff[\xf8\xf9]")
+UNSTATED = "its header states no length, so it was read to its end"
+
+
+def walk(source: Source, start: int) -> Walk:
+    """The frames of a FLAC file that begins there.
+
+    Raises:
+        DamagedSoundError: Its header is incomplete.
+    """
+    info, frames_start = _read_blocks(source, start)
+    joined = search(source, NEXT_FILE, frames_start, source.size)
+    end = source.size if joined is None else joined
+    stated = int.from_bytes(info[13:18], "big") & _MAX_SAMPLES
+    found, block = _last_frame(source, frames_start, end, info)
+    total = max(stated, found)
+    notes: tuple[str, ...] = ()
+    if stated == 0:
+        notes = (UNSTATED,)
+    elif found > stated:
+        notes = ("it holds more than its header states; all of it was read",)
+    part = Part(
+        view=View([_header(info, total), span(source, frames_start, end)]),
+        what="FLAC",
+        least_samples=None if stated and stated >= found else max(stated, found - block),
+    )
+    return Walk(parts=(part,), end=end, notes=notes)
+
+
+def _read_blocks(source: Source, start: int) -> tuple[bytes, int]:
+    """The stream's description, and where its frames begin."""
+    at, info, is_last = start + 4, b"", False
+    while not is_last:
+        head = source.read_at(at, 4)
+        if len(head) < 4:
+            raise DamagedSoundError("FLAC without a whole header")
+        is_last, kind, size = bool(head[0] & 0x80), head[0] & 0x7F, int.from_bytes(head[1:], "big")
+        if kind == 0:
+            info = source.read_at(at + 4, size)
+        at += 4 + size
+    if len(info) != _INFO_BYTES:
+        raise DamagedSoundError("FLAC without a description of its stream")
+    return info, at
+
+
+def _header(info: bytes, total: int) -> bytes:
+    """A new header with the number of samples, and without tags, pictures and seek points."""
+    low = int.from_bytes(info[13:18], "big") & ~_MAX_SAMPLES | min(total, _MAX_SAMPLES)
+    return b"fLaC\x80\0\0\x22" + info[:13] + low.to_bytes(5, "big") + info[18:]
+
+
+def _last_frame(source: Source, start: int, end: int, info: bytes) -> tuple[int, int]:
+    """Samples up to the end of the last frame that begins there, and how many it holds; zeros without any."""
+    reach = max(start, end - _TAIL_BYTES)
+    window = source.read_at(reach, end - reach)
+    first = source.read_at(start, 4)
+    for found in reversed(list(_SYNC.finditer(window))):
+        if window[found.start() + 1 : found.start() + 2] == first[1:2] and (
+            position := _position(window[found.start() : found.start() + 16], info, first)
+        ):
+            return position
+    return 0, 0
+
+
+def _position(head: bytes, info: bytes, first: bytes) -> tuple[int, int] | None:
+    """Of a frame's header: samples up to the frame's end, and in it. None where it is no header."""
+    if len(head) < 7 or len(first) < 4 or head[2] & 15 != first[2] & 15 or head[3] & 0x0F != first[3] & 0x0F:
+        return None
+    number, at = _coded_number(head)
+    code, rate_code = head[2] >> 4, head[2] & 15
+    at_size, at_crc = at, at + {6: 1, 7: 2}.get(code, 0) + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if number is None or code == 0 or at_crc >= len(head) or _crc8(head[:at_crc]) != head[at_crc]:
+        return None
+    if code in (6, 7):
+        block = int.from_bytes(head[at_size : at_size + code - 5], "big") + 1
+    else:
+        block = 192 if code == 1 else 576 << code - 2 if code <= 5 else 256 << code - 8
+    is_by_sample = head[1] & 1
+    return (number if is_by_sample else number * int.from_bytes(info[:2], "big")) + block, block
+
+
+def _coded_number(head: bytes) -> tuple[int | None, int]:
+    """A number of up to 36 bits as UTF-8 would write it, and where it ends."""
+    lead, more = head[4], 0
+    while more < 8 and lead & 0x80 >> more:
+        more += 1
+    if more in (1, 8) or len(head) < 4 + max(more, 1):
+        return None, 0
+    value = lead & (0x7F >> more)
+    for byte in head[5 : 4 + more]:
+        if byte & 0xC0 != 0x80:
+            return None, 0
+        value = value << 6 | byte & 0x3F
+    return value, 4 + max(more, 1)
+
+
+@cache
+def _crc8_table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        crc = value
+        for _ in range(8):
+            crc = crc << 1 ^ (0x107 if crc & 0x80 else 0)
+        table.append(crc & 0xFF)
+    return tuple(table)
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc = _crc8_table()[crc ^ byte]
+    return crc

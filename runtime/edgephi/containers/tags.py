@@ -1,0 +1,43 @@
+"""Tags and padding that stand before, between and behind streams, and are no sound."""
+
+from __future__ import annotations
+
+import re
+
+from edgephi.containers.source import Source, skip_zeros
+
+#: How the files begin that can be read, as far as it tells them from samples: used to find the next of joined files.
+NEXT_FILE = re.compile(
+    rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|BW64....WAVE|FORM....AIF[FC]"
+    rb"|fLaC[\x00\x80]\x00\x00\x22|caff\x00\x01\x00\x00desc|OggS\x00\x02\x00{8}"
+    rb"|riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00|\.snd\x00\x00.[\x18-\xff]....\x00\x00\x00[\x01-\x1b]"
+    rb"|\x1a\x45\xdf\xa3.{1,8}\x42[\x82\x86]|\x00\x00\x00.ftyp[\x20-\x7e]{4}",
+    re.DOTALL,
+)
+
+
+def skip_tags(source: Source, start: int) -> int:
+    """The first place behind tags (ID3v1, ID3v2, APE, Lyrics3) and zero bytes."""
+    while start < source.size:
+        behind = _behind_tag(source, start, source.read_at(start, 32))
+        if behind == start:
+            behind = skip_zeros(source, start, source.size)
+        if behind == start:
+            break
+        start = min(behind, source.size)
+    return start
+
+
+def _behind_tag(source: Source, start: int, head: bytes) -> int:
+    if head[:3] == b"ID3" and len(head) >= 10 and head[3] < 0xFF and max(head[6:10]) < 0x80:
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        return start + 10 + size + (10 if head[5] & 0x10 else 0)
+    if head[:3] == b"TAG":
+        return start + (227 if head[3:4] == b"+" else 128)
+    if head[:8] == b"APETAGEX" and len(head) >= 24:
+        size, flags = int.from_bytes(head[12:16], "little"), int.from_bytes(head[20:24], "little")
+        return start + size + (32 if flags & 1 << 29 else 0) if flags & 1 << 29 else start + 32
+    if head[:11] == b"LYRICSBEGIN":
+        found = source.read_at(start, 1 << 17).find(b"LYRICS200")
+        return start if found < 0 else start + found + 9
+    return start
