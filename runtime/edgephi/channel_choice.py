@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.channel_levels import ChannelLevels
 from edgephi.checks import is_whole
 from edgephi.errors import ConfigError
+from edgephi.mix_choice import choose_mix
+from edgephi.mixing import checked
+from edgephi.stopping import ask, never
 
 MIX: Literal["mix"] = "mix"
 
@@ -22,18 +29,53 @@ def check_channel(channel: Any) -> None:
         raise ConfigError(f"channel is {channel!r}; use 'mix' or the number of a channel, from 1")
 
 
-def channel_weights(channel: Channel, num_channels: int, name: str) -> NDArray[np.float64] | None:
+def channel_weights(channel: Channel, sound: Channels) -> NDArray[np.float64] | None:
     """What each channel is multiplied by in the sum, float64 [num_channels]; None for their average.
+
+    For a mix of several channels the whole recording is read once.
 
     Raises:
         ConfigError: The recording has no such channel.
+        Stopped: `sound.should_stop` said so.
     """
     check_channel(channel)
     if channel == MIX:
-        return None
-    if channel > num_channels:
-        have = "1 channel" if num_channels == 1 else f"{num_channels} channels"
-        raise ConfigError(f"{name}: has {have}, so no channel {channel}; use 1 to {num_channels} or 'mix'")
-    weights = np.zeros(num_channels)
+        return choose_mix(sound.measure, sound.num_channels) if sound.num_channels > 1 else None
+    if channel > sound.num_channels:
+        have = "1 channel" if sound.num_channels == 1 else f"{sound.num_channels} channels"
+        raise ConfigError(
+            f"{sound.name}: has {have}, so no channel {channel}; use 1 to {sound.num_channels}, or 'mix' for all"
+        )
+    weights = np.zeros(sound.num_channels)
     weights[channel - 1] = 1.0
     return weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """A recording whose channels can be looked at before it is heard.
+
+    Attributes:
+        sample_rate_hz: As it was recorded.
+        num_channels: K.
+        name: For messages.
+        open_blocks: Opens it anew: its samples, floating point [n, K] each.
+        should_stop: Asked between blocks.
+    """
+
+    sample_rate_hz: int
+    num_channels: int
+    name: str
+    open_blocks: Callable[[], AbstractContextManager[Iterator[NDArray[np.floating]]]]
+    should_stop: Callable[[], bool] = never
+
+    def measure(self, indices: list[int], mixes: NDArray[np.float64]) -> ChannelLevels:
+        """The levels of some channels and mixes of them, as far as the recording can be read."""
+        levels = ChannelLevels(self.sample_rate_hz, mixes)
+        whole = len(indices) == self.num_channels
+        # Damage is told of when its place is heard.
+        with suppress(ConfigError), self.open_blocks() as blocks:
+            for block in checked(blocks, self.name):
+                ask(self.should_stop)
+                levels.push(block if whole else block[:, indices])
+        return levels

@@ -26,13 +26,21 @@ def mono(
         ConfigError: NaN, infinite or far too loud samples in any channel, or no samples at all.
     """
     count = 0
-    for block in blocks:
-        _check_values(block, count, name)
+    for block in checked(blocks, name):
         count += len(block)
         shares = np.full(block.shape[1], 1 / block.shape[1]) if weights is None else weights
         yield (block @ shares.astype(block.dtype)).astype(np.float32)
     if count == 0:
         raise ConfigError(f"{name}: holds no samples; record it again, or copy it again if it should hold some")
+
+
+def checked(blocks: Iterator[NDArray[np.floating]], name: str) -> Iterator[NDArray[np.floating]]:
+    """The same blocks; raises ConfigError before one that cannot be sound."""
+    count = 0
+    for block in blocks:
+        _check_values(block, count, name)
+        count += len(block)
+        yield block
 
 
 def _check_values(block: NDArray[np.floating], start: int, name: str) -> None:

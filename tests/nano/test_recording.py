@@ -70,6 +70,19 @@ def test_the_bundled_clips_joined_are_heard_one_by_one(model_dir: Path, tmp_path
     assert all(segment["confidence"] > 0.5 for segment in heard["segments"])
 
 
+@pytest.mark.parametrize("gain", [-1.0, -0.6])
+def test_an_inverted_channel_does_not_cost_the_words(model_dir: Path, tmp_path: Path, gain: float):
+    """Under hiss, at another rate, in a format that loses some."""
+    joined, expected = _joined()
+    rng = np.random.default_rng(3)
+    left = np.repeat(joined, 2) + 0.002 * rng.standard_normal(2 * len(joined))
+    right = gain * np.repeat(joined, 2) + 0.002 * rng.standard_normal(2 * len(joined))
+    soundfile.write(tmp_path / "a.ogg", np.stack([left, right], axis=1), 32_000)
+    done = invoke("transcribe", model_dir, tmp_path / "a.ogg", "--json", "--threads", "1")
+    (heard,) = json.loads(done.stdout)["files"]
+    assert [segment["text"] for segment in heard["segments"]] == expected
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="needs libespeak-ng1 and espeak-ng-data")
 @pytest.mark.parametrize("seed", [11, 12])
