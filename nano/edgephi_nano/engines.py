@@ -78,7 +78,9 @@ class EdgephiEngine:
             messages,
             images=[question.image] if question.image is not None else [],
             audio=[(question.samples, 16_000)] if question.samples is not None else [],
-            options=SamplingOptions(max_new_tokens=MOST_NEW_TOKENS, speculation=False),  # the same figures each run
+            options=SamplingOptions.greedy(
+                max_new_tokens=MOST_NEW_TOKENS, speculation=False
+            ),  # the same figures each run
             adapter="none" if adapter == "none" else "auto",
         )
         ids = [token_id for token_id in reply.token_ids if token_id not in self._stops]

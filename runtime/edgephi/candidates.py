@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.sampling_options import SamplingOptions
+from edgephi.sampling_options import DrawRules
 
 Logits = NDArray[np.float32]
 
@@ -51,37 +51,37 @@ def likeliest(logits: Logits, num: int) -> NDArray[np.intp]:
     return _descending(ids, logits[ids])[:num]
 
 
-def draw(logits: Logits, options: SamplingOptions, number: float) -> int:
+def draw(logits: Logits, rules: DrawRules, number: float) -> int:
     """The token that a random number picks.
 
     Args:
         logits: float32 [V], none of them NaN, one at least finite. Not modified.
-        options: With a temperature above 0.
+        rules: With a temperature above 0.
         number: 0 or more, below 1. Runs through the candidates from the likeliest on, or through all tokens in the
             order of their ids where nothing is cut.
     """
-    if options.top_p < 1 or options.min_p > 0 or 0 < options.top_k < len(logits):
-        found = _among(logits, options, options.top_k or _FIRST)
+    if rules.top_p < 1 or rules.min_p > 0 or 0 < rules.top_k < len(logits):
+        found = _among(logits, rules, rules.top_k or _FIRST)
         if found is None:
-            return _draw_binned(logits, options, number)
+            return _draw_binned(logits, rules, number)
         ids, weights = found
         return int(ids[_place(np.cumsum(weights), number)])
-    return _draw_any(_all_weights(logits, options.temperature), number)
+    return _draw_any(_all_weights(logits, rules.temperature), number)
 
 
-def candidates(logits: Logits, options: SamplingOptions) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def candidates(logits: Logits, rules: DrawRules) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """The tokens that can be drawn: temperature, then top-k, top-p and min-p.
 
     Args:
         logits: float32 [V], none of them NaN, one at least finite. Not modified.
-        options: With a temperature above 0.
+        rules: With a temperature above 0.
 
     Returns:
         ids [n], likeliest first, equal ones in the order of their ids, and top-k cuts between them; and their
         probabilities, float64 [n], none of them 0, that sum to 1.
     """
-    num = options.top_k or _FIRST
-    while (found := _among(logits, options, num)) is None:
+    num = rules.top_k or _FIRST
+    while (found := _among(logits, rules, num)) is None:
         num *= _GROWTH
     ids, weights = found
     return ids, weights / weights.sum()
@@ -101,22 +101,22 @@ def log_probabilities(logits: Logits, token_id: int, num: int) -> tuple[float, t
     return float(logits[token_id]) - everything, top
 
 
-def _among(logits: Logits, options: SamplingOptions, num: int) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+def _among(logits: Logits, rules: DrawRules, num: int) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
     """The tokens that can be drawn and their weights, likeliest first, if they are among the `num` likeliest."""
     ids = likeliest(logits, min(num, len(logits)))
-    weights = _weights(logits[ids], options.temperature)
-    is_complete = len(ids) < num or num in (options.top_k, len(logits))
-    total = weights.sum() if is_complete else _all_weights(logits, options.temperature).sum(dtype=np.float64)
-    kept = _num_kept(weights, weights / total, options)
+    weights = _weights(logits[ids], rules.temperature)
+    is_complete = len(ids) < num or num in (rules.top_k, len(logits))
+    total = weights.sum() if is_complete else _all_weights(logits, rules.temperature).sum(dtype=np.float64)
+    kept = _num_kept(weights, weights / total, rules)
     return (ids[:kept], weights[:kept]) if is_complete or kept < len(ids) else None
 
 
-def _draw_binned(logits: Logits, options: SamplingOptions, number: float) -> int:
+def _draw_binned(logits: Logits, rules: DrawRules, number: float) -> int:
     """`draw` from many tokens, by top-p and min-p."""
-    weights = _all_weights(logits, options.temperature)
-    most = options.top_p * weights.sum(dtype=np.float64) if options.top_p < 1 else np.inf
-    weights[weights < options.min_p] = 0
-    bins = _bins(logits, options.temperature)
+    weights = _all_weights(logits, rules.temperature)
+    most = rules.top_p * weights.sum(dtype=np.float64) if rules.top_p < 1 else np.inf
+    weights[weights < rules.min_p] = 0
+    bins = _bins(logits, rules.temperature)
     sums = np.cumsum(np.bincount(bins, weights=weights), dtype=np.float64)
     whole = float(sums[-1])
     if whole > most:
@@ -195,12 +195,12 @@ def _all_weights(logits: Logits, temperature: float) -> NDArray[np.float32]:
     return weights
 
 
-def _num_kept(weights: NDArray[np.float64], probabilities: NDArray[np.float64], options: SamplingOptions) -> int:
+def _num_kept(weights: NDArray[np.float64], probabilities: NDArray[np.float64], rules: DrawRules) -> int:
     """How many of the likeliest tokens pass top-p and min-p and can be drawn at all."""
     kept = np.count_nonzero(weights > 0)
-    if options.top_p < 1:
+    if rules.top_p < 1:
         before = np.cumsum(probabilities) - probabilities
-        kept = min(kept, np.count_nonzero(before < options.top_p))
-    if options.min_p > 0:
-        kept = min(kept, np.count_nonzero(weights >= options.min_p))
+        kept = min(kept, np.count_nonzero(before < rules.top_p))
+    if rules.min_p > 0:
+        kept = min(kept, np.count_nonzero(weights >= rules.min_p))
     return int(kept)

@@ -319,5 +319,5 @@ class _Steps:
 
 
 def _mode(options: SamplingOptions) -> bool | None:
-    is_repeatable = options.seed is not None and options.temperature > 0
+    is_repeatable = options.seed is not None and options.rules().temperature > 0
     return False if options.speculation is None and is_repeatable else options.speculation

@@ -140,7 +140,7 @@ class Model(PrefixRequests):
                 conversation, keep each in its own turn, as a part of that message: what was read of it then serves.
             images: Paths, bytes of files, PIL images or uint8 arrays [H, W, 3].
             audio: Paths, bytes of files, `(samples [n] or [n, channels], hertz)`, or what `encode_ahead` gave for one.
-            options: How tokens are chosen; None for the checkpoint's own recommendation, which is usually greedy.
+            options: How tokens are chosen; what it leaves open, or None, is the checkpoint's own recommendation.
             adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
             max_crops: Most crops of each picture, 1 to the model's own number; None for that. Fewer are read sooner
                 and show less detail.
@@ -158,7 +158,7 @@ class Model(PrefixRequests):
                 are still answered.
         """
         clock, stop, stages = Clock(), self._until_closed(should_stop), Stages(on_stage)
-        chosen = options or self._recommended()
+        chosen = (options or SamplingOptions()).filled(self._manifest.generation)
         job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock, stages=stages)
         handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
         try:

@@ -28,6 +28,7 @@ class Penalties:
 
     def __init__(self, options: SamplingOptions, prompt_ids: Sequence[int] | NDArray[Any]) -> None:
         self._options = options
+        self._repetition = options.rules().repetition_penalty
         self._bias_ids: Ids = np.array([token_id for token_id, _ in options.bias_pairs], np.int64)
         self._bias = np.array([bias for _, bias in options.bias_pairs], np.float32)
         self._seen: Ids = np.unique(np.asarray(prompt_ids, np.int64))
@@ -38,7 +39,7 @@ class Penalties:
     def change_nothing(self) -> bool:
         """Whether `apply` would leave every logit as it is."""
         options = self._options
-        penalties = (options.repetition_penalty - 1, options.presence_penalty, options.frequency_penalty)
+        penalties = (self._repetition - 1, options.presence_penalty, options.frequency_penalty)
         return not options.logit_bias and not any(penalties)
 
     def apply(self, logits: NDArray[np.float32]) -> None:
@@ -57,10 +58,10 @@ class Penalties:
                     f"logit_bias names token {self._bias_ids[-1]} but the vocabulary ends at {len(logits) - 1}"
                 )
             logits[self._bias_ids] += self._bias
-        if options.repetition_penalty != 1:
+        if self._repetition != 1:
             seen = logits[self._seen]
             logits[self._seen] = np.where(
-                seen < 0, seen * np.float32(options.repetition_penalty), seen / np.float32(options.repetition_penalty)
+                seen < 0, seen * np.float32(self._repetition), seen / np.float32(self._repetition)
             )
         if options.presence_penalty or options.frequency_penalty:
             logits[self._said] -= np.float32(options.presence_penalty) + self._times * np.float32(

@@ -33,7 +33,7 @@ class Sampler:
     (numpy's PCG64, one number per draw), so the same logits give the same tokens.
 
     Args:
-        options: How to choose.
+        options: How to choose. What it leaves open has the values of DrawRules.
         prompt_ids: int64 [S]. What the repetition penalty counts besides the reply.
         constraint: What `options.constraint` asks for, made by a ConstraintCompiler for this reply.
 
@@ -51,6 +51,7 @@ class Sampler:
         if options.constraint is not None and constraint is None:
             raise ConfigError("options.constraint is set but no constraint was made; use ConstraintCompiler.start")
         self._options = options
+        self._rules = options.rules()
         self._penalties = Penalties(options, prompt_ids)
         self._constraint = constraint
         self._random = np.random.Generator(np.random.PCG64(options.seed))
@@ -81,8 +82,8 @@ class Sampler:
             best = int(np.argmax(scores))
         else:
             scores = logits
-        greedy = self._options.temperature == 0
-        token_id = best if greedy else draw(scores, self._options, self._random.random())
+        greedy = self._rules.temperature == 0
+        token_id = best if greedy else draw(scores, self._rules, self._random.random())
         if self._options.logprobs is None:
             return Choice(token_id)
         return Choice(token_id, *log_probabilities(logits, token_id, self._options.logprobs))

@@ -6,21 +6,39 @@ Owns the options and their limits. Knows nothing about how any of them is carrie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Self
 
 from edgephi.checks import is_finite, is_whole
 from edgephi.constraint import ConstraintSpec, is_constraint
 from edgephi.errors import ConfigError
+from edgephi.manifest import GenerationDefaults
 
 MOST_BIAS = 100.0
 MOST_PENALTY = 2.0
 REPETITION_RANGE = (0.01, 100.0)
+_MAX_NEW_TOKENS = 512
 Bias = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawRules:
+    """How a token is chosen, nothing left open; the fields are those of SamplingOptions."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """How a reply is chosen and when it is cut. `sampling.Sampler` documents the order of the steps.
+
+    `temperature`, `top_k`, `top_p`, `min_p` and `repetition_penalty` are each None for what the model's makers advise,
+    which the folder tells (`Model.manifest.generation`): usually the likeliest token. A value that is given counts,
+    whatever else is given. `SamplingOptions.greedy()` leaves nothing to advice.
 
     Attributes:
         max_new_tokens: The reply is cut after this many tokens.
@@ -44,12 +62,12 @@ class SamplingOptions:
             tokens are nearly equal a greedy reply may differ too; with a seed and a temperature, None means False.
     """
 
-    max_new_tokens: int = 512
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    max_new_tokens: int = _MAX_NEW_TOKENS
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] | Bias = ()
@@ -69,6 +87,35 @@ class SamplingOptions:
         if self.speculation is not None and not isinstance(self.speculation, bool):
             raise ConfigError(f"speculation is {self.speculation!r}; use True, False or None")
 
+    @classmethod
+    def greedy(
+        cls,
+        *,
+        max_new_tokens: int = _MAX_NEW_TOKENS,
+        logprobs: int | None = None,
+        logit_bias: Mapping[int, float] | Bias = (),
+        speculation: bool | None = None,
+    ) -> Self:
+        """The likeliest token each time, whatever the model's makers advise: for measuring and comparing."""
+        return cls(
+            max_new_tokens=max_new_tokens,
+            logprobs=logprobs,
+            logit_bias=logit_bias,
+            speculation=speculation,
+            **asdict(DrawRules()),
+        )
+
+    def rules(self, advised: GenerationDefaults | None = None) -> DrawRules:
+        """What is given, else what is advised, else the defaults of DrawRules."""
+        names = [field.name for field in fields(DrawRules)]
+        known = {name: getattr(advised, name) for name in names if hasattr(advised, name)}
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return DrawRules(**known | given)
+
+    def filled(self, advised: GenerationDefaults) -> Self:
+        """The same with the model's advice where nothing is given."""
+        return replace(self, **asdict(self.rules(advised)))
+
     @property
     def bias_pairs(self) -> Bias:
         """`logit_bias`, by rising id."""
@@ -77,15 +124,15 @@ class SamplingOptions:
     def _check_numbers(self) -> None:
         if not is_whole(self.max_new_tokens) or self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens!r}; use a whole number, 1 or more")
-        if not is_finite(self.temperature) or self.temperature < 0:
+        if self.temperature is not None and (not is_finite(self.temperature) or self.temperature < 0):
             raise ConfigError(
                 f"temperature is {self.temperature!r}; use 0 for the likeliest token, or a positive number"
             )
-        if not is_whole(self.top_k) or self.top_k < 0:
+        if self.top_k is not None and (not is_whole(self.top_k) or self.top_k < 0):
             raise ConfigError(f"top_k is {self.top_k!r}; use 0 for all tokens, or a whole number")
-        if not is_finite(self.top_p) or not 0 < self.top_p <= 1:
+        if self.top_p is not None and (not is_finite(self.top_p) or not 0 < self.top_p <= 1):
             raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0, at most 1")
-        if not is_finite(self.min_p) or not 0 <= self.min_p <= 1:
+        if self.min_p is not None and (not is_finite(self.min_p) or not 0 <= self.min_p <= 1):
             raise ConfigError(f"min_p is {self.min_p!r}; use a number from 0 to 1")
         if self.seed is not None and (not is_whole(self.seed) or self.seed < 0):
             raise ConfigError(f"seed is {self.seed!r}; use a whole number, 0 or more, or None")
@@ -94,8 +141,9 @@ class SamplingOptions:
 
     def _check_penalties(self) -> None:
         least, most = REPETITION_RANGE
-        if not is_finite(self.repetition_penalty) or not least <= self.repetition_penalty <= most:
-            raise ConfigError(f"repetition_penalty is {self.repetition_penalty!r}; use 1 for none, {least} to {most:g}")
+        repetition = self.repetition_penalty
+        if repetition is not None and (not is_finite(repetition) or not least <= repetition <= most):
+            raise ConfigError(f"repetition_penalty is {repetition!r}; use 1 for none, {least} to {most:g}")
         for name in ("presence_penalty", "frequency_penalty"):
             value = getattr(self, name)
             if not is_finite(value) or abs(value) > MOST_PENALTY:

@@ -19,7 +19,6 @@ from edgephi.messages import Messages
 from edgephi.prompt_files import open_tokenizer
 from edgephi.queueing import Turns
 from edgephi.request_reader import Handling, RequestReader
-from edgephi.sampling import SamplingOptions
 from edgephi.session import DeviceOptions
 from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import never
@@ -116,10 +115,6 @@ class ServedModel:
         if self._decoder is None:
             raise ConfigError("this model is closed; load it again")
         return self._decoder
-
-    def _recommended(self) -> SamplingOptions:
-        defaults = self._manifest.generation
-        return SamplingOptions(temperature=defaults.temperature, top_k=defaults.top_k, top_p=defaults.top_p)
 
 
 @contextmanager

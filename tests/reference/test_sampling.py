@@ -51,6 +51,6 @@ def test_the_distribution_is_that_of_the_logits_processors(
 
     changed = logits.copy()
     Penalties(options, prompt).apply(changed)
-    ids, probabilities = candidates(changed, options)
+    ids, probabilities = candidates(changed, options.rules())
     assert sorted(ids) == np.flatnonzero(expected).tolist()
     assert probabilities == pytest.approx(expected[ids], rel=1e-4)

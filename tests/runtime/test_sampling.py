@@ -13,11 +13,12 @@ from edgephi.checks import is_finite
 from edgephi.constraint import Regex
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.sampling import Choice, Sampler, SamplingOptions
+from edgephi.sampling_options import DrawRules
 
 LOGITS = np.array([0.1, 2.0, -1.0, 1.5, 0.1, -3.0], np.float32)
 
 
-def _by_definition(logits: np.ndarray, options: SamplingOptions) -> dict[int, float]:
+def _by_definition(logits: np.ndarray, options: DrawRules) -> dict[int, float]:
     """The distribution written as slowly and plainly as possible: temperature, top-k, top-p, min-p."""
     order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
     if options.top_k:
@@ -44,7 +45,7 @@ def _choose(sampler: Sampler, logits: np.ndarray) -> int:
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("min_p", [0.0, 0.3, 1.0])
 def test_the_distribution_is_the_defined_one(temperature: float, top_k: int, top_p: float, min_p: float):
-    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    options = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p).rules()
     ids, probabilities = candidates(LOGITS, options)
     expected = _by_definition(LOGITS, options)
     assert dict(zip(ids.tolist(), probabilities.tolist(), strict=True)) == pytest.approx(expected)
@@ -58,7 +59,7 @@ def test_the_distribution_is_the_defined_one(temperature: float, top_k: int, top
 def test_a_large_vocabulary_has_the_same_distribution(spread: float, values: dict[str, Any]):
     """The shortcuts that avoid a sort of all tokens must not change what can be drawn, near-flat logits included."""
     logits = (np.random.default_rng(0).standard_normal(12_347) * spread).round(2).astype(np.float32)  # has equal ones
-    options = SamplingOptions(temperature=0.8, **values)
+    options = SamplingOptions(temperature=0.8, **values).rules()
     expected = _by_definition(logits, options)
     ids, probabilities = candidates(logits, options)
     num = min(len(ids), len(expected))
@@ -74,7 +75,7 @@ def test_a_near_flat_draw_takes_what_running_through_all_candidates_takes(spread
     logits = (np.random.default_rng(1).standard_normal(30_011) * spread).astype(np.float32)
     logits[::7] = logits[0]  # many equal ones
     logits[::11] = -np.inf
-    options = SamplingOptions(temperature=0.9, **values)
+    options = SamplingOptions(temperature=0.9, **values).rules()
     ids, probabilities = candidates(logits, options)
     ends = np.cumsum(probabilities)
     for number in np.random.default_rng(2).random(20):
@@ -104,7 +105,7 @@ def test_draws_come_as_often_as_their_probability(values: dict[str, Any]):
     options = SamplingOptions(temperature=1.0, seed=1, **values)
     sampler, draws = Sampler(options), 1500
     counts = np.bincount([_choose(sampler, LOGITS) for _ in range(draws)], minlength=len(LOGITS))
-    expected = _by_definition(LOGITS, options)
+    expected = _by_definition(LOGITS, options.rules())
     for i, p in expected.items():
         assert counts[i] / draws == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / draws))
     assert counts.sum() == counts[list(expected)].sum()
@@ -143,7 +144,7 @@ def test_greedy_takes_the_first_of_the_likeliest():
 
 def test_top_p_keeps_no_more_than_it_must():
     even = np.zeros(4, np.float32)
-    ids, _ = candidates(even, SamplingOptions(temperature=1.0, top_p=0.5))
+    ids, _ = candidates(even, DrawRules(temperature=1.0, top_p=0.5))
     assert ids.tolist() == [0, 1]
 
 

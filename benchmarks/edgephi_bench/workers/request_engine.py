@@ -97,14 +97,14 @@ class RequestEngine:
 
     def greedy(self, new_tokens: int) -> dict[str, Any]:
         """The sha256 of the ids of a fixed prompt's greedy reply, written in decimal with commas between."""
-        options = SamplingOptions(max_new_tokens=new_tokens, speculation=False)
+        options = SamplingOptions.greedy(max_new_tokens=new_tokens, speculation=False)
         ids = self._model.generate(SENTINEL_PROMPT, options=options, adapter="auto").token_ids
         return {"sha256": hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest(), "tokens": len(ids)}
 
     def _ask(self, messages: Any, media: dict[str, Any], new_tokens: int, stamps: list[float]) -> Reply:
         """The reply; the time at which each token was told of goes into `stamps`."""
         never_ends = dict.fromkeys(self._model.manifest.tokens.eos, -100.0)
-        options = SamplingOptions(max_new_tokens=new_tokens, logit_bias=never_ends, speculation=False)
+        options = SamplingOptions.greedy(max_new_tokens=new_tokens, logit_bias=never_ends, speculation=False)
         for event in self._model.stream(messages, options=options, **media):
             if isinstance(event, TokenEvent):
                 stamps.append(time.perf_counter())

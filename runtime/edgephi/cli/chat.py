@@ -71,7 +71,7 @@ def chat(source: ModelSource, system: str | None, verbose: bool, quiet: bool, sa
     lines = LineReader((*_COMMANDS,))
     with StageLine(f"loading {one_line(source.model)}", quiet=quiet) as stages, source.load() as model:
         stages.clear()
-        options = sampling.options(model.manifest.generation)
+        options = sampling.options()
         session = _Session(
             model,
             Conversation(model.manifest, system),

@@ -99,7 +99,7 @@ def _try(model: Model, sample: Sample, folder: Path) -> Outcome:
             sample.messages(),
             images=[folder / sample.image] if sample.image else [],
             audio=[folder / sample.audio] if sample.audio else [],
-            options=SamplingOptions(max_new_tokens=_MAX_NEW_TOKENS),
+            options=SamplingOptions.greedy(max_new_tokens=_MAX_NEW_TOKENS),
         )
     except EdgeError as error:
         return Outcome(sample, given, None, str(error))

@@ -75,7 +75,7 @@ def run(
     with StageLine("loading", quiet=output.quiet) as line:
         sampling.check(logprobs=logprobs)
         with source.load(with_adapters=request.needs_adapter, on_stage=line.tell) as model:
-            options = replace(sampling.options(model.manifest.generation), logprobs=logprobs)
+            options = replace(sampling.options(), logprobs=logprobs)
             if cache_prompt is not None:
                 model.cache_prompt(request.messages(), cache_prompt, **request.media())
             events = model.stream(request.messages(), options=options, on_stage=line.tell, **request.media())

@@ -18,20 +18,19 @@ from edgephi.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgephi.constraint import ConstraintSpec
-    from edgephi.manifest import GenerationDefaults
     from edgephi.sampling_options import SamplingOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Sampling as given on the command line; None where the model's own recommendation serves."""
+    """Sampling as given on the command line; None where the model's own advice serves."""
 
     max_new_tokens: int
     temperature: float | None
     top_k: int | None
     top_p: float | None
-    min_p: float
-    repetition_penalty: float
+    min_p: float | None
+    repetition_penalty: float | None
     presence_penalty: float
     frequency_penalty: float
     logit_bias: tuple[str, ...]
@@ -42,8 +41,8 @@ class Sampling:
     grammar: str | None
     speculate: bool | None
 
-    def options(self, advised: GenerationDefaults) -> SamplingOptions:
-        """The options of one request, `advised` where nothing was given.
+    def options(self) -> SamplingOptions:
+        """The options of one request.
 
         Raises:
             ConfigError: A value out of range, or a file that cannot be read.
@@ -52,9 +51,9 @@ class Sampling:
 
         return SamplingOptions(
             max_new_tokens=self.max_new_tokens,
-            temperature=advised.temperature if self.temperature is None else self.temperature,
-            top_k=advised.top_k if self.top_k is None else self.top_k,
-            top_p=advised.top_p if self.top_p is None else self.top_p,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
             min_p=self.min_p,
             repetition_penalty=self.repetition_penalty,
             presence_penalty=self.presence_penalty,
@@ -77,9 +76,8 @@ class Sampling:
             EdgeError: A package that it needs is not installed.
         """
         from edgephi.constraint import check_constraint
-        from edgephi.manifest import GenerationDefaults
 
-        options = replace(self.options(GenerationDefaults()), logprobs=logprobs)
+        options = replace(self.options(), logprobs=logprobs)
         if options.constraint is not None:
             check_constraint(options.constraint)
 
@@ -129,17 +127,15 @@ def _choosing_options() -> list[Callable[[Command], Command]]:
             "--min-p",
             type=float,
             metavar="P",
-            default=0.0,
-            show_default=True,
-            help="Draw from tokens at least P times as likely as the likeliest, such as 0.05.",
+            help="Draw from tokens at least P times as likely as the likeliest, such as 0.05; 0 for all.  "
+            "[default: the model's advice]",
         ),
         click.option(
             "--repetition-penalty",
             type=float,
             metavar="X",
-            default=1.0,
-            show_default=True,
-            help="Above 1 makes tokens of the prompt and the reply rarer, such as 1.1.",
+            help="Above 1 makes tokens of the prompt and the reply rarer, such as 1.1; 1 for none.  "
+            "[default: the model's advice]",
         ),
         click.option(
             "--presence-penalty",

@@ -141,7 +141,7 @@ class _Ear:
         events = self.model.stream(
             self.prompt,
             audio=heard.clips,
-            options=SamplingOptions(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
+            options=SamplingOptions.greedy(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
             should_stop=self.should_stop,
         )
         with closing(events):
