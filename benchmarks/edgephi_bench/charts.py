@@ -91,7 +91,7 @@ def _distribution(report: BenchReport) -> Plot | None:
     figures = [figure for figure in _steps(report) if len(figure.samples) > 1]
     if not figures:
         return None
-    high = max(figure.p99 for figure in figures) * 1.05
+    high = max(percentile(figure.samples, 99) for figure in figures) * 1.05
     low = min(figure.min for figure in figures)
     low = low * 0.95 if low > high / 3 else 0.0  # an axis that starts at 0 unless that would squeeze everything
     drawing, across = _frame("decode steps: distribution", len(figures), (low, high), "s", _TALL_ROW)
@@ -104,13 +104,15 @@ def _distribution(report: BenchReport) -> Plot | None:
         for index, sample in enumerate(figure.samples):
             if sample <= high:
                 drawing.dot(across(sample), y + ((index * 7) % 11 - 5) * 1.3, 2.4, f"fill {colour} faint")
-        for percent, kind in ((50, "mark"), (90, "mark thin"), (99, "mark thin")):
-            place = across(percentile(figure.samples, percent))
+        for value, kind in ((figure.median, "mark"), (figure.p90, "mark thin"), (figure.p99, "mark thin")):
+            if value is None:
+                continue
+            place = across(value)
             drawing.line((place, y - 11), (place, y + 11), kind)
         drawing.text(_WIDTH - _RIGHT + 10, y + 5, quantity(figure.median, "s"), "value")
         if outside := sum(sample > high for sample in figure.samples):
             drawing.text(_WIDTH - _RIGHT - 2, y - 6, f"+{outside} slower", "tick", anchor="end")
-    caption = "one dot per step; thick mark: median, thin marks: p90 and p99; the number is the median"
+    caption = "one dot per step; thick mark and number: median; thin marks: p90 from 10 steps on, p99 from 100"
     return Plot(title="Latency of decode steps", caption=caption, drawing=drawing)
 
 

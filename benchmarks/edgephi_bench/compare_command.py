@@ -1,27 +1,26 @@
-"""`edgephi bench compare`.
-
-Owns options, the table and the exit code. Knows nothing about how figures are compared.
-"""
+"""`edgephi bench compare`: two reports, or two model folders in turn."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from edgephi.cli.options import json_option
-from edgephi.errors import EdgeError
+from edgephi.cli.options import json_option, kv_cache_option
+from edgephi.cli.packing import packed
+from edgephi.cli.report import printable
+from edgephi.cli.stoppable import stoppable
+from edgephi.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
-    from edgephi_bench.comparing import Comparison
-
-_PIPE_WIDTH = 140
-_SIGNS = {"worse": "worse", "better": "better", "same": "", "fact": ""}
+    from edgephi.manifest import CacheKind
+    from edgephi_bench.rounds import Task
 
 
 class _Percent(click.ParamType[float]):
@@ -38,68 +37,212 @@ class _Percent(click.ParamType[float]):
         return float(found[1]) / 100
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What counts as a change.
+
+    Attributes:
+        threshold: The smallest change that matters.
+        tolerance: How far logits may lie apart.
+        as_json: Whether the result is JSON.
+    """
+
+    threshold: float
+    tolerance: float
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """What two model folders are asked for."""
+
+    only: str
+    depths: str
+    prompt_tokens: int
+    new_tokens: int
+    threads: int | None
+    kv_cache: CacheKind
+    against_python: str | None
+    pairs: int
+    max_time: float
+
+    def tasks(self, threads: int) -> tuple[Task, ...]:
+        """Decode at every depth, and prefill.
+
+        Raises:
+            ConfigError: A value that cannot be used.
+        """
+        from edgephi_bench.plan import parse_counts  # noqa: PLC0415 - keeps --help fast
+        from edgephi_bench.rounds import Task  # noqa: PLC0415
+
+        names = {name.strip() for name in self.only.split(",")}
+        if unknown := sorted(names - {"decode", "prefill"}):
+            raise ConfigError(f"--only names {unknown[0]!r}; folders are compared in decode and prefill")
+        tasks = []
+        if "decode" in names:
+            depths = parse_counts(self.depths, "--depths")
+            tasks += [Task(do="decode", tokens=self.new_tokens, depth=depth, threads=threads) for depth in depths]
+        if "prefill" in names:
+            tasks.append(Task(do="prefill", tokens=self.prompt_tokens, threads=threads))
+        return tuple(tasks)
+
+
+_POSITIVE = click.IntRange(min=1)
+_JUDGING_OPTIONS = (
+    click.option(
+        "--threshold",
+        "--fail-over",
+        "threshold",
+        type=_Percent(),
+        default="3%",
+        show_default=True,
+        metavar="PERCENT",
+        help="The smallest change that matters.",
+    ),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(min=0),
+        default=0.05,
+        show_default=True,
+        help="How far the fixed requests' logits may lie apart, in standard deviations of a logit.",
+    ),
+    json_option,
+)
+_TURN_OPTIONS = (
+    click.option(
+        "--only", default="decode,prefill", show_default=True, metavar="PARTS", help="Of folders: decode, prefill."
+    ),
+    click.option("--depths", default="0", show_default=True, metavar="LIST", help="Of folders: cached positions."),
+    click.option("--prompt-tokens", type=_POSITIVE, default=512, show_default=True, help="Of folders: read at once."),
+    click.option(
+        "--new-tokens", type=click.IntRange(min=2), default=33, show_default=True, help="Of folders: made in each turn."
+    ),
+    click.option("--threads", type=_POSITIVE, help="Of folders: threads of both.  [default: edgephi's own choice]"),
+    kv_cache_option,
+    click.option(
+        "--against-python",
+        metavar="PROGRAM",
+        help="Of folders: interpreter whose edgephi runs AFTER, to compare two builds.",
+    ),
+    click.option(
+        "--runs",
+        "pairs",
+        type=_POSITIVE,
+        default=28,
+        show_default=True,
+        help="Of folders: most pairs of new processes.",
+    ),
+    click.option(
+        "--max-time",
+        type=click.FloatRange(min=1),
+        default=600.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Of folders: begin no pair after so long.",
+    ),
+)
+
+
+def _options(command: click.decorators.FC) -> click.decorators.FC:
+    decorated = packed(command, Judging, "judging", _JUDGING_OPTIONS)
+    return packed(decorated, Turns, "turns", _TURN_OPTIONS)  # type: ignore[return-value]
+
+
 @click.command()
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-@click.option(
-    "--fail-over",
-    type=_Percent(),
-    default="5%",
-    show_default=True,
-    metavar="PERCENT",
-    help="Exit with 1 when a figure's median became worse by more than this.",
-)
 @click.option("--force", is_flag=True, help="Compare reports of different models or machines.")
-@json_option
-def compare(before: Path, after: Path, fail_over: float, force: bool, as_json: bool) -> None:
-    """Compare two reports of `edgephi bench MODEL --json`; exit with 1 when AFTER is worse than BEFORE.
+@_options
+@click.pass_context
+def compare(ctx: click.Context, before: Path, after: Path, force: bool, judging: Judging, turns: Turns) -> None:
+    """Tell whether AFTER is slower than BEFORE; exit with 1 when it is.
 
-    Worse is a median that lost more than --fail-over, or a greedy output that is not the same any more.
+    BEFORE and AFTER are two model folders, which are asked in turn: new processes of both, pair after pair, until each
+    figure is `slower`, `faster` or the `same`, or a limit is reached. With --against-python they may be one folder, run
+    by two builds. This is the way to find small changes: whatever the machine does hits both alike.
+
+    Or they are two reports of `edgephi bench MODEL --json`. A machine that became slower in between looks like a
+    program that did, so intervals are widened by what the reports know of that, and more is `noise`: cannot be told.
+
+    A change counts if it is certain (5 % for all figures together) and larger than --threshold. Logits of fixed
+    requests that differ by more than --tolerance fail as well, where both are the same model.
 
     \b
     Examples:
-      edgephi bench compare yesterday.json today.json
-      edgephi bench compare yesterday.json today.json --fail-over 10% --json
+      edgephi bench compare phi4mm-a phi4mm-b --threads 4 --max-time 300
+      edgephi bench compare phi4mm phi4mm --against-python new/bin/python --threshold 2%
+      edgephi bench compare a b --only decode --depths 0,4k --new-tokens 65 --runs 20 --kv-cache int8
+      edgephi bench compare a b --only prefill --prompt-tokens 1000 --json
+      edgephi bench compare yesterday.json today.json --fail-over 10% --tolerance 0.1
       edgephi bench compare this-machine.json another.json --force
     """  # noqa: D301 - click reads the \b
+    if before.is_dir() and after.is_dir():
+        if force:
+            raise ConfigError("--force is for reports; model folders are compared as they are")
+        problems = _compare_folders(before, after, judging, turns)
+    elif before.is_dir() or after.is_dir():
+        folder, other = (before, after) if before.is_dir() else (after, before)
+        raise ConfigError(f"{folder} is a folder and {other} is not; give two model folders, or two reports")
+    else:
+        _refuse_turn_options(ctx)
+        problems = _compare_files(before, after, judging, force)
+    if problems:
+        raise EdgeError(f"{after}: {'; '.join(problems)}")
+
+
+def _refuse_turn_options(ctx: click.Context) -> None:
+    """What says how folders are asked means nothing for reports, and must not be ignored."""
+    own = {field.name for field in fields(Turns)}
+    for parameter in ctx.command.params:
+        if parameter.name in own and ctx.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE:
+            raise ConfigError(f"{parameter.opts[0]} is for two model folders; reports have been measured already")
+
+
+def _compare_files(before: Path, after: Path, judging: Judging, force: bool) -> list[str]:
     from edgephi_bench.comparing import check_comparable, compare_reports  # noqa: PLC0415 - keeps --help fast
+    from edgephi_bench.comparison_output import comparison_json, file_problems, print_comparison  # noqa: PLC0415
     from edgephi_bench.latency_report import read_report  # noqa: PLC0415
 
     first, second = read_report(before), read_report(after)
     if not force:
         check_comparable(first, second)
-    comparison = compare_reports(first, second, fail_over)
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(comparison)))
+    comparison = compare_reports(first, second, judging.threshold, judging.tolerance)
+    if judging.as_json:
+        click.echo(json.dumps(comparison_json(comparison)))
     else:
-        _print(comparison)
-    problems = []
-    if count := len(comparison.regressions):
-        problems.append(f"{count} figure{'s' * (count != 1)} became worse by more than {fail_over:.3g}")
-    if comparison.output_differs:
-        problems.append("the greedy output is not the same")
-    if problems:
-        raise EdgeError(f"{after}: {'; '.join(problems)}")
+        print_comparison(comparison)
+    return file_problems(comparison)
 
 
-def _print(comparison: Comparison) -> None:
-    from rich import box  # noqa: PLC0415 - keeps --help fast
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+def _compare_folders(before: Path, after: Path, judging: Judging, turns: Turns) -> list[str]:
+    from edgephi.session import DeviceOptions  # noqa: PLC0415 - keeps --help fast
+    from edgephi_bench.builds import is_same_model, open_build, output_differences  # noqa: PLC0415
+    from edgephi_bench.comparison_output import PairedResult, paired_json, print_paired  # noqa: PLC0415
+    from edgephi_bench.paired import PairLimits, compare_in_turn  # noqa: PLC0415
 
-    from edgephi_bench.words import quantity  # noqa: PLC0415
-
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("figure")
-    for name in ("before", "after", "change", ""):
-        table.add_column(name, justify="right")
-    for change in comparison.changes:
-        difference = (change.after - change.before) / change.before if change.before else 0.0
-        cells = (quantity(change.before, change.unit), quantity(change.after, change.unit), f"{difference:+.1%}")
-        table.add_row(change.label, *cells, _SIGNS[change.verdict])
-    console.print(table)
-    for label in comparison.only_before:
-        console.print(f"only before: {label}", markup=False)
-    for label in comparison.only_after:
-        console.print(f"only after: {label}", markup=False)
+    threads = DeviceOptions(threads=turns.threads).num_threads
+    tasks = turns.tasks(threads)
+    builds = (
+        open_build(before, threads, turns.kv_cache, None),
+        open_build(after, threads, turns.kv_cache, turns.against_python),
+    )
+    limits = PairLimits(threshold=judging.threshold, most_pairs=turns.pairs, most_seconds=turns.max_time)
+    with stoppable():
+        compared = compare_in_turn(
+            lambda side: builds[side].decoder(), tasks, limits, lambda line: click.echo(printable(line), err=True)
+        )
+        outputs, note = output_differences(*builds)
+    result = PairedResult(
+        before=builds[0].name,
+        after=builds[1].name,
+        compared=compared,
+        outputs=outputs,
+        tolerance=judging.tolerance if is_same_model(*builds) else None,
+        note=note,
+    )
+    if judging.as_json:
+        click.echo(json.dumps(paired_json(result)))
+    else:
+        print_paired(result)
+    sys.stdout.flush()
+    return result.problems

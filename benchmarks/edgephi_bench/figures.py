@@ -10,9 +10,11 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["s", "bytes", "tokens", "tokens/s", "x"]
+Unit = Literal["s", "bytes", "tokens", "tokens/s", "x", "J"]
 Better = Literal["less", "more"]
 Of = Literal["medians", "means"]
+#: Below so many samples a percentile is only another name for the largest.
+SAMPLES_FOR_P90, SAMPLES_FOR_P99 = 10, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +78,29 @@ class Figure:
         return statistics.median(self.samples)
 
     @property
-    def p90(self) -> float:
-        """Nine of ten samples are at most this."""
-        return percentile(self.samples, 90)
+    def p90(self) -> float | None:
+        """Nine of ten samples are at most this; None for fewer than ten, which have no such percentile."""
+        return percentile(self.samples, 90) if len(self.samples) >= SAMPLES_FOR_P90 else None
 
     @property
-    def p99(self) -> float:
-        """All but one in a hundred samples are at most this."""
-        return percentile(self.samples, 99)
+    def p99(self) -> float | None:
+        """All but one in a hundred samples are at most this; None for fewer than a hundred."""
+        return percentile(self.samples, 99) if len(self.samples) >= SAMPLES_FOR_P99 else None
+
+    @property
+    def mean(self) -> float:
+        """Of all samples."""
+        return statistics.fmean(self.samples)
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the samples; None for a single one."""
+        return statistics.stdev(self.samples) if len(self.samples) > 1 else None
+
+    @property
+    def max(self) -> float:
+        """The largest sample."""
+        return max(self.samples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

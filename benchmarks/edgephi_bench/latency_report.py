@@ -17,13 +17,19 @@ from edgephi.schema import decode
 from edgephi_bench.environment import Environment
 from edgephi_bench.figures import Figure, Ratio, ratios
 from edgephi_bench.floor import Floor
+from edgephi_bench.known_as import known_as
+from edgephi_bench.observing import RoundFacts
+from edgephi_bench.sentinel import FixedLogits
 
-#: 2: floors have rounds and the best bandwidth apart, ratios say what of a round they compare, the cache has a kind.
-REPORT_VERSION = 2
+#: 3: repetitions by new processes, conditions and energy of each round, logits of fixed requests; no percentiles of few
+#: samples. Reports of version 2, which lack these, are read as well.
+REPORT_VERSION = 3
+_READ_VERSIONS = (2, REPORT_VERSION)
 #: What is written for those who read the JSON and computed anew when it is read.
 _DERIVED = {
-    "figures": ("min", "median", "p90", "p99"),
+    "figures": ("min", "median", "mean", "sd", "p90", "p99", "max", "known_as"),
     "floors": ("bandwidth", "floor_s", "reached", "reached_of_best"),
+    "repeats": ("spread",),
 }
 
 
@@ -64,6 +70,32 @@ class Sentinel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """One figure that several processes of the same program measured, minutes apart: the A/A level of the report.
+
+    Attributes:
+        mode: Of the figure.
+        name: Of the figure.
+        condition: Of the figure.
+        processes: The median of each.
+    """
+
+    mode: str
+    name: str
+    condition: str
+    processes: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.processes or min(self.processes) <= 0:
+            raise ValueError(f"the repetitions of {self.name} are not all above 0")
+
+    @property
+    def spread(self) -> float:
+        """How far the slowest lies above the fastest, as a share."""
+        return max(self.processes) / min(self.processes) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchReport:
     """Everything about one run.
 
@@ -78,6 +110,10 @@ class BenchReport:
         peers: One for each that was asked for.
         output: None where it was not asked for.
         notes: What was left out, and why.
+        repeats: Figures that new processes measured again.
+        rounds: What the machine did beside each round.
+        energy_source: What told the rounds' joules; None where the machine tells none.
+        fixed: Logits of the fixed requests, one for each mode.
     """
 
     model: ModelFacts
@@ -90,6 +126,10 @@ class BenchReport:
     peers: tuple[PeerFacts, ...] = ()
     output: Sentinel | None = None
     notes: tuple[str, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    rounds: tuple[RoundFacts, ...] = ()
+    energy_source: str | None = None
+    fixed: tuple[FixedLogits, ...] = ()
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:
@@ -101,13 +141,16 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     """The report as JSON values; what can be derived is there as well, for those who read it."""
     content = {"report_version": REPORT_VERSION, **dataclasses.asdict(report)}
     content["figures"] = [
-        dataclasses.asdict(figure) | {name: getattr(figure, name) for name in _DERIVED["figures"]}
+        dataclasses.asdict(figure)
+        | {name: getattr(figure, name) for name in _DERIVED["figures"][:-1]}
+        | {"known_as": known_as(figure)}
         for figure in report.figures
     ]
     content["floors"] = [
         dataclasses.asdict(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]}
         for floor in report.floors
     ]
+    content["repeats"] = [dataclasses.asdict(repeat) | {"spread": repeat.spread} for repeat in report.repeats]
     content["ratios"] = [dataclasses.asdict(ratio) | {"median": ratio.median} for ratio in report.ratios]
     return content
 
@@ -125,8 +168,9 @@ def read_report(path: Path) -> BenchReport:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not valid JSON ({error})") from error
     version = raw.pop("report_version", None) if isinstance(raw, dict) else None
-    if version != REPORT_VERSION:
-        what = "not a report" if version is None else f"a report of version {version}; only {REPORT_VERSION} is read"
+    if version not in _READ_VERSIONS:
+        known = " and ".join(map(str, _READ_VERSIONS))
+        what = "not a report" if version is None else f"a report of version {version}; only {known} are read"
         raise ArtifactError(f"{path}: {what}; make a new one: edgephi bench MODEL --json > {path.name}")
     raw.pop("ratios", None)
     for name, derived in _DERIVED.items():

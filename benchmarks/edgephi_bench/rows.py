@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edgephi_bench.environment import Environment
 from edgephi_bench.figures import Figure, Ratio
+from edgephi_bench.known_as import known_as
 from edgephi_bench.latency_report import BenchReport
 from edgephi_bench.words import quantity
 
@@ -52,7 +53,7 @@ def _stage_table(report: BenchReport, mode: str) -> Table:
     ]
     titles = {figure.condition: None for figure in figures}
     table = _figure_table(
-        f"{mode.capitalize()}: {'; '.join(titles)}", figures, label=lambda figure: (figure.name,), columns=("stage",)
+        f"{mode.capitalize()}: {'; '.join(titles)}", figures, label=lambda figure: (_named(figure),), columns=("stage",)
     )
     keys = {figure.key for figure in report.figures}
     for peer in report.peers:
@@ -144,7 +145,7 @@ def _other_table(report: BenchReport) -> Table:
     def label(figure: Figure) -> tuple[str, str]:
         mode = f"{figure.mode}, " if figure.name.startswith("peak") else ""
         condition = f" ({mode}{figure.condition})".replace(", )", ")")
-        return figure.runner, figure.name + condition
+        return figure.runner, _named(figure) + condition
 
     return _figure_table("Load and memory", figures, label=label, columns=("runner", "measured"))
 
@@ -165,14 +166,22 @@ def _ratio_table(report: BenchReport) -> Table:
     return Table(title=title, columns=columns, rows=rows, text_columns=3)
 
 
-_STATISTICS = ("min", "median", "p90", "p99", "samples")
+_STATISTICS = ("min", "median", "mean", "sd", "p90", "p99", "samples")
 
 
 def _statistics(figure: Figure) -> tuple[str, ...]:
-    numbers = (figure.min, figure.median, figure.p90, figure.p99)
+    """Cells of a figure; what so few samples do not tell is empty."""
     if len(figure.samples) == 1:
-        return ("", quantity(figure.median, figure.unit), "", "", "1")
-    return (*(quantity(number, figure.unit) for number in numbers), str(len(figure.samples)))
+        return ("", quantity(figure.median, figure.unit), *[""] * 4, "1")
+    numbers = (figure.min, figure.median, figure.mean, figure.sd, figure.p90, figure.p99)
+    cells = ("" if number is None else quantity(number, figure.unit) for number in numbers)
+    return (*cells, str(len(figure.samples)))
+
+
+def _named(figure: Figure) -> str:
+    """Its name, with the words that people look for."""
+    others = known_as(figure)
+    return f"{figure.name} ({', '.join(others)})" if others else figure.name
 
 
 def _figure_table(

@@ -10,9 +10,13 @@ import io
 import shlex
 import sys
 
+from edgephi_bench.known_as import known_as
 from edgephi_bench.latency_report import BenchReport
 from edgephi_bench.rows import Table, environment_facts, heading, remarks, tables
 
+_FIGURE_COLUMNS = (
+    "runner", "mode", "name", "condition", "known_as", "unit", "min", "median", "mean", "sd", "p90", "p99", "count",
+)  # fmt: skip
 _PIPE_WIDTH = 160  # columns where there is no terminal to ask
 
 
@@ -54,15 +58,45 @@ def _cell(text: str) -> str:
 
 
 def comma_separated(report: BenchReport) -> str:
-    """One line per figure, numbers in base units; the samples in the last column with spaces between."""
+    """One line per figure, numbers in base units, what a figure lacks empty; then the environment, alike in all lines.
+
+    The samples are in the last column, with spaces between.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("runner", "mode", "name", "condition", "unit", "min", "median", "p90", "p99", "samples"))
+    machine = _environment_columns(report)
+    writer.writerow((*_FIGURE_COLUMNS, *machine, "samples"))
     for figure in report.figures:
-        numbers = (figure.min, figure.median, figure.p90, figure.p99)
+        numbers = (figure.min, figure.median, figure.mean, figure.sd, figure.p90, figure.p99)
+        cells = ("" if number is None else repr(number) for number in numbers)
         samples = " ".join(map(repr, figure.samples))
-        writer.writerow((*figure.key, figure.unit, *map(repr, numbers), samples))
+        known = "; ".join(known_as(figure))
+        writer.writerow((*figure.key, known, figure.unit, *cells, len(figure.samples), *machine.values(), samples))
     return stream.getvalue()
+
+
+def _environment_columns(report: BenchReport) -> dict[str, str]:
+    """What lines of several reports in one table are told apart by."""
+    environment = report.environment
+    versions = {item.name: item.version for item in environment.versions}
+    return {
+        "date": report.date,
+        "model": report.model.path,
+        "source": report.model.source,
+        "recipe": report.model.recipe,
+        "manifest_sha256": report.model.manifest_sha256,
+        "kv_cache": report.kv_cache,
+        "threads": str(report.threads),
+        "cpu": environment.cpu,
+        "cores": str(environment.cores),
+        "instruction_sets": " ".join(environment.instruction_sets),
+        "memory_bytes": str(environment.memory_bytes),
+        "governor": environment.governor or "",
+        "system": environment.system,
+        "python": environment.python,
+        "edgephi": versions.get("edgephi", ""),
+        "onnxruntime": versions.get("onnxruntime", ""),
+    }
 
 
 def _provenance(report: BenchReport) -> str:

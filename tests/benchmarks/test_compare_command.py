@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import venv
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from edgephi.cli.main import CommandGroup
+from edgephi_bench import paired
 from edgephi_bench.cli import bench
 from edgephi_bench.figures import Figure
 from edgephi_bench.latency_report import BenchReport, Sentinel, read_report, report_json
+from support.bundles import small_bundle
 from support.reports import report
 
 group = CommandGroup("edgephi")
@@ -24,9 +27,15 @@ def _written(path: Path, content: BenchReport) -> Path:
     return path
 
 
+def _steady() -> BenchReport:
+    """The report with enough loads to tell a change by."""
+    loads = Figure(name="load, warm", condition="2 threads", samples=(1.50, 1.51, 1.49, 1.50, 1.52, 1.49, 1.51, 1.50))
+    return report(figures=(loads, *(figure for figure in report().figures if figure.key != loads.key)))
+
+
 def _scaled(name: str, factor: float) -> BenchReport:
     """The report with one figure's samples multiplied."""
-    base = report()
+    base = _steady()
     return dataclasses.replace(
         base,
         figures=tuple(
@@ -51,17 +60,17 @@ def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
     ("factor", "options", "code"),
     [
         (1.0, (), 0),
-        (1.04, (), 0),
-        (1.06, (), 1),
-        (1.06, ("--fail-over", "10%"), 0),
-        (1.06, ("--fail-over", "1"), 1),
+        (1.02, (), 0),  # smaller than matters
+        (1.15, (), 1),
+        (1.15, ("--fail-over", "20%"), 0),
+        (1.15, ("--threshold", "1"), 1),
         (0.5, (), 0),
     ],
 )
-def test_the_exit_code_is_1_where_a_median_lost_more_than_the_limit(
+def test_the_exit_code_is_1_where_a_change_is_certain_and_large(
     tmp_path: Path, factor: float, options: tuple[str, ...], code: int
 ) -> None:
-    result = _compare(tmp_path, report(), _scaled("load, warm", factor), *options)
+    result = _compare(tmp_path, _steady(), _scaled("load, warm", factor), *options)
     assert result.exit_code == code, result.output
     assert ("became worse" in result.stderr) == bool(code)
 
@@ -69,14 +78,14 @@ def test_the_exit_code_is_1_where_a_median_lost_more_than_the_limit(
 def test_more_of_a_good_thing_is_no_regression(tmp_path: Path) -> None:
     def with_rate(value: float) -> BenchReport:
         rate = Figure(name="rate", unit="tokens/s", better="more", samples=(value,))
-        return report(figures=(rate,))
+        return report(figures=(rate,), floors=())
 
     assert _compare(tmp_path, with_rate(10), with_rate(20)).exit_code == 0
     assert _compare(tmp_path, with_rate(20), with_rate(10)).exit_code == 1
 
 
 def test_facts_are_not_judged(tmp_path: Path) -> None:
-    assert _compare(tmp_path, report(), _scaled("prompt positions", 3.0)).exit_code == 0
+    assert _compare(tmp_path, _steady(), _scaled("prompt positions", 3.0)).exit_code == 0
 
 
 def test_a_peer_that_became_slower_is_not_our_regression(tmp_path: Path) -> None:
@@ -121,7 +130,7 @@ def test_a_report_of_another_version_is_refused_with_both_versions(tmp_path: Pat
     for command in (["compare", str(old), str(good)], ["show", str(old)]):
         result = CliRunner().invoke(group, ["bench", *command])
         assert (result.exit_code, result.stdout) == (3, "")
-        assert "version 1; only 2 is read" in result.stderr
+        assert "version 1; only 2 and 3 are read" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"report_version": 99}', '{"report_version": 2, "figures": [1]}'])
@@ -136,3 +145,59 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_percentage_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
     assert _compare(tmp_path, report(), report(), "--fail-over", "much").exit_code == 2
+
+
+_QUICK = ("--threads", "1", "--runs", "2", "--new-tokens", "3", "--prompt-tokens", "8")
+
+
+def _folders(*arguments: object) -> Result:
+    return CliRunner().invoke(group, ["bench", "compare", *map(str, arguments)])
+
+
+@pytest.mark.usefixtures("installed")
+def test_two_folders_are_measured_in_turn_and_their_logits_held_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "_MOST_ROUNDS", 2)
+    folder = small_bundle()
+    result = _folders(folder, folder, *_QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    content = json.loads(result.stdout)
+    assert [figure["name"] for figure in content["compared"]["figures"]] == ["decode step", "prefill"]
+    assert content["compared"]["num_pairs"] == 2
+    assert {item["mode"] for item in content["outputs"]} == {"text", "speech", "vision", "both"}
+    assert all(item["distance"] == 0 for item in content["outputs"])
+    assert "pair 1 of at most 2" in result.stderr
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_interpreter_without_edgephi_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    venv.create(bare, with_pip=False)
+    result = _folders(small_bundle(), small_bundle(), *_QUICK, "--against-python", bare / "bin" / "python")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has no edgephi with bench" in result.stderr
+    missing = _folders(small_bundle(), small_bundle(), *_QUICK, "--against-python", "/no/such/python")
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert "cannot be run" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(("--force",), "--force is for reports"), (("--only", "speed"), "'speed'"), (("--depths", "x"), "--depths")],
+)
+def test_what_means_nothing_for_folders_is_refused(options: tuple[str, ...], words: str) -> None:
+    result = _folders(small_bundle(), small_bundle(), *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+def test_what_means_nothing_for_reports_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    result = _compare(tmp_path, report(), report(), "--runs", "3")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--runs is for two model folders" in result.stderr
+
+
+def test_a_folder_is_not_compared_with_a_report(tmp_path: Path) -> None:
+    path = _written(tmp_path / "a.json", report())
+    result = _folders(small_bundle(), path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "two model folders, or two reports" in result.stderr

@@ -18,8 +18,19 @@ def test_percentiles_are_numpys(percent: int, count: int) -> None:
 
 def test_a_figures_statistics_are_numpys() -> None:
     figure = Figure(name="x", samples=SAMPLES)
-    expected = (min(SAMPLES), np.median(SAMPLES), np.percentile(SAMPLES, 90), np.percentile(SAMPLES, 99))
-    assert (figure.min, figure.median, figure.p90, figure.p99) == pytest.approx(expected)
+    expected = (min(SAMPLES), np.median(SAMPLES), np.percentile(SAMPLES, 90), np.mean(SAMPLES), np.std(SAMPLES, ddof=1))
+    assert (figure.min, figure.median, figure.p90, figure.mean, figure.sd) == pytest.approx(expected)
+    many = Figure(name="x", samples=SAMPLES * 3)
+    assert many.p99 == pytest.approx(np.percentile(SAMPLES * 3, 99))
+
+
+@pytest.mark.parametrize(
+    ("count", "p90", "p99"),
+    [(1, False, False), (9, False, False), (10, True, False), (99, True, False), (100, True, True)],
+)
+def test_few_samples_have_no_high_percentiles(count: int, p90: bool, p99: bool) -> None:
+    figure = Figure(name="x", samples=tuple(float(i) for i in range(count)))
+    assert ((figure.p90 is not None), (figure.p99 is not None), (figure.sd is not None)) == (p90, p99, count > 1)
 
 
 @pytest.mark.parametrize("samples", [(), (float("nan"),), (1.0, float("inf"))])

@@ -8,7 +8,7 @@ from typing import Any
 from edgephi_bench.environment import Environment, Version
 from edgephi_bench.figures import Figure
 from edgephi_bench.floor import Floor, FloorRound
-from edgephi_bench.latency_report import BenchReport, ModelFacts, PeerFacts, Sentinel
+from edgephi_bench.latency_report import BenchReport, ModelFacts, PeerFacts, Repeat, Sentinel
 
 _ENVIRONMENT = Environment(
     cpu="Test CPU",
@@ -80,5 +80,13 @@ def report(**changes: Any) -> BenchReport:
         ),
         output=Sentinel(sha256="cd" * 32, tokens=7),
         notes=("load, cold: not measured",),
+        repeats=(
+            Repeat(
+                mode="text",
+                name="decode step",
+                condition="depth 0, 2 threads",
+                processes=(0.1100, 0.1104, 0.1097, 0.1102, 0.1099),
+            ),
+        ),
     )
     return dataclasses.replace(made, **changes)

@@ -77,9 +77,7 @@ class RequestEngine:
 
     def detokenize(self, token_ids: list[int]) -> float:
         """Seconds for these ids, one at a time as while streaming."""
-        if self._tokenizer is None:
-            self._tokenizer = Tokenizer.load(self._bundle.file(TOKENIZER_NAME))
-        stream = TextStream(self._tokenizer)
+        stream = TextStream(self._vocabulary)
         before = time.perf_counter()
         for token_id in token_ids:
             stream.feed(token_id)
@@ -101,6 +99,12 @@ class RequestEngine:
         ids = self._model.generate(SENTINEL_PROMPT, options=options, adapter="auto").token_ids
         return {"sha256": hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest(), "tokens": len(ids)}
 
+    def fixed(self) -> list[dict[str, Any]]:
+        """Logits of the fixed requests, one for each mode that the model answers in."""
+        from edgephi_bench.fixed_requests import fixed_logits  # noqa: PLC0415 - only the measuring needs it
+
+        return fixed_logits(self._model, self._vocabulary)
+
     def _ask(self, messages: Any, media: dict[str, Any], new_tokens: int, stamps: list[float]) -> Reply:
         """The reply; the time at which each token was told of goes into `stamps`."""
         never_ends = dict.fromkeys(self._model.manifest.tokens.eos, -100.0)
@@ -111,6 +115,12 @@ class RequestEngine:
             elif isinstance(event, DoneEvent):
                 return event.reply
         raise AssertionError("a stream ends with a reply")
+
+    @property
+    def _vocabulary(self) -> Tokenizer:
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer.load(self._bundle.file(TOKENIZER_NAME))
+        return self._tokenizer
 
     def _media(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Noise, which costs what anything else costs."""
