@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
     from edgephi.sampling import SamplingOptions
     from edgephi.stage import Stage
+    from edgephi.version import __version__
 
 __all__ = [
     "ArtifactError",
@@ -32,6 +33,7 @@ __all__ = [
     "Timing",
     "TokenEvent",
     "ToolCall",
+    "__version__",
 ]
 
 # Loaded on first use (PEP 562): `edgephi --help` and the host packages need none of these.
@@ -44,6 +46,7 @@ _HOME = {
     "Model": "edgephi.model",
     "SamplingOptions": "edgephi.sampling",
     "Stage": "edgephi.stage",
+    "__version__": "edgephi.version",
 }
 
 
@@ -54,4 +57,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

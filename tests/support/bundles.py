@@ -54,6 +54,12 @@ def _exported(
     return export(small_checkpoint(layout).path, _root() / name, options)
 
 
+@functools.cache
+def nano_bundle() -> Path:
+    """The model folder of the demo's checkpoint, which hears, sees and calls functions. Read only."""
+    return export(Path(__file__).parents[2] / "nano" / "checkpoint", _root() / "nano", ExportOptions(recipe="int4"))
+
+
 def copy_bundle(bundle: Path, folder: Path) -> Path:
     """A copy to damage."""
     shutil.copytree(bundle, folder)

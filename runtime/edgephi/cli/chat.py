@@ -15,10 +15,11 @@ from edgephi.cli.options import ModelSource, model_options, quiet_option
 from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.cli.stage_line import StageLine
+from edgephi.cli.tools_file import read_tools_file, tools_option
 from edgephi.errors import CapacityError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
-    from edgephi.cli.conversation import Conversation, Kind
+    from edgephi.cli.conversation import Conversation, Kind, Role
     from edgephi.cli.line_reader import LineReader
     from edgephi.model import Model
     from edgephi.reply import Reply
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "/image": "FILE   attach a picture to the next message",
     "/audio": "FILE   attach a clip to the next message; an empty message sends what is attached",
+    "/result": "TEXT  answer what the model called a function for",
     "/system": "TEXT  set the system turn; without TEXT, remove it",
     "/undo": "       forget the last message and its answer",
     "/reset": "      forget the conversation; the system turn stays",
@@ -41,15 +43,24 @@ _COMMAND = re.compile(r"(/[a-z]+)(?:\s+(.*))?", re.DOTALL)
 @click.command()
 @model_options
 @click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."')
+@tools_option
 @click.option("--verbose", is_flag=True, help="Show the timing after each answer.")
 @quiet_option
 @sampling_options
-def chat(source: ModelSource, system: str | None, verbose: bool, quiet: bool, sampling: Sampling) -> None:
+def chat(
+    source: ModelSource,
+    system: str | None,
+    tools_file: str | None,
+    verbose: bool,
+    quiet: bool,
+    sampling: Sampling,
+) -> None:
     """Talk with the model folder MODEL. Lines from a pipe are messages, answered one after the other.
 
     \b
     /image FILE   attach a picture to the next message
     /audio FILE   attach a clip to the next message
+    /result TEXT  what a function that the model called gave back (--tools)
     /help         lists the other commands
     Ctrl-C        stops the answer; what was answered stays in the conversation
     Ctrl-D        leaves
@@ -60,6 +71,7 @@ def chat(source: ModelSource, system: str | None, verbose: bool, quiet: bool, sa
     Examples:
       edgephi chat phi4mm
       edgephi chat phi4mm --system "Be brief." --temperature 0.7
+      edgephi chat phi4mm --tools home.json
       edgephi chat phi4mm --max-context 4096 --cache-bytes 512MB
       echo "Why is the sky blue?" | edgephi chat phi4mm
       printf '/image sign.png\\nWhat does it say?\\n' | edgephi chat phi4mm
@@ -68,13 +80,14 @@ def chat(source: ModelSource, system: str | None, verbose: bool, quiet: bool, sa
     from edgephi.cli.line_reader import LineReader
 
     sampling.check()
+    tools = None if tools_file is None else read_tools_file(tools_file)
     lines = LineReader((*_COMMANDS,))
     with StageLine(f"loading {one_line(source.model)}", quiet=quiet) as stages, source.load() as model:
         stages.clear()
         options = sampling.options()
         session = _Session(
             model,
-            Conversation(model.manifest, system),
+            Conversation(model.manifest, system, tools),
             options,
             shown=_Shown(stages, interactive=lines.is_interactive, verbose=verbose, quiet=quiet),
         )
@@ -148,23 +161,23 @@ class _Session:
             self.say(text[1:] if text.startswith("//") else text)
         return True
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, role: Role = "user") -> None:
         """Send a message and show its answer as it comes; both are kept once there is something of it."""
         with self._stoppable() as should_stop:
-            reply = self._stream(text, should_stop)
+            reply = self._stream(text, role, should_stop)
             if reply.finish_reason == "cancelled" and not reply.text:
                 waits = "; what was attached still waits" if self.conversation.waiting else ""
                 click.echo(f"(stopped before an answer; the message was not kept{waits})", err=True)
                 return
-            self.conversation.keep(text, reply.text)
+            self.conversation.keep(text, reply, role)
             self._remark(reply)
 
-    def _stream(self, text: str, should_stop: Callable[[], bool]) -> Reply:
+    def _stream(self, text: str, role: Role, should_stop: Callable[[], bool]) -> Reply:
         from edgephi.reply import DoneEvent, TextEvent
 
         wrote = False
         try:
-            messages = self.conversation.messages(text)
+            messages = self.conversation.messages(text, role)
             for event in self._model.stream(
                 messages, options=self._options, should_stop=should_stop, on_stage=self._shown.stages.tell
             ):
@@ -202,6 +215,8 @@ class _Session:
     def _remark(self, reply: Reply) -> None:
         if self._shown.quiet:
             return
+        if names := ", ".join(one_line(call.name) for call in reply.tool_calls if call.error is None):
+            click.echo(f"(calls {names}; /result TEXT answers it)", err=True)
         if reply.finish_reason == "cancelled":
             click.echo("(stopped; what was answered stays in the conversation)", err=True)
         elif reply.finish_reason == "length" and reply.timing.new_tokens < self._options.max_new_tokens:
@@ -218,6 +233,10 @@ class _Session:
             raise ConfigError(f"{command} is not a command; /help lists them, // sends a line that starts with /")
         if command in ("/image", "/audio", "/save") and not argument:
             raise ConfigError(f"{command} needs the path of a file")
+        if command == "/result":
+            self.conversation.check_result(argument)
+            self.say(argument, "tool")
+            return True
         if command in ("/image", "/audio"):
             self._attach("image" if command == "/image" else "audio", argument)
         elif command == "/help":

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgephi.cli.tools_file import with_tools
 from edgephi.errors import ConfigError
 from edgephi.output_file import check_output_file, reason, staged_file
 
 if TYPE_CHECKING:
     from edgephi.manifest import Manifest
+    from edgephi.reply import Reply, ToolCall
 
 Kind = Literal["image", "audio"]
+Role = Literal["user", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,23 @@ Part = Callable[[Attachment], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message and what was answered, which may have been stopped."""
+    """A message and what was answered, which may have been stopped. A tool's message is what a function gave back."""
 
     text: str
     attachments: tuple[Attachment, ...]
     answer: str
+    role: Role = "user"
+    calls: tuple[ToolCall, ...] = ()
+
+    def messages(self, part: Part) -> list[dict[str, Any]]:
+        """Both, as a request takes them."""
+        if not self.calls:
+            return [_said(self.role, self.text, self.attachments, part), {"role": "assistant", "content": self.answer}]
+        calls = [{"name": call.name, "arguments": call.arguments} for call in self.calls]
+        return [
+            _said(self.role, self.text, self.attachments, part),
+            {"role": "assistant", "content": None, "tool_calls": calls},
+        ]
 
 
 class Conversation:
@@ -50,10 +65,14 @@ class Conversation:
     Args:
         manifest: Of the model that will answer.
         system: Text of the system turn; None for none.
+        tools: Offered in the system turn; None for none.
     """
 
-    def __init__(self, manifest: Manifest, system: str | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, system: str | None = None, tools: list[dict[str, Any]] | None = None
+    ) -> None:
         self._manifest = manifest
+        self._tools = tools
         self.system = system
         self.turns: list[Turn] = []
         self.waiting: list[Attachment] = []
@@ -80,15 +99,23 @@ class Conversation:
         self.waiting.append(attachment)
         return attachment
 
-    def messages(self, text: str) -> list[dict[str, Any]]:
+    def messages(self, text: str, role: Role = "user") -> list[dict[str, Any]]:
         """The whole conversation with `text` and what waits as its next message."""
-        system = [{"role": "system", "content": self.system}] if self.system is not None else []
-        return [*system, *self._answered(as_sent), _user(text, self.waiting, as_sent)]
+        return [*self._answered(as_sent), _said(role, text, self._sent_with(role), as_sent)]
 
-    def keep(self, text: str, answer: str) -> None:
+    def keep(self, text: str, reply: Reply, role: Role = "user") -> None:
         """The message was answered; nothing waits any more."""
-        self.turns.append(Turn(text, tuple(self.waiting), answer))
-        self.waiting = []
+        calls = reply.tool_calls if all(call.error is None for call in reply.tool_calls) else ()
+        self.turns.append(Turn(text, tuple(self._sent_with(role)), reply.text, role, calls))
+        if role == "user":
+            self.waiting = []
+
+    def check_result(self, text: str) -> None:
+        """Raises ConfigError if there is no call that `text` could be the result of."""
+        if not self.turns or not self.turns[-1].calls:
+            raise ConfigError("the model has called no function; /result answers a call, and --tools offers functions")
+        if not text:
+            raise ConfigError("/result needs what the function gave back")
 
     def undo(self) -> bool:
         """Forget the last turn; whether there was one."""
@@ -104,8 +131,7 @@ class Conversation:
         Raises:
             ConfigError: The file exists or cannot be written.
         """
-        system = [{"role": "system", "content": self.system}] if self.system is not None else []
-        text = json.dumps([*system, *self._answered(as_saved)], ensure_ascii=False, indent=1) + "\n"
+        text = json.dumps(self._answered(as_saved), ensure_ascii=False, indent=1) + "\n"
         path = os.path.expanduser(path)
         if os.path.isfile(path):
             raise ConfigError(f"{path}: exists already; give another name")
@@ -119,11 +145,13 @@ class Conversation:
     def _attachments(self) -> list[Attachment]:
         return [item for turn in self.turns for item in turn.attachments] + self.waiting
 
+    def _sent_with(self, role: Role) -> list[Attachment]:
+        return self.waiting if role == "user" else []
+
     def _answered(self, part: Part) -> list[dict[str, Any]]:
-        messages = []
-        for turn in self.turns:
-            messages += [_user(turn.text, turn.attachments, part), {"role": "assistant", "content": turn.answer}]
-        return messages
+        """The system turn and every turn so far."""
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        return with_tools([*system, *(message for turn in self.turns for message in turn.messages(part))], self._tools)
 
 
 def as_sent(attachment: Attachment) -> dict[str, Any]:
@@ -147,8 +175,8 @@ def as_path(text: str) -> str:
     return os.path.expanduser(words[0] if len(words) == 1 else text)
 
 
-def _user(text: str, attachments: Sequence[Attachment], part: Part) -> dict[str, Any]:
+def _said(role: Role, text: str, attachments: Sequence[Attachment], part: Part) -> dict[str, Any]:
     if not attachments:
-        return {"role": "user", "content": text}
+        return {"role": role, "content": text}
     texts = [{"type": "text", "text": text}] if text else []
-    return {"role": "user", "content": [*map(part, attachments), *texts]}
+    return {"role": role, "content": [*map(part, attachments), *texts]}

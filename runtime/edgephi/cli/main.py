@@ -12,13 +12,14 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import NoReturn
 
 import click
 
 from edgephi.cli.report import error_line
 from edgephi.errors import CapacityError, EdgeError
+from edgephi.version import package_version
 
 COMMAND_GROUP = "edgephi.commands"
 INTERRUPTED = 130
@@ -126,14 +127,6 @@ def _missing(name: str, error: ImportError) -> click.Command:
 
 def _install_line(name: str, error: ImportError) -> str:
     return f'`edgephi {name}` needs more packages ({error}); run: pip install "edgephi[{name}]"'
-
-
-def package_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return version("edgephi")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 @click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

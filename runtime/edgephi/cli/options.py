@@ -14,6 +14,7 @@ import click
 
 from edgephi.cli.packing import Command, packed
 from edgephi.cli.sizes import parse_size
+from edgephi.cli.tools_file import read_tools_file, tools_option, with_tools
 from edgephi.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Request:
     audio: tuple[str, ...]
     adapter: AdapterChoice
     max_crops: int | None
+    tools_file: str | None
 
     @property
     def needs_adapter(self) -> bool:
@@ -108,10 +110,15 @@ class Request:
             for path in paths:
                 open_media(path, kind).close()
 
-    def messages(self) -> list[dict[str, str]]:
-        """The chat: an optional system turn and one user turn."""
+    def messages(self) -> list[dict[str, Any]]:
+        """The chat: an optional system turn, with the tools, and one user turn.
+
+        Raises:
+            ConfigError: The tools cannot be used.
+        """
+        tools = None if self.tools_file is None else read_tools_file(self.tools_file)
         system = [{"role": "system", "content": self.system}] if self.system is not None else []
-        return [*system, {"role": "user", "content": self.prompt}]
+        return with_tools([*system, {"role": "user", "content": self.prompt}], tools)
 
 
 def model_options(command: Command) -> Command:
@@ -179,6 +186,7 @@ def request_options(command: Command) -> Command:
             click.option("--image", "images", metavar="FILE", multiple=True, help="A picture; repeat for more."),
             click.option("--audio", metavar="FILE", multiple=True, help="An audio clip; repeat for more."),
             click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
+            tools_option,
             click.option(
                 "--adapter",
                 type=click.Choice(["auto", "none", "vision", "speech"]),

@@ -60,6 +60,7 @@ def run(
       edgephi run phi4mm "Is this spam: ..." --regex "yes|no"
       edgephi run phi4mm "Read the bill" --image bill.jpg --json-schema bill.schema.json
       edgephi run phi4mm "List three rivers" --stop "4." --repetition-penalty 1.1
+      edgephi run phi4mm "Turn on the lamp" --tools home.json
       edgephi run phi4mm "Hello" --system "You are..." --cache-prompt system.cache
       edgephi run phi4mm "Yes or no?" --max-new-tokens 1 --logprobs 5 --json
       edgephi run phi4mm - --max-context 8192 --chunk 512 < report.txt
@@ -71,14 +72,15 @@ def run(
     if logprobs is not None and not output.as_json:
         raise click.UsageError("--logprobs are part of the --json output; give both")
     request.check_files()
+    messages = request.messages()
     _check_cache_file(cache_prompt)
     with StageLine("loading", quiet=output.quiet) as line:
         sampling.check(logprobs=logprobs)
         with source.load(with_adapters=request.needs_adapter, on_stage=line.tell) as model:
             options = replace(sampling.options(), logprobs=logprobs)
             if cache_prompt is not None:
-                model.cache_prompt(request.messages(), cache_prompt, **request.media())
-            events = model.stream(request.messages(), options=options, on_stage=line.tell, **request.media())
+                model.cache_prompt(messages, cache_prompt, **request.media())
+            events = model.stream(messages, options=options, on_stage=line.tell, **request.media())
             reply = _follow(events, line, silent=output.as_json)
     if output.as_json:
         click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
