@@ -21,10 +21,11 @@ from edgephi.generate import Clock, Job, generate
 from edgephi.kv_cache import check_cache_kind
 from edgephi.limits import DEFAULT_QUEUE, ModelLimits
 from edgephi.manifest import CacheKind
+from edgephi.media_places import check_media_lists
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice
 from edgephi.prefixes import PrefixRequests
-from edgephi.prompt import Prompt, check_media_lists
+from edgephi.prompt import Prompt
 from edgephi.reply import DoneEvent, Event, Reply
 from edgephi.request_reader import Handling
 from edgephi.sampling import SamplingOptions

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from edgephi.reply import ToolCall, parse_tool_calls
 from edgephi.stop_strings import StopStrings
+from edgephi.template_view import TOOL_CALL, TOOL_CALL_END
 from edgephi.text_stream import TextStream
 from edgephi.tokenizer import Tokenizer
-
-TOOL_CALL = "<|tool_call|>"
-TOOL_CALL_END = "<|/tool_call|>"
 
 
 class ReplyText:

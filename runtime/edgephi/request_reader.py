@@ -17,10 +17,11 @@ from edgephi.bundle import Bundle
 from edgephi.decoder import Decoder
 from edgephi.embed import InputSequence, MediaRows, check_ids
 from edgephi.generate import Clock
+from edgephi.media_places import check_media_lists
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.messages import Messages
 from edgephi.mode import AdapterChoice, Route, choose_route
-from edgephi.prompt import Prompt, check_media_lists, media_slots
+from edgephi.prompt import Prompt, media_slots
 from edgephi.prompt_files import open_prompts
 from edgephi.senses import HeardClip, SeenPicture, Senses
 from edgephi.session import DeviceOptions

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
 
 from edgephi.errors import ConfigError
-from edgephi.messages import Marker, MediaRef, Message, read_messages
+from edgephi.messages import MediaRef, Message, read_messages
 
 IMAGE = base64.b64encode(b"picture").decode()
 
@@ -55,15 +56,18 @@ def test_tools_may_be_text_or_objects_and_openais_wrapping_is_removed():
     tool = {"name": "lamp", "description": "é", "parameters": {}}
     text = '[{"name": "lamp", "description": "é", "parameters": {}}]'
     for tools in (text, [tool], [{"type": "function", "function": tool}]):
-        assert read_messages([{"role": "system", "content": "", "tools": tools}])[0].tools == text
+        read = read_messages([{"role": "system", "content": "", "tools": tools}])[0].tools
+        assert read is not None
+        assert read.inner == text
+        assert json.loads(read.wrapped) == [{"type": "function", "function": tool}]
 
 
 @pytest.mark.parametrize("arguments", ['{"room": "hall"}', {"room": "hall"}])
-def test_an_assistants_calls_stand_between_markers(arguments: object):
+def test_an_assistants_calls_are_read_whatever_their_arguments_are_written_as(arguments: object):
     call = {"id": "1", "type": "function", "function": {"name": "lamp", "arguments": arguments}}
-    items = read_messages([{"role": "assistant", "content": None, "tool_calls": [call]}])[0].items
-    written = '[{"name": "lamp", "arguments": {"room": "hall"}}]'
-    assert items == (Marker("<|tool_call|>"), written, Marker("<|/tool_call|>"))
+    message = read_messages([{"role": "assistant", "content": None, "tool_calls": [call]}])[0]
+    assert message.items == ()
+    assert message.calls == '[{"id": "1", "name": "lamp", "arguments": {"room": "hall"}}]'
 
 
 def test_an_echoed_replys_empty_fields_are_harmless():
@@ -84,7 +88,8 @@ def test_an_echoed_replys_empty_fields_are_harmless():
         ([{"role": "user", "content": None}], "content is null"),
         ([{"role": "user", "content": 7}], "string or a list of parts, found int"),
         ([{"role": "user", "content": "x", "tools": []}], "a user message has no key 'tools'"),
-        ([{"role": "user", "content": "x", "name": "Ann"}], "a user message has no key 'name'"),
+        ([{"role": "user", "content": "x", "mood": "Ann"}], "a user message has no key 'mood'"),
+        ([{"role": "user", "content": "x", "name": 7}], "name is 7; it must be a string"),
         ([{"role": "system", "content": "x", "tools": 5}], "tools must be JSON text or a list"),
         ([{"role": "user", "content": [{"type": "video"}]}], r"content\[0\]: type is 'video'"),
         ([{"role": "user", "content": ["x"]}], r"content\[0\]: expected an object"),
