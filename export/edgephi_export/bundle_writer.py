@@ -15,6 +15,7 @@ from edgephi_export.bundle_plan import BundlePlan
 from edgephi_export.hub import Located
 from edgephi_export.meter import Meter
 from edgephi_export.provenance import describe, generator, source_info
+from edgephi_export.template_names import read_template_names
 from edgephi_export.weights_writer import write_weights
 
 
@@ -59,4 +60,5 @@ def _manifest(bundle: BundlePlan, located: Located, files: list[FileInfo]) -> Ma
         tokens=config.tokens,
         generation=config.generation,
         files=tuple(sorted(files, key=lambda info: info.path)),
+        template_names=read_template_names(bundle.checkpoint.path),
     )

@@ -284,6 +284,14 @@ class TokenInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateName:
+    """A special token that the chat template can name, such as `eos_token`, and its spelling."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationDefaults:
     """Sampling the checkpoint recommends; temperature 0 is greedy."""
 
@@ -311,7 +319,10 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything `edgephi.json` says."""
+    """Everything `edgephi.json` says.
+
+    `template_names` are empty in folders made before they were kept; the ids in `tokens` then name bos and eos.
+    """
 
     schema_version: int
     generator: str
@@ -325,6 +336,7 @@ class Manifest:
     tokens: TokenInfo
     generation: GenerationDefaults
     files: tuple[FileInfo, ...]
+    template_names: tuple[TemplateName, ...] = ()
 
     def __post_init__(self) -> None:
         tokens, vocab_size = self.tokens, self.decoder.vocab_size

@@ -19,8 +19,8 @@ from edgephi.media_places import place_media
 from edgephi.message_tools import ToolList
 from edgephi.messages import MediaKind, MediaRef, Message, Messages, Outside, read_messages
 from edgephi.mode import missing_modality
-from edgephi.provenance import Rendering, render_apart, unused_characters
-from edgephi.template_view import Change, TemplateView, all_text, place_tools
+from edgephi.provenance import Change, Rendering, render_apart, unused_characters
+from edgephi.template_view import TemplateView, all_text, place_tools
 from edgephi.tokenizer import ControlToken, Tokenizer
 
 _TRUSTED = Outside()

@@ -28,7 +28,9 @@ def open_prompts(bundle: Bundle, tokenizer: Tokenizer) -> PromptBuilder:
     Raises:
         ArtifactError: The template is missing, damaged, or does not compile.
     """
-    return PromptBuilder(tokenizer, _template(bundle), bundle.manifest.tokens, str(bundle.file(CHAT_TEMPLATE_NAME)))
+    manifest = bundle.manifest
+    names = {name.name: name.content for name in manifest.template_names} or None
+    return PromptBuilder(tokenizer, _template(bundle), manifest.tokens, str(bundle.file(CHAT_TEMPLATE_NAME)), names)
 
 
 def _template(bundle: Bundle) -> str:

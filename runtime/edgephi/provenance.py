@@ -4,15 +4,20 @@ The template is rendered with the texts as they are, which gives the prompt. If 
 tokens begin with, such as `<`, the template is rendered again with that character replaced by one of private use. When
 both renderings are equal but for the replacements, a control token spelled in the second is the template's own: its
 first character can have come from no text. Where a template acts on the replaced character, so that the renderings
-differ, the tokens' other characters are tried, and if that fails too, the request is refused.
+differ, the tokens' other characters are tried. Where it acts on all of them, only those that spell a control token in
+a text are replaced; then the control tokens must be those of the renderings before, which no text can have made. If
+that fails too, the request is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 
 from edgephi.errors import ConfigError
+
+Change = Callable[[str], str]
 
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 
@@ -40,7 +45,7 @@ class Rendering:
 
 
 def render_apart(
-    render: Callable[[Callable[[str], str]], str], texts: str, spellings: Iterable[str], fresh: Iterator[str]
+    render: Callable[[Change], str], texts: str, spellings: Iterable[str], fresh: Iterator[str]
 ) -> Rendering:
     """Render a template so that its control tokens can be told from users' text.
 
@@ -51,22 +56,43 @@ def render_apart(
         fresh: Characters that occur nowhere.
 
     Raises:
-        ConfigError: The template acts on characters of control tokens in a text.
+        ConfigError: The template acts on control tokens in a text.
     """
     plain = render(str)
-    present, tokens = set(texts), [spelling for spelling in spellings if spelling]
+    tokens = sorted(filter(None, spellings), key=len, reverse=True)
+    control = re.compile("|".join(map(re.escape, tokens))) if tokens else None
+    present, tried = set(texts), list[list[str]]()
     for alphabet in _alphabets(tokens):
         replaced = {character: next(fresh) for character in sorted(alphabet & present)}
-        if not replaced:
-            return Rendering(plain, {})
-        table = str.maketrans(replaced)
-        result = Rendering(render(lambda text, table=table: text.translate(table)), replaced)  # type: ignore[misc]
+        result = Rendering(render(_replacing(replaced)) if replaced else plain, replaced)
         if result.real(result.text) == plain:
             return result
+        tried.append(_found(control, result.text))
+    if control is None:
+        return Rendering(plain, {})
+    replaced = {character: next(fresh) for character in sorted({token[0] for token in tokens} & present)}
+    result = Rendering(render(_replacing_spelled(tokens, replaced)), replaced)
+    if result.real(result.text) == plain and tried.count(_found(control, result.text)) == len(tried):
+        return result
     raise ConfigError(
         "a message holds characters of this model's control tokens, and the model's chat template acts on them, so "
-        f"text and control tokens cannot be told apart; leave out {' '.join(sorted({t[0] for t in tokens} & present))}"
+        f"text and control tokens cannot be told apart; leave out {' '.join(sorted(replaced))}"
     )
+
+
+def _replacing(replaced: Mapping[str, str]) -> Change:
+    table = str.maketrans(dict(replaced))
+    return lambda text: text.translate(table)
+
+
+def _replacing_spelled(tokens: list[str], replaced: Mapping[str, str]) -> Change:
+    """Replaces the first character of every control token in a text, in any case of its letters."""
+    spelled = re.compile("|".join(map(re.escape, tokens)), re.IGNORECASE)
+    return lambda text: spelled.sub(lambda match: replaced.get(match[0][0], match[0][0]) + match[0][1:], text)
+
+
+def _found(control: re.Pattern[str] | None, text: str) -> list[str]:
+    return control.findall(text) if control is not None else []
 
 
 def _alphabets(tokens: list[str]) -> Iterator[set[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,10 @@ from edgephi.chat_template import ChatTemplate
 from edgephi.errors import ConfigError
 from edgephi.message_tools import ToolList
 from edgephi.messages import MediaRef, Message
+from edgephi.provenance import Change
 
 #: Control tokens around the calls of a model whose template does not write them itself.
 TOOL_CALL, TOOL_CALL_END = "<|tool_call|>", "<|/tool_call|>"
-
-Change = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,17 +138,20 @@ def test_parts_that_are_left_out_need_not_be_whole(tmp_path: Path):
     assert _open(folder, "none").config.vision is None
 
 
+TEMPLATE = "{{ messages[0].content }}"
+
+
 @pytest.mark.parametrize("source", ["chat_template.json", "tokenizer_config.json", "list"])
 def test_chat_templates_are_found_where_checkpoints_keep_them(tmp_path: Path, source: str):
     folder = _copy("native", tmp_path)
     (folder / "chat_template.jinja").unlink()
-    template: object = [{"name": "tools", "template": "no"}, {"name": "default", "template": "T"}]
+    template: object = [{"name": "tools", "template": "no"}, {"name": "default", "template": TEMPLATE}]
     if source == "chat_template.json":
-        (folder / source).write_text('{"chat_template": "T"}')
+        (folder / source).write_text(json.dumps({"chat_template": TEMPLATE}))
     else:
-        content = template if source == "list" else "T"
+        content = template if source == "list" else TEMPLATE
         change_json(folder / "tokenizer_config.json", lambda c: c.update(chat_template=content))
-    assert _open(folder).chat_template == "T"
+    assert _open(folder).chat_template == TEMPLATE
 
 
 def test_sampling_defaults_come_from_the_checkpoint(tmp_path: Path):
