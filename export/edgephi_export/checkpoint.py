@@ -37,6 +37,7 @@ from edgephi_export.folder_check import (
 )
 from edgephi_export.names import Layout, canonical_name, canonical_peft_name, expected_shapes
 from edgephi_export.peft_adapter import Adapter
+from edgephi_export.processor_config import read_max_crops
 from edgephi_export.safetensors_file import StoredTensor, read_header
 from edgephi_export.selection import Selection
 from edgephi_export.tokens import read_chat_template, read_generation, read_tokens
@@ -50,6 +51,7 @@ from edgephi_export.tower_config import (
 from edgephi_export.weights import WeightSource
 
 _COMPARED_ROWS = 1024
+_HEAD = "unused.lm_head.weight"
 Stored = dict[str, StoredTensor]
 
 
@@ -117,13 +119,16 @@ def open_checkpoint(folder: Path, selection: Selection, adapter: Adapter | None 
     if adapter is None:
         check_adapters(folder, own_adapters=layout != "phi3")
     tensors = _canonical_tensors(folder, layout)
+    tied = fields.get("tie_word_embeddings", bool, False)
+    if tied and "embed_tokens.weight" not in tensors and _HEAD in tensors:
+        tensors["embed_tokens.weight"] = tensors.pop(_HEAD)  # safetensors' save_model keeps either name of one table
     if layout == "phi4_multimodal":
         for own in selection.adapters:
             tensors |= _peft_tensors(folder / f"{own}-lora", own)
     check_leftovers(folder)
     config = _read_config(folder, layout, fields, selection, {name: t.shape for name, t in tensors.items()})
     _check_tensors(folder, tensors, config)
-    _check_tied_head(tensors)
+    _check_tied_head(fields, tied, tensors)
     shapes = expected_shapes(config)
     changes = adapter.blocks(layout, config.decoder, shapes) if adapter else {}
     return Checkpoint(
@@ -152,13 +157,7 @@ def _read_config(folder: Path, layout: Layout, fields: Fields, selection: Select
 
 
 def _read_vision(folder: Path, layout: Layout, fields: Fields, shapes: Shapes) -> VisionConfig:
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        raise ArtifactError(
-            f"{path}: missing; it states how many tiles a picture is cut into (dynamic_hd). Add it, or leave the image "
-            "tower out: --modalities text,speech"
-        )
-    max_crops = Fields.load(path).positive("dynamic_hd")
+    max_crops = read_max_crops(folder, layout)
     if layout == "phi4mm":
         return read_original_vision(fields, max_crops, shapes)
     return read_native_vision(fields, max_crops)
@@ -247,14 +246,20 @@ def _is_left_out(name: str, config: ModelConfig) -> bool:
     return any(missing for prefix, missing in left_out if name.startswith(prefix))
 
 
-def _check_tied_head(tensors: Stored) -> None:
-    """Some tools write the tied head a second time; it must be the same table."""
-    head = tensors.get("unused.lm_head.weight")
-    if head is None:
-        return
-    table = tensors["embed_tokens.weight"]
-    if head.shape != table.shape or head.dtype != table.dtype or not _same_bytes(head, table):
+def _check_tied_head(fields: Fields, tied: bool, tensors: Stored) -> None:
+    """The head must be the embedding, whether it is stored a second time or not."""
+    head, table = tensors.get(_HEAD), tensors["embed_tokens.weight"]
+    if not tied and (head is None or not _same_table(head, table)):
+        raise ArtifactError(
+            f"{fields.where}: tie_word_embeddings is False; only True is supported: the head of Phi-4-mini and "
+            "Phi-4-multimodal is their embedding, while Phi-3, Phi-3.5 and Phi-4 (14B) have one of its own"
+        )
+    if head is not None and not _same_table(head, table):
         raise ArtifactError(f"{head.file}: lm_head.weight differs from the embedding; the config says they are tied")
+
+
+def _same_table(first: StoredTensor, second: StoredTensor) -> bool:
+    return first.shape == second.shape and first.dtype == second.dtype and _same_bytes(first, second)
 
 
 def _same_bytes(first: StoredTensor, second: StoredTensor) -> bool:

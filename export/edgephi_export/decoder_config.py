@@ -6,6 +6,7 @@ Owns the rules of what the decoder graph supports. Knows nothing about tensors o
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from edgephi.errors import ArtifactError
 from edgephi.manifest import RopeInfo
@@ -14,7 +15,13 @@ from edgephi_export.fields import Fields
 
 #: `su` is what LongRoPE was called before transformers 4.43 (Phi3Config._rope_scaling_adjustment).
 _LONGROPE_NAMES = ("longrope", "su")
-_LONGROPE_KEYS = {"type", "rope_type", "short_factor", "long_factor", "factor", "attention_factor"}
+_PLAIN = "default"
+_FACTORS = ("short_factor", "long_factor")
+#: transformers 4 writes these beside `rope_scaling`, 5 inside `rope_parameters` and some of them beside it as well.
+_SHARED_KEYS = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+_ROPE_KEYS = {"type", "rope_type", "factor", "attention_factor", *_FACTORS, *_SHARED_KEYS}
+#: Phi3Config's and Phi4MultimodalConfig's own default, in transformers 4.57 and 5.24.
+_ORIGINAL_POSITIONS = 4096
 
 
 def read_decoder(config: Fields) -> DecoderConfig:
@@ -24,7 +31,6 @@ def read_decoder(config: Fields) -> DecoderConfig:
         ArtifactError: A size is missing or wrong, or a setting changes the arithmetic in a way that is not supported.
     """
     config.require("hidden_act", "silu", "silu")
-    config.require("tie_word_embeddings", True, False)
     for key in ("attention_bias", "mlp_bias", "lm_head_bias"):
         config.require(key, False, False)
     _check_sliding_window(config)
@@ -53,43 +59,39 @@ def _check_sliding_window(config: Fields) -> None:
         raise ArtifactError(
             f"{config.where}: sliding_window {window} is shorter than the context {context}; that is not supported"
         )
+    kinds = config.values.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+        raise ArtifactError(f"{config.where}: layer_types is {kinds!r:.60}; only 'full_attention' is supported")
 
 
 def read_rope(config: Fields, head_size: int) -> RopeInfo:
-    """Rotary settings, LongRoPE or plain.
+    """Rotary settings, LongRoPE or plain, as transformers 4 (`rope_scaling`) and 5 (`rope_parameters`) write them.
 
     Raises:
-        ArtifactError: Another rope type, an unknown setting, a wrong number of factors, or a width that the attention
-            operator cannot rotate.
+        ArtifactError: Another rope type, an unknown setting, a wrong number of factors, one setting with two values, or
+            a width that the attention operator cannot rotate.
     """
-    if "rope_parameters" in config.values:
-        raise ArtifactError(
-            f"{config.where}: rope_parameters is how transformers 5 writes positions; "
-            "only rope_scaling, rope_theta and partial_rotary_factor of transformers 4 are read"
-        )
-    rotary_dim = int(head_size * config.get("partial_rotary_factor", float, 1.0))
+    rope = _rope_settings(config)
+    rotary_dim = int(head_size * rope.get("partial_rotary_factor", float, 1.0))
     if rotary_dim < 16 or rotary_dim % 16:
         raise ArtifactError(
             f"{config.where}: {rotary_dim} rotated dimensions per head (head size {head_size} times "
             "partial_rotary_factor); ONNX Runtime's attention needs a multiple of 16"
         )
     context = config.positive("max_position_embeddings")
-    if config.values.get("rope_scaling") is None:
-        ones = (1.0,) * (rotary_dim // 2)
-        short_factor, long_factor, attention_scale = ones, ones, 1.0
-        original = config.positive("original_max_position_embeddings", context)
+    if rope.values["rope_type"] == _PLAIN:
+        short_factor = long_factor = (1.0,) * (rotary_dim // 2)
+        original, attention_scale = rope.positive("original_max_position_embeddings", context), 1.0
     else:
-        scaling = config.section("rope_scaling")
-        _check_scaling(scaling)
-        short_factor, long_factor = scaling.floats("short_factor"), scaling.floats("long_factor")
-        original = config.positive("original_max_position_embeddings")
+        short_factor, long_factor = map(rope.floats, _FACTORS)
+        original = rope.positive("original_max_position_embeddings", _ORIGINAL_POSITIONS)
         if original < 2:
             raise ArtifactError(f"{config.where}: original_max_position_embeddings is {original}; expected at least 2")
-        attention_scale = scaling.positive_float("attention_factor", _attention_scale(context, original))
+        attention_scale = _attention_scale(rope, context, original)
     try:
         return RopeInfo(
             rotary_dim=rotary_dim,
-            theta=config.positive_float("rope_theta", 10000.0),
+            theta=rope.positive_float("rope_theta", 10000.0),
             original_max_positions=original,
             max_positions=context,
             short_factor=short_factor,
@@ -97,18 +99,52 @@ def read_rope(config: Fields, head_size: int) -> RopeInfo:
             attention_scale=attention_scale,
         )
     except ValueError as error:
-        raise ArtifactError(f"{config.where}: rope_scaling: {error}") from error
+        raise ArtifactError(f"{config.where}: rotary positions: {error}") from error
 
 
-def _check_scaling(scaling: Fields) -> None:
-    kind = scaling.values.get("rope_type", scaling.values.get("type"))
-    if kind not in _LONGROPE_NAMES:
-        raise ArtifactError(f"{scaling.where}: unknown rope type {kind!r}; supported: {', '.join(_LONGROPE_NAMES)}")
-    if unknown := sorted(scaling.values.keys() - _LONGROPE_KEYS):
-        raise ArtifactError(f"{scaling.where}: unknown setting {unknown[0]!r}; it may change positions")
+def _rope_settings(config: Fields) -> Fields:
+    """Every rotary setting under one name, wherever it stands; `rope_type` is always there."""
+    settings: dict[str, Any] = {}
+    for name in ("rope_scaling", "rope_parameters"):
+        section = config.section(name, {})
+        for key, value in section.values.items():
+            _check_setting(section, key, value)
+            _put(settings, config, "rope_type" if key == "type" else key, value)
+    for key in _SHARED_KEYS:
+        _put(settings, config, key, config.values.get(key))
+    if any(key in settings for key in _FACTORS) and settings.get("rope_type", _PLAIN) == _PLAIN:
+        kind = settings.get("rope_type")
+        raise ArtifactError(f"{config.where}: unknown rope type {kind!r} with factors; expected {_LONGROPE_NAMES[0]}")
+    settings.setdefault("rope_type", _PLAIN)
+    return Fields(settings, config.where)
 
 
-def _attention_scale(context: int, original: int) -> float:
+def _check_setting(section: Fields, key: str, value: object) -> None:
+    if key not in _ROPE_KEYS:
+        raise ArtifactError(f"{section.where}: unknown setting {key!r}; it may change positions")
+    if key in ("type", "rope_type") and value not in (None, _PLAIN, *_LONGROPE_NAMES):
+        raise ArtifactError(f"{section.where}: unknown rope type {value!r}; supported: {', '.join(_LONGROPE_NAMES)}")
+
+
+def _put(settings: dict[str, Any], config: Fields, key: str, value: object) -> None:
+    """Add a setting; releases of transformers differ in which of two values they would take."""
+    if value is None:
+        return
+    value = _LONGROPE_NAMES[0] if key == "rope_type" and value in _LONGROPE_NAMES else value
+    if settings.setdefault(key, value) != value:
+        raise ArtifactError(
+            f"{config.where}: {key} is {settings[key]!r:.60} in one place and {value!r:.60} in another; make them equal"
+        )
+
+
+def _attention_scale(rope: Fields, context: int, original: int) -> float:
     """sqrt(1 + ln(context/original) / ln(original)), LongRoPE section 3.3 (Ding et al. 2024, arXiv 2402.13753)."""
+    if rope.values.get("attention_factor") is not None:
+        return rope.positive_float("attention_factor")
     stretch = context / original
+    if not math.isclose(factor := rope.positive_float("factor", stretch), stretch, rel_tol=1e-6):
+        raise ArtifactError(
+            f"{rope.where}: factor is {factor:g}, but max_position_embeddings over original_max_position_embeddings is "
+            f"{stretch:g}; transformers 5 would scale attention by the one, 4 by the other: make them equal"
+        )
     return 1.0 if stretch <= 1.0 else math.sqrt(1.0 + math.log(stretch) / math.log(original))

@@ -1,7 +1,7 @@
 """Typed access to JSON objects that other programs wrote: config.json and its like.
 
 Owns the reading of JSON files and the messages about wrong values. Knows nothing about models. Unlike edgephi.schema it
-lets unknown keys pass: these files carry many that mean nothing here.
+lets unknown keys pass: these files carry many that mean nothing here. A null is as good as no key, as to transformers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Fields:
             ArtifactError: The file is missing, unreadable, not JSON, or not an object.
         """
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors of Windows put a mark in front
         except FileNotFoundError:
             raise ArtifactError(f"{path}: missing from the checkpoint") from None
         except OSError as error:
@@ -63,12 +63,16 @@ class Fields:
         Raises:
             ArtifactError: Absent without a default, or of another type.
         """
-        value = self.values.get(key, default)
+        value = self._value(key, default)
         if kind is float and type(value) in (int, float):
             value = self._finite(key, value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ArtifactError(f"{self.where}: {key} is {value!r}; expected {kind.__name__}")
         return value
+
+    def _value(self, key: str, default: object) -> Any:
+        value = self.values.get(key)
+        return default if value is None else value
 
     def _finite(self, key: str, value: Any) -> float:
         if not is_finite(value):
@@ -147,6 +151,6 @@ class Fields:
         Raises:
             ArtifactError: The value is another one.
         """
-        value = self.values.get(key, default)
+        value = self._value(key, default)
         if value != allowed or isinstance(value, bool) != isinstance(allowed, bool):
             raise ArtifactError(f"{self.where}: {key} is {value!r}; only {allowed!r} is supported")

@@ -28,6 +28,7 @@ _DECODER = (
     (r"model\.((?:embed_tokens|norm)\.weight)", r"\1"),
     (r"model\.(layers\.\d+\.(?:input|post_attention)_layernorm\.weight)", r"\1"),
     (r"(lm_head\.weight)", r"unused.\1"),
+    (r"model\.((?:layers\.\d+\.self_attn\.)?rotary_emb\.\w*inv_freq)", r"unused.\1"),  # buffers of old releases
 )
 _PLAIN_LINEARS = ((rf"model\.({_LINEAR}\.weight)", r"\1"),)
 _TOWERS = (
@@ -71,6 +72,8 @@ _RULES: dict[Layout, tuple[tuple[re.Pattern[str], str], ...]] = {
     layout: tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
     for layout, rules in _TABLES.items()
 }
+#: What data parallelism, torch.compile, PEFT and models around the model put in front of names when they are saved.
+_WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|base_model\.model|language_model)\.)+")
 #: PEFT writes the first prefix; the public conversion script of transformers leaves it out.
 _PEFT = re.compile(rf"(?:base_model\.model\.)?model\.({_LINEAR})\.(lora_[AB])\.weight")
 
@@ -78,11 +81,14 @@ _PEFT = re.compile(rf"(?:base_model\.model\.)?model\.({_LINEAR})\.(lora_[AB])\.w
 def canonical_name(layout: Layout, name: str) -> str | None:
     """The canonical name of a checkpoint's tensor; None where the layout has no such tensor.
 
+    The prefix `model.` may be missing, as where the model was saved without its head; those of wrappers may be there.
     Tensors that exist in real checkpoints but never matter come back as `unused.*`.
     """
-    for pattern, replacement in _RULES[layout]:
-        if found := pattern.fullmatch(name):
-            return found.expand(replacement)
+    bare = _WRAPPERS.sub("", name)
+    for spelled in (name, bare, f"model.{bare}"):
+        for pattern, replacement in _RULES[layout]:
+            if found := pattern.fullmatch(spelled):
+                return found.expand(replacement)
     return None
 
 
