@@ -83,6 +83,15 @@ def test_an_inverted_channel_does_not_cost_the_words(model_dir: Path, tmp_path: 
     assert [segment["text"] for segment in heard["segments"]] == expected
 
 
+@pytest.mark.parametrize("level_db", [-20, -40, -60])
+def test_quiet_speech_is_written_down_as_loud_speech_is(model_dir: Path, tmp_path: Path, level_db: float):
+    joined, expected = _joined()
+    soundfile.write(tmp_path / "a.wav", joined * 10 ** (level_db / 20), 16_000, "PCM_24")
+    done = invoke("transcribe", model_dir, tmp_path / "a.wav", "--json", "--threads", "1")
+    (heard,) = json.loads(done.stdout)["files"]
+    assert [segment["text"] for segment in heard["segments"]] == expected
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="needs libespeak-ng1 and espeak-ng-data")
 @pytest.mark.parametrize("seed", [11, 12])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgephi.mel import SAMPLE_RATE_HZ
 from edgephi.resampling import resampled
+from edgephi.transcription.leveling import Leveling
 from edgephi.transcription.openmp import one_thread_in
 from edgephi.transcription.recording import Recording
 
@@ -23,6 +24,7 @@ Detector = Callable[[NDArray[np.float32]], float]
 
 FRAME_S = 0.032
 _FRAME_SAMPLES = 512  # at 16 kHz, the only size the detector takes
+_AHEAD_FRAMES = round(60 / FRAME_S)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,10 +34,12 @@ class Frame:
     Attributes:
         samples: float32 [n] at the recording's own rate.
         speech: Probability that somebody speaks.
+        gain: What a quiet recording's samples are to be multiplied by before they are listened to.
     """
 
     samples: NDArray[np.float32]
     speech: float
+    gain: float = 1.0
 
 
 def silero_detector() -> Detector:
@@ -55,7 +59,22 @@ def silero_detector() -> Detector:
 
 
 def read_frames(recording: Recording, detector: Detector) -> Iterator[Frame]:
-    """Every frame of an open recording, in order."""
+    """Every frame of an open recording, in order; up to a minute is read ahead.
+
+    The detector hears a quiet recording louder than it is; the frames' samples are as recorded.
+    """
+    leveling = Leveling()
+    pairs = _pairs(recording)
+    while ahead := list(itertools.islice(pairs, _AHEAD_FRAMES)):
+        heard = np.stack([chunk for _, chunk in ahead])
+        if (gain := leveling.gain(heard)) > 1.0:
+            heard = np.clip(heard * np.float32(gain), -1.0, 1.0)
+        for (samples, _), chunk in zip(ahead, heard, strict=True):
+            yield Frame(samples, detector(chunk), gain)
+
+
+def _pairs(recording: Recording) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Each frame's samples, as recorded and as the detector takes them."""
     hertz = recording.sample_rate_hz
     own, heard = itertools.tee(recording.blocks)  # the two run side by side, so a block is held while it is in use
     size = round(FRAME_S * hertz)
@@ -64,8 +83,7 @@ def read_frames(recording: Recording, detector: Detector) -> Iterator[Frame]:
     detected = _chunks(resampled(heard, hertz, SAMPLE_RATE_HZ), _FRAME_SAMPLES)
     for samples in _chunks(own, size):
         chunk = next(detected, np.empty(0, np.float32))
-        padded = np.pad(chunk, (0, _FRAME_SAMPLES - len(chunk))) if len(chunk) < _FRAME_SAMPLES else chunk
-        yield Frame(samples, detector(padded))
+        yield samples, np.pad(chunk, (0, _FRAME_SAMPLES - len(chunk)))
 
 
 def _chunks(blocks: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

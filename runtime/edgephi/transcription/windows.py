@@ -64,8 +64,10 @@ class Window:
 
     @property
     def samples(self) -> NDArray[np.float32]:
-        """float32 [n], a new array."""
-        return np.concatenate([frame.samples for frame in self.frames])
+        """float32 [n], a new array; of a quiet recording raised, all by the same factor."""
+        samples = np.concatenate([frame.samples for frame in self.frames])
+        gain = self.frames[0].gain
+        return samples if gain == 1.0 else np.clip(samples * np.float32(gain), -1.0, 1.0)
 
     @property
     def start_s(self) -> float:
