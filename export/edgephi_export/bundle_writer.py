@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from edgephi.block_hashes import BLOCK_BYTES, BLOCKS_NAME, BlockHashes
 from edgephi.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME
 from edgephi.manifest import SCHEMA_VERSION, AdaptersInfo, FileInfo, Manifest
 from edgephi.tensor_index import TENSORS_NAME, TensorIndex
@@ -33,7 +34,7 @@ def write_bundle(bundle: BundlePlan, located: Located, folder: Path, threads: in
         ArtifactError: A tensor of the checkpoint cannot be read or holds values that are not finite.
         ConfigError: A value is too large for its format.
     """
-    files = write_weights(bundle.weights, folder, threads, meter)
+    weights = write_weights(bundle.weights, folder, threads, meter)
     meter.stage("graphs")
     for name, graph in bundle.graphs.items():
         graph.save(folder / name)
@@ -41,7 +42,10 @@ def write_bundle(bundle: BundlePlan, located: Located, folder: Path, threads: in
     (folder / TENSORS_NAME).write_text(TensorIndex(tensors=tensors).to_json(), encoding="utf-8")
     shutil.copyfile(bundle.checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
     (folder / CHAT_TEMPLATE_NAME).write_text(bundle.checkpoint.chat_template, encoding="utf-8")
-    files += [describe(folder, name) for name in (*bundle.graphs, TENSORS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)]
+    blocks = BlockHashes(block_bytes=BLOCK_BYTES, files=tuple(file.blocks for file in weights))
+    (folder / BLOCKS_NAME).write_text(blocks.to_json(), encoding="utf-8")
+    others = (*bundle.graphs, TENSORS_NAME, BLOCKS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)
+    files = [*(file.info for file in weights), *(describe(folder, name) for name in others)]
     (folder / MANIFEST_NAME).write_text(_manifest(bundle, located, files).to_json(), encoding="utf-8")
 
 

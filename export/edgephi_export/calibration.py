@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from edgephi.block_hashes import BLOCKS_NAME, BlockHashes, BlockSums
 from edgephi.bundle import MANIFEST_NAME, Bundle
 from edgephi.limits import ModelLimits
 from edgephi.manifest import Int8CacheInfo
@@ -57,10 +58,20 @@ def _write(folder: Path, bundle: Bundle, info: Int8CacheInfo, ranges: CacheRange
     """The scales' file and the new manifest."""
     write_scales(folder, (info.key_scales, info.value_scales), ranges.scales())
     manifest = bundle.manifest
-    files = (*manifest.files, describe(folder, SCALES_FILE))
+    _add_blocks(folder, SCALES_FILE)
+    kept = (file for file in manifest.files if file.path != BLOCKS_NAME)
+    files = (*kept, describe(folder, SCALES_FILE), describe(folder, BLOCKS_NAME))
     manifest = dataclasses.replace(
         manifest,
         decoder=dataclasses.replace(manifest.decoder, int8_cache=info),
         files=tuple(sorted(files, key=lambda file: file.path)),
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def _add_blocks(folder: Path, name: str) -> None:
+    """Checksums of one more file's blocks."""
+    path, sums = folder / BLOCKS_NAME, BlockSums()
+    blocks = BlockHashes.from_json(path.read_text(encoding="utf-8"), str(path))
+    sums.update((folder / name).read_bytes())
+    path.write_text(dataclasses.replace(blocks, files=(*blocks.files, sums.of(name))).to_json(), encoding="utf-8")

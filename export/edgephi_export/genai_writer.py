@@ -122,7 +122,7 @@ def write_genai(plan: GenaiPlan, located: Located, folder: Path, threads: int, m
         ConfigError: A value is too large for its format.
     """
     checkpoint = plan.checkpoint
-    files = write_weights(plan.weights, folder, threads, meter)
+    files = [file.info for file in write_weights(plan.weights, folder, threads, meter)]
     meter.stage("graphs")
     plan.graph.save(folder / _GRAPH)
     shutil.copyfile(checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)

@@ -1,7 +1,4 @@
-"""One `weights/*.bin`: bytes appended in order, counted and hashed as they are written.
-
-Owns the file and its sha256. Knows nothing about what the bytes are.
-"""
+"""One `weights/*.bin`: bytes appended in order, counted and hashed, whole and by block, as they are written."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.block_hashes import BlockSums, FileBlocks
 from edgephi.manifest import FileInfo
 from edgephi.tensor_ref import TensorRef
 
@@ -31,6 +29,7 @@ class WeightsFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._path.open("xb")
         self._digest = hashlib.sha256()
+        self._sums = BlockSums()
         self._size = 0
 
     def __enter__(self) -> WeightsFile:
@@ -70,7 +69,12 @@ class WeightsFile:
         """Size and hash of what has been written."""
         return FileInfo(path=self.name, bytes=self._size, sha256=self._digest.hexdigest())
 
+    def blocks(self) -> FileBlocks:
+        """Checksums of the blocks that have been written."""
+        return self._sums.of(self.name)
+
     def _write(self, data: bytes | memoryview) -> None:
         self._stream.write(data)
         self._digest.update(data)
+        self._sums.update(data)
         self._size += len(data)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from edgephi.block_hashes import FileBlocks
 from edgephi.manifest import FileInfo
 from edgephi.tensor_ref import TensorRef
 from edgephi_export.encoding import Encoder, StoredRows
@@ -59,7 +60,15 @@ def chunks(allocations: tuple[Allocation, ...]) -> Iterator[Chunk]:
             yield Chunk(allocation, start, stop)
 
 
-def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) -> list[FileInfo]:
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file of weights: what the manifest says of it, and checksums of its blocks."""
+
+    info: FileInfo
+    blocks: FileBlocks
+
+
+def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) -> list[WrittenFile]:
     """Write every file of a plan.
 
     Args:
@@ -83,7 +92,7 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
             rows = tensor.read_rows(chunk.start, chunk.stop)
         return chunk, encoder.encode(tensor.name, rows, chunk.allocation.format)
 
-    infos = []
+    written = []
     # Threads are busy with chunks of their own; a BLAS that splits them further would only get in the way.
     with threadpool_limits(limits=1, user_api="blas"):
         for path, allocations in plan.files.items():
@@ -91,8 +100,8 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
             results = ordered_map(work, chunks(allocations), threads=threads)
             with WeightsFile(folder, path) as file, closing(results) as stored:
                 _write_all(file, stored, meter)
-                infos.append(file.info())
-    return infos
+                written.append(WrittenFile(file.info(), file.blocks()))
+    return written
 
 
 @contextlib.contextmanager

@@ -1,18 +1,16 @@
 """The model folder ("bundle"): what `edgephi export` writes and every other command reads.
 
-Owns the folder's path, its checked manifest and mapped access to its tensors. Knows nothing about ONNX Runtime.
-
-    edgephi.json                  the manifest (see manifest.py)
-    tensors.json                  what lies where in the weights (see tensor_index.py); not needed to run
-    *.onnx                        graphs, a few MB
-    weights/*.bin                 tensor data at 4096-aligned offsets
-    tokenizer.json chat_template.jinja
+edgephi.json                  the manifest (see manifest.py)
+tensors.json                  what lies where in the weights (see tensor_index.py); not needed to run
+blocks.json                   checksums of the weights' blocks (see block_hashes.py); older folders have none
+*.onnx                        graphs, a few MB
+weights/*.bin                 tensor data at 4096-aligned offsets
+tokenizer.json chat_template.jinja
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.errors import ArtifactError, ConfigError
+from edgephi.block_hashes import BLOCKS_NAME, BlockHashes, look
+from edgephi.errors import ArtifactError, ConfigError, EdgeError
+from edgephi.folder_files import HeldFiles
 from edgephi.manifest import FileInfo, Manifest
 from edgephi.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi.tensor_ref import TensorRef
@@ -31,6 +31,7 @@ MANIFEST_NAME = "edgephi.json"
 TOKENIZER_NAME = "tokenizer.json"
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
 _HASH_CHUNK_BYTES = 1 << 20
+_WEIGHTS = ".bin"  # too large to be hashed each time
 
 
 class Bundle:
@@ -49,12 +50,60 @@ class Bundle:
         if not str(path):
             raise ConfigError("the path of the model folder is empty; give the folder that `edgephi export` made")
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
-        self._folder = self.path.absolute()  # encoders are opened later, when the program may be elsewhere
+        self.files, text = _open_folder(self.path)
+        with reading(self.path / MANIFEST_NAME):
+            self.manifest = Manifest.from_json(text.decode("utf-8"), str(self.path / MANIFEST_NAME))
+        self.manifest_sha256 = hashlib.sha256(text).hexdigest()
+        self._folder = self.files.folder  # a path from here would lead elsewhere once the program is elsewhere
         self._check_files()
         self._check_references()
         if check_hashes:
             self.check_hashes()
+
+    def close(self) -> None:
+        """Close the folder's files; what is mapped stays as long as it is used."""
+        self.files.close()
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on with files that somebody wrote to.
+
+        Raises:
+            ArtifactError: One is not as it was when this folder was opened. The message names it.
+        """
+        with reading(self.path):
+            self.files.check_unchanged()
+
+    def read(self, name: str) -> bytes:
+        """The content of one of the folder's files, compared with its sha256.
+
+        Raises:
+            ArtifactError: It cannot be read, or differs from the manifest.
+        """
+        with reading(self.file(name)):
+            return self.files.read(name)
+
+    def read_text(self, name: str) -> str:
+        """As `read`, of a text file in UTF-8."""
+        with reading(self.file(name)):
+            return self.files.read(name).decode("utf-8")
+
+    def look_for_damage(self) -> int:
+        """Compare some blocks of the weight files with their checksums: fast, and finds most damage.
+
+        Returns:
+            Blocks compared; 0 in a folder of an older version, which has no checksums of blocks.
+
+        Raises:
+            ArtifactError: A block differs, or `blocks.json` is damaged.
+        """
+        if all(info.path != BLOCKS_NAME for info in self.manifest.files):
+            return 0
+        blocks = BlockHashes.from_json(self.read_text(BLOCKS_NAME), str(self.file(BLOCKS_NAME)))
+        listed = {info.path for info in self.manifest.files}
+        if strange := [file.path for file in blocks.files if file.path not in listed]:
+            raise ArtifactError(f"{self.file(BLOCKS_NAME)}: {strange[0]} is not listed in {MANIFEST_NAME}")
+        with reading(self.path):
+            return look(self.files, blocks)
 
     def file(self, name: str) -> Path:
         """Absolute path of one of the folder's files."""
@@ -62,9 +111,9 @@ class Bundle:
 
     def tensor(self, ref: TensorRef) -> NDArray[Any]:
         """A read-only mapped view of a tensor in its own dtype; pages are read when touched."""
-        path = self.file(ref.file)
-        with reading(path):
-            view: NDArray[Any] = np.memmap(path, ref.dtype, mode="r", offset=ref.offset, shape=ref.shape)
+        with reading(self.file(ref.file)):
+            part = self.files.map_part(ref.file, ref.offset, ref.num_bytes)
+            view: NDArray[Any] = np.frombuffer(part, ref.dtype).reshape(ref.shape)
         return view
 
     def tensor_index(self) -> TensorIndex:
@@ -74,9 +123,7 @@ class Bundle:
             ArtifactError: `tensors.json` is damaged, names a tensor twice, or one that leaves its file.
         """
         path = self.file(TENSORS_NAME)
-        with reading(path):
-            text = path.read_text(encoding="utf-8")
-        index = TensorIndex.from_json(text, str(path))
+        index = TensorIndex.from_json(self.read_text(TENSORS_NAME), str(path))
         if twice := _twice(tensor.name for tensor in index.tensors):
             raise ArtifactError(f"{path}: tensor {twice} is listed twice; export the model again")
         self._check_inside([ref for tensor in index.tensors for ref in tensor.tensors], path)
@@ -93,9 +140,8 @@ class Bundle:
         """
         changed = []
         for info in self.manifest.files:
-            path = self.file(info.path)
-            with reading(path):
-                if file_sha256(path, on_read) != info.sha256:
+            with reading(self.file(info.path)):
+                if self.files.sha256(info.path, on_read) != info.sha256:
                     changed.append(info)
         return changed
 
@@ -115,11 +161,14 @@ class Bundle:
         for info in self.manifest.files:
             path = self.file(info.path)
             with reading(path):
-                if not path.is_file():
-                    raise ArtifactError(f"{path}: missing; export the model again")
-                size = path.stat().st_size
-            if not os.access(path, os.R_OK):
-                raise ArtifactError(f"{path}: cannot be read (no permission); make it readable for this user")
+                try:
+                    size = self.files.add(info.path, None if info.path.endswith(_WEIGHTS) else info.sha256)
+                except (FileNotFoundError, IsADirectoryError):
+                    raise ArtifactError(f"{path}: missing; export the model again") from None
+                except PermissionError:
+                    raise ArtifactError(
+                        f"{path}: cannot be read (no permission); make it readable for this user"
+                    ) from None
             if size != info.bytes:
                 raise ArtifactError(
                     f"{path}: {size:,} bytes, the manifest says {info.bytes:,}; copy or export the model again"
@@ -160,6 +209,8 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except EdgeError:  # ConfigError is a ValueError
+        raise
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
@@ -181,18 +232,20 @@ def _twice(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
-def _read_manifest(folder: Path) -> Manifest:
-    path = folder / MANIFEST_NAME
+def _open_folder(folder: Path) -> tuple[HeldFiles, bytes]:
+    """The folder, and the content of its manifest."""
     with reading(folder):
         if not folder.is_dir():
             raise ArtifactError(
                 f"{folder}: no such model folder; make one with `edgephi export CHECKPOINT -o {folder}`"
             )
-        if not path.exists():
+        files = HeldFiles(folder)
+        try:
+            files.add(MANIFEST_NAME)
+        except (FileNotFoundError, IsADirectoryError):
             raise ArtifactError(
                 f"{folder}: not an edgephi model folder (no {MANIFEST_NAME}); "
                 "make one with `edgephi export CHECKPOINT -o DIR`"
-            )
-    with reading(path):
-        text = path.read_text(encoding="utf-8")
-    return Manifest.from_json(text, str(path))
+            ) from None
+    with reading(folder / MANIFEST_NAME):
+        return files, files.read(MANIFEST_NAME)

@@ -75,7 +75,7 @@ class DecoderGraph:
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
         before = own_memory()
-        session = open_session(path, self._options, should_stop)
+        session = open_session(path, self._options, should_stop, self._bundle.files)
         self.pages.take(without(own_memory(), before))
         _check_inputs(session, self._info.num_layers, takes_adapter, str(path))
         _check_values(session, self._info, self._cache_dtype, str(path))

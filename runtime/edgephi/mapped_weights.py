@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.external_tensors import ExternalTensor, external_tensors
+from edgephi.folder_files import PlainFiles
 
 #: Two cores pack some 20 MB of the real model in this time.
 _INTERVAL_S = 0.01
@@ -37,16 +38,27 @@ class MappedWeights:
     Args:
         graph: The ONNX file. Tensors whose place is not wholly inside its folder and their file are left out; ONNX
             Runtime looks for those itself, and says what is wrong with them.
+        files: Of the folder that the graph lies in; None to open them by name.
+
+    Attributes:
+        graph: Content of the ONNX file.
+        arrays: The tensors by name.
     """
 
-    def __init__(self, graph: Path) -> None:
-        self._folder = graph.parent
+    def __init__(self, graph: Path, files: PlainFiles | None = None) -> None:
+        self._files = files or PlainFiles(graph.parent)
         self._maps: dict[str, mmap.mmap | None] = {}
+        self.graph = self._files.read(graph.name)
         self.arrays: dict[str, NDArray[Any]] = {}
-        for tensor in external_tensors(graph.read_bytes()):
+        for tensor in external_tensors(self.graph):
             array = self._array(tensor)
             if array is not None:
                 self.arrays[tensor.name] = array
+
+    @property
+    def maps(self) -> dict[str, mmap.mmap]:
+        """The files that tensors lie in, by the name that the graph has for them."""
+        return {name: mapped for name, mapped in self._maps.items() if mapped is not None}
 
     @contextmanager
     def giving_back(self) -> Iterator[None]:
@@ -71,7 +83,7 @@ class MappedWeights:
     def _give_back(self) -> None:
         if not _CAN_GIVE_BACK:
             return
-        for mapped in filter(None, self._maps.values()):
+        for mapped in self.maps.values():
             with suppress(OSError):  # a process that locks its memory keeps its pages
                 mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -87,15 +99,5 @@ class MappedWeights:
 
     def _map(self, name: str) -> mmap.mmap | None:
         if name not in self._maps:
-            self._maps[name] = _mapped(self._folder, name)
+            self._maps[name] = self._files.map(name)
         return self._maps[name]
-
-
-def _mapped(folder: Path, name: str) -> mmap.mmap | None:
-    """The file, if it lies in the folder and can be mapped."""
-    with suppress(OSError, ValueError):  # missing, or short memory; an empty file, or a name that no file has
-        path = (folder / name).resolve()
-        if path.is_relative_to(folder.resolve()):
-            with path.open("rb") as stream:
-                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    return None

@@ -91,6 +91,7 @@ class Model(PrefixRequests):
         )
         bundle = Bundle(path, check_hashes=check_hashes)
         check_cache_kind(bundle.manifest, kv_cache)  # before anything is loaded
+        bundle.look_for_damage()
         return cls(bundle, options, limits, with_adapters=with_adapters, on_stage=on_stage)
 
     def generate(  # noqa: PLR0913 - every choice about a request, by name
@@ -168,7 +169,10 @@ class Model(PrefixRequests):
                 prompt = self._reader.prompt(messages, images, audio, clock)
                 sequence, route = self._reader.read(decoder, prompt, handling)
                 request = job(sequence=sequence, adapter=route.adapter, should_stop=stop, constraint=constraint)
-                yield from generate(decoder, self._tokenizer, request)
+                for event in generate(decoder, self._tokenizer, request):
+                    if isinstance(event, DoneEvent):
+                        self._check_folder()
+                    yield event
         except Stopped:
             yield DoneEvent(_cancelled(clock))
 
@@ -192,7 +196,10 @@ class Model(PrefixRequests):
             EdgeError: As in `stream`; a request with these clips would raise the same.
         """
         handling = Handling(adapter=adapter, should_stop=self._until_closed(should_stop))
-        return self._reader.encode_ahead(audio, handling)
+        self._check_folder()
+        clips = self._reader.encode_ahead(audio, handling)
+        self._check_folder()
+        return clips
 
     def logits(
         self,

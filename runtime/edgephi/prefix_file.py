@@ -23,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.bundle import MANIFEST_NAME, Bundle, file_sha256, reading
+from edgephi.bundle import Bundle, reading
 from edgephi.embed import MediaSpan
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi.kv_cache import CacheShape, KVCache, cache_names, check_context
@@ -115,7 +115,7 @@ def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
         raise ArtifactError(f"{path}: not a saved prefix; give another file name")
     with reading(path), path.open("rb") as stream:
         header = _read_header(stream, path)
-        if header.manifest_sha256 != _manifest_sha256(bundle):
+        if header.manifest_sha256 != bundle.manifest_sha256:
             raise ArtifactError(
                 f"{path}: made with another model folder than {bundle.path}; delete it to make it again"
             )
@@ -136,7 +136,7 @@ def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
 def _write(stream: BinaryIO, bundle: Bundle, read: ReadSequence) -> None:
     cache = read.cache
     header = PrefixHeader(
-        manifest_sha256=_manifest_sha256(bundle),
+        manifest_sha256=bundle.manifest_sha256,
         adapter=read.adapter or "none",
         is_long=read.is_long,
         positions=cache.used,
@@ -192,12 +192,6 @@ def _read_body(stream: BinaryIO, header: PrefixHeader, shape: CacheShape) -> Rea
     cache.used = count
     spans = tuple(MediaSpan(item.start, item.length, bytes.fromhex(item.digest)) for item in header.media)
     return ReadSequence(cache=cache, adapter=header.adapter, is_long=header.is_long, ids=ids, spans=spans)
-
-
-def _manifest_sha256(bundle: Bundle) -> str:
-    path = bundle.file(MANIFEST_NAME)
-    with reading(path):
-        return file_sha256(path)
 
 
 def _damaged(path: Path) -> ArtifactError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle, reading
+from edgephi.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME, Bundle
 from edgephi.prompt import PromptBuilder
 from edgephi.tokenizer import Tokenizer
 
@@ -15,9 +15,10 @@ def open_tokenizer(bundle: Bundle) -> Tokenizer:
     """
     tokens = bundle.manifest.tokens
     named = (tokens.bos, tokens.pad, tokens.image, tokens.audio, *tokens.eos)
-    return Tokenizer.load(
-        bundle.file(TOKENIZER_NAME),
-        template=_template(bundle),
+    return Tokenizer(
+        bundle.read_text(TOKENIZER_NAME),
+        str(bundle.file(TOKENIZER_NAME)),
+        template=bundle.read_text(CHAT_TEMPLATE_NAME),
         control_ids={number for number in named if number is not None},
     )
 
@@ -28,12 +29,6 @@ def open_prompts(bundle: Bundle, tokenizer: Tokenizer) -> PromptBuilder:
     Raises:
         ArtifactError: The template is missing, damaged, or does not compile.
     """
-    manifest = bundle.manifest
+    manifest, template = bundle.manifest, bundle.read_text(CHAT_TEMPLATE_NAME)
     names = {name.name: name.content for name in manifest.template_names} or None
-    return PromptBuilder(tokenizer, _template(bundle), manifest.tokens, str(bundle.file(CHAT_TEMPLATE_NAME)), names)
-
-
-def _template(bundle: Bundle) -> str:
-    path = bundle.file(CHAT_TEMPLATE_NAME)
-    with reading(path):
-        return path.read_text(encoding="utf-8")
+    return PromptBuilder(tokenizer, template, manifest.tokens, str(bundle.file(CHAT_TEMPLATE_NAME)), names)

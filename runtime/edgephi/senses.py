@@ -52,7 +52,7 @@ class Senses:
 
     def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
         def opener(path: Path) -> Any:
-            return open_session(path, options)
+            return open_session(path, options, files=bundle.files)
 
         vision, speech = bundle.manifest.vision, bundle.manifest.speech
         self._vision = None if vision is None else VisionEncoder(bundle, vision, opener)

@@ -73,6 +73,7 @@ class ServedModel:
         """
         self._decoder = None
         self._reader.close()
+        self._bundle.close()
 
     def forget(self) -> None:
         """Forget what earlier requests read, and give its memory back. Waits for its turn."""
@@ -97,10 +98,17 @@ class ServedModel:
         """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
         with self._turns.taken(should_stop, stages):
             decoder = self._open_decoder()
+            self._bundle.check_unchanged()
             try:
                 yield decoder
+                self._check_folder()
             finally:
                 decoder.end()
+
+    def _check_folder(self) -> None:
+        """What is read comes from the folder that was loaded, or raise ArtifactError."""
+        if self._decoder is not None:  # closed meanwhile: there are no files to look at, and what ran was served
+            self._bundle.check_unchanged()
 
     def _until_closed(self, should_stop: Callable[[], bool]) -> Callable[[], bool]:
         """`should_stop` that also raises ConfigError once the model is closed."""

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgephi.bundle import reading
 from edgephi.checks import is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.folder_files import PlainFiles
 from edgephi.machine import num_physical_cores
 from edgephi.mapped_weights import MappedWeights
 from edgephi.stopping import never
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 DEVICES = ("cpu",)
 _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
 _MAX_THREADS = 1024
+#: Where ONNX Runtime looks for weight files that it was not given, and whether those are there that it was.
+_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 #: How ONNX Runtime 1.31 words that memory is short; it has no error class of its own for it.
 _NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
 
@@ -90,13 +95,16 @@ def runtime() -> Any:
     return onnxruntime
 
 
-def open_session(path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never) -> ort.InferenceSession:
+def open_session(
+    path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never, files: PlainFiles | None = None
+) -> ort.InferenceSession:
     """Load a graph.
 
     Args:
         path: The ONNX file. Its weight files are mapped from beside it, and stay so while the session lives.
         options: Where it runs.
         should_stop: Asked while it is loaded.
+        files: The model folder's, through which graph and weights are read; None to open them by name.
 
     Raises:
         Stopped: `should_stop` said so.
@@ -105,26 +113,43 @@ def open_session(path: Path, options: DeviceOptions, should_stop: Callable[[], b
         CapacityError: This machine has not enough free memory for it.
         EdgeError: ONNX Runtime is not installed.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path}: missing; export the model again")
+    files = files or PlainFiles(path.parent)
     ort = runtime()
     settings = _settings(ort, options.num_threads)
     with reading(path):
-        weights = MappedWeights(path)
+        try:
+            weights = MappedWeights(path, files)
+        except (FileNotFoundError, IsADirectoryError):
+            raise ArtifactError(f"{path}: missing; export the model again") from None
     values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays.items()}
     for name, value in values.items():
         settings.add_initializer(name, value)
-    with weights.giving_back():
+    with weights.giving_back(), files.names_beside() as folder:
+        settings.add_session_config_entry(_FOLDER_KEY, str(folder))
+        if folder != files.folder:
+            _add_files(settings, weights)
         session = watched(
-            lambda: _load(ort, path, settings), lambda: settings.set_load_cancellation_flag(True), should_stop
+            lambda: _load(ort, path, weights.graph, settings),
+            lambda: settings.set_load_cancellation_flag(True),
+            should_stop,
         )
     session.edgephi_weights = weights, values  # it reads them by address as long as it lives
     return session
 
 
-def _load(ort: Any, path: Path, settings: Any) -> ort.InferenceSession:
+def _add_files(settings: Any, weights: MappedWeights) -> None:
+    """Give ONNX Runtime whole files as well: folding constants, it reads tensors from there that it was given already.
+
+    It copies them, so this is for a folder that was replaced, whose files no path leads to.
+    """
+    maps = weights.maps
+    arrays = [np.frombuffer(mapped, np.uint8) for mapped in maps.values()]
+    settings.add_external_initializers_from_files_in_memory([*maps], arrays, [array.nbytes for array in arrays])
+
+
+def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file

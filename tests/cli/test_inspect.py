@@ -13,7 +13,7 @@ from edgephi.cli.contents import Stored
 from edgephi.cli.report import human_bytes, human_count
 from edgephi.tensor_index import StoredTensorInfo
 from edgephi.tensor_ref import TensorRef
-from support.bundles import copy_bundle, small_bundle
+from support.bundles import copy_bundle, put, small_bundle
 from support.shell import invoke, spawn
 
 
@@ -101,8 +101,7 @@ def test_bits_per_weight_count_scales_and_zero_points():
 
 def test_a_damaged_tensor_index_is_refused(tmp_path: Path):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
-    path = folder / "tensors.json"
-    path.write_bytes(b"{" * path.stat().st_size)
+    put(folder, "tensors.json", b"{")
     done = invoke("inspect", folder)
     assert (done.exit_code, done.stdout) == (3, "")
     assert "tensors.json: not valid JSON" in done.stderr

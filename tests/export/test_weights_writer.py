@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgephi.block_hashes import BLOCK_BYTES
 from edgephi.blocks import dequantize
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi.tensor_ref import TensorRef
@@ -110,8 +112,11 @@ def test_files_are_the_same_for_any_number_of_threads(tmp_path: Path, matrix: np
             plan.place_array(part, _lazy(f"{part}.norm", matrix[0]), plan.recipe.activations)  # type: ignore[arg-type]
         infos.append(write_weights(plan, tmp_path / str(threads), threads, _meter(plan)))
     assert infos[0] == infos[1] == infos[2]
-    for info in infos[0]:
+    for written in infos[0]:
+        info = written.info
         data = (tmp_path / "1" / info.path).read_bytes()
+        parts = [data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES)]
+        assert [*written.blocks] == [f"{zlib.crc32(part):08x}" for part in parts]
         assert (len(data), hashlib.sha256(data).hexdigest()) == (info.bytes, info.sha256)
 
 
@@ -122,7 +127,7 @@ def test_the_plan_knows_the_size_before_anything_is_read(tmp_path: Path, matrix:
     plan.place_linear("adapter_speech", _lazy("x.lora_A.speech", matrix))
     heard: list[Progress] = []
     infos = write_weights(plan, tmp_path, 1, _meter(plan, heard))
-    assert sum(info.bytes for info in infos) == plan.num_bytes
+    assert sum(written.info.bytes for written in infos) == plan.num_bytes
     last = heard[-1]
     assert (last.tensors, last.read_bytes) == (last.total_tensors, last.total_read_bytes)
     assert 0.5 * last.total_written_bytes < last.written_bytes <= last.total_written_bytes

@@ -19,7 +19,7 @@ from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.session import DeviceOptions
 from edgephi.stopping import Stopped
 from edgephi.table import EmbeddingTable
-from support.bundles import copy_bundle, small_bundle
+from support.bundles import copy_bundle, put, small_bundle
 from support.random_values import integers
 
 REAL_BORDER = 4096  # original_max_positions of the small checkpoint
@@ -326,10 +326,10 @@ def test_a_context_beyond_the_models_is_refused(bundle: Bundle, max_context: int
 
 def test_another_graph_under_the_decoders_name_is_refused(tmp_path: Path):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
+    put(folder, "decoder_text.onnx", (folder / "decoder.onnx").read_bytes())
+    put(folder, "decoder.onnx", (folder / "vision.onnx").read_bytes())
     swapped = Bundle(folder)
-    (folder / "decoder_text.onnx").write_bytes((folder / "decoder.onnx").read_bytes())
     with pytest.raises(ArtifactError, match=r"decoder_text.onnx: graph input 'adapter' is not known"):
         _decoder(swapped)
-    (folder / "decoder.onnx").write_bytes((folder / "vision.onnx").read_bytes())
     with pytest.raises(ArtifactError, match=r"decoder.onnx: graph input '.*' is"):
         Decoder(swapped, DeviceOptions(threads=1), with_adapters=True)

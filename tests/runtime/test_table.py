@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgephi.bundle import Bundle
+from edgephi.folder_files import HeldFiles
 from edgephi.table import EmbeddingTable
 from edgephi.tensor_ref import TableInfo, TensorRef
 from support.bundles import small_bundle, small_checkpoint
@@ -26,9 +27,11 @@ class Folder:
         self.manifest = SimpleNamespace(decoder=SimpleNamespace(hidden_size=hidden_size))
         self.tensor = lambda ref: Bundle.tensor(self, ref)  # type: ignore[arg-type]
         self.file = path.joinpath
+        self.files = HeldFiles(path)
 
     def put(self, name: str, array: np.ndarray) -> TensorRef:
         array.tofile(self.path / name)
+        self.files.add(name)
         return TensorRef(file=name, offset=0, dtype=array.dtype.name, shape=array.shape)  # type: ignore[arg-type]
 
 
@@ -111,7 +114,10 @@ def test_a_table_larger_than_memory_costs_only_its_rows(tmp_path: Path, packed: 
         scales=TensorRef(file="scales", offset=0, dtype="float32", shape=files["scales"]) if packed else None,
         zero_points=None,
     )
-    table = EmbeddingTable(Folder(tmp_path, 64), info)  # type: ignore[arg-type]
+    folder = Folder(tmp_path, 64)
+    for name in files:
+        folder.files.add(name)
+    table = EmbeddingTable(folder, info)  # type: ignore[arg-type]
     assert not table.rows(np.array([0, rows - 1])).any()
 
 

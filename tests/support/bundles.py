@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import hashlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
+from edgephi.bundle import MANIFEST_NAME
 from edgephi.manifest import CacheKind
 from edgephi_export import ExportOptions, export
 from support.checkpoints import CheckpointSpec, Layout, write_checkpoint
@@ -64,3 +67,12 @@ def copy_bundle(bundle: Path, folder: Path) -> Path:
     """A copy to damage."""
     shutil.copytree(bundle, folder)
     return folder
+
+
+def put(bundle: Path, name: str, content: bytes) -> None:
+    """Change a file of a copied bundle, and the manifest with it: as if an export had written it so."""
+    (bundle / name).write_bytes(content)
+    manifest = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    facts = {"path": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"] = [*(file for file in manifest["files"] if file["path"] != name), facts]
+    (bundle / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
