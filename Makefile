@@ -5,7 +5,7 @@ DEMO_MODEL := build/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test reference genai parity accuracy accuracy-reference slow size lint clean
+.PHONY: demo test reference genai parity accuracy accuracy-reference slow signals size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p build
@@ -26,6 +26,9 @@ parity: .venv/reference.stamp  ## print how far every mode is from transformers
 
 slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the real checkpoint
 	$(BIN)/python -m pytest -m "slow and not reference"
+
+signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
+	$(BIN)/python -m pytest -s -m slow tests/cli/test_signals.py
 
 accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy

@@ -1,6 +1,23 @@
-"""`python -m edgephi`: the same as the `edgephi` command."""
+"""The `edgephi` command, also as `python -m edgephi`: signals first, then everything that takes time to import."""
 
-from edgephi.cli.main import program
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from edgephi.cli import interruption
+
+
+def program() -> NoReturn:
+    """Run the command and end the process with its exit code."""
+    interruption.install()
+    try:
+        from edgephi.cli import main  # noqa: PLC0415 - a signal that comes meanwhile is answered afterwards
+    except (ImportError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or "not enough free memory"
+        sys.exit(f"error: edgephi cannot be loaded ({reason})")
+    main.program()
+
 
 if __name__ == "__main__":
     program()

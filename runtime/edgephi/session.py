@@ -20,19 +20,21 @@ from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.folder_files import PlainFiles
 from edgephi.machine import num_physical_cores
 from edgephi.mapped_weights import MappedWeights
+from edgephi.no_memory import is_no_memory
+from edgephi.pool import Pool, share_threads
 from edgephi.stopping import never
 from edgephi.watched import watched
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+__all__ = ["DEVICES", "DeviceOptions", "open_session", "running", "runtime", "share_threads"]
+
 DEVICES = ("cpu",)
 _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
 _MAX_THREADS = 1024
 #: Where ONNX Runtime looks for weight files that it was not given, and whether those are there that it was.
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
-#: How ONNX Runtime 1.31 words that memory is short; it has no error class of its own for it.
-_NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,35 +65,23 @@ class DeviceOptions:
         return num_physical_cores()
 
 
-class _Pool:
-    """The pool that all sessions of this process share, if it was asked for."""
-
-    wanted = False
-    num_threads: int | None = None
-
-
-def share_threads() -> None:
-    """Let all sessions that this process opens from now on share one pool, made for the first of them.
-
-    For a program that is edgephi's alone, as the command line is: two graphs that run at once then do not fight for the
-    cores. A library must not call it: ONNX Runtime 1.31 refuses every session with threads of its own, whoever opens
-    it, once a process has a common pool. Sessions with another number of threads are refused from then on.
-    """
-    _Pool.wanted = True
-
-
 def runtime() -> Any:
     """The `onnxruntime` module, imported on first use with its telemetry off.
 
     Raises:
-        EdgeError: It is not installed. The message is the pip command.
+        EdgeError: It is not installed, and the message is the pip command; or it cannot be loaded.
+        CapacityError: There is not enough memory to load it.
     """
     # Read once by the library when it loads; a device at a customer's must not call home.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime  # noqa: PLC0415 - optional, and heavy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise EdgeError('ONNX Runtime is not installed; run: pip install "edgephi[cpu]"') from error
+    except (ImportError, OSError, MemoryError) as error:
+        if is_no_memory(error):
+            raise CapacityError(f"not enough free memory to load ONNX Runtime ({_first_line(error)})") from error
+        raise EdgeError(f"ONNX Runtime is installed but cannot be loaded ({_first_line(error)})") from error
     return onnxruntime
 
 
@@ -153,7 +143,7 @@ def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSes
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
-        if _is_no_memory(error):
+        if is_no_memory(error):
             raise CapacityError(
                 f"{path}: not enough free memory to load it; free some, or export the model with a smaller recipe"
             ) from error
@@ -171,7 +161,7 @@ def _settings(ort: Any, num_threads: int) -> Any:
     # All threads pack weights at once. ONNX Runtime then keeps its own mappings whole until the last is packed, twice
     # the memory; ours give their pages back (see mapped_weights.py).
     settings.add_session_config_entry("session.prepack.enable_parallel", "1")
-    if _Pool.wanted:
+    if Pool.wanted:
         _make_pool(ort, num_threads)
         settings.use_per_session_threads = False
     else:
@@ -182,12 +172,12 @@ def _settings(ort: Any, num_threads: int) -> Any:
 
 def _make_pool(ort: Any, num_threads: int) -> None:
     """The process's pool, made at the first session. Raises ConfigError if it has another number of threads."""
-    if _Pool.num_threads is None:
+    if Pool.num_threads is None:
         ort.set_global_thread_pool_sizes(num_threads, 1)
-        _Pool.num_threads = num_threads
-    if _Pool.num_threads != num_threads:
+        Pool.num_threads = num_threads
+    if Pool.num_threads != num_threads:
         raise ConfigError(
-            f"threads is {num_threads}, but the sessions of this process share a pool of {_Pool.num_threads}; "
+            f"threads is {num_threads}, but the sessions of this process share a pool of {Pool.num_threads}; "
             "use that number, or another process"
         )
 
@@ -208,13 +198,9 @@ def running(where: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes
-        if _is_no_memory(error):
+        if is_no_memory(error):
             raise CapacityError(f"not enough free memory for {where}; free some, or shorten the input") from error
         raise EdgeError(f"ONNX Runtime failed in {where} ({_first_line(error)})") from error
-
-
-def _is_no_memory(error: Exception) -> bool:
-    return any(words in str(error) for words in _NO_MEMORY)
 
 
 def _first_line(error: Exception) -> str:

@@ -23,8 +23,8 @@ _START = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C becomes a signal
 {prepare}
-from edgephi.cli.main import main
-main(prog_name="edgephi")
+from edgephi.__main__ import program
+program()
 """
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.cli import interruption
 from edgephi.cli.options import ModelSource, model_options, quiet_option
 from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
@@ -97,6 +98,7 @@ def chat(
             _talk(session, lines)
         else:
             _answer_all(session, lines)
+        interruption.deliver()
 
 
 def _talk(session: _Session, lines: LineReader) -> None:
@@ -109,6 +111,9 @@ def _talk(session: _Session, lines: LineReader) -> None:
             if line is None or not session.take(line):
                 return
         except KeyboardInterrupt:
+            if interruption.received() not in (None, signal.SIGINT):
+                raise
+            interruption.forget()
             presses += 1
             click.echo("\n(Ctrl-C once more, or Ctrl-D, leaves)" if presses == 1 else "", err=True)
         except EdgeError as error:
@@ -183,7 +188,8 @@ class _Session:
             ):
                 self._shown.stages.clear()
                 if isinstance(event, TextEvent):
-                    click.echo(shown(event.text), nl=False)
+                    with interruption.may_stick():
+                        click.echo(shown(event.text), nl=False)
                     wrote = True
                 elif isinstance(event, DoneEvent):
                     wrote = True  # an empty answer is a line as well
@@ -196,21 +202,14 @@ class _Session:
 
     @contextmanager
     def _stoppable(self) -> Iterator[Callable[[], bool]]:
-        """With a person, Ctrl-C no longer ends the program but turns the yielded answer to True."""
-        stopped = False
-
-        def stop(*_: object) -> None:
-            nonlocal stopped
-            stopped = True
-
-        if not self._shown.interactive:
-            yield lambda: False
-            return
-        before = signal.signal(signal.SIGINT, stop)
-        try:
-            yield lambda: stopped
-        finally:
-            signal.signal(signal.SIGINT, before)
+        """A signal turns the yielded answer to True; with a person, Ctrl-C then no longer ends the program."""
+        with interruption.noted() as should_stop:
+            try:
+                yield should_stop
+            finally:
+                if self._shown.interactive and interruption.received() == signal.SIGINT:
+                    interruption.forget()
+        interruption.deliver()
 
     def _remark(self, reply: Reply) -> None:
         if self._shown.quiet:

@@ -6,23 +6,24 @@ the entry-point group `edgephi.commands`, so a device without them simply lacks 
 
 from __future__ import annotations
 
-import errno
 import importlib
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from edgephi.cli import interruption
+from edgephi.cli.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say
 from edgephi.cli.report import error_line
 from edgephi.errors import CapacityError, EdgeError
+from edgephi.no_memory import is_no_memory
+from edgephi.pool import share_threads
 from edgephi.version import package_version
 
 COMMAND_GROUP = "edgephi.commands"
-INTERRUPTED = 130
 _OWN = {
     "chat": "edgephi.cli.chat",
     "demo": "edgephi.cli.demo",
@@ -52,41 +53,47 @@ class CommandGroup(click.Group):
                 return _load(point)
         return None
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click does it, which prints the group's own help and version here."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except OSError as error:
+            code = broken_stdout(error)
+            if code is None:
+                raise
+            sys.exit(code)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; the exit code is the error's own."""
         try:
-            return super().invoke(ctx)
+            with interruption.released():
+                return super().invoke(ctx)
         except EdgeError as error:
             _fail(ctx, error, error.exit_code)
         except ModuleNotFoundError as error:
             if ctx.invoked_subcommand is None or ctx.invoked_subcommand in _OWN:
                 raise
             _fail(ctx, _install_line(ctx.invoked_subcommand, error), EdgeError.exit_code)
-        except MemoryError:
-            line = "this machine has not enough free memory; use a shorter input or a smaller model"
-            _fail(ctx, line, CapacityError.exit_code)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader went away; click ends quietly
+        except (MemoryError, ImportError, RuntimeError) as error:
+            if not is_no_memory(error):
                 raise
-            _close_broken_stdout()
-            _fail(ctx, error, EdgeError.exit_code)
+            _fail(ctx, NO_MEMORY, CapacityError.exit_code)
+        except OSError as error:
+            code = broken_stdout(error)
+            if code is None:
+                _fail(ctx, error, EdgeError.exit_code)
+            ctx.exit(code)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+            code = interruption.answered()
+            say("interrupted")
+            ctx.exit(code)
 
 
 def _fail(ctx: click.Context, message: object, exit_code: int) -> NoReturn:
-    click.echo(error_line(message), err=True)
+    say(error_line(message))
     ctx.exit(exit_code)
-
-
-def _close_broken_stdout() -> None:
-    """Otherwise the interpreter tries to write what is left once more when it ends, and complains."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
-            sys.stdout.close()
 
 
 def _escape_unencodable() -> None:
@@ -146,9 +153,9 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-def program() -> None:
+def program() -> NoReturn:
     """The `edgephi` command as a process of its own: every session it opens shares one pool of threads."""
-    from edgephi.session import share_threads
-
+    interruption.install()
+    mend_streams()
     share_threads()
-    main(prog_name="edgephi")
+    run_to_end(lambda: main(prog_name="edgephi"))

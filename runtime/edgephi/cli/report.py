@@ -56,6 +56,7 @@ def reply_json(reply: Reply) -> dict[str, Any]:
     return {
         "text": reply.text,
         "finish_reason": reply.finish_reason,
+        "complete": reply.finish_reason != "cancelled",
         "tool_calls": [dataclasses.asdict(call) for call in reply.tool_calls],
         "token_ids": list(reply.token_ids),
         "timing": timing_json(reply.timing),

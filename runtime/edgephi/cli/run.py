@@ -7,10 +7,12 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from edgephi.cli import interruption
+from edgephi.cli.ending import say
 from edgephi.cli.options import ModelSource, Output, Request, model_options, output_options, request_options
 from edgephi.cli.report import reply_json, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
@@ -80,8 +82,13 @@ def run(
             options = replace(sampling.options(), logprobs=logprobs)
             if cache_prompt is not None:
                 model.cache_prompt(messages, cache_prompt, **request.media())
-            events = model.stream(messages, options=options, on_stage=line.tell, **request.media())
-            reply = _follow(events, line, silent=output.as_json)
+            with interruption.noted() as should_stop:
+                events = model.stream(
+                    messages, options=options, on_stage=line.tell, should_stop=should_stop, **request.media()
+                )
+                reply = _follow(events, line, silent=output.as_json)
+                if reply.finish_reason == "cancelled":
+                    _end_early(reply, as_json=output.as_json)
     if output.as_json:
         click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
         return
@@ -120,6 +127,17 @@ def _logprobs_json(choices: tuple[Choice, ...]) -> dict[str, Any]:
     }
 
 
+def _end_early(reply: Reply, *, as_json: bool) -> NoReturn:
+    """A signal came: give out what is complete and end with its exit code."""
+    code = interruption.answered()
+    if as_json:
+        click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
+    elif reply.text:
+        click.echo()
+    say("interrupted")
+    click.get_current_context().exit(code)
+
+
 def _follow(events: Iterator[Event], line: StageLine, *, silent: bool) -> Reply:
     """Write text as it comes; the finished reply."""
     from edgephi.reply import DoneEvent, TextEvent
@@ -127,7 +145,8 @@ def _follow(events: Iterator[Event], line: StageLine, *, silent: bool) -> Reply:
     for event in events:
         line.clear()
         if isinstance(event, TextEvent) and not silent:
-            click.echo(shown(event.text), nl=False)
+            with interruption.may_stick():
+                click.echo(shown(event.text), nl=False)
         elif isinstance(event, DoneEvent):
             return event.reply
     raise EdgeError("the generation ended without a reply")

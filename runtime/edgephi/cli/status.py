@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 
 import click
 
@@ -26,11 +27,17 @@ class StatusLine:
         """Replace the line. `text` is printable and short."""
         if self.is_visible:
             width = shutil.get_terminal_size().columns
-            click.echo(_CLEAR + text[: max(width - 1, 1)], err=True, nl=False)
+            _echo(_CLEAR + text[: max(width - 1, 1)])
             self._is_shown = True
 
     def clear(self) -> None:
         """Remove the line."""
         if self._is_shown:
-            click.echo(_CLEAR, err=True, nl=False)
+            _echo(_CLEAR)
             self._is_shown = False
+
+
+def _echo(text: str) -> None:
+    """A terminal that is gone must not cost what is still to be written elsewhere."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True, nl=False)

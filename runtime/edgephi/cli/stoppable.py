@@ -1,7 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does, so that it can remove what it has begun.
-
-Owns the signal handlers while a command runs. Knows nothing about the commands.
-"""
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, also in a program that is not ours."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from edgephi.cli import interruption
 
 
 @contextmanager
@@ -18,8 +17,8 @@ def stoppable() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
+    if interruption.is_installed() or threading.current_thread() is not threading.main_thread():
+        yield  # they do so already, or cannot: only the main thread may set handlers
         return
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in numbers}

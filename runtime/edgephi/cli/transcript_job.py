@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.main import INTERRUPTED
+from edgephi.cli import interruption
+from edgephi.cli.ending import NO_MEMORY, say
 from edgephi.cli.report import error_line, one_line, shown
 from edgephi.cli.status import StatusLine
 from edgephi.cli.transcript_files import Destination
-from edgephi.errors import EdgeError
+from edgephi.errors import CapacityError, EdgeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgephi.model import Model
     from edgephi.transcription.transcriber import TranscriptionOptions
     from edgephi.transcription.transcript import Segment, Transcript
@@ -42,14 +45,15 @@ class Job:
 
     def run(self, model: Model, files: tuple[str, ...]) -> int:
         """Do all files; the exit code."""
-        for number, file in enumerate(files, 1):
-            transcript, is_interrupted = self._one(model, file)
-            self.done.append(transcript)
-            self._write(transcript)
-            if is_interrupted:
-                if rest := len(files) - number:
-                    click.echo(f"interrupted: {rest} more not begun", err=True)
-                return INTERRUPTED
+        with interruption.noted() as should_stop:
+            for number, file in enumerate(files, 1):
+                transcript, is_interrupted = self._one(model, file, should_stop)
+                self.done.append(transcript)
+                self._write(transcript)
+                if is_interrupted:
+                    if rest := len(files) - number:
+                        say(f"interrupted: {rest} more not begun")
+                    return interruption.answered()
         codes = {error.exit_code for error in self.errors}
         return 0 if not codes else codes.pop() if len(codes) == 1 else EdgeError.exit_code
 
@@ -59,19 +63,20 @@ class Job:
 
         return {"prompt": self.prompt, "files": [as_json(transcript, self.prompt) for transcript in self.done]}
 
-    def _one(self, model: Model, file: str) -> tuple[Transcript, bool]:
-        """One file's transcript, as far as it came; whether Ctrl-C ended it."""
+    def _one(self, model: Model, file: str, should_stop: Callable[[], bool]) -> tuple[Transcript, bool]:
+        """One file's transcript, as far as it came; whether a signal ended it."""
         from edgephi.transcription.recording import open_recording
         from edgephi.transcription.transcriber import transcribe as write_down
         from edgephi.transcription.transcript import Transcript
 
         status, started_s = StatusLine(), time.perf_counter()
         segments: list[Segment] = []
-        duration_s, error, is_interrupted = 0.0, None, False
+        duration_s, is_interrupted = 0.0, False
+        error: EdgeError | None = None
         try:
             with open_recording(file) as recording:
                 duration_s = recording.duration_s
-                with closing(write_down(model, recording, self.order.options)) as made:
+                with closing(write_down(model, recording, self.order.options, should_stop)) as made:
                     for segment in made:
                         segments.append(segment)
                         status.clear()
@@ -80,8 +85,12 @@ class Job:
         except EdgeError as raised:
             error = raised
             self.errors.append(raised)
+        except MemoryError:
+            error = CapacityError(NO_MEMORY)
+            self.errors.append(error)
         except KeyboardInterrupt:
             is_interrupted = True
+        is_interrupted = is_interrupted or should_stop()
         status.clear()
         transcript = Transcript(
             file=file,
@@ -98,7 +107,8 @@ class Job:
         from edgephi.transcription.transcript import spoken
 
         if self.order.kind == "txt" and self.order.destination is None and (text := spoken(segment)):
-            click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
+            with interruption.may_stick():
+                click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
 
     def _write(self, transcript: Transcript) -> None:
         """The finished formats, then what happened."""
@@ -107,27 +117,28 @@ class Job:
         has_content = transcript.is_complete or bool(transcript.segments)
         written = self._give(transcript, render(transcript, self.order.kind, self.prompt)) if has_content else ""
         if transcript.error is not None:
-            click.echo(error_line(transcript.error), err=True)
+            say(error_line(transcript.error))
         reached = f"{one_line(transcript.file)} is done up to {_mmss(transcript.reached_s)}{written}"
         if transcript.is_complete:
-            click.echo(_summary(transcript) + written, err=True)
+            say(_summary(transcript) + written)
         elif transcript.error is None:
-            click.echo(f"interrupted: {reached}", err=True)
+            say(f"interrupted: {reached}")
         elif transcript.segments:
-            click.echo(f"note: {reached}", err=True)
+            say(f"note: {reached}")
 
     def _give(self, transcript: Transcript, content: str) -> str:
         """Write the file, or stdout what was not said there yet; where it went, as the summary's last words."""
         order = self.order
         if order.destination is None:
             if order.kind in ("srt", "vtt"):
-                click.echo(shown(content), nl=False)
+                with interruption.may_stick():
+                    click.echo(shown(content), nl=False)
             return ""
         try:
             return f" · {one_line(order.destination.write(transcript.file, content))}"
         except EdgeError as error:  # hours of work must not be lost to a full disk
             self.errors.append(error)
-            click.echo(error_line(f"{error}; what it should hold is on stdout"), err=True)
+            say(error_line(f"{error}; what it should hold is on stdout"))
             click.echo(shown(content), nl=False)
             return " · on stdout"
 

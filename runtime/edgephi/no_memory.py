@@ -1,0 +1,26 @@
+"""How libraries say that memory is short: ONNX Runtime, the dynamic linker and Python have no common error for it."""
+
+from __future__ import annotations
+
+_WORDS = (
+    "bad_alloc",
+    "failed to allocate memory",
+    "failed to map segment",
+    "cannot allocate memory",
+    "cannot allocate",
+    "unable to allocate",
+    "out of memory",
+    "can't start new thread",
+    "resource temporarily unavailable",
+)
+
+
+def is_no_memory(error: BaseException) -> bool:
+    """Whether an error, or what it was raised from, is about too little memory."""
+    while not isinstance(error, MemoryError):
+        if any(words in str(error).lower() for words in _WORDS):
+            return True
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
+    return True
