@@ -8,7 +8,6 @@ reply, and a token that ends the reply is allowed where the grammar may end.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import ConfigError, EdgeError
+from edgephi.json_schema import read_schema
 from edgephi.tokenizer import Tokenizer
 
 # As Python's json writes it and models often do. Free white space would let a model write it without end.
 _JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+_ANYTHING = frozenset({"(?s).*", "(?s:.*)", r"[\s\S]*", r"(.|\n)*", "(.|\n)*", r"(?:.|\n)*"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,14 @@ class JsonSchema:
     """The reply is JSON that a schema allows, on one line, keys in the order of the schema.
 
     Attributes:
-        schema: As text or as the object that it describes; kept as text.
+        schema: As text or as the object that it describes, in OpenAI's wrapping or without; kept as text. Formats that
+            cannot be enforced are annotations.
     """
 
     schema: str | Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "schema", _schema_text(self.schema))
+        object.__setattr__(self, "schema", read_schema(self.schema))
 
     def __str__(self) -> str:
         return "the JSON schema"
@@ -49,6 +52,8 @@ class Regex:
 
     def __post_init__(self) -> None:
         _check_text("pattern", self.pattern)
+        if self.pattern in _ANYTHING:
+            raise ConfigError(f"the regular expression {self.pattern!r} matches any text, so nothing would be enforced")
 
     def __str__(self) -> str:
         return "the regular expression"
@@ -62,6 +67,7 @@ class Grammar:
 
     def __post_init__(self) -> None:
         _check_text("lark", self.lark)
+        object.__setattr__(self, "lark", self.lark.removeprefix("\ufeff"))
 
     def __str__(self) -> str:
         return "the grammar"
@@ -251,24 +257,6 @@ def _reason(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no reason given"]
     named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return named[0] if named else lines[0].split("; following special tokens")[0]
-
-
-def _schema_text(given: object) -> str:
-    if isinstance(given, str):
-        try:
-            given = json.loads(given, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"the JSON schema is not valid JSON ({error})") from None
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"the JSON schema is {given!r:.60}; use an object, such as {{'type': 'object'}}")
-    try:
-        return json.dumps(dict(given), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"the JSON schema cannot be written as JSON ({error})") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _check_text(name: str, value: object) -> None:
