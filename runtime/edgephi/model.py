@@ -40,7 +40,8 @@ class Model(PrefixRequests):
 
     Safe to share between threads: requests are served one at a time in the order they came, up to `max_queue` waiting.
     A stream takes its place in the queue when it is first iterated and gives its turn back when it ends, is closed or
-    is forgotten. A thread that has a `stream` open must finish or close it before its next request.
+    is forgotten. It may be iterated by any threads, one at a time. While a request waits for a stream that nobody
+    iterates, its thread goes on with that stream, whose events are kept: a stream left open delays, and never blocks.
 
     What a request read stays for the next: a conversation's next turn reads only what is new in it, a system prompt or
     a picture is read once. Answers are those of a fresh reading, up to rounding.
@@ -163,8 +164,9 @@ class Model(PrefixRequests):
         chosen = (options or SamplingOptions()).filled(self._manifest.generation)
         job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock, stages=stages)
         handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
-        try:
-            with self._turn(stop, stages) as decoder:
+
+        def steps() -> Generator[Event, None, None]:
+            with self._decoding() as decoder:
                 constraint = None if chosen.constraint is None else self._constraints.start(chosen.constraint)
                 prompt = self._reader.prompt(messages, images, audio, clock)
                 sequence, route = self._reader.read(decoder, prompt, handling)
@@ -173,6 +175,9 @@ class Model(PrefixRequests):
                     if isinstance(event, DoneEvent):
                         self._check_folder()
                     yield event
+
+        try:
+            yield from self._turns.shared(steps(), stop, stages)
         except Stopped:
             yield DoneEvent(_cancelled(clock))
 

@@ -96,14 +96,19 @@ class ServedModel:
     @contextmanager
     def _turn(self, should_stop: Callable[[], bool], stages: Stages | None = None) -> Iterator[Decoder]:
         """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
-        with self._turns.taken(should_stop, stages):
-            decoder = self._open_decoder()
-            self._bundle.check_unchanged()
-            try:
-                yield decoder
-                self._check_folder()
-            finally:
-                decoder.end()
+        with self._turns.taken(should_stop, stages), self._decoding() as decoder:
+            yield decoder
+
+    @contextmanager
+    def _decoding(self) -> Iterator[Decoder]:
+        """The decoder, for whoever has the turn."""
+        decoder = self._open_decoder()
+        self._bundle.check_unchanged()
+        try:
+            yield decoder
+            self._check_folder()
+        finally:
+            decoder.end()
 
     def _check_folder(self) -> None:
         """What is read comes from the folder that was loaded, or raise ArtifactError."""

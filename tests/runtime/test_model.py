@@ -136,12 +136,21 @@ def test_threads_take_turns_and_get_their_own_answers(model: Model):
     assert [replies[prompt] for prompt in prompts] == expected
 
 
-def test_an_open_stream_is_reported_instead_of_a_deadlock(model: Model):
+def test_an_open_stream_does_not_block_the_thread_that_left_it_open(model: Model):
+    expected = list(model.stream("hello", options=FEW))[:-1]
     stream = model.stream("hello", options=FEW)
-    next(stream)
-    with pytest.raises(ConfigError, match="still open in this thread"):
+    first = next(stream)
+    assert model.generate("more", options=FEW).token_ids
+    assert [first, *stream][:-1] == expected
+
+
+def test_a_callback_that_asks_the_model_it_is_called_by_is_told(model: Model):
+    def ask() -> bool:
         model.generate("more", options=FEW)
-    stream.close()  # type: ignore[attr-defined]
+        return False
+
+    with pytest.raises(ConfigError, match="in the midst of a request"):
+        model.generate("hello", options=FEW, should_stop=ask)
     assert model.generate("more", options=FEW).token_ids
 
 

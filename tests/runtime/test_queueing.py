@@ -92,7 +92,7 @@ def test_one_who_gives_up_while_waiting_is_skipped():
 def test_a_thread_that_would_wait_for_itself_is_told():
     turns = Turns(10)
     with turns.taken():
-        with pytest.raises(ConfigError, match="still open in this thread"), turns.taken():
+        with pytest.raises(ConfigError, match="in the midst of a request of this model"), turns.taken():
             pass
         assert len(turns._queue) == 1
     with turns.taken():
