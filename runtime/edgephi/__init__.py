@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
     from edgephi.sampling import SamplingOptions
     from edgephi.stage import Stage
+    from edgephi.transcription.transcript import Segment, Transcript
+    from edgephi.transcription.whole import TranscriptProgress
+    from edgephi.transcription.windows import WindowRules
     from edgephi.version import __version__
 
 __all__ = [
@@ -28,11 +31,15 @@ __all__ = [
     "Regex",
     "Reply",
     "SamplingOptions",
+    "Segment",
     "Stage",
     "TextEvent",
     "Timing",
     "TokenEvent",
     "ToolCall",
+    "Transcript",
+    "TranscriptProgress",
+    "WindowRules",
     "__version__",
 ]
 
@@ -45,7 +52,10 @@ _HOME = {
     ),
     "Model": "edgephi.model",
     "SamplingOptions": "edgephi.sampling",
+    **dict.fromkeys(("Segment", "Transcript"), "edgephi.transcription.transcript"),
     "Stage": "edgephi.stage",
+    "TranscriptProgress": "edgephi.transcription.whole",
+    "WindowRules": "edgephi.transcription.windows",
     "__version__": "edgephi.version",
 }
 

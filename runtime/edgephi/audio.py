@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from edgephi.channel_choice import MIX, Channel, Channels, channel_weights
+from edgephi.channel_choice import MIX, Channel, Look, channel_weights
 from edgephi.errors import ConfigError
 from edgephi.media import media_name
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ, Waveform, log_mel, num_audio_rows
@@ -62,13 +62,13 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
     check_rate(hertz, name)
     _check_array(samples, name)
     check_duration(len(samples), hertz, name)
-    channels = Channels(
+    look = Look(
         sample_rate_hz=hertz,
         num_channels=1 if samples.ndim == 1 else samples.shape[1],
         name=name,
         open_blocks=lambda: nullcontext(_array_blocks(samples)),
     )
-    return _waveform(mono(_array_blocks(samples), name, channel_weights(channel, channels)), hertz, name)
+    return _waveform(mono(_array_blocks(samples), name, channel_weights(channel, look)), hertz, name)
 
 
 def _check_array(samples: NDArray[Any], name: str) -> None:

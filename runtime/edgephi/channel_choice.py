@@ -19,17 +19,24 @@ from edgephi.stopping import ask, never
 
 MIX: Literal["mix"] = "mix"
 
+ALL: Literal["all"] = "all"
+
 #: All channels as one, or the number of one from 1.
 Channel = int | Literal["mix"]
 
-
-def check_channel(channel: Any) -> None:
-    """Raise ConfigError for what is neither `mix` nor a number from 1."""
-    if channel != MIX and not (is_whole(channel) and channel >= 1):
-        raise ConfigError(f"channel is {channel!r}; use 'mix' or the number of a channel, from 1")
+#: Also each channel for itself.
+Channels = Channel | Literal["all"]
 
 
-def channel_weights(channel: Channel, sound: Channels) -> NDArray[np.float64] | None:
+def check_channel(channel: Any, *, may_be_all: bool = False) -> None:
+    """Raise ConfigError for what is neither `mix` (nor `all`, where that has a meaning) nor a number from 1."""
+    names = (MIX, ALL) if may_be_all else (MIX,)
+    if not (channel in names if isinstance(channel, str) else is_whole(channel) and channel >= 1):
+        listed = ", ".join(map(repr, names))
+        raise ConfigError(f"channel is {channel!r}; use {listed} or the number of a channel, from 1")
+
+
+def channel_weights(channel: Channel, sound: Look) -> NDArray[np.float64] | None:
     """What each channel is multiplied by in the sum, float64 [num_channels]; None for their average.
 
     For a mix of several channels the whole recording is read once.
@@ -52,7 +59,7 @@ def channel_weights(channel: Channel, sound: Channels) -> NDArray[np.float64] | 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channels:
+class Look:
     """A recording whose channels can be looked at before it is heard.
 
     Attributes:

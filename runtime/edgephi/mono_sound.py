@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.channel_choice import MIX, Channel, Channels, channel_weights
+from edgephi.channel_choice import MIX, Channel, Look, channel_weights
 from edgephi.media import media_name
 from edgephi.mixing import mono
 from edgephi.sound import open_channels
@@ -54,14 +54,14 @@ def open_sound(
     """
     name = media_name(source, "audio")
     with open_channels(source) as sound:
-        channels = Channels(
+        look = Look(
             sample_rate_hz=sound.sample_rate_hz,
             num_channels=sound.num_channels,
             name=name,
             open_blocks=partial(_blocks, source),
             should_stop=should_stop,
         )
-        weights = channel_weights(channel, channels)
+        weights = channel_weights(channel, look)
         yield MonoSound(
             sample_rate_hz=sound.sample_rate_hz,
             num_channels=sound.num_channels,

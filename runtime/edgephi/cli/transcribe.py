@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgephi.cli.channel import channel_given
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_job import Job, Order
@@ -32,6 +33,19 @@ OUTPUT_HELP = (
     "--translate-to",
     type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
     help="Write the speech in this language, such as en, instead of its own.",
+)
+@click.option(
+    "--language",
+    type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
+    help="What is spoken; goes into the JSON. The model finds out by itself.",
+)
+@click.option(
+    "--channel",
+    metavar="N|all|mix",
+    default="mix",
+    show_default=True,
+    callback=channel_given,
+    help="Which channel to hear: a number from 1, all of them each as a speaker of its own, or their mix.",
 )
 @click.option(
     "--window-s",
@@ -62,7 +76,9 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     JSON: {"prompt", "files": [one for each FILE]}; with --output, one file's object in each:
       file, prompt, duration_s, elapsed_s, real_time_factor (elapsed over the length done),
       complete, error (null or a line), text,
-      segments: [{start_s, end_s, text, confidence (0 to 1, or null), gap}]
+      language (as given, or null),
+      segments: [{start_s, end_s, text, confidence (0 to 1, or null), gap,
+                  channel (with --channel all, else null)}]
     Confidence is the geometric mean of the probabilities of the segment's tokens.
 
     \b
@@ -71,6 +87,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
       edgephi transcribe phi4mm meeting.mp3 -o meeting.srt --window-s 10
       edgephi transcribe phi4mm *.flac --format json -o transcripts
       edgephi transcribe phi4mm rede.mp3 --translate-to en
+      edgephi transcribe phi4mm call.wav --channel all -o call.vtt
       edgephi transcribe phi4mm lecture.ogg --pause-s 2 --cache-bytes 256MB
     """
     from edgephi.mode import choose_route
@@ -112,6 +129,7 @@ def _checked(
     return Order(
         kind=chosen,
         destination=None if output is None else Destination.checked(output, files, chosen),
-        options=TranscriptionOptions(prompt=prompt_for(asked["translate_to"]), rules=rules),
+        options=TranscriptionOptions(prompt=prompt_for(asked["translate_to"]), rules=rules, channel=asked["channel"]),
+        language=asked["language"],
         is_named=len(files) > 1,
     )

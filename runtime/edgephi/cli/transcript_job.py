@@ -15,6 +15,7 @@ from edgephi.cli.report import error_line, one_line, shown
 from edgephi.cli.status import StatusLine
 from edgephi.cli.transcript_files import Destination
 from edgephi.errors import CapacityError, EdgeError
+from edgephi.stopping import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ class Order:
     destination: Destination | None
     options: TranscriptionOptions
     is_named: bool
+    language: str | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,18 +67,19 @@ class Job:
 
     def _one(self, model: Model, file: str, should_stop: Callable[[], bool]) -> tuple[Transcript, bool]:
         """One file's transcript, as far as it came; whether a signal ended it."""
-        from edgephi.transcription.recording import open_recording
+        from edgephi.transcription.recording import open_recordings
         from edgephi.transcription.transcriber import transcribe as write_down
         from edgephi.transcription.transcript import Transcript
+        from edgephi.transcription.whole import in_order
 
         status, started_s = StatusLine(), time.perf_counter()
         segments: list[Segment] = []
         duration_s, is_interrupted = 0.0, False
         error: EdgeError | None = None
         try:
-            with open_recording(file) as recording:
-                duration_s = recording.duration_s
-                with closing(write_down(model, recording, self.order.options, should_stop)) as made:
+            with open_recordings(file, self.order.options.channel, should_stop) as recordings:
+                duration_s = max(recording.duration_s for recording in recordings)
+                with closing(write_down(model, recordings, self.order.options, should_stop)) as made:
                     for segment in made:
                         segments.append(segment)
                         status.clear()
@@ -88,25 +91,26 @@ class Job:
         except MemoryError:
             error = CapacityError(NO_MEMORY)
             self.errors.append(error)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Stopped):
             is_interrupted = True
         is_interrupted = is_interrupted or should_stop()
         status.clear()
         transcript = Transcript(
             file=file,
-            segments=tuple(segments),
+            segments=in_order(segments),
             duration_s=duration_s,
             elapsed_s=time.perf_counter() - started_s,
             error=None if error is None else str(error),
             is_complete=error is None and not is_interrupted,
+            language=self.order.language,
         )
         return transcript, is_interrupted
 
     def _tell(self, file: str, segment: Segment) -> None:
         """Text goes out as it comes."""
-        from edgephi.transcription.transcript import spoken
+        from edgephi.transcription.formats import line
 
-        if self.order.kind == "txt" and self.order.destination is None and (text := spoken(segment)):
+        if self.order.kind == "txt" and self.order.destination is None and (text := line(segment)):
             with interruption.may_stick():
                 click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
 

@@ -24,6 +24,7 @@ def as_json(transcript: Transcript, prompt: str) -> dict[str, Any]:
     return {
         "file": transcript.file,
         "prompt": prompt,
+        "language": transcript.language,
         "duration_s": round(transcript.duration_s, 3),
         "elapsed_s": round(transcript.elapsed_s, 3),
         "real_time_factor": round(transcript.real_time_factor, 4),
@@ -37,10 +38,22 @@ def as_json(transcript: Transcript, prompt: str) -> dict[str, Any]:
                 "text": segment.text,
                 "confidence": None if segment.confidence is None else round(segment.confidence, 4),
                 "gap": segment.is_gap,
+                "channel": segment.channel,
             }
             for segment in transcript.segments
         ],
     }
+
+
+def line(segment: Segment) -> str:
+    """The segment's text on one line, after its channel where each was heard for itself; empty without words."""
+    text = spoken(segment)
+    return f"{speaker(segment.channel)}: {text}" if text and segment.channel is not None else text
+
+
+def speaker(channel: int) -> str:
+    """How a channel is called."""
+    return f"Channel {channel}"
 
 
 def clock(seconds: float, point: str = ".") -> str:
@@ -50,15 +63,15 @@ def clock(seconds: float, point: str = ".") -> str:
 
 
 def _txt(segments: Iterable[Segment]) -> str:
-    return "".join(f"{text}\n" for text in map(spoken, segments) if text)
+    return "".join(f"{text}\n" for text in map(line, segments) if text)
 
 
 def _srt(segments: Iterable[Segment]) -> str:
     cues = []
-    for number, (segment, text) in enumerate(_cues(segments), 1):
+    for number, (segment, _) in enumerate(_cues(segments), 1):
         times = f"{clock(segment.start_s, ',')} --> {clock(segment.end_s, ',')}"
         # Some players take any line with an arrow for a cue's times.
-        cues.append(f"{number}\n{times}\n{text.replace('-->', '->')}\n")
+        cues.append(f"{number}\n{times}\n{line(segment).replace('-->', '->')}\n")
     return "\n".join(cues)
 
 
@@ -66,7 +79,8 @@ def _vtt(segments: Iterable[Segment]) -> str:
     cues = ["WEBVTT\n"]
     for segment, text in _cues(segments):
         escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        cues.append(f"{clock(segment.start_s)} --> {clock(segment.end_s)}\n{escaped}\n")
+        voice = "" if segment.channel is None else f"<v {speaker(segment.channel)}>"
+        cues.append(f"{clock(segment.start_s)} --> {clock(segment.end_s)}\n{voice}{escaped}\n")
     return "\n".join(cues)
 
 

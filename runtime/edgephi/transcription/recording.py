@@ -6,17 +6,20 @@ decoding and its checks are audio.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.audio import AudioSource, load_audio, open_sound
+from edgephi.channel_choice import ALL, MIX, Channel, Channels, check_channel
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
 from edgephi.resampling import resampled
+from edgephi.sound import open_channels
+from edgephi.stopping import never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,26 +30,59 @@ class Recording:
         sample_rate_hz: 16000, or 8000 for telephone speech, which the model hears as it is.
         duration_s: As the file's header has it; what `blocks` yields decides.
         blocks: float32 [n] each, mono, full scale 1.0, in order. Can be read once, while the recording is open.
+        channel: Which one it is, from 1, where each is heard for itself; None otherwise.
     """
 
     sample_rate_hz: int
     duration_s: float
     blocks: Iterator[NDArray[np.float32]]
+    channel: int | None = None
 
 
 @contextmanager
-def open_recording(source: AudioSource) -> Iterator[Recording]:
+def open_recordings(
+    source: AudioSource, channel: Channels = MIX, should_stop: Callable[[], bool] = never
+) -> Iterator[list[Recording]]:
+    """Open each channel for itself when `channel` is `all` and there are several; otherwise one recording.
+
+    Each is read on its own, however far the others are, so that memory stays bounded.
+
+    Raises:
+        EdgeError: As `open_recording`.
+        Stopped: `should_stop` said so.
+    """
+    check_channel(channel, may_be_all=True)
+    with ExitStack() as stack:
+        numbers = range(1, _count_channels(source) + 1) if channel == ALL else ()
+        if len(numbers) > 1:
+            opened = (replace(stack.enter_context(open_recording(source, n)), channel=n) for n in numbers)
+            yield list(opened)
+        else:
+            one = MIX if channel == ALL else channel
+            yield [stack.enter_context(open_recording(source, one, should_stop))]
+
+
+@contextmanager
+def open_recording(
+    source: AudioSource, channel: Channel = MIX, should_stop: Callable[[], bool] = never
+) -> Iterator[Recording]:
     """Open a path, which is then read as it is used; bytes and arrays, which are in memory anyway, are read at once.
+
+    Args:
+        source: As `load_audio` takes it.
+        channel: `mix`, or the number of one channel from 1.
+        should_stop: Asked while a file's channels are looked at.
 
     Raises:
         ConfigError: As `load_audio`; damage further on in a file is found when its block is read.
         CapacityError: As `load_audio`, for bytes and arrays only: a file may be of any length.
+        Stopped: `should_stop` said so.
     """
     if not isinstance(source, str | Path):
-        clip = load_audio(source)
+        clip = load_audio(source, channel=channel)
         yield Recording(sample_rate_hz=clip.sample_rate_hz, duration_s=clip.duration_s, blocks=_pieces(clip.samples))
         return
-    with open_sound(source) as sound:
+    with open_sound(source, channel, should_stop) as sound:
         hertz = sound.sample_rate_hz
         target_hertz = NARROW_RATE_HZ if hertz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
         yield Recording(
@@ -54,6 +90,14 @@ def open_recording(source: AudioSource) -> Iterator[Recording]:
             duration_s=sound.num_samples / hertz,
             blocks=resampled(sound.blocks, hertz, target_hertz),
         )
+
+
+def _count_channels(source: AudioSource) -> int:
+    if isinstance(source, str | Path | bytes):
+        with open_channels(source) as sound:
+            return sound.num_channels
+    is_table = isinstance(source, tuple) and isinstance(source[0], np.ndarray) and source[0].ndim == 2
+    return source[0].shape[1] if is_table else 1
 
 
 def _pieces(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

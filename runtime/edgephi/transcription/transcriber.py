@@ -5,6 +5,7 @@ Owns the order of work and the retry. Knows nothing about formats, files or the 
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -12,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgephi.channel_choice import MIX, Channels
 from edgephi.errors import EdgeError
 from edgephi.reply import DoneEvent, Reply, TokenEvent
 from edgephi.sampling import SamplingOptions
@@ -50,43 +52,47 @@ class TranscriptionOptions:
         prompt: In the words the model was trained on; see wording.py.
         rules: Where to cut.
         make_detector: Gives the voice-activity model of one recording.
+        channel: `mix`, the number of one channel from 1, or `all` to hear each for itself.
         encode_ahead: Encode the next window while the decoder writes down the last one. The text is the same.
     """
 
     prompt: str
     rules: WindowRules = field(default_factory=WindowRules)
     make_detector: Callable[[], Detector] = silero_detector
+    channel: Channels = MIX
     encode_ahead: bool = True
 
 
 def transcribe(
     model: Listener,
-    recording: Recording,
+    recordings: Recording | Sequence[Recording],
     options: TranscriptionOptions,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Segment, None, None]:
-    """Write a recording down; the work happens while the result is iterated.
+    """Write a recording down, or its channels; the work happens while the result is iterated.
 
     Reading, resampling, voice activity and the speech encoder run in a thread of their own, one window ahead. Memory
     does not grow with the recording. `should_stop` is asked between steps, in that thread too; True ends the
     segments after the last complete one.
 
     Yields:
-        A Segment per window with speech, or two or more where one was cut again after a loop.
+        A Segment per window with speech, or two or more where one was cut again after a loop; of several channels in
+        the order in which the windows begin.
 
     Raises:
         ConfigError: The recording is damaged further on, or the folder has no speech.
         EdgeError: As `Model.stream`.
     """
-    frames = read_frames(recording, options.make_detector())
-    ear = _Ear(model, options.prompt, recording.sample_rate_hz, should_stop)
+    channels = [recordings] if isinstance(recordings, Recording) else recordings
+    ear = _Ear(model, options.prompt, channels[0].sample_rate_hz, should_stop)
 
     def make(is_closed: Callable[[], bool]) -> Iterator[_Heard]:
         def is_over() -> bool:
             return is_closed() or should_stop()
 
-        for window in cut_windows(itertools.takewhile(lambda _: not is_over(), frames), options.rules):
-            yield ear.hear(window, is_over) if options.encode_ahead else ear.raw(window)
+        windows = [_windows(recording, options, is_over) for recording in channels]
+        for window, channel in heapq.merge(*windows, key=lambda pair: pair[0].start_s):
+            yield ear.hear(window, channel, is_over) if options.encode_ahead else ear.raw(window, channel)
 
     with closing(read_ahead(make)) as heard:
         for window in heard:
@@ -96,11 +102,21 @@ def transcribe(
                 yield segment
 
 
+def _windows(
+    recording: Recording, options: TranscriptionOptions, is_over: Callable[[], bool]
+) -> Iterator[tuple[Window, int | None]]:
+    """A recording's windows, each with its channel."""
+    frames = read_frames(recording, options.make_detector())
+    for window in cut_windows(itertools.takewhile(lambda _: not is_over(), frames), options.rules):
+        yield window, recording.channel
+
+
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """A window, and how the model is given its sound."""
+    """A window of a channel, and how the model is given its sound."""
 
     window: Window
+    channel: int | None
     clips: Sequence[Any]
 
 
@@ -113,13 +129,13 @@ class _Ear:
     sample_rate_hz: int
     should_stop: Callable[[], bool]
 
-    def raw(self, window: Window) -> _Heard:
+    def raw(self, window: Window, channel: int | None) -> _Heard:
         """The window as it is."""
-        return _Heard(window, [(window.samples, self.sample_rate_hz)])
+        return _Heard(window, channel, [(window.samples, self.sample_rate_hz)])
 
-    def hear(self, window: Window, is_closed: Callable[[], bool]) -> _Heard:
+    def hear(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> _Heard:
         """The window encoded."""
-        raw = self.raw(window)
+        raw = self.raw(window, channel)
         try:
             return replace(raw, clips=self.model.encode_ahead(audio=raw.clips, should_stop=is_closed))
         except (EdgeError, MemoryError):  # its request tries again, and raises what remains
@@ -132,7 +148,7 @@ class _Ear:
         if len(halves) < 2:  # it was right, or is too short to cut
             yield segment
         else:
-            yield from (self._listen(self.raw(half)) for half in halves)
+            yield from (self._listen(self.raw(half, heard.channel)) for half in halves)
 
     def _listen(self, heard: _Heard) -> Segment:
         """One request; a reply that repeats itself is stopped at once."""
@@ -150,7 +166,7 @@ class _Ear:
                     break
                 if isinstance(event, DoneEvent):
                     reply = event.reply
-        return _segment(heard.window, reply)
+        return replace(_segment(heard.window, reply), channel=heard.channel)
 
 
 def _segment(window: Window, reply: Reply | None) -> Segment:

@@ -18,6 +18,7 @@ class Segment:
         text: What was said, without spaces at its ends; empty for a gap, and where the model heard no words.
         confidence: Geometric mean of the tokens' probabilities, 0 to 1; None without tokens and for a gap.
         is_gap: The model kept repeating itself here, so its text was thrown away.
+        channel: Whose it is, from 1, where each channel was heard for itself; None otherwise.
     """
 
     start_s: float
@@ -25,6 +26,7 @@ class Segment:
     text: str
     confidence: float | None
     is_gap: bool = False
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Transcript:
         elapsed_s: Wall clock spent on it.
         error: Why it could not be read to its end; None when it could.
         is_complete: Whether the segments cover all of it.
+        language: Of what was said, as it was named; None when it was not.
     """
 
     file: str
@@ -46,6 +49,7 @@ class Transcript:
     elapsed_s: float
     error: str | None
     is_complete: bool
+    language: str | None = None
 
     @property
     def text(self) -> str:
@@ -61,7 +65,7 @@ class Transcript:
     @property
     def reached_s(self) -> float:
         """Up to where it is written down."""
-        return self.segments[-1].end_s if self.segments else 0.0
+        return max((segment.end_s for segment in self.segments), default=0.0)
 
 
 GAP = "[...]"

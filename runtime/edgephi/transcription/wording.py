@@ -5,6 +5,8 @@ Owns the prompts and the languages. Knows nothing about audio.
 
 from __future__ import annotations
 
+from edgephi.errors import ConfigError
+
 #: Languages the model was trained to hear and translate to.
 LANGUAGES = {
     "en": "English",
@@ -25,3 +27,11 @@ def prompt_for(translate_to: str | None) -> str:
     if translate_to is None:
         return TRANSCRIBE
     return TRANSLATE.format(language=LANGUAGES.get(translate_to.lower(), translate_to.title()))
+
+
+def check_language(language: str | None, name: str) -> None:
+    """Raise ConfigError for a language that the model was not trained to hear; `name` is the argument's."""
+    known = {*LANGUAGES, *map(str.lower, LANGUAGES.values())}
+    if language is not None and not (isinstance(language, str) and language.lower() in known):
+        listed = ", ".join(f"{code} ({english})" for code, english in LANGUAGES.items())
+        raise ConfigError(f"{name} is {language!r}; use one of {listed}")

@@ -49,6 +49,7 @@ def test_json():
     assert json.loads(text) == {
         "file": "a.wav",
         "prompt": "Write.",
+        "language": None,
         "duration_s": 4000.0,
         "elapsed_s": 1000.0,
         "real_time_factor": 0.25,
@@ -56,16 +57,24 @@ def test_json():
         "error": None,
         "text": "Hello, world. a <b> & c --> d next [...]",
         "segments": [
-            {"start_s": 0.5, "end_s": 2.0, "text": "Hello, world.", "confidence": 0.9877, "gap": False},
-            {"start_s": 2.5, "end_s": 3.0, "text": "", "confidence": None, "gap": False},
+            {
+                "start_s": 0.5,
+                "end_s": 2.0,
+                "text": "Hello, world.",
+                "confidence": 0.9877,
+                "gap": False,
+                "channel": None,
+            },
+            {"start_s": 2.5, "end_s": 3.0, "text": "", "confidence": None, "gap": False, "channel": None},
             {
                 "start_s": 3600.0,
                 "end_s": 3725.006,
                 "text": "a <b> & c --> d\n\nnext",
                 "confidence": 0.5,
                 "gap": False,
+                "channel": None,
             },
-            {"start_s": 3726.0, "end_s": 3727.0, "text": "", "confidence": None, "gap": True},
+            {"start_s": 3726.0, "end_s": 3727.0, "text": "", "confidence": None, "gap": True, "channel": None},
         ],
     }
 
@@ -81,3 +90,27 @@ def test_the_real_time_factor_of_an_interrupted_recording_counts_what_was_done()
     )
     assert half.real_time_factor == 0.5
     assert half.reached_s == 2.0
+
+
+def test_channels_heard_for_themselves_are_named():
+    """Otherwise nobody knows who of a call said what."""
+    call = Transcript(
+        file="call.wav",
+        segments=(
+            Segment(start_s=0.0, end_s=2.0, text="Hello?", confidence=0.9, channel=1),
+            Segment(start_s=1.5, end_s=3.0, text="a <b>", confidence=0.9, channel=2),
+            Segment(start_s=3.0, end_s=4.0, text="", confidence=None, channel=2),
+        ),
+        duration_s=4.0,
+        elapsed_s=1.0,
+        error=None,
+        is_complete=True,
+        language="en",
+    )
+    assert render(call, "txt", "") == "Channel 1: Hello?\nChannel 2: a <b>\n"
+    assert "\nChannel 1: Hello?\n\n2\n00:00:01,500 --> " in render(call, "srt", "")
+    assert "\n<v Channel 1>Hello?\n" in render(call, "vtt", "")
+    assert "\n<v Channel 2>a &lt;b&gt;\n" in render(call, "vtt", "")
+    written = json.loads(render(call, "json", ""))
+    assert [segment["channel"] for segment in written["segments"]] == [1, 2, 2]
+    assert (written["text"], written["language"]) == ("Hello? a <b>", "en")

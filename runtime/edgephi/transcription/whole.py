@@ -1,0 +1,99 @@
+"""A whole recording to its transcript, for programs that use the library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgephi.audio import AudioSource
+from edgephi.errors import EdgeError
+from edgephi.manifest import Manifest
+from edgephi.media import media_name
+from edgephi.mode import choose_route
+from edgephi.stopping import Stopped, never
+from edgephi.transcription.recording import open_recordings
+from edgephi.transcription.transcriber import Listener, TranscriptionOptions, transcribe
+from edgephi.transcription.transcript import Segment, Transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptProgress:
+    """How far a transcript is.
+
+    Attributes:
+        segment: The one just written down.
+        reached_s: Up to where the recording is written down.
+        duration_s: Of the recording, as its header has it.
+    """
+
+    segment: Segment
+    reached_s: float
+    duration_s: float
+
+
+OnProgress = Callable[[TranscriptProgress], None]
+
+
+def unheard_of(_: TranscriptProgress) -> None:
+    """Tells nobody."""
+
+
+class ListeningModel(Listener, Protocol):
+    """What is needed of a Model."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """See Model.manifest."""
+
+
+def transcribe_whole(
+    model: ListeningModel,
+    source: AudioSource,
+    options: TranscriptionOptions,
+    *,
+    language: str | None = None,
+    on_progress: OnProgress = unheard_of,
+    should_stop: Callable[[], bool] = never,
+) -> Transcript:
+    """See Model.transcribe."""
+    choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # raises if the folder has no speech
+    started_s, stopped = time.perf_counter(), False
+
+    def asked() -> bool:
+        nonlocal stopped
+        stopped = stopped or should_stop()
+        return stopped
+
+    segments: list[Segment] = []
+    duration_s, damage = 0.0, None
+    try:
+        with open_recordings(source, options.channel, asked) as recordings:
+            duration_s = max(recording.duration_s for recording in recordings)
+            with closing(transcribe(model, recordings, options, asked)) as made:
+                for segment in made:
+                    segments.append(segment)
+                    reached_s = max(one.end_s for one in segments[-2:])
+                    on_progress(TranscriptProgress(segment=segment, reached_s=reached_s, duration_s=duration_s))
+    except Stopped:
+        pass
+    except EdgeError as error:
+        if not segments:
+            raise
+        damage = error  # what came before it is right
+    return Transcript(
+        file=media_name(source, "audio"),
+        segments=in_order(segments),
+        duration_s=duration_s,
+        elapsed_s=time.perf_counter() - started_s,
+        error=None if damage is None else str(damage),
+        is_complete=damage is None and not stopped,
+        language=language,
+    )
+
+
+def in_order(segments: list[Segment]) -> tuple[Segment, ...]:
+    """By time: halves of a window that was heard twice may have come before another channel's."""
+    return tuple(sorted(segments, key=lambda segment: segment.start_s))
