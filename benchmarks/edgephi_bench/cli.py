@@ -6,8 +6,11 @@ Owns the group. Knows nothing about what the subcommands do: each has a file of 
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
+
+from edgephi.cli.commands import SuggestingGroup, did_you_mean, is_near
 
 _COMMANDS = {
     "compare": "edgephi_bench.compare_command",
@@ -18,10 +21,11 @@ _COMMANDS = {
     "synthetic": "edgephi_bench.synthetic_command",
 }
 _DEFAULT = "model"
+_MANIFEST_NAME = "edgephi.json"  # spelled out, so that help loads nothing heavy
 _HELP = ("-h", "--help")
 
 
-class BenchGroup(click.Group):
+class BenchGroup(SuggestingGroup):
     """Subcommands by name, in modules that are imported late; anything else is a model folder to measure."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -36,10 +40,25 @@ class BenchGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """`edgephi bench DIR ...` is `edgephi bench model DIR ...`; a folder named like a subcommand is `./export`."""
-        if args and args[0] not in _COMMANDS and args[0] not in _HELP:
-            args = [_DEFAULT, *args]
+        """`edgephi bench DIR ...` is `edgephi bench model DIR ...`; a folder named like a command is `./export`."""
+        if args and args[0] not in _HELP:
+            args = self._unambiguous(ctx, args)
         return super().parse_args(ctx, args)
+
+    def _unambiguous(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments, beginning with a command. A word that could be two things, or is nearly one, is refused."""
+        word, is_alone = args[0], len(args) == 1 or (args[1].startswith("-") and args[1] not in _HELP)
+        if word in _COMMANDS:
+            # Every command takes a path, so a word with nothing behind it may as well be the folder of that name.
+            if is_alone and os.path.exists(os.path.join(word, _MANIFEST_NAME)):
+                ctx.fail(
+                    f"{word!r} is a command and a model folder here; write ./{word} for the folder, or `{word}` with "
+                    "the arguments that `--help` shows"
+                )
+            return args
+        if not word.startswith("-") and not os.path.exists(word) and is_near(word, _COMMANDS):
+            ctx.fail(f"no model folder and no command {word!r}{did_you_mean(word, _COMMANDS)}")
+        return [_DEFAULT, *args]
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Both ways to use it."""

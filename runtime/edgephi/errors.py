@@ -7,10 +7,15 @@ Knows nothing about the code that raises them.
       ArtifactError      exit 3   a file is missing, damaged or foreign
       CapacityError      exit 4   valid, but does not fit this model or this machine
 
+docs/exit-codes.md lists what else a command may end with.
+
 A message says what was given, the limit, and what to do.
 """
 
 from __future__ import annotations
+
+#: A model runs, but does not give what was recorded of it: no error of the program's.
+NOT_AS_RECORDED = 5
 
 
 class EdgeError(Exception):

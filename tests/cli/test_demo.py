@@ -61,10 +61,10 @@ def test_all_right_is_exit_0_with_a_summary_and_something_to_try(samples: list[d
     assert f"edgephi run {small_bundle()} what --image" in done.stdout
 
 
-def test_one_wrong_answer_is_exit_1_and_says_what_was_expected(samples: list[dict[str, Any]], tmp_path: Path):
+def test_one_wrong_answer_is_exit_5_and_says_what_was_expected(samples: list[dict[str, Any]], tmp_path: Path):
     samples[1]["expected"] = "turn on the lamp"
     done = invoke("demo", small_bundle(), "--samples", _write(tmp_path, samples))
-    assert done.exit_code == 1
+    assert done.exit_code == 5
     assert "wrong, expected 'turn on the lamp'" in done.stdout
     assert "3 of 4 right" in done.stdout
 
@@ -73,7 +73,7 @@ def test_json_holds_every_outcome(samples: list[dict[str, Any]], tmp_path: Path)
     samples[0]["expected"] = "no"
     done = invoke("demo", small_bundle(), "--samples", _write(tmp_path, samples), "--json")
     result = json.loads(done.stdout)
-    assert (done.exit_code, result["right"], result["total"]) == (1, 3, 4)
+    assert (done.exit_code, result["right"], result["total"]) == (5, 3, 4)
     assert [sample["right"] for sample in result["samples"]] == [False, True, True, True]
     assert result["samples"][1]["timing"]["ttft_s"] > 0
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgephi.cli import interruption
+from edgephi.cli.commands import ModelCommand, in_group
 from edgephi.cli.options import ModelSource, model_options, quiet_option
+from edgephi.cli.packing import decorated_with
 from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.cli.stage_line import StageLine
@@ -41,13 +43,28 @@ _COMMANDS = {
 _COMMAND = re.compile(r"(/[a-z]+)(?:\s+(.*))?", re.DOTALL)
 
 
-@click.command()
+_chat_options = decorated_with(
+    *in_group(
+        "Prompt",
+        [
+            click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
+            tools_option,
+        ],
+    )
+)
+_output_options = decorated_with(
+    *in_group(
+        "Output",
+        [click.option("--verbose", is_flag=True, help="Show the timing after each answer."), quiet_option],
+    )
+)
+
+
+@click.command(cls=ModelCommand)
 @model_options
-@click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."')
-@tools_option
-@click.option("--verbose", is_flag=True, help="Show the timing after each answer.")
-@quiet_option
+@_chat_options
 @sampling_options
+@_output_options
 def chat(
     source: ModelSource,
     system: str | None,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.commands import ModelCommand
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.report import one_line, printable, timing_json
-from edgephi.errors import EdgeError
+from edgephi.errors import NOT_AS_RECORDED, EdgeError
 
 if TYPE_CHECKING:
     from edgephi.cli.samples import Sample
@@ -52,14 +53,14 @@ class Outcome:
         }
 
 
-@click.command()
+@click.command(cls=ModelCommand)
 @model_options
 @click.option("--samples", "folder", metavar="DIR", required=True, help="The folder that holds samples.json.")
 @json_option
 def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     """Run the samples of DIR through the model folder MODEL and judge every answer.
 
-    The exit code is 0 only if all are right.
+    The exit code is 0 if all are right, 5 if an answer is wrong, 1 if a sample could not be answered at all.
 
     \b
     Example:
@@ -85,7 +86,8 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
         click.secho(f"{num_right} of {len(outcomes)} right", bold=True, fg="green" if all_right else "red")
         click.echo(f"The model folder is {source.path}. Try it:")
         click.echo(f"  {_try_next(source.path, samples, Path(folder))}")
-    click.get_current_context().exit(0 if all_right else 1)
+    failed = any(outcome.reply is None for outcome in outcomes)
+    click.get_current_context().exit(0 if all_right else EdgeError.exit_code if failed else NOT_AS_RECORDED)
 
 
 def _try(model: Model, sample: Sample, folder: Path) -> Outcome:

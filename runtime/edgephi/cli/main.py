@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 import click
 
 from edgephi.cli import interruption
+from edgephi.cli.commands import SuggestingGroup
 from edgephi.cli.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say
-from edgephi.cli.report import error_line
+from edgephi.cli.failures import fail, remember_arguments, tell_json
 from edgephi.errors import CapacityError, EdgeError
 from edgephi.no_memory import is_no_memory
 from edgephi.pool import share_threads
@@ -36,7 +37,7 @@ _OWN = {
 }
 
 
-class CommandGroup(click.Group):
+class CommandGroup(SuggestingGroup):
     """Loads a subcommand when it is asked for, and reports every expected failure as `error: ...`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -65,35 +66,39 @@ class CommandGroup(click.Group):
                 raise
             sys.exit(code)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; an error is told as the arguments ask for it."""
+        remember_arguments(ctx, args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; the exit code is the error's own."""
         try:
             with interruption.released():
                 return super().invoke(ctx)
+        except click.UsageError as error:
+            tell_json(ctx, "UsageError", error.format_message(), error.exit_code)
+            raise
         except EdgeError as error:
-            _fail(ctx, error, error.exit_code)
+            fail(ctx, type(error).__name__, error, error.exit_code)
         except ModuleNotFoundError as error:
             if ctx.invoked_subcommand is None or ctx.invoked_subcommand in _OWN:
                 raise
-            _fail(ctx, _install_line(ctx.invoked_subcommand, error), EdgeError.exit_code)
+            fail(ctx, "EdgeError", _install_line(ctx.invoked_subcommand, error), EdgeError.exit_code)
         except (MemoryError, ImportError, RuntimeError) as error:
             if not is_no_memory(error):
                 raise
-            _fail(ctx, NO_MEMORY, CapacityError.exit_code)
+            fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
         except OSError as error:
             code = broken_stdout(error)
             if code is None:
-                _fail(ctx, error, EdgeError.exit_code)
+                fail(ctx, "OSError", error, EdgeError.exit_code)
             ctx.exit(code)
         except KeyboardInterrupt:
             code = interruption.answered()
             say("interrupted")
+            tell_json(ctx, "Interrupted", "interrupted", code)
             ctx.exit(code)
-
-
-def _fail(ctx: click.Context, message: object, exit_code: int) -> NoReturn:
-    say(error_line(message))
-    ctx.exit(exit_code)
 
 
 def _escape_unencodable() -> None:

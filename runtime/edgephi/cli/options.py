@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.commands import in_group
 from edgephi.cli.packing import Command, packed
 from edgephi.cli.sizes import parse_size
 from edgephi.cli.tools_file import read_tools_file, tools_option, with_tools
@@ -129,21 +130,25 @@ def model_options(command: Command) -> Command:
         "source",
         [
             click.argument("model"),
-            click.option(
-                "--threads",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="Threads to use.  [default: one per physical core]",
-            ),
-            kv_cache_option,
-            *_memory_options(),
+            *in_group("Model", [_threads_option(), kv_cache_option, *_memory_options()]),
         ],
+    )
+
+
+def _threads_option() -> Callable[[Command], Command]:
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        envvar="EDGEPHI_THREADS",
+        show_envvar=True,
+        help="Threads to use.  [default: one per physical core]",
     )
 
 
 def output_options(command: Command) -> Command:
     """Adds --json and --quiet; passes them as `output: Output`."""
-    return packed(command, Output, "output", [quiet_option, json_option])
+    return packed(command, Output, "output", in_group("Output", [quiet_option, json_option]))
 
 
 def _memory_options() -> list[Callable[[Command], Command]]:
@@ -183,23 +188,29 @@ def request_options(command: Command) -> Command:
         "request",
         [
             click.argument("prompt", default=""),
-            click.option("--image", "images", metavar="FILE", multiple=True, help="A picture; repeat for more."),
-            click.option("--audio", metavar="FILE", multiple=True, help="An audio clip; repeat for more."),
-            click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
-            tools_option,
-            click.option(
-                "--adapter",
-                type=click.Choice(["auto", "none", "vision", "speech"]),
-                default="auto",
-                show_default=True,
-                help="Force an adapter, for experiments; auto follows the model's rule.",
-            ),
-            click.option(
-                "--max-crops",
-                type=int,
-                metavar="N",
-                help="Cut a picture into N parts at most, such as 4: fewer are faster and show less.  "
-                "[default: the model's own number]",
-            ),
+            *in_group("Prompt", _prompt_options()),
         ],
     )
+
+
+def _prompt_options() -> list[Callable[[Command], Command]]:
+    return [
+        click.option("--image", "images", metavar="FILE", multiple=True, help="A picture; repeat for more."),
+        click.option("--audio", metavar="FILE", multiple=True, help="An audio clip; repeat for more."),
+        click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
+        tools_option,
+        click.option(
+            "--adapter",
+            type=click.Choice(["auto", "none", "vision", "speech"]),
+            default="auto",
+            show_default=True,
+            help="Force an adapter, for experiments; auto follows the model's rule.",
+        ),
+        click.option(
+            "--max-crops",
+            type=int,
+            metavar="N",
+            help="Cut a picture into N parts at most, such as 4: fewer are faster and show less.  "
+            "[default: the model's own number]",
+        ),
+    ]

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from edgephi.cli import interruption
+from edgephi.cli.commands import ModelCommand, in_group
 from edgephi.cli.ending import say
 from edgephi.cli.options import ModelSource, Output, Request, model_options, output_options, request_options
+from edgephi.cli.packing import decorated_with
 from edgephi.cli.report import reply_json, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.cli.stage_line import StageLine
@@ -25,22 +27,38 @@ if TYPE_CHECKING:
     from edgephi.reply import Choice, Event, Reply
 
 
-@click.command()
+_run_options = decorated_with(
+    *in_group(
+        "Prompt",
+        [
+            click.option(
+                "--cache-prompt",
+                metavar="FILE",
+                help="Start from what FILE keeps of a prompt that begins alike; without FILE, read this prompt and "
+                "write it.",
+            )
+        ],
+    ),
+    *in_group(
+        "Output",
+        [
+            click.option(
+                "--logprobs",
+                type=int,
+                metavar="N",
+                help="With --json: each token's log-probability and the N likeliest, such as 5.",
+            )
+        ],
+    ),
+    output_options,
+)
+
+
+@click.command(cls=ModelCommand)
 @model_options
 @request_options
 @sampling_options
-@click.option(
-    "--logprobs",
-    type=int,
-    metavar="N",
-    help="With --json: each token's log-probability and the N likeliest, such as 5.",
-)
-@click.option(
-    "--cache-prompt",
-    metavar="FILE",
-    help="Start from what FILE keeps of a prompt that begins alike; without FILE, read this prompt and write it.",
-)
-@output_options
+@_run_options
 def run(
     source: ModelSource,
     request: Request,

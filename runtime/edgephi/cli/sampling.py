@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.cli.commands import in_group
 from edgephi.cli.packing import Command, packed
 from edgephi.errors import ConfigError
 
@@ -98,7 +99,12 @@ class Sampling:
 
 def sampling_options(command: Command) -> Command:
     """Adds the sampling options; passes them as `sampling: Sampling`."""
-    return packed(command, Sampling, "sampling", [*_choosing_options(), *_ending_options(), *_shape_options()])
+    return packed(
+        command,
+        Sampling,
+        "sampling",
+        [*in_group("Sampling", _choosing_options()), *in_group("Reply", [*_ending_options(), *_shape_options()])],
+    )
 
 
 def _choosing_options() -> list[Callable[[Command], Command]]:

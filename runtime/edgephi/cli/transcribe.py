@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgephi.cli.channel import channel_given
+from edgephi.cli.commands import ModelCommand
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_job import Job, Order
@@ -19,7 +20,7 @@ OUTPUT_HELP = (
 )
 
 
-@click.command()
+@click.command(cls=ModelCommand)
 @model_options
 @click.argument("files", nargs=-1, required=True)
 @click.option(

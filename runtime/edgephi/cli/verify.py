@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.commands import MODEL_VARIABLE
 from edgephi.cli.options import json_option
 from edgephi.cli.progress import progress_bar
 from edgephi.cli.report import human_bytes
@@ -42,7 +43,7 @@ class Verdict:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", envvar=MODEL_VARIABLE)
 @click.option("--reference", metavar="CHECKPOINT", help="Also compare every tensor with this checkpoint.")
 @json_option
 def verify(model: str, reference: str | None, as_json: bool) -> None:
