@@ -5,7 +5,7 @@ DEMO_MODEL := build/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test reference genai parity accuracy accuracy-reference slow signals size lint clean
+.PHONY: demo test reference genai parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p build
@@ -35,6 +35,9 @@ accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, 
 
 accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers
+
+compare-check: .venv/edgephi.stamp  ## how often `bench compare` is right, on nano: about ten minutes on a quiet machine
+	$(BIN)/python tests/benchmarks/compare_check.py
 
 size:  ## a fresh install of the runtime must stay under 280 MB, pip included
 	rm -rf build/size && $(PYTHON) -m venv build/size

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from edgephi_bench.figures import Figure, percentile
 from edgephi_bench.latency_report import BenchReport
-from edgephi_bench.stages import STAGES
+from edgephi_bench.rows import request_kinds
+from edgephi_bench.stage_figures import STAGES
 from edgephi_bench.svg import Drawing, Scale, ticks
 from edgephi_bench.words import quantity
 
@@ -32,17 +33,18 @@ class Plot:
 
 def plots(report: BenchReport) -> tuple[Plot, ...]:
     """Every plot that the report has figures for."""
-    found = [*(_waterfall(report, mode) for mode in report.model.modes), _by_depth(report), _by_threads(report)]
+    found = [*(_waterfall(report, *kind) for kind in request_kinds(report)), _by_depth(report), _by_threads(report)]
     found.append(_distribution(report))
     return tuple(plot for plot in found if plot is not None)
 
 
-def _waterfall(report: BenchReport, mode: str) -> Plot | None:
+def _waterfall(report: BenchReport, mode: str, condition: str) -> Plot | None:
     """Stages one after the other at their medians, from the request to the last token."""
     figures = {
         figure.name.removeprefix("stage: "): figure
         for figure in report.figures
-        if figure.runner == _OURS and figure.mode == mode and figure.name.startswith("stage: ")
+        if (figure.runner, figure.mode, figure.condition) == (_OURS, mode, condition)
+        and figure.name.startswith("stage: ")
     }
     rows = [(name, figures[name]) for name in STAGES.values() if name in figures]
     if not rows:
@@ -61,7 +63,6 @@ def _waterfall(report: BenchReport, mode: str) -> Plot | None:
             drawing.line((across(end), y + 7 + _BAR), (across(end), y + 7 + _ROW), "guide")
         drawing.text(across(end) + 8, y + 20, quantity(figure.median, "s"), "value")
         start = end
-    condition = rows[0][1].condition
     return Plot(
         title=f"Stages of a {mode} request",
         caption=f"{condition}; medians of {len(rows[0][1].samples)} runs, {quantity(total, 's')} in all",
@@ -148,15 +149,16 @@ def _bars(label: str, rows: list[tuple[str, float, str]]) -> Drawing:
 
 def _by_depth(report: BenchReport) -> Plot | None:
     """Decode speed against cached positions: every runner, and the floor's ceiling."""
-    lines: dict[str, list[tuple[int, float]]] = {}
+    curves: dict[str, dict[int, float]] = {}  # where several numbers of new tokens were measured, of the first
     for figure in _steps(report):
         if figure.mode == "text" and figure.condition.endswith(_threads_words(report)):
-            lines.setdefault(figure.runner, []).append((_depth(figure.condition), 1 / figure.median))
-    ceiling = [
-        (_depth(floor.condition), 1 / floor.floor_s)
-        for floor in report.floors
-        if floor.mode == "text" and floor.condition.endswith(_threads_words(report))
-    ]
+            curves.setdefault(figure.runner, {}).setdefault(_depth(figure.condition), 1 / figure.median)
+    lines = {runner: list(points.items()) for runner, points in curves.items()}
+    floors: dict[int, float] = {}
+    for floor in report.floors:
+        if floor.mode == "text" and floor.condition.endswith(_threads_words(report)):
+            floors.setdefault(_depth(floor.condition), 1 / floor.floor_s)
+    ceiling = list(floors.items())
     if not lines:
         return None
     title, caption = "Decode against context", "tokens per second at the median step"

@@ -6,12 +6,13 @@ Owns the order of loads and what counts as cold. Knows nothing about decoding sp
 from __future__ import annotations
 
 from edgephi.bundle import Bundle
+from edgephi_bench.asked import media_of
 from edgephi_bench.figures import Figure
 from edgephi_bench.page_cache import drop_from_cache
 from edgephi_bench.peers import PeerSpec, open_peer
 from edgephi_bench.plan import BenchPlan
 from edgephi_bench.rounds import OnLine
-from edgephi_bench.stages import media_of, text_rounds
+from edgephi_bench.stages import text_rounds
 from edgephi_bench.worker import WORKERS, Worker
 
 _MOST_LOADS = 3

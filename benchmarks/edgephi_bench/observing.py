@@ -8,25 +8,41 @@ from dataclasses import dataclass, field
 
 from edgephi_bench.conditions import Conditions, Watch
 from edgephi_bench.energy import EnergyMeter
+from edgephi_bench.figures import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundFacts:
+class Round:
     """One round of one figure.
 
     Attributes:
         mode: Of the figure.
         name: Of what was asked: `decode step`, `prefill` or `request`.
         condition: Of the figure.
-        number: From 1.
-        conditions: What the machine did meanwhile.
-        joules: That edgephi's turn took; None where nothing tells.
+        number: From 1; 0 and below are for warming up.
+        amount: What the energy of our turn is divided by.
+        amount_of: Of what that is the number: `token`, `image`.
     """
 
     mode: str
     name: str
     condition: str
     number: int
+    amount: float
+    amount_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundFacts:
+    """What was seen in one round.
+
+    Attributes:
+        round: Which.
+        conditions: What the machine did meanwhile.
+        joules: That edgephi's turn took; None where nothing tells.
+    """
+
+    round: Round
     conditions: Conditions
     joules: float | None = None
 
@@ -47,29 +63,33 @@ class Observer:
     _joules: float | None = None
 
     @contextmanager
-    def round(self, mode: str, name: str, condition: str, number: int) -> Iterator[None]:
-        """A round; number 0 is for warming up and is not noted."""
+    def round(self, what: Round) -> Iterator[None]:
+        """Watch a round; one for warming up is not noted, nor one that fails."""
         self._joules = None
         self.watch.start()
         yield
         conditions = self.watch.stop()
-        if number:
-            self.rounds.append(
-                RoundFacts(
-                    mode=mode,
-                    name=name,
-                    condition=condition,
-                    number=number,
-                    conditions=conditions,
-                    joules=self._joules,
-                )
-            )
+        if what.number > 0:
+            self.rounds.append(RoundFacts(round=what, conditions=conditions, joules=self._joules))
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Our turn in the round."""
+        """Measure the energy of our turn in the round."""
         self.meter.start()
         try:
             yield
         finally:
             self._joules = self.meter.stop()
+
+    def energy_figures(self) -> list[Figure]:
+        """Joules a token, an image, a second of audio: one figure for each that was measured with energy."""
+        found: dict[tuple[str, str, str], list[float]] = {}
+        for item in self.rounds:
+            if item.joules is not None:
+                what = item.round
+                key = (what.mode, f"energy per {what.amount_of}", what.condition)
+                found.setdefault(key, []).append(item.joules / what.amount)
+        return [
+            Figure(mode=mode, name=name, condition=condition, unit="J", samples=tuple(samples))
+            for (mode, name, condition), samples in found.items()
+        ]

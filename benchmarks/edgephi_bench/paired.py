@@ -25,7 +25,7 @@ from edgephi_bench.verdicts import ALPHA, THRESHOLD, WORSE, Rule, Verdict, holm,
 LOOKS = (10, 14, 20, 28)
 #: What else computes makes most steps slower and some much slower; the quarter of the fastest feels it last.
 _PERCENT = 25
-_WARM_UPS, _LEAST_ROUNDS, _MOST_ROUNDS, _ROUND_SECONDS = 2, 4, 40, 1.0
+_WARM_UPS, _LEAST_ROUNDS, _MOST_ROUNDS, _ROUND_SECONDS = 2, 4, 40, 0.8
 _PAUSE_SECONDS = 0.01  # the other's thread pool spins for a moment after its turn
 
 Ended = Literal["decided", "pairs", "time"]

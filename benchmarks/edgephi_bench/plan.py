@@ -13,11 +13,13 @@ from typing import Any, Literal, get_args
 from edgephi.errors import ConfigError
 from edgephi.manifest import AdapterName, CacheKind, Manifest
 from edgephi.mode import choose_route
+from edgephi_bench.own_prompts import OwnPrompt
 from edgephi_bench.peer_requests import takes_requests
 from edgephi_bench.peers import PeerSpec
 
-Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output"]
+Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output", "repeat"]
 PARTS: tuple[Part, ...] = get_args(Part)
+_SHORTEST_CLIP_S, _LONGEST_CLIP_S = 0.1, 1800.0
 #: Modes that are measured, and their pictures and clips.
 MODES = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0)}
 
@@ -30,38 +32,48 @@ class BenchPlan:
         model: The model folder.
         threads: Of every runner.
         parts: What is measured.
-        runs: Counted ones of each, after one to warm up.
-        prompt_tokens: Of prompts that are read, and about so many in a text request.
+        runs: Counted ones of each.
+        warmup: Runs before them that do not count.
+        delay_s: Rest before every turn, besides the moment that thread pools need.
+        prompt_tokens: Of prompts that are read, and about so many in text requests.
         new_tokens: Generated in each run; between n there are n - 1 steps.
         depths: Cached positions before the steps.
         thread_counts: Numbers of threads to compare at the first depth.
-        audio_s: Length of the clip.
-        image: Width and height of the picture.
+        audio_s: Lengths of clips.
+        images: Widths and heights of pictures.
+        prompts: The user's own.
         memory_context: Positions of the request whose memory is measured.
         drop_cache: Whether the model's files may be dropped from the page cache, to load it cold.
         kv_cache: What edgephi keeps keys and values in.
         peers: Measured in turn with edgephi.
+        repeats: New processes that measure the first decode again, for the report's A/A level.
     """
 
     model: Path
     threads: int
     parts: frozenset[Part] = frozenset(PARTS)
     runs: int = 5
-    prompt_tokens: int = 512
-    new_tokens: int = 32
+    warmup: int = 1
+    delay_s: float = 0.0
+    prompt_tokens: tuple[int, ...] = (512,)
+    new_tokens: tuple[int, ...] = (32,)
     depths: tuple[int, ...] = (0, 1000, 4000)
     thread_counts: tuple[int, ...] = ()
-    audio_s: float = 10.0
-    image: tuple[int, int] = (1344, 1008)
+    audio_s: tuple[float, ...] = (10.0,)
+    images: tuple[tuple[int, int], ...] = ((1344, 1008),)
+    prompts: tuple[OwnPrompt, ...] = ()
     memory_context: int = 512
     drop_cache: bool = False
     kv_cache: CacheKind = "float"
     peers: tuple[PeerSpec, ...] = ()
+    repeats: int = 3
 
     def __post_init__(self) -> None:
-        if self.new_tokens < 2:
-            raise ConfigError(f"--new-tokens is {self.new_tokens}; between tokens there is a step, so use 2 or more")
-        for name in ("threads", "runs", "prompt_tokens", "memory_context"):
+        if min(self.new_tokens) < 2:
+            raise ConfigError(f"--new-tokens is {min(self.new_tokens)}; between tokens there is a step: use 2 or more")
+        if min(self.prompt_tokens) < 1:
+            raise ConfigError(f"--prompt-tokens is {min(self.prompt_tokens)}; use 1 or more")
+        for name in ("threads", "runs", "memory_context"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; use 1 or more")
         for peer in self.peers:
@@ -77,8 +89,8 @@ class BenchPlan:
     def longest(self) -> int:
         """Positions of the longest sequence that runners are asked for in turn."""
         deepest = max(self.depths, default=0) if "decode" in self.parts else 0
-        read = self.prompt_tokens if "prefill" in self.parts else 0
-        return max(deepest + self.new_tokens, read) + 1
+        read = max(self.prompt_tokens) if "prefill" in self.parts else 0
+        return max(deepest + max(self.new_tokens), read) + 1
 
 
 def modes(manifest: Manifest) -> tuple[str, ...]:
@@ -115,16 +127,37 @@ def parse_counts(text: str, option: str) -> tuple[int, ...]:
     return tuple(sorted(counts))
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height from `1344x1008`.
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Widths and heights from `640x480,1344x1008`, each once.
 
     Raises:
         ConfigError: Something else.
     """
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not found:
-        raise ConfigError(f"--image is {text!r}; use WIDTHxHEIGHT, such as 1344x1008")
-    return int(found[1]), int(found[2])
+    sizes = []
+    for item in text.split(","):
+        found = re.fullmatch(r"\s*([1-9]\d*)x([1-9]\d*)\s*", item)
+        if not found:
+            raise ConfigError(f"--image is {text!r}; use WIDTHxHEIGHT, such as 1344x1008, with commas between several")
+        sizes.append((int(found[1]), int(found[2])))
+    return tuple(dict.fromkeys(sizes))
+
+
+def parse_seconds(text: str) -> tuple[float, ...]:
+    """Lengths of clips from `5,30`, each once.
+
+    Raises:
+        ConfigError: Something else, or a length that is out of range.
+    """
+    found = []
+    for item in text.split(","):
+        try:
+            seconds = float(item)
+        except ValueError:
+            raise ConfigError(f"--audio-s is {text!r}; use seconds with commas between, such as 5,30") from None
+        if not _SHORTEST_CLIP_S <= seconds <= _LONGEST_CLIP_S:
+            raise ConfigError(f"--audio-s is {seconds:g}; use {_SHORTEST_CLIP_S:g} to {_LONGEST_CLIP_S:g} seconds")
+        found.append(seconds)
+    return tuple(dict.fromkeys(found))
 
 
 def parse_parts(text: str | None) -> frozenset[Part]:

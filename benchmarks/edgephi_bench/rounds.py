@@ -11,10 +11,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 from edgephi_bench.figures import Figure
+from edgephi_bench.observing import Observer, Round
 from edgephi_bench.peers import Runner
 from edgephi_bench.worker import WorkerError
 
@@ -42,6 +44,7 @@ class Task:
         depth: Positions cached before the first step.
         threads: That the runners were started with.
         mode: `text`, or the modality whose adapter is on.
+        tells_tokens: Whether the condition has the number of generated tokens, as where several are measured.
     """
 
     do: Literal["prefill", "decode"]
@@ -49,6 +52,7 @@ class Task:
     depth: int = 0
     threads: int = 1
     mode: str = "text"
+    tells_tokens: bool = False
 
     @property
     def name(self) -> str:
@@ -58,8 +62,21 @@ class Task:
     @property
     def condition(self) -> str:
         """Of the figure."""
-        what = f"{self.tokens} tokens" if self.do == "prefill" else f"depth {self.depth}"
+        new = f", {self.tokens} new" if self.tells_tokens else ""
+        what = f"{self.tokens} tokens" if self.do == "prefill" else f"depth {self.depth}{new}"
         return f"{what}, {self.threads} thread{'s' * (self.threads != 1)}"
+
+    def round(self, number: int) -> Round:
+        """One round of it, for an observer. A pass that is not timed comes before the steps, and counts for energy."""
+        of = "prompt token" if self.do == "prefill" else "token"
+        return Round(
+            mode=self.mode,
+            name=self.name,
+            condition=self.condition,
+            number=number,
+            amount=float(self.tokens),
+            amount_of=of,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,47 +92,85 @@ class Measured:
     read_speeds: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOptions:
+    """What else is done around the turns of a round.
+
+    Attributes:
+        warmup: Rounds before those that count.
+        delay_s: Rest before every turn, besides the moment that thread pools need.
+        read_speed: Asked just before and just after `edgephi` in every round, whose speed is the mean of both.
+        observer: Notes what the machine did.
+    """
+
+    warmup: int = 1
+    delay_s: float = 0.0
+    read_speed: Callable[[], float] | None = None
+    observer: Observer | None = None
+
+
+_PLAIN = RoundOptions()
+
+
 def measure_in_turn(
     runners: Mapping[str, Runner],
     task: Task,
     rounds: int,
     on_line: OnLine | None = None,
-    read_speed: Callable[[], float] | None = None,
+    options: RoundOptions = _PLAIN,
 ) -> Measured:
-    """So many rounds, in each of which every runner is asked once, after one to warm up.
+    """So many rounds, in each of which every runner is asked once.
 
     Args:
         runners: By name.
         task: What they are asked for.
         rounds: Counted ones.
         on_line: Told when a round begins.
-        read_speed: Asked just before and just after `edgephi` in every round, whose speed is the mean of both.
+        options: What else is done in a round.
 
     Raises:
         RunnerError: A runner failed.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in runners}
     speeds: list[float] = []
-    for number in range(rounds + 1):
+    for number in range(1 - options.warmup, rounds + 1):
         if on_line:
             mode = "" if task.mode == "text" else f", {task.mode} adapter"
-            on_line(
-                f"{task.name}, {task.condition}{mode}: " + (f"round {number} of {rounds}" if number else "warming up")
-            )
-        for name in turns(tuple(runners), number):
-            beside = read_speed if name == OURS else None
-            pause()
-            before = beside() if beside else 0.0
-            seconds = _ask(name, runners[name], task)
-            if number:
-                samples[name].append(seconds)
-            if beside:
-                pause()
-                after = beside()
-                speeds += [(before + after) / 2] if number else []
+            on_line(f"{task.name}, {task.condition}{mode}: {round_words(number, rounds)}")
+        with options.observer.round(task.round(number)) if options.observer else nullcontext():
+            for name in turns(tuple(runners), number):
+                seconds, speed = _turn(name, runners[name], task, options)
+                if number > 0:
+                    samples[name].append(seconds)
+                    speeds += speed
     return Measured(
         figures=tuple(_figure(name, task, found) for name, found in samples.items()), read_speeds=tuple(speeds)
     )
+
+
+def _turn(name: str, runner: Runner, task: Task, options: RoundOptions) -> tuple[list[float], list[float]]:
+    """A runner's seconds, and the speed of memory beside it if that is wanted."""
+    beside = options.read_speed if name == OURS else None
+    rest(options.delay_s)
+    before = beside() if beside else 0.0
+    with options.observer.turn() if options.observer and name == OURS else nullcontext():
+        seconds = _ask(name, runner, task)
+    if not beside:
+        return seconds, []
+    pause()
+    return seconds, [(before + beside()) / 2]
+
+
+def round_words(number: int, rounds: int) -> str:
+    """Where one is."""
+    return f"round {number} of {rounds}" if number > 0 else "warming up"
+
+
+def rest(seconds: float) -> None:
+    """Pause, and so many seconds more, in which a device may cool."""
+    pause()
+    if seconds:
+        time.sleep(seconds)
 
 
 def pause() -> None:

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgephi_bench.conditions import busy_warning
 from edgephi_bench.environment import Environment
 from edgephi_bench.figures import Figure, Ratio
 from edgephi_bench.known_as import known_as
@@ -39,7 +40,7 @@ class Table:
 def tables(report: BenchReport) -> tuple[Table, ...]:
     """The tables of a report, without those that have no rows."""
     found = [
-        *(_stage_table(report, mode) for mode in report.model.modes),
+        *(_stage_table(report, *kind) for kind in request_kinds(report)),
         _decode_table(report),
         _other_table(report),
         _ratio_table(report),
@@ -47,13 +48,20 @@ def tables(report: BenchReport) -> tuple[Table, ...]:
     return tuple(table for table in found if table.rows)
 
 
-def _stage_table(report: BenchReport, mode: str) -> Table:
+def request_kinds(report: BenchReport) -> tuple[tuple[str, str], ...]:
+    """Mode and condition of every kind of request that was measured."""
+    kinds = {(item.mode, item.condition): None for item in report.figures if item.runner == _OURS and _is_request(item)}
+    return tuple(kinds)
+
+
+def _stage_table(report: BenchReport, mode: str, condition: str) -> Table:
     figures = [
-        figure for figure in report.figures if figure.runner == _OURS and figure.mode == mode and _is_request(figure)
+        figure
+        for figure in report.figures
+        if figure.runner == _OURS and (figure.mode, figure.condition) == (mode, condition)
     ]
-    titles = {figure.condition: None for figure in figures}
     table = _figure_table(
-        f"{mode.capitalize()}: {'; '.join(titles)}", figures, label=lambda figure: (_named(figure),), columns=("stage",)
+        f"{mode.capitalize()}: {condition}", figures, label=lambda figure: (_named(figure),), columns=("stage",)
     )
     keys = {figure.key for figure in report.figures}
     for peer in report.peers:
@@ -79,7 +87,7 @@ def _with_peer(table: Table, report: BenchReport, figures: list[Figure], peer: s
 
 
 def _is_request(item: Figure | Ratio) -> bool:
-    return item.condition.startswith(("prompt of", "clip of", "picture of"))
+    return item.condition.startswith(("prompt of", "clip of", "picture of", "own prompt"))
 
 
 def _decode_table(report: BenchReport) -> Table:
@@ -94,9 +102,9 @@ def _decode_table(report: BenchReport) -> Table:
         rows.append(
             (
                 figure.runner,
-                f"{_labelled(figure)}, {figure.condition}",
+                f"{_labelled(figure)}, {figure.condition} ({', '.join(known_as(figure))})",
                 *_statistics(figure),
-                f"{tokens_per_second(figure):,.1f}",
+                _rate(tokens_per_second(figure)),
                 quantity(floor.num_bytes, "bytes") if floor and is_decode else "",
                 f"{floor.reached:.0%}" if floor and is_decode else "",
                 f"{floor.reached_of_best:.0%}" if floor and is_decode else "",
@@ -137,6 +145,11 @@ def tokens_per_second(figure: Figure) -> float:
     return tokens / figure.median
 
 
+def _rate(value: float) -> str:
+    """Three digits: more do not hold from one run to the next."""
+    return quantity(value, "tokens/s").removesuffix(" tokens/s")
+
+
 def _other_table(report: BenchReport) -> Table:
     figures = [
         figure for figure in report.figures if figure.name not in ("decode step", "prefill") and not _is_request(figure)
@@ -147,7 +160,7 @@ def _other_table(report: BenchReport) -> Table:
         condition = f" ({mode}{figure.condition})".replace(", )", ")")
         return figure.runner, _named(figure) + condition
 
-    return _figure_table("Load and memory", figures, label=label, columns=("runner", "measured"))
+    return _figure_table("Load, memory and energy", figures, label=label, columns=("runner", "measured"))
 
 
 def _ratio_table(report: BenchReport) -> Table:
@@ -196,6 +209,7 @@ def remarks(report: BenchReport) -> tuple[str, ...]:
     lines = []
     if report.output:
         lines.append(f"greedy output: {report.output.tokens} tokens, sha256 {report.output.sha256[:16]}")
+    lines += _machine_lines(report)
     for peer in report.peers:
         version = f" {peer.version}" if peer.version else ""
         lines.append(f"{peer.name}{version}: " + (f"not measured: {peer.error}" if peer.error else "measured"))
@@ -205,6 +219,30 @@ def remarks(report: BenchReport) -> tuple[str, ...]:
         for peer, _ in sorted(by["means"] - by["medians"])
     ]
     return (*lines, *memory_words(report), *report.notes)
+
+
+def _machine_lines(report: BenchReport) -> list[str]:
+    """A/A level, other programs' work, clock, temperature, energy: what the figures are to be read with."""
+    lines = [
+        f"A/A level: {len(item.processes)} processes of the same program differ by up to {item.spread:.1%} in "
+        f"{item.name}, {item.condition}"
+        for item in report.repeats
+    ]
+    conditions = [item.conditions for item in report.rounds]
+    if warning := busy_warning(conditions, report.environment.cores):
+        lines.append(warning)
+    for what, unit, values in (
+        ("clock", "MHz", [item.mhz for item in conditions if item.mhz is not None]),
+        ("temperature", "\N{DEGREE SIGN}C", [item.celsius for item in conditions if item.celsius is not None]),
+    ):
+        if values:
+            lines.append(
+                f"{what}: {values[0]:,.0f} {unit} after the first round, {values[-1]:,.0f} after the last "
+                f"({min(values):,.0f} to {max(values):,.0f})"
+            )
+    if report.energy_source:
+        lines.append(f"energy: of {report.energy_source}, other programs' part included")
+    return lines
 
 
 def heading(report: BenchReport) -> str:

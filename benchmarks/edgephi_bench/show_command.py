@@ -24,6 +24,7 @@ def show(report: Path, shown: Shown) -> None:
       edgephi bench show today.json --markdown > today.md
       edgephi bench show today.json --csv > today.csv
       edgephi bench show today.json --json
+      edgephi bench show today.json --append all.jsonl
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.latency_report import read_report  # noqa: PLC0415 - keeps --help fast
 

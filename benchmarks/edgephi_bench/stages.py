@@ -1,7 +1,7 @@
 """Whole requests, stage by stage, in every mode that a model answers in.
 
-Owns which figures a request gives and the order of asking. Knows nothing about how the request is made; that is
-`workers/request_engine.py`, and `peer_requests.py` for peers, which answer in turn with us where there are media.
+How a request is made is in `workers/request_engine.py`, and `peer_requests.py` for peers, which answer in turn with us
+where there are media.
 
     preprocess   read and check media, mel or crops, template, tokenizer
     encode       audio or image tower
@@ -12,35 +12,21 @@ Owns which figures a request gives and the order of asking. Knows nothing about 
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgephi.bundle import TOKENIZER_NAME, Bundle
 from edgephi.tokenizer import Tokenizer
-from edgephi_bench.figures import Better, Figure, Unit
-from edgephi_bench.peer_requests import STEP, OnPeer, PeerRequests
+from edgephi_bench.asked import Asked, requests_of, text_condition
+from edgephi_bench.figures import Figure
+from edgephi_bench.observing import Observer, Round
+from edgephi_bench.peer_requests import OnPeer, PeerRequests
 from edgephi_bench.peers import PeerSpec
 from edgephi_bench.plan import BenchPlan
-from edgephi_bench.rounds import OURS, OnLine, pause, turns
+from edgephi_bench.rounds import OURS, OnLine, rest, round_words, turns
+from edgephi_bench.stage_figures import Answers, figures_of
 from edgephi_bench.worker import WORKERS, Worker
 from edgephi_bench.workers.request_engine import WORDS
-
-#: Stages of the waterfall in their order, and the figure that each is.
-STAGES = {
-    "preprocess": "preprocess",
-    "encode": "encode",
-    "prefill": "prefill",
-    "first_token": "first token chosen",
-    "decode": "decode",
-}
-
-
-def media_of(plan: BenchPlan, mode: str) -> dict[str, Any]:
-    """What a request of this mode has besides text, as the engine takes it."""
-    if mode == "speech":
-        return {"audio_s": plan.audio_s}
-    return {"image": plan.image} if mode == "vision" else {}
 
 
 def text_rounds(plan: BenchPlan, tokens: int) -> int:
@@ -49,140 +35,141 @@ def text_rounds(plan: BenchPlan, tokens: int) -> int:
     return max(1, round(tokens / len(tokenizer.encode_text(WORDS))))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Who hears of the measuring.
+
+    Attributes:
+        on_line: Told what is being measured.
+        on_peer: Hears of the peers' versions and failures.
+        observer: Notes what the machine did.
+    """
+
+    on_line: OnLine
+    on_peer: OnPeer
+    observer: Observer
+
+
 def measure_stages(
-    plan: BenchPlan, modes: tuple[str, ...], peers: tuple[PeerSpec, ...], on_line: OnLine, on_peer: OnPeer
+    plan: BenchPlan, modes: tuple[str, ...], peers: tuple[PeerSpec, ...], listeners: Listeners
 ) -> list[Figure]:
-    """Figures of requests in each mode, and of a second turn. One process for all of ours, as a user's would be.
+    """Figures of every kind of request, and of a second turn. One process for all of ours, as a user's would be.
 
     Args:
         plan: What is asked for.
         modes: In which the model answers.
         peers: Asked beside us in modes with media.
-        on_line: Told what is being measured.
-        on_peer: Hears of the peers' versions and failures.
+        listeners: Told of everything.
 
     Raises:
         WorkerError: A request of ours failed.
     """
     figures = []
-    rounds = text_rounds(plan, plan.prompt_tokens)
+    requests = requests_of(plan, modes)
     with Worker(WORKERS / "request_engine.py", plan.engine()) as worker:
-        for mode in modes:
-            with PeerRequests(peers if media_of(plan, mode) else (), plan.threads, on_peer) as beside:
-                asked = _Mode(plan=plan, mode=mode, worker=worker, beside=beside, text_rounds=rounds)
-                figures += asked.measure(on_line)
-        if "text" in modes:
-            on_line("second turn")
-            waits = [worker.ask("second_turn", rounds=rounds, new_tokens=2) for _ in range(plan.runs)]
-            figures += [
-                Figure(name=name, condition=_text_condition(plan), samples=samples)
-                for name, samples in zip(
-                    ("time to first token, first turn", "time to first token, second turn"),
-                    zip(*waits, strict=True),
-                    strict=True,
+        for asked in (item for item in requests if item.own is None):
+            with PeerRequests(peers if asked.media else (), plan.threads, listeners.on_peer) as beside:
+                words = text_rounds(plan, asked.prompt_tokens) if asked.prompt_tokens else 1
+                kind = _Kind(
+                    plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners, text_rounds=words
                 )
-            ]
+                figures += kind.measure()
+        if "text" in modes:
+            figures += _second_turn(plan, worker, listeners.on_line)
+    if own := [item for item in requests if item.own]:
+        # Kept prefixes would answer the second run of the same prompt; ours differ in their first word instead.
+        with Worker(WORKERS / "request_engine.py", plan.engine() | {"cache_bytes": 0}) as worker:
+            for asked in own:
+                with PeerRequests((), plan.threads, listeners.on_peer) as beside:
+                    kind = _Kind(plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners)
+                    figures += kind.measure()
     return figures
 
 
+def _second_turn(plan: BenchPlan, worker: Worker, on_line: OnLine) -> list[Figure]:
+    on_line("second turn")
+    prompt = plan.prompt_tokens[0]
+    rounds = text_rounds(plan, prompt)
+    waits = [worker.ask("second_turn", rounds=rounds, new_tokens=2) for _ in range(plan.runs)]
+    names = ("time to first token, first turn", "time to first token, second turn")
+    condition = text_condition(plan, prompt, plan.new_tokens[0])
+    return [
+        Figure(name=name, condition=condition, samples=samples)
+        for name, samples in zip(names, zip(*waits, strict=True), strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Mode:
-    """Requests in one mode.
+class _Kind:
+    """Requests of one kind.
 
     Attributes:
         plan: What is asked for.
-        mode: Which.
+        asked: Which kind.
         worker: Answers our requests.
         beside: Peers.
+        listeners: Told of everything.
         text_rounds: A text is so many times WORDS.
     """
 
     plan: BenchPlan
-    mode: str
+    asked: Asked
     worker: Worker
     beside: PeerRequests
-    text_rounds: int
+    listeners: Listeners
+    text_rounds: int = 1
 
-    @property
-    def media(self) -> dict[str, Any]:
-        """What its requests have besides text."""
-        return media_of(self.plan, self.mode)
-
-    def measure(self, on_line: OnLine) -> list[Figure]:
+    def measure(self) -> list[Figure]:
         """Ours and the peers' figures."""
+        plan, asked = self.plan, self.asked
         answers: list[dict[str, Any]] = []
-        on_line(f"{self.mode} request: warming up")
+        self._say(0)
         prompt = self._ask()["prompt_tokens"]  # the first loads the encoder, and the decoder with its adapters
-        tokens = self.plan.new_tokens
-        self.beside.open(prompt + tokens + 1)
+        self.beside.open(prompt + asked.new_tokens + 1)
         for name in self.beside.names:
-            self.beside.ask(name, prompt=prompt, tokens=tokens, counted=False)
-        for number in range(1, self.plan.runs + 1):
-            on_line(f"{self.mode} request: run {number} of {self.plan.runs}")
-            for name in turns((OURS, *self.beside.names), number):
-                pause()
-                if name == OURS:
-                    answers.append(self._ask())
-                else:
-                    self.beside.ask(name, prompt=prompt, tokens=tokens, counted=True)
+            self.beside.ask(name, prompt=prompt, tokens=asked.new_tokens, counted=False)
+        for number in range(2 - plan.warmup, plan.runs + 1):
+            self._say(number)
+            with self.listeners.observer.round(self._round(number)):
+                answers += self._one_round(number, prompt)
         for answer in answers:
             answer["detokenize"] = self.worker.ask("detokenize", token_ids=answer["token_ids"])
-        rows = self.worker.ask("media_rows", media=self.media) if self.media else 0
-        figures = _figures(self.plan, self.mode, answers, rows)
-        return figures + self.beside.figures(self.mode, figures[0].condition)
+        media = self.worker.ask("media_facts", media=asked.media) if asked.media else {"rows": 0, "crops": 0}
+        figures = figures_of(asked, Answers(answers=answers, rows=media["rows"], crops=media["crops"]))
+        return figures + self.beside.figures(asked.mode, asked.condition)
+
+    def _one_round(self, number: int, prompt: int) -> list[dict[str, Any]]:
+        answers = []
+        for name in turns((OURS, *self.beside.names), number):
+            rest(self.plan.delay_s)
+            if name == OURS:
+                with self.listeners.observer.turn():
+                    answers.append(self._ask())
+            else:
+                self.beside.ask(name, prompt=prompt, tokens=self.asked.new_tokens, counted=number > 0)
+        return answers if number > 0 else []
 
     def _ask(self) -> dict[str, Any]:
-        media, tokens = self.media, self.plan.new_tokens
-        answer: dict[str, Any] = self.worker.ask("request", media=media, rounds=self.text_rounds, new_tokens=tokens)
-        return answer
+        asked = self.asked
+        if asked.own:
+            answer = self.worker.ask("own_request", own=asdict(asked.own), new_tokens=asked.new_tokens)
+        else:
+            words, new = self.text_rounds, asked.new_tokens
+            answer = self.worker.ask("request", media=asked.media, rounds=words, new_tokens=new)
+        found: dict[str, Any] = answer
+        return found
 
+    def _say(self, number: int) -> None:
+        what = f"{self.asked.mode} request, {self.asked.condition}"
+        self.listeners.on_line(f"{what}: {round_words(number, self.plan.runs)}")
 
-def _figures(plan: BenchPlan, mode: str, answers: list[dict[str, Any]], rows: int) -> list[Figure]:
-    condition = {
-        "text": _text_condition(plan),
-        "speech": f"clip of {plan.audio_s:g} s",
-        "vision": f"picture of {plan.image[0]}x{plan.image[1]}",
-    }[mode]
-
-    def figure(name: str, samples: list[float], unit: Unit = "s", better: Better | None = "less") -> Figure:
-        rounds = tuple(samples) if name.startswith("stage: ") else ()
-        return Figure(
-            mode=mode, name=name, condition=condition, unit=unit, better=better, samples=tuple(samples), rounds=rounds
+    def _round(self, number: int) -> Round:
+        amount, of = self.asked.amount
+        return Round(
+            mode=self.asked.mode,
+            name="request",
+            condition=self.asked.condition,
+            number=number,
+            amount=amount,
+            amount_of=of,
         )
-
-    for answer in answers:
-        answer["decode"] = sum(answer["steps"])
-    found = [
-        figure(f"stage: {name}", [answer[key] for answer in answers])
-        for key, name in STAGES.items()
-        if key != "encode" or mode != "text"
-    ]
-    found += [
-        figure("stage: detokenize", [answer["detokenize"] for answer in answers]),
-        figure("time to first token", [answer["ttft"] for answer in answers]),
-        _step_figure(mode, condition, [answer["steps"] for answer in answers]),
-        figure("end to end", [answer["end_to_end"] for answer in answers]),
-        figure("prompt positions", [answers[-1]["prompt_tokens"]], "tokens", None),
-    ]
-    if mode == "speech":
-        found += [
-            figure("real-time factor", [answer["end_to_end"] / plan.audio_s for answer in answers], "x"),
-            figure("tokens per second of audio", [rows / plan.audio_s], "tokens/s", None),
-        ]
-    elif mode == "vision":
-        found.append(figure("tokens per image", [float(rows)], "tokens", None))
-    return found
-
-
-def _step_figure(mode: str, condition: str, steps: list[list[float]]) -> Figure:
-    return Figure(
-        mode=mode,
-        name=STEP,
-        condition=condition,
-        samples=tuple(second for item in steps for second in item),
-        rounds=tuple(map(statistics.fmean, steps)),
-    )
-
-
-def _text_condition(plan: BenchPlan) -> str:
-    return f"prompt of about {plan.prompt_tokens} tokens"

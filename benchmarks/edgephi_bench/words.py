@@ -17,6 +17,9 @@ def quantity(value: float, unit: Unit) -> str:
     if unit == "bytes":
         scale, name = (1e9, "GB") if value >= 1e9 else (1e6, "MB")
         return f"{_digits(value / scale)} {name}"
+    if unit == "J":
+        scale, name = (1.0, "J") if value >= 1 else (1e-3, "mJ")
+        return f"{_digits(value / scale)} {name}"
     if unit == "x":
         return _digits(value)
     return f"{_digits(value)} {unit}"

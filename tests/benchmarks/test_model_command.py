@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -12,13 +13,15 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from edgephi.bundle import Bundle
 from edgephi.cli.main import CommandGroup
 from edgephi.model import Model
 from edgephi.sampling import SamplingOptions
-from edgephi_bench import latency, rounds
+from edgephi_bench import decoding, latency, rounds
 from edgephi_bench.cli import bench
+from edgephi_bench.model_options import Chosen
 from edgephi_bench.plan import modes
 from edgephi_bench.workers.request_engine import SENTINEL_PROMPT
 from support.bundles import small_bundle
@@ -48,7 +51,7 @@ class Engine:
 @pytest.fixture(autouse=True)
 def quick(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(latency, "ReadSpeed", _FakeSpeed)
+    monkeypatch.setattr(decoding, "ReadSpeed", _FakeSpeed)
 
 
 class _FakeSpeed:
@@ -108,6 +111,55 @@ def test_every_part_is_measured_in_every_mode(tmp_path: Path) -> None:
     assert any(note.startswith("load, cold: not measured") for note in content["notes"])
     assert content["model"]["manifest_sha256"]
     assert "<svg" in page.read_text()
+
+
+def test_the_report_says_what_it_is_to_be_read_with() -> None:
+    content = _report(_run(small_bundle(), *_QUICK, "--only", "decode,repeat,output", "--json"))
+    (repeat,) = content["repeats"]
+    assert len(repeat["processes"]) == 4  # the figure's own and three new ones
+    assert repeat["spread"] >= 0
+    rounds = {(item["round"]["mode"], item["round"]["condition"]) for item in content["rounds"]}
+    assert ("text", "depth 0, 1 thread") in rounds
+    assert all(item["round"]["number"] == 1 for item in content["rounds"])
+    assert all(item["conditions"]["load"] is not None for item in content["rounds"])
+    assert [item["mode"] for item in content["fixed"]] == ["text", "speech", "vision", "both"]
+    known = {f["condition"]: f["known_as"] for f in content["figures"] if f["mode"] == "text"}
+    assert known["depth 7, 1 thread"] == ["tg3 @ d7", "ITL"]
+
+
+def test_a_grid_has_a_figure_for_every_pair() -> None:
+    options = ("--prompt-tokens", "8,20", "--new-tokens", "2,3", "--depths", "0,7", "--runs", "1", "--threads", "1")
+    content = _report(_run(small_bundle(modalities=("text",)), *options, "--only", "requests,prefill,decode", "--json"))
+    keys = {(name, condition) for _, name, condition in _keys(content)}
+    for new in (2, 3):
+        assert {("decode step", f"depth {depth}, {new} new, 1 thread") for depth in (0, 7)} <= keys
+        assert {("end to end", f"prompt of about {prompt} tokens, {new} new") for prompt in (8, 20)} <= keys
+    assert {("prefill", f"{prompt} tokens, 1 thread") for prompt in (8, 20)} <= keys
+
+
+def test_a_users_own_prompts_are_measured_and_read_anew_every_time(tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"prompt": "word " * 40, "name": "long"}) + '\n{"prompt": "?", "images": ["red.png"]}\n')
+    media = ("--audio-s", "1", "--image", "80x60")
+    result = _run(small_bundle(), *_QUICK, *media, "--runs", "3", "--only", "requests", "--prompts", path, "--json")
+    assert result.exit_code == 0, result.stderr
+    figures = {(f["mode"], f["condition"], f["name"]): f for f in _report(result)["figures"]}
+    assert ("vision", "own prompt, line 2", "stage: encode") in figures
+    prefill = figures["text", "own prompt, long", "stage: prefill"]["samples"]
+    other = figures["text", "prompt of about 20 tokens", "stage: prefill"]["median"]
+    assert min(prefill) > other / 20  # a prompt that lay in the cache would take no time at all
+    assert figures["text", "own prompt, long", "prompt positions"]["samples"][0] > 40
+
+
+def test_quick_measures_less_and_what_is_given_as_well_counts() -> None:
+    command = bench.get_command(click.Context(bench), "model")
+    assert command is not None
+    for arguments, runs, prompt in (([], 5, "512"), (["--quick"], 3, "128"), (["--quick", "--runs", "7"], 7, "128")):
+        with command.make_context("model", ["m", *arguments]) as context:
+            values = {field.name: context.params[field.name] for field in dataclasses.fields(Chosen)}
+            chosen = Chosen(**values).with_quick_values(context)
+            assert (chosen.runs, chosen.prompt_tokens) == (runs, prompt)
 
 
 def test_n_tokens_have_n_minus_one_steps() -> None:

@@ -10,7 +10,7 @@ import pytest
 from edgephi.machine import Memory
 from edgephi_bench import read_speed, rounds
 from edgephi_bench.read_speed import ReadSpeed
-from edgephi_bench.rounds import RunnerError, Task, measure_in_turn, turns
+from edgephi_bench.rounds import RoundOptions, RunnerError, Task, measure_in_turn, turns
 from edgephi_bench.worker import WorkerError
 
 DECODE = Task(do="decode", tokens=3, depth=5, threads=2)
@@ -74,7 +74,7 @@ def test_memory_is_read_around_our_turn_of_every_counted_round() -> None:
 
     ours = _Runner("ours", log, [[1.0]] * 3)
     peer = _Runner("peer", log, [[1.0]] * 3)
-    measured = measure_in_turn({"edgephi": ours, "peer": peer}, DECODE, 2, None, read)
+    measured = measure_in_turn({"edgephi": ours, "peer": peer}, DECODE, 2, None, RoundOptions(read_speed=read))
     assert measured.read_speeds == (15.0, 40.0)
     places = [place for place, line in enumerate(log) if line.startswith("ours")]
     assert len(places) == 3
@@ -92,7 +92,7 @@ def test_nobody_spins_while_memory_is_read_or_another_is_timed(monkeypatch: pyte
         return 1.0
 
     runners = {name: _Runner(name, log, [[1.0]] * 3) for name in ("peer", "edgephi")}
-    measure_in_turn(runners, DECODE, 2, None, read)
+    measure_in_turn(runners, DECODE, 2, None, RoundOptions(read_speed=read))
     for last, following in itertools.pairwise(log):
         assert following == "pause" or last in {"pause", "read"}
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from edgephi.bundle import TOKENIZER_NAME, Bundle
+from edgephi.decoder import DEFAULT_CACHE_BYTES
 from edgephi.manifest import CacheKind
 from edgephi.model import Model
 from edgephi.reply import DoneEvent, Reply, TokenEvent
 from edgephi.sampling import SamplingOptions
-from edgephi.senses import Senses
+from edgephi.senses import SeenPicture, Senses
 from edgephi.session import DeviceOptions, runtime
 from edgephi.text_stream import TextStream
 from edgephi.tokenizer import Tokenizer
@@ -38,16 +39,17 @@ def prepare() -> None:
 
 
 def open_engine(options: dict[str, Any]) -> RequestEngine:
-    """Load the model folder `model` for `threads` threads and the kind of `kv_cache`."""
-    return RequestEngine(options["model"], options["threads"], options["kv_cache"])
+    """Load the model folder `model` for `threads` threads and the kind of `kv_cache`; `cache_bytes` may be given."""
+    cache_bytes = options.get("cache_bytes", DEFAULT_CACHE_BYTES)
+    return RequestEngine(options["model"], options["threads"], options["kv_cache"], cache_bytes)
 
 
 class RequestEngine:
     """One model and a count of its requests."""
 
-    def __init__(self, model: str, threads: int, kv_cache: CacheKind) -> None:
+    def __init__(self, model: str, threads: int, kv_cache: CacheKind, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.version = _version()
-        self._model = Model.load(model, threads=threads, kv_cache=kv_cache)
+        self._model = Model.load(model, threads=threads, kv_cache=kv_cache, cache_bytes=cache_bytes)
         self._bundle = Bundle(model)
         self._device = DeviceOptions(threads=threads)
         self._tokenizer: Tokenizer | None = None
@@ -69,11 +71,25 @@ class RequestEngine:
         reply = self._ask(text, given, new_tokens, stamps)
         return _stages(reply, stamps, time.perf_counter() - before)
 
-    def media_rows(self, media: dict[str, Any]) -> int:
-        """How many positions the media of such a request take."""
+    def own_request(self, own: dict[str, Any], new_tokens: int) -> dict[str, Any]:
+        """Seconds of every stage of a user's own request: `prompt`, `images` and `audio` as paths.
+
+        A short request before it leaves nothing of it in the cache: the stages of the last run must not be free.
+        """
+        self._count += 1
+        self._ask(f"{self._count} {_QUESTION}", {}, 1, [])
+        stamps: list[float] = []
+        before = time.perf_counter()
+        reply = self._ask(own["prompt"], {"images": own["images"], "audio": own["audio"]}, new_tokens, stamps)
+        return _stages(reply, stamps, time.perf_counter() - before)
+
+    def media_facts(self, media: dict[str, Any]) -> dict[str, int]:
+        """How many positions the media of such a request take, and how many crops."""
         given = self._media(media)
         senses = Senses(self._bundle, self._device)
-        return sum(item.num_rows for item in senses.prepare(given.get("images", ()), given.get("audio", ())))
+        found = senses.prepare(given.get("images", ()), given.get("audio", ()))
+        crops = sum(len(item.views) for item in found if isinstance(item, SeenPicture))
+        return {"rows": sum(item.num_rows for item in found), "crops": crops}
 
     def detokenize(self, token_ids: list[int]) -> float:
         """Seconds for these ids, one at a time as while streaming."""
