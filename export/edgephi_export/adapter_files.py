@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephi.errors import ArtifactError
+from edgephi_export.fields import Fields
 from edgephi_export.tokens import read_chat_template
 
-_TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+_TEMPLATE, _HOLDERS = "chat_template.jinja", ("chat_template.json", "tokenizer_config.json")
 
 
 def check_same_template(adapter: Path, base: Path) -> None:
@@ -16,14 +17,16 @@ def check_same_template(adapter: Path, base: Path) -> None:
     Raises:
         ArtifactError: They differ, or the base has none.
     """
-    if adapter.samefile(base) or not any((adapter / name).is_file() for name in _TEMPLATE_FILES):
+    if adapter.samefile(base) or not _has_template(adapter):
         return
-    try:
-        own = read_chat_template(adapter)
-    except ArtifactError:  # a tokenizer without a template, as PEFT writes for base models
-        return
-    if own.strip() != read_chat_template(base).strip():
+    if read_chat_template(adapter).strip() != read_chat_template(base).strip():
         raise ArtifactError(
             f"{adapter}: its chat template is not that of {base}, and a model folder has one; put the one that counts "
             "into both, as chat_template.jinja"
         )
+
+
+def _has_template(folder: Path) -> bool:
+    """PEFT saves a tokenizer beside an adapter, with or without a template."""
+    holders = [folder / name for name in _HOLDERS if (folder / name).is_file()]
+    return (folder / _TEMPLATE).is_file() or any(Fields.load(path).values.get("chat_template") for path in holders)

@@ -35,12 +35,13 @@ from edgephi_export.folder_check import (
     check_weights,
     unknown_tensor,
 )
+from edgephi_export.generation_config import read_generation
 from edgephi_export.names import Layout, canonical_name, canonical_peft_name, expected_shapes
 from edgephi_export.peft_adapter import Adapter
 from edgephi_export.processor_config import read_max_crops
 from edgephi_export.safetensors_file import StoredTensor, read_header
 from edgephi_export.selection import Selection
-from edgephi_export.tokens import read_chat_template, read_generation, read_tokens
+from edgephi_export.tokens import read_chat_template, read_tokens
 from edgephi_export.tower_config import (
     Shapes,
     read_native_speech,

@@ -110,11 +110,14 @@ class Summary:
     modalities: tuple[str, ...]
     bytes: int
     seconds: float
+    ends: tuple[str, ...]
+    not_applied: tuple[str, ...]
 
     def __str__(self) -> str:
         takes = ", ".join(self.modalities)
         size = f"{self.bytes / 1e6:,.1f} MB in {self.seconds} s"
-        return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}; {size}"
+        ends = f"; replies end at {', '.join(self.ends)}" if self.ends else ""
+        return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}{ends}; {size}"
 
 
 @click.command()
@@ -153,6 +156,9 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
     with stoppable(), progress_display(quiet=as_json) as on_progress:
         run_export(checkpoint, output, chosen, on_progress)
     summary = _summary(output, chosen.layout, time.perf_counter() - start)
+    if summary.not_applied:
+        left_out = ", ".join(summary.not_applied)
+        click.echo(f"note: generation_config.json also recommends what edgephi does not do: {left_out}", err=True)
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
 
 
@@ -172,4 +178,6 @@ def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
         modalities=manifest.modalities,
         bytes=sum(file.bytes for file in manifest.files) + described.stat().st_size,
         seconds=round(seconds, 2),
+        ends=() if isinstance(manifest, GenaiRecord) else tuple(end.text for end in manifest.tokens.ends),
+        not_applied=() if isinstance(manifest, GenaiRecord) else manifest.generation.not_applied,
     )

@@ -104,6 +104,7 @@ class GenaiSearch:
         temperature: Of sampling; None where the checkpoint recommends none.
         top_k: The same; 0 for all tokens.
         top_p: The same.
+        repetition_penalty: Against repetition; None where the checkpoint recommends none.
         past_present_share_buffer: The cache is written in place. Otherwise each token copies all of it.
     """
 
@@ -112,6 +113,7 @@ class GenaiSearch:
     temperature: float | None
     top_k: int | None
     top_p: float | None
+    repetition_penalty: float | None = None
     past_present_share_buffer: bool = True
 
 
@@ -168,6 +170,7 @@ def _search(defaults: GenerationDefaults, max_length: int) -> GenaiSearch:
         temperature=defaults.temperature if samples else None,
         top_k=defaults.top_k if samples else None,
         top_p=defaults.top_p if samples else None,
+        repetition_penalty=defaults.repetition_penalty if defaults.repetition_penalty != 1 else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads token ids, sampling defaults, the tokenizer and the chat template of a checkpoint.
+"""Reads token ids, the tokenizer and the chat template of a checkpoint.
 
 Owns where each of them is found. No id is a constant here: they come from the files.
 """
@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 
 from edgephi.chat_template import check_template
 from edgephi.errors import ArtifactError
-from edgephi.manifest import GenerationDefaults, TokenInfo
+from edgephi.manifest import TokenInfo
 from edgephi_export.config import Modality
+from edgephi_export.endings import read_ends
 from edgephi_export.fields import Fields
 from edgephi_export.template_names import read_template_names
 
@@ -22,23 +23,21 @@ _SLOT_KEYS = {"vision": ("vision_config", "image_token_id"), "speech": ("audio_c
 
 
 def read_tokens(config: Fields, folder: Path, modalities: tuple[Modality, ...]) -> TokenInfo:
-    """Ids with a meaning, from config.json, generation_config.json and tokenizer.json.
+    """Ids with a meaning, from config.json, generation_config.json, the tokenizer's files and the chat template.
 
     Raises:
         ArtifactError: A file is missing or damaged, an id is missing, outside the vocabulary, or stated differently in
             two files.
     """
     tokenizer = _load_tokenizer(folder / "tokenizer.json")
-    generation = Fields.load(folder / "generation_config.json")
-    eos = generation.token_ids("eos_token_id")
-    if not eos:
-        raise ArtifactError(f"{generation.where}: eos_token_id is missing; a reply would never end")
+    ends = read_ends(config, folder, tokenizer, read_chat_template(folder))
     tokens = TokenInfo(
         bos=config.token_id("bos_token_id"),
         pad=config.token_id("pad_token_id"),
-        eos=eos,
+        eos=tuple(end.id for end in ends),
         image=_slot(config, tokenizer, "vision") if "vision" in modalities else None,
         audio=_slot(config, tokenizer, "speech") if "speech" in modalities else None,
+        ends=ends,
     )
     _check_ids(tokens, tokenizer, config)
     return tokens
@@ -77,25 +76,6 @@ def _check_ids(tokens: TokenInfo, tokenizer: Tokenizer, config: Fields) -> None:
     for token_id in (tokens.bos, tokens.pad, *tokens.eos, tokens.image, tokens.audio):
         if token_id is not None and token_id >= vocab_size:
             raise ArtifactError(f"{config.where}: token id {token_id} is outside the vocabulary of {vocab_size}")
-
-
-def read_generation(folder: Path) -> GenerationDefaults:
-    """Sampling that generation_config.json recommends; greedy unless it says do_sample.
-
-    Raises:
-        ArtifactError: The file is missing or a value is wrong.
-    """
-    generation = Fields.load(folder / "generation_config.json")
-    if not generation.get("do_sample", bool, False):
-        return GenerationDefaults()
-    try:
-        return GenerationDefaults(
-            temperature=generation.get("temperature", float, 1.0),
-            top_k=0 if generation.values.get("top_k") is None else generation.get("top_k", int),
-            top_p=generation.get("top_p", float, 1.0),
-        )
-    except ValueError as error:
-        raise ArtifactError(f"{generation.where}: {error}") from error
 
 
 def read_chat_template(folder: Path) -> str:

