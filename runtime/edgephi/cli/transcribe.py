@@ -10,8 +10,10 @@ import click
 from edgephi.cli.channel import channel_given
 from edgephi.cli.commands import ModelCommand
 from edgephi.cli.options import ModelSource, json_option, model_options
+from edgephi.cli.partial_file import check_no_partial
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_job import Job, Order
+from edgephi.cli.transcript_origin import model_id
 from edgephi.transcription.wording import LANGUAGES, prompt_for
 
 OUTPUT_HELP = (
@@ -62,6 +64,11 @@ OUTPUT_HELP = (
     show_default=True,
     help="A pause this long always starts a new segment.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where an interrupted run with the same options ended; FILEs that are done are passed over.",
+)
 @json_option
 def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write down what is said in each FILE (WAV, FLAC, OGG or MP3), of any length.
@@ -70,8 +77,9 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     found by a voice-activity model, and where nobody speaks nothing is written. Where the model keeps repeating
     itself, it hears the two halves again; what then still repeats is left out and marked [...].
 
-    A file that cannot be used is reported and the others are still done; the exit code then says so. Ctrl-C keeps what
-    is complete.
+    A file that cannot be used is reported and the others are still done; the exit code then says so. Ctrl-C, SIGTERM
+    and SIGHUP keep what is complete. With --output, talk.srt.partial holds what is done until talk.srt is complete, so
+    that after a power cut too --resume goes on from there.
 
     \b
     JSON: {"prompt", "files": [one for each FILE]}; with --output, one file's object in each:
@@ -93,7 +101,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     """
     from edgephi.mode import choose_route
 
-    order = _checked(files, as_json, **given)
+    order = _checked(files, as_json, model=model_id(source.path, source.kv_cache), **given)
     job = Job(order=order, prompt=order.options.prompt, done=[], errors=[])
     with source.load(with_adapters=True) as model:
         choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # says so if the folder has no speech
@@ -109,6 +117,8 @@ def _checked(
     *,
     kind: str | None,
     output: str | None,
+    resume: bool,
+    model: str,
     **asked: Any,
 ) -> Order:
     """Everything that can be refused before a model is loaded.
@@ -127,10 +137,18 @@ def _checked(
     if output is None and len(files) > 1 and chosen in ("srt", "vtt"):
         raise click.UsageError(f"{len(files)} files are not one {chosen} file; give a folder with --output")
     rules = WindowRules(window_s=asked["window_s"], pause_s=asked["pause_s"])
+    if resume and output is None:
+        raise click.UsageError("--resume goes on with a file; give the --output of the run that was interrupted")
+    destination = None if output is None else Destination.checked(output, files, chosen)
+    if destination is not None and not resume:
+        for path in destination.paths.values():
+            check_no_partial(path)
     return Order(
         kind=chosen,
-        destination=None if output is None else Destination.checked(output, files, chosen),
+        destination=destination,
         options=TranscriptionOptions(prompt=prompt_for(asked["translate_to"]), rules=rules, channel=asked["channel"]),
         language=asked["language"],
         is_named=len(files) > 1,
+        resume=resume,
+        model=model,
     )

@@ -69,16 +69,28 @@ class Destination:
             check_text_output(path)
         return cls(paths)
 
+    def place(self, file: str) -> Path:
+        """The recording's path, in a folder that is there now.
+
+        Raises:
+            EdgeError: The folder cannot be made.
+        """
+        path = self.paths[file]
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgeError(f"{path}: its folder cannot be made ({reason(error)})") from error
+        return path
+
     def write(self, file: str, content: str) -> Path:
         """Replace the recording's file in one step; the path.
 
         Raises:
             EdgeError: It cannot be written. What was there before is untouched.
         """
-        path = self.paths[file]
+        path = self.place(file)
         try:
-            if not path.parent.is_dir():
-                path.parent.mkdir(parents=True, exist_ok=True)
             with staged_file(path) as stream:
                 stream.write(content.encode("utf-8", errors="backslashreplace"))
         except OSError as error:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgephi.cli import interruption
 from edgephi.cli.ending import NO_MEMORY, say
+from edgephi.cli.partial_file import Partial, is_finished, partial_path, remove_partial
 from edgephi.cli.report import error_line, one_line, shown
 from edgephi.cli.status import StatusLine
 from edgephi.cli.transcript_files import Destination
+from edgephi.cli.transcript_origin import Origin, recording_id, request_text
 from edgephi.errors import CapacityError, EdgeError
 from edgephi.stopping import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from edgephi.model import Model
     from edgephi.transcription.transcriber import TranscriptionOptions
     from edgephi.transcription.transcript import Segment, Transcript
+
+
+#: What of an order does not change the text.
+_NO_MATTER = ("kind", "destination", "is_named", "resume", "model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,8 @@ class Order:
     options: TranscriptionOptions
     is_named: bool
     language: str | None
+    resume: bool = False
+    model: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +58,8 @@ class Job:
         """Do all files; the exit code."""
         with interruption.noted() as should_stop:
             for number, file in enumerate(files, 1):
+                if self._is_finished(file):
+                    continue
                 transcript, is_interrupted = self._one(model, file, should_stop)
                 self.done.append(transcript)
                 self._write(transcript)
@@ -68,23 +79,29 @@ class Job:
     def _one(self, model: Model, file: str, should_stop: Callable[[], bool]) -> tuple[Transcript, bool]:
         """One file's transcript, as far as it came; whether a signal ended it."""
         from edgephi.transcription.recording import open_recordings
-        from edgephi.transcription.transcriber import transcribe as write_down
+        from edgephi.transcription.transcriber import transcribe_windows
         from edgephi.transcription.transcript import Transcript
         from edgephi.transcription.whole import in_order
 
         status, started_s = StatusLine(), time.perf_counter()
         segments: list[Segment] = []
-        duration_s, is_interrupted = 0.0, False
+        duration_s, before_s, is_interrupted = 0.0, 0.0, False
         error: EdgeError | None = None
         try:
-            with open_recordings(file, self.order.options.channel, should_stop) as recordings:
+            with ExitStack() as stack:
+                recordings = stack.enter_context(open_recordings(file, self.order.options.channel, should_stop))
                 duration_s = max(recording.duration_s for recording in recordings)
-                with closing(write_down(model, recordings, self.order.options, should_stop)) as made:
-                    for segment in made:
-                        segments.append(segment)
+                partial = stack.enter_context(self._partial(file, duration_s))
+                segments, before_s = partial.segments, partial.elapsed_s
+                made = transcribe_windows(model, recordings, self.order.options, should_stop, partial.num_windows)
+                with closing(made):
+                    for window in made:
+                        segments += window
                         status.clear()
-                        self._tell(file, segment)
-                        status.show(_progress(file, segment.end_s, duration_s, time.perf_counter() - started_s))
+                        if failure := partial.add(window, before_s + time.perf_counter() - started_s):
+                            say(f"note: {one_line(failure)}")
+                        self._tell(file, window)
+                        status.show(_progress(file, window[-1].end_s, duration_s, time.perf_counter() - started_s))
         except EdgeError as raised:
             error = raised
             self.errors.append(raised)
@@ -99,18 +116,43 @@ class Job:
             file=file,
             segments=in_order(segments),
             duration_s=duration_s,
-            elapsed_s=time.perf_counter() - started_s,
+            elapsed_s=before_s + time.perf_counter() - started_s,
             error=None if error is None else str(error),
             is_complete=error is None and not is_interrupted,
             language=self.order.language,
         )
         return transcript, is_interrupted
 
-    def _tell(self, file: str, segment: Segment) -> None:
+    def _is_finished(self, file: str) -> bool:
+        """With --resume, whether an earlier run did all of it: the output is newer, and no partial file is left."""
+        destination = self.order.destination
+        if destination is None or not self.order.resume or not is_finished(destination.paths[file], file):
+            return False
+        say(f"note: {one_line(destination.paths[file])} is there and complete, so {one_line(file)} is passed over")
+        return True
+
+    def _partial(self, file: str, duration_s: float) -> Partial:
+        """Where the windows are kept as they come, with those that are there already."""
+        order = self.order
+        origin = Origin(
+            recording=recording_id(file),
+            duration_s=duration_s,
+            model=order.model,
+            request=request_text(order, but=_NO_MATTER),
+        )
+        output = None if order.destination is None else order.destination.place(file)
+        partial = Partial(None if output is None else partial_path(output), output or Path(), origin)
+        if partial.segments:
+            say(f"note: {one_line(file)} goes on at {_mmss(partial.segments[-1].end_s)}")
+        return partial
+
+    def _tell(self, file: str, window: Iterable[Segment]) -> None:
         """Text goes out as it comes."""
         from edgephi.transcription.formats import line
 
-        if self.order.kind == "txt" and self.order.destination is None and (text := line(segment)):
+        if self.order.kind != "txt" or self.order.destination is not None:
+            return
+        for text in filter(None, map(line, window)):
             with interruption.may_stick():
                 click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
 
@@ -126,9 +168,14 @@ class Job:
         if transcript.is_complete:
             say(_summary(transcript) + written)
         elif transcript.error is None:
-            say(f"interrupted: {reached}")
+            say(f"interrupted: {reached}{self._way_on(transcript)}")
         elif transcript.segments:
-            say(f"note: {reached}")
+            say(f"note: {reached}{self._way_on(transcript)}")
+
+    def _way_on(self, transcript: Transcript) -> str:
+        destination = self.order.destination
+        path = None if destination is None else partial_path(destination.paths[transcript.file])
+        return " · --resume goes on from there" if path is not None and path.exists() else ""
 
     def _give(self, transcript: Transcript, content: str) -> str:
         """Write the file, or stdout what was not said there yet; where it went, as the summary's last words."""
@@ -139,7 +186,10 @@ class Job:
                     click.echo(shown(content), nl=False)
             return ""
         try:
-            return f" · {one_line(order.destination.write(transcript.file, content))}"
+            written = f" · {one_line(order.destination.write(transcript.file, content))}"
+            if transcript.is_complete:
+                remove_partial(order.destination.paths[transcript.file])
+            return written
         except EdgeError as error:  # hours of work must not be lost to a full disk
             self.errors.append(error)
             say(error_line(f"{error}; what it should hold is on stdout"))

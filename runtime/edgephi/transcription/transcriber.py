@@ -83,6 +83,28 @@ def transcribe(
         ConfigError: The recording is damaged further on, or the folder has no speech.
         EdgeError: As `Model.stream`.
     """
+    with closing(transcribe_windows(model, recordings, options, should_stop)) as windows:
+        for window in windows:
+            yield from window
+
+
+def transcribe_windows(
+    model: Listener,
+    recordings: Recording | Sequence[Recording],
+    options: TranscriptionOptions,
+    should_stop: Callable[[], bool] = never,
+    done: int = 0,
+) -> Generator[tuple[Segment, ...], None, None]:
+    """As `transcribe`, a tuple for each window once all of it is written down.
+
+    Args:
+        model: As in `transcribe`.
+        recordings: As in `transcribe`.
+        options: As in `transcribe`.
+        should_stop: As in `transcribe`.
+        done: Windows at the beginning that an earlier call has written down: the recording is cut in the same way, but
+            the model does not hear them.
+    """
     channels = [recordings] if isinstance(recordings, Recording) else recordings
     ear = _Ear(model, options.prompt, channels[0].sample_rate_hz, should_stop)
 
@@ -91,15 +113,16 @@ def transcribe(
             return is_closed() or should_stop()
 
         windows = [_windows(recording, options, is_over) for recording in channels]
-        for window, channel in heapq.merge(*windows, key=lambda pair: pair[0].start_s):
+        merged = heapq.merge(*windows, key=lambda pair: pair[0].start_s)
+        for window, channel in itertools.islice(merged, done, None):
             yield ear.hear(window, channel, is_over) if options.encode_ahead else ear.raw(window, channel)
 
     with closing(read_ahead(make)) as heard:
         for window in heard:
-            for segment in ear.segments(window):
-                if should_stop():
-                    return
-                yield segment
+            segments = tuple(ear.segments(window))
+            if should_stop():
+                return
+            yield segments
 
 
 def _windows(
