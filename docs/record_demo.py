@@ -34,7 +34,9 @@ def main(model: str, samples: str, target: str) -> None:
 def _on_terminal(command: list[str]) -> str:
     """What the command prints where stdout is a terminal, so in colours."""
     master, slave = pty.openpty()
-    with subprocess.Popen(command, stdout=slave, stderr=subprocess.PIPE) as process:
+    terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": str(COLUMNS)}
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | terminal
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.PIPE, env=environment) as process:
         os.close(slave)
         pieces = []
         with suppress(OSError):  # the kernel's way to say that the other end was closed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 
 from edgephi.cli.commands import ModelCommand
 from edgephi.cli.options import ModelSource, json_option, model_options
+from edgephi.cli.program_name import command_line
 from edgephi.cli.report import one_line, printable, timing_json
 from edgephi.errors import NOT_AS_RECORDED, EdgeError
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from edgephi.reply import Reply
 
 _MAX_NEW_TOKENS = 128
+_INDENT = " " * 9
+_TOY_WEIGHTS, _REAL_WEIGHTS = 100_000_000, 5_574_000_000
 _MODE_NAMES = {"text": "text", "speech": "speech", "vision": "vision", "vision_speech": "vision + speech"}
 
 
@@ -74,6 +78,7 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
         for number, sample in enumerate(samples, start=1):
             if not as_json:
                 click.secho(f"[{number}/{len(samples)}] {_MODE_NAMES[sample.mode]}: {sample.title}", bold=True)
+                _preview(sample, Path(folder))
             outcomes.append(_try(model, sample, Path(folder)))
             if not as_json:
                 _show(outcomes[-1])
@@ -84,6 +89,8 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     all_right = num_right == len(outcomes)
     if not as_json:
         click.secho(f"{num_right} of {len(outcomes)} right", bold=True, fg="green" if all_right else "red")
+        if (toy := _toy_line(source.path)) is not None:
+            click.echo(toy)
         click.echo(f"The model folder is {source.path}. Try it:")
         click.echo(f"  {_try_next(source.path, samples, Path(folder))}")
     failed = any(outcome.reply is None for outcome in outcomes)
@@ -113,16 +120,47 @@ def _media(sample: Sample) -> list[tuple[str, str]]:
     return [(kind, name) for kind, name in pairs if name is not None]
 
 
+def _preview(sample: Sample, folder: Path) -> None:
+    """What goes in, as far as a terminal can show it."""
+    from edgephi.cli.preview import can_preview, image_preview, sound_preview
+
+    if not can_preview():
+        return
+    columns = shutil.get_terminal_size().columns - len(_INDENT) - 1
+    for kind, name in _media(sample):
+        with suppress(EdgeError):  # said with the answer
+            lines = (
+                image_preview(folder / name, columns) if kind == "image" else [sound_preview(folder / name, columns)]
+            )
+            click.echo("\n".join(_INDENT + line for line in lines))
+
+
+def _toy_line(model: Path) -> str | None:
+    """For a model far smaller than the real one, that its speed says nothing; None for others."""
+    from edgephi.bundle import Bundle
+    from edgephi.cli.contents import components, overall
+
+    bundle = Bundle(model)
+    parts = components(bundle.tensor_index(), bundle.manifest.decoder.embedding.values)
+    weights = overall(parts).num_weights
+    if weights > _TOY_WEIGHTS:
+        return None
+    return (
+        f"This model is a toy of {weights / 1e6:.1f} million weights, Phi-4-multimodal has {_REAL_WEIGHTS / 1e6:,.0f} "
+        "million:\nits tokens/s say nothing about the real one's, which `edgephi doctor MODEL` estimates."
+    )
+
+
 def _describe(path: Path, kind: str) -> str:
-    """`sign.png 320x168` or `kitchen.wav 1.8 s`."""
+    """`nano/samples/sign.png 320x168` or `nano/samples/kitchen.wav 1.8 s`."""
     if kind == "image":
         from edgephi.picture import load_image
 
         width, height = load_image(path).size
-        return f"{path.name} {width}x{height}"
+        return f"{path} {width}x{height}"
     from edgephi.audio import load_audio
 
-    return f"{path.name} {load_audio(path).duration_s:.1f} s"
+    return f"{path} {load_audio(path).duration_s:.1f} s"
 
 
 def _show(outcome: Outcome) -> None:
@@ -142,8 +180,8 @@ def _show(outcome: Outcome) -> None:
 def _try_next(model: Path, samples: tuple[Sample, ...], folder: Path) -> str:
     """A command line that repeats the last sample that needs no tools."""
     sample = next((s for s in reversed(samples) if s.tools is None), samples[-1])
-    words = ["edgephi", "run", str(model)]
+    words = ["run", str(model)]
     words += [sample.prompt] if sample.prompt else []
     for kind, name in _media(sample):
         words += [f"--{kind}", str(folder / name)]
-    return shlex.join(words)
+    return command_line(*words)
