@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edgephi.errors import ConfigError
+from edgephi.errors import ConfigError, EdgeError
 
 
 def check_appendable(path: Path) -> None:
@@ -24,11 +24,19 @@ def check_appendable(path: Path) -> None:
                 raise ConfigError(f"--append {path}: has something other than reports in it; choose another file")
 
 
-def append_line(path: Path, line: str) -> None:
-    """One write in append mode, so that several programs can share the file; a last line that was cut off is ended."""
-    with path.open("ab+") as file:
-        cut = False
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            cut = file.read(1) != b"\n"
-        file.write(("\n" if cut else "").encode() + line.encode() + b"\n")
+def append_line(path: Path, line: str) -> EdgeError | None:
+    """One write in append mode, so that several programs can share the file; a last line that was cut off is ended.
+
+    Returns:
+        What went wrong, so that the report can be given out elsewhere first.
+    """
+    try:
+        with path.open("ab+") as file:
+            cut = False
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                cut = file.read(1) != b"\n"
+            file.write(("\n" if cut else "").encode() + line.encode() + b"\n")
+    except OSError as error:
+        return EdgeError(f"--append {path}: cannot be written ({error.strerror or error})")
+    return None

@@ -19,6 +19,7 @@ from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.output_file import check_output_file, check_text_output, reason, staged_file
+from edgephi_bench.append_file import append_line, check_appendable
 from edgephi_bench.model_options import Chosen, plan_options
 
 if TYPE_CHECKING:
@@ -46,20 +47,24 @@ class Shown:
         if self.html is not None:
             check_output_file(self.html)
             check_text_output(self.html)
+        if self.append is not None:
+            check_appendable(self.append)
 
     def give(self, report: BenchReport) -> None:
-        """Write the page, if one is wanted, and the report to stdout.
+        """Write the page and the line of a file, if wanted, and the report to stdout.
 
         Raises:
-            EdgeError: The page cannot be written; the report went to stdout all the same.
+            EdgeError: The page or the line cannot be written; the report went to stdout all the same.
         """
         from edgephi_bench.latency_report import report_json  # noqa: PLC0415 - keeps --help fast
         from edgephi_bench.page import page  # noqa: PLC0415
         from edgephi_bench.text_output import comma_separated, markdown, print_tables  # noqa: PLC0415
 
         failure = None
+        if self.append is not None:
+            failure = append_line(self.append, json.dumps(report_json(report)))
         if self.html is not None:
-            failure = _write_page(self.html, page(report))
+            failure = _write_page(self.html, page(report)) or failure
         if self.as_json:
             click.echo(json.dumps(report_json(report)))
         elif self.as_csv:

@@ -25,7 +25,8 @@ def page(report: BenchReport) -> str:
         f"<p>{escape(_subtitle(report))}</p>",
         _cards(report),
         *(
-            f"<section><h2>{escape(plot.title)}</h2><p>{escape(plot.caption)}</p>{plot.drawing.markup()}</section>"
+            f"<section><h2>{escape(plot.title)}</h2><p>{escape(plot.caption)}</p>"
+            f"{''.join(drawing.markup() for drawing in plot.drawings)}</section>"
             for plot in plots(report)
         ),
         *map(_table, tables(report)),
@@ -82,7 +83,8 @@ def _table(table: Table) -> str:
 
     head = f"<thead><tr>{cells(table.columns, 'th')}</tr></thead>"
     rows = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
-    return f"<section><h2>{escape(table.title)}</h2><table>{head}<tbody>{rows}</tbody></table></section>"
+    drawn = f"<table>{head}<tbody>{rows}</tbody></table>"
+    return f'<section><h2>{escape(table.title)}</h2><div class="scroll">{drawn}</div></section>'
 
 
 def _machine(report: BenchReport) -> str:

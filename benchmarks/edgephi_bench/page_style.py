@@ -21,7 +21,8 @@ p { margin: 0; color: var(--muted); }
 .cards div { padding: 14px 16px; }
 .cards b { display: block; font-size: 22px; font-weight: 620; letter-spacing: -.01em; }
 .cards span { color: var(--muted); font-size: 13px; display: block; line-height: 1.35; }
-section { padding: 20px 22px; margin-top: 16px; overflow-x: auto; }
+section { padding: 20px 22px; margin-top: 16px; }
+.scroll { overflow-x: auto; }
 section > p { font-size: 13px; margin-bottom: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; margin-top: 8px; }
 th { text-align: left; font-weight: 500; color: var(--muted); font-size: 12.5px; }
@@ -35,7 +36,7 @@ ul { margin: 8px 0 0; padding: 0; list-style: none; font-size: 13.5px; color: va
 li { padding: 3px 0; }
 pre { margin: 12px 0 0; padding: 12px 14px; background: var(--grid); border-radius: 8px; white-space: pre-wrap;
   overflow-wrap: anywhere; font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-svg { display: block; width: 100%; min-width: 640px; height: auto; font: 13px system-ui, sans-serif; }
+svg { display: block; width: 100%; height: auto; font: 13px system-ui, sans-serif; }
 svg text { fill: var(--ink); } svg .tick { fill: var(--muted); font-size: 11.5px; } svg .value { font-weight: 560; }
 svg .grid { stroke: var(--grid); } svg .axis { stroke: var(--rule); } svg .guide { stroke: var(--muted); opacity: .5; }
 svg .mark { stroke: var(--ink); stroke-width: 2.5; } svg .mark.thin { stroke-width: 1; opacity: .6; }
@@ -47,5 +48,9 @@ svg .fill.s1 { fill: var(--s1); } svg .stroke.s1 { stroke: var(--s1); } svg .ink
 svg .fill.s2 { fill: var(--s2); } svg .stroke.s2 { stroke: var(--s2); } svg .ink.s2 { fill: var(--s2); }
 svg .fill.s3 { fill: var(--s3); } svg .stroke.s3 { stroke: var(--s3); } svg .ink.s3 { fill: var(--s3); }
 svg .fill.s4 { fill: var(--s4); } svg .stroke.s4 { stroke: var(--s4); } svg .ink.s4 { fill: var(--s4); }
+svg.narrow { display: none; }
+@media screen and (max-width: 640px) { svg.wide { display: none; } svg.narrow { display: block; max-width: 460px; }
+  .scroll table { min-width: 640px; } main { padding: 20px 12px 40px; } section { padding: 16px 14px; }
+  .cards { grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 8px; } }
 @media print { body { background: none; } section, .cards div { break-inside: avoid; } }
 """

@@ -21,11 +21,13 @@ class Drawing:
         width: Units across.
         height: Units down; may grow while drawing.
         label: What it shows, for those who do not see it.
+        kind: Class, by which a page's style may hide it.
     """
 
     width: float
     height: float
     label: str
+    kind: str = ""
     _parts: list[str] = field(default_factory=list)
 
     def text(self, x: float, y: float, words: str, kind: str = "", *, anchor: Anchor = "start") -> None:
@@ -61,7 +63,8 @@ class Drawing:
     def markup(self) -> str:
         """The element."""
         return (
-            f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.label)}">'
+            f'<svg class="{self.kind}" viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
+            f'aria-label="{escape(self.label)}">'
             f"{''.join(self._parts)}</svg>"
         )
 

@@ -362,6 +362,11 @@ def test_an_installed_peer_without_a_model_is_told_where_to_get_one(tmp_path: Pa
         (("--depths", "200k"), "this model takes"),
         (("--image", "large"), "WIDTHxHEIGHT"),
         (("--json", "--csv"), "choose one"),
+        (("--append", "/no/such/folder/log.jsonl"), "cannot be written"),
+        (("--prompts", "/no/such/prompts.jsonl"), "cannot be read"),
+        (("--audio-s", "long"), "--audio-s"),
+        (("--prompt-tokens", "0,8"), "--prompt-tokens is 0"),
+        (("--new-tokens", "1,8"), "use 2 or more"),
         (("--html", "/no/such/folder/page.html"), "cannot be written"),
     ],
 )
@@ -370,7 +375,8 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(
 ) -> None:
     monkeypatch.setattr(latency, "Worker", None)  # starting one would be another error
     result = _run(small_bundle(), *arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.exit_code == 2
+    assert result.stdout == "" or json.loads(result.stdout).keys() == {"error"}  # with --json
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
@@ -400,9 +406,12 @@ def test_every_option_is_explained_and_used_in_an_example(name: str) -> None:
             assert any(re.search(rf"(?<!\S){form}(?!\S)", examples) for form in option.opts), option.opts
 
 
-def test_a_report_can_be_shown_again_in_every_form(tmp_path: Path) -> None:
-    path = tmp_path / "r.json"
-    path.write_text(_run(small_bundle(), *_QUICK, "--only", "prefill", "--json").stdout)
+def test_a_report_can_be_shown_again_in_every_form_and_appended(tmp_path: Path) -> None:
+    path, log = tmp_path / "r.json", tmp_path / "log.jsonl"
+    path.write_text(_run(small_bundle(), *_QUICK, "--only", "prefill", "--json", "--append", log).stdout)
+    assert _run("show", path, "--append", log).exit_code == 0
+    first, second = log.read_text().splitlines()
+    assert json.loads(first) == json.loads(second) == json.loads(path.read_text())
     shown = [_run("show", path, *form) for form in ((), ("--csv",), ("--markdown",), ("--json",))]
     assert all(result.exit_code == 0 for result in shown)
     assert all("20 tokens, 1 thread" in result.stdout for result in shown)

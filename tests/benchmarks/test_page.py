@@ -62,7 +62,7 @@ def test_the_page_needs_nothing_from_outside() -> None:
 
 def test_every_drawing_is_well_formed_and_stays_inside_its_frame() -> None:
     drawings = re.findall(r"<svg.*?</svg>", page(report()), re.DOTALL)
-    assert len(drawings) == 4  # stages, depth, threads, distribution
+    assert len(drawings) == 2 * 4  # stages, depth, threads, distribution, for wide and for narrow screens
     for drawing in drawings:
         root = ET.fromstring(drawing)
         _, _, width, height = map(float, root.attrib["viewBox"].split())
