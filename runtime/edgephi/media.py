@@ -12,15 +12,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from edgephi.errors import ConfigError
 
 _stderr_lock = Lock()
 
 
+class PipedMedia(str):
+    """The path of a copy of what came through a pipe.
+
+    Attributes:
+        name: What the pipe is called.
+    """
+
+    __slots__ = ("name",)
+    name: str
+
+    @classmethod
+    def of(cls, path: str, name: str) -> Self:
+        """The copy at `path`."""
+        made = cls(path)
+        made.name = name
+        return made
+
+
 def media_name(source: object, kind: str) -> str:
     """How messages call a source: a path as given, `picture of 1,234 bytes`, or `audio array`."""
+    if isinstance(source, PipedMedia):
+        return source.name
     if isinstance(source, str | Path):
         return str(source)
     if isinstance(source, bytes):

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from edgephi.cli.main import main
 
 
-def invoke(*arguments: object, stdin: str | None = None) -> Result:
+def invoke(*arguments: object, stdin: str | bytes | None = None) -> Result:
     """Run `edgephi ARGUMENTS` in this process; stdout and stderr apart."""
     return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin, prog_name="edgephi")
 

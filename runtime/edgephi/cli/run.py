@@ -18,6 +18,7 @@ from edgephi.cli.options import ModelSource, Output, Request, model_options, out
 from edgephi.cli.packing import decorated_with
 from edgephi.cli.report import reply_json, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
+from edgephi.cli.spool import check_stdin, spooled
 from edgephi.cli.stage_line import StageLine
 from edgephi.errors import ConfigError, EdgeError
 
@@ -67,7 +68,7 @@ def run(
     cache_prompt: str | None,
     output: Output,
 ) -> None:
-    """Answer PROMPT with the model folder MODEL; `-` reads the prompt from stdin.
+    """Answer PROMPT with the model folder MODEL; `-` reads the prompt, a picture or a clip from stdin.
 
     Pictures and clips go before the prompt, or where `<|image_1|>` and `<|audio_1|>` stand in it.
 
@@ -85,12 +86,14 @@ def run(
       edgephi run phi4mm "Yes or no?" --max-new-tokens 1 --logprobs 5 --json
       edgephi run phi4mm - --max-context 8192 --chunk 512 < report.txt
     """
+    check_stdin([*request.images, *request.audio], request.prompt)
     if request.prompt == "-":
         request = replace(request, prompt=_stdin_text())
     if not (request.prompt or request.images or request.audio):
         raise click.UsageError("nothing to answer: give a PROMPT, an --image or an --audio")
     if logprobs is not None and not output.as_json:
         raise click.UsageError("--logprobs are part of the --json output; give both")
+    request = _without_pipes(request)
     request.check_files()
     messages = request.messages()
     _check_cache_file(cache_prompt)
@@ -119,6 +122,14 @@ def run(
         unmet = "" if options.constraint is None else f", so {options.constraint} may not be met"
         click.echo(f"note: the reply was cut{unmet}; {reason}", err=True)
     click.echo(timing_line(reply.timing), err=True)
+
+
+def _without_pipes(request: Request) -> Request:
+    """With what came through pipes as files, until the command ends."""
+    context = click.get_current_context()
+    images = context.with_resource(spooled(request.images, "picture"))
+    audio = context.with_resource(spooled(request.audio, "audio"))
+    return replace(request, images=tuple(images), audio=tuple(audio))
 
 
 def _check_cache_file(path: str | None) -> None:

@@ -11,6 +11,7 @@ from edgephi.cli.channel import channel_given
 from edgephi.cli.commands import ModelCommand
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.partial_file import check_no_partial
+from edgephi.cli.spool import called, check_stdin, spooled
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_job import Job, Order
 from edgephi.cli.transcript_origin import model_id
@@ -71,7 +72,7 @@ OUTPUT_HELP = (
 )
 @json_option
 def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Write down what is said in each FILE (WAV, FLAC, OGG or MP3), of any length.
+    """Write down what is said in each FILE (WAV, FLAC, OGG or MP3), of any length; `-` reads one from stdin.
 
     A recording is cut at its pauses. Each segment is what the model heard at once; its times are those of the speech,
     found by a voice-activity model, and where nobody speaks nothing is written. Where the model keeps repeating
@@ -97,15 +98,19 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
       edgephi transcribe phi4mm *.flac --format json -o transcripts
       edgephi transcribe phi4mm rede.mp3 --translate-to en
       edgephi transcribe phi4mm call.wav --channel all -o call.vtt
+      curl https://example.org/talk.mp3 | edgephi transcribe phi4mm - -o talk.srt
       edgephi transcribe phi4mm lecture.ogg --pause-s 2 --cache-bytes 256MB
     """
     from edgephi.mode import choose_route
 
-    order = _checked(files, as_json, model=model_id(source.path, source.kv_cache), **given)
-    job = Job(order=order, prompt=order.options.prompt, done=[], errors=[])
+    check_stdin(files)
+    names = tuple(map(called, files))
+    order = _checked(names, as_json, model=model_id(source.path, source.kv_cache), **given)
+    sources = dict(zip(names, click.get_current_context().with_resource(spooled(files, "audio")), strict=True))
+    job = Job(order=order, prompt=order.options.prompt, sources=sources, done=[], errors=[])
     with source.load(with_adapters=True) as model:
         choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # says so if the folder has no speech
-        exit_code = job.run(model, files)
+        exit_code = job.run(model, names)
     if order.kind == "json" and order.destination is None:
         click.echo(json.dumps(job.as_json(), ensure_ascii=False))
     click.get_current_context().exit(exit_code)

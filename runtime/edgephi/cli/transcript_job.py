@@ -47,10 +47,11 @@ class Order:
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """The files one after another, and what became of them."""
+    """The files one after another, and what became of them; `sources` are where each is read."""
 
     order: Order
     prompt: str
+    sources: dict[str, str]
     done: list[Transcript]
     errors: list[EdgeError]
 
@@ -89,7 +90,8 @@ class Job:
         error: EdgeError | None = None
         try:
             with ExitStack() as stack:
-                recordings = stack.enter_context(open_recordings(file, self.order.options.channel, should_stop))
+                given = self.sources[file], self.order.options.channel
+                recordings = stack.enter_context(open_recordings(*given, should_stop))
                 duration_s = max(recording.duration_s for recording in recordings)
                 partial = stack.enter_context(self._partial(file, duration_s))
                 segments, before_s = partial.segments, partial.elapsed_s
@@ -135,7 +137,7 @@ class Job:
         """Where the windows are kept as they come, with those that are there already."""
         order = self.order
         origin = Origin(
-            recording=recording_id(file),
+            recording=recording_id(self.sources[file]),
             duration_s=duration_s,
             model=order.model,
             request=request_text(order, but=_NO_MATTER),
