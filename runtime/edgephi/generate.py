@@ -196,6 +196,7 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
             timing=job.clock.timing(prompt_tokens, len(choices)),
             logprobs=() if job.options.logprobs is None else tuple(choices),
             speculation=steps.speculation,
+            adapter=job.adapter,
         )
     )
 

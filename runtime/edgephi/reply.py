@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from edgephi.manifest import AdapterName
+
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -110,6 +112,7 @@ class Reply:
         timing: Wall-clock facts.
         logprobs: One for each of `token_ids` when asked for, else empty.
         speculation: How guessing went.
+        adapter: That of the request: `none`, `vision` or `speech`.
     """
 
     text: str
@@ -119,6 +122,7 @@ class Reply:
     timing: Timing
     logprobs: tuple[Choice, ...] = ()
     speculation: Speculation = Speculation()
+    adapter: AdapterName = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from edgephi.cli.tools_file import read_tools_file, tools_option
 from edgephi.errors import CapacityError, ConfigError, EdgeError
 
 if TYPE_CHECKING:
-    from edgephi.cli.conversation import Conversation, Kind, Role
+    from edgephi.cli.adapter_notes import Kind
+    from edgephi.cli.conversation import Conversation, Role
     from edgephi.cli.line_reader import LineReader
     from edgephi.model import Model
     from edgephi.reply import Reply
@@ -185,6 +186,8 @@ class _Session:
 
     def say(self, text: str, role: Role = "user") -> None:
         """Send a message and show its answer as it comes; both are kept once there is something of it."""
+        if not self._shown.quiet and (note := self.conversation.adapter_note(text)) is not None:
+            click.echo(note, err=True)
         with self._stoppable() as should_stop:
             reply = self._stream(text, role, should_stop)
             if reply.finish_reason == "cancelled" and not reply.text:
@@ -240,7 +243,7 @@ class _Session:
         elif reply.finish_reason == "length":
             click.echo("note: the answer was cut; raise --max-new-tokens for more", err=True)
         if self._shown.verbose:
-            click.echo(timing_line(reply.timing), err=True)
+            click.echo(timing_line(reply), err=True)
 
     def _obey(self, command: str, argument: str) -> bool:
         if command in ("/exit", "/quit"):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgephi.cli.adapter_notes import Kind, adapter_note
 from edgephi.cli.tools_file import with_tools
 from edgephi.errors import ConfigError
 from edgephi.output_file import check_output_file, reason, staged_file
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edgephi.manifest import Manifest
     from edgephi.reply import Reply, ToolCall
 
-Kind = Literal["image", "audio"]
 Role = Literal["user", "tool"]
 
 
@@ -109,6 +109,11 @@ class Conversation:
         self.turns.append(Turn(text, tuple(self._sent_with(role)), reply.text, role, calls))
         if role == "user":
             self.waiting = []
+
+    def adapter_note(self, text: str) -> str | None:
+        """What to say of the adapter before this message is answered with what waits."""
+        before = [item.kind for turn in self.turns for item in turn.attachments]
+        return adapter_note(self._manifest, text, before, [item.kind for item in self.waiting])
 
     def check_result(self, text: str) -> None:
         """Raises ConfigError if there is no call that `text` could be the result of."""

@@ -33,13 +33,15 @@ def error_line(message: object) -> str:
     return f"error: {one_line(message)}"
 
 
-def timing_line(timing: Timing) -> str:
-    """One line: `first token 0.12 s · 24 tokens · 85.3 tokens/s · prompt 145 tokens`."""
+def timing_line(reply: Reply) -> str:
+    """One line: `first token 0.12 s · 24 tokens · 85.3 tokens/s · prompt 145 tokens · vision adapter`."""
+    timing = reply.timing
     parts = [f"first token {timing.ttft_s:.2f} s", f"{timing.new_tokens:,} token{'s' * (timing.new_tokens != 1)}"]
     if timing.decode_tok_s:
         parts.append(f"{timing.decode_tok_s:,.1f} tokens/s")
     cached = f" ({timing.cached_tokens:,} kept from before)" if timing.cached_tokens else ""
-    return " · ".join([*parts, f"prompt {timing.prompt_tokens:,} tokens{cached}"])
+    adapter = [] if reply.adapter == "none" else [f"{reply.adapter} adapter"]
+    return " · ".join([*parts, f"prompt {timing.prompt_tokens:,} tokens{cached}", *adapter])
 
 
 def timing_json(timing: Timing) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def reply_json(reply: Reply) -> dict[str, Any]:
         "token_ids": list(reply.token_ids),
         "timing": timing_json(reply.timing),
         "speculation": dataclasses.asdict(reply.speculation),
+        "adapter": reply.adapter,
     }
 
 

@@ -121,7 +121,7 @@ def run(
         reason = "the model's context is full" if full else "raise --max-new-tokens for more"
         unmet = "" if options.constraint is None else f", so {options.constraint} may not be met"
         click.echo(f"note: the reply was cut{unmet}; {reason}", err=True)
-    click.echo(timing_line(reply.timing), err=True)
+    click.echo(timing_line(reply), err=True)
 
 
 def _without_pipes(request: Request) -> Request:
