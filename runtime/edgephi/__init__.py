@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from edgephi.constraint import Grammar, JsonSchema, Regex
     from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
     from edgephi.model import Model
-    from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall
+    from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall, ToolCallEvent
     from edgephi.sampling import SamplingOptions
     from edgephi.stage import Stage
     from edgephi.transcription.transcript import Segment, Transcript
@@ -37,6 +37,7 @@ __all__ = [
     "Timing",
     "TokenEvent",
     "ToolCall",
+    "ToolCallEvent",
     "Transcript",
     "TranscriptProgress",
     "WindowRules",
@@ -48,7 +49,8 @@ _HOME = {
     **dict.fromkeys(("ArtifactError", "CapacityError", "ConfigError", "EdgeError"), "edgephi.errors"),
     **dict.fromkeys(("Grammar", "JsonSchema", "Regex"), "edgephi.constraint"),
     **dict.fromkeys(
-        ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall"), "edgephi.reply"
+        ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall", "ToolCallEvent"),
+        "edgephi.reply",
     ),
     "Model": "edgephi.model",
     "SamplingOptions": "edgephi.sampling",

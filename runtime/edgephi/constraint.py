@@ -3,7 +3,8 @@
 Owns the three ways to say it, and the bridge to llguidance, which follows the grammar. Knows nothing about sampling.
 
 llguidance works on bytes: each token is the bytes it writes, control tokens write nothing and can never be part of a
-reply, and a token that ends the reply is allowed where the grammar may end.
+reply but for the markers of tool calls where a grammar names them, and a token that ends the reply is allowed where the
+grammar may end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.json_schema import read_schema
 from edgephi.tokenizer import Tokenizer
+
+#: Control tokens around a tool call, which a Grammar may name.
+CALL_MARKERS = ("<|tool_call|>", "<|/tool_call|>")
 
 # As Python's json writes it and models often do. Free white space would let a model write it without end.
 _JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -61,7 +65,10 @@ class Regex:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The whole reply is a sentence of a context-free grammar, in llguidance's dialect of Lark; `start` is its root."""
+    """The whole reply is a sentence of a context-free grammar, in llguidance's dialect of Lark; `start` is its root.
+
+    It may name `<|tool_call|>` and `<|/tool_call|>`, the model's marks of a tool call.
+    """
 
     lark: str
 
@@ -148,7 +155,9 @@ class ConstraintCompiler:
         matcher = llguidance.LLMatcher(self._bridge, _compiled(llguidance, spec), log_level=0)
         if matcher.is_error():
             _refuse(spec, matcher.get_error())
-        never = [token.id for token in self._tokenizer.control.values() if token.id not in self._eos]
+        control = self._tokenizer.control.values()
+        named = [marker for marker in CALL_MARKERS if isinstance(spec, Grammar) and marker in spec.lark]
+        never = [token.id for token in control if token.id not in self._eos and token.content not in named]
         constraint = _Matched(spec, matcher, never=never, eos=self._eos, vocab_size=self._vocab_size)
         if not constraint.can_begin():
             raise ConfigError(f"no reply can meet {spec}; change it")
@@ -213,10 +222,11 @@ def _library() -> ModuleType:
 def _bridge(llguidance: ModuleType, tokenizer: Tokenizer, eos: list[int], vocab_size: int) -> Any:
     """The tokenizer as llguidance sees it."""
     words = [tokenizer.token_bytes(token_id) for token_id in range(vocab_size)]
-    control = [token.id for token in tokenizer.control.values() if token.id < vocab_size]
-    for token_id in control:
-        words[token_id] = b"<|control token %d|>" % token_id  # it wants a name; not one that a grammar would use
-    wrapped = llguidance.TokenizerWrapper(_Vocabulary(tokenizer, words, control, eos))
+    control = [token for token in tokenizer.control.values() if token.id < vocab_size]
+    for token in control:  # it wants a name; a grammar can use those of the call markers
+        is_marker = token.content in CALL_MARKERS
+        words[token.id] = token.content.encode("utf-8") if is_marker else b"<|control token %d|>" % token.id
+    wrapped = llguidance.TokenizerWrapper(_Vocabulary(tokenizer, words, [token.id for token in control], eos))
     return llguidance.LLTokenizer(wrapped, eos_token=eos)
 
 

@@ -156,7 +156,8 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
     """Generate one reply. However it ends, the decoder then holds positions of what was said and no others.
 
     Yields:
-        A TokenEvent per token, a TextEvent whenever characters are complete, at last one DoneEvent.
+        A TokenEvent per token, a TextEvent whenever characters are complete, a ToolCallEvent whenever calls are, at
+        last one DoneEvent.
 
     Raises:
         CapacityError: The prompt is longer than the context.
@@ -178,6 +179,7 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
                     break
                 if text := writer.push(choice.token_id):
                     yield TextEvent(text)
+                yield from writer.take_calls()
                 if writer.is_stopped or sampler.is_done:
                     reason = "stop"
                     break
@@ -185,6 +187,7 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
         reason = "cancelled"
     if text := writer.finish():
         yield TextEvent(text)
+    yield from writer.take_calls()
     if writer.is_stopped and reason == "length":  # what was held back completed a stop string
         reason = "stop"
     yield DoneEvent(

@@ -6,6 +6,7 @@ The requests themselves are here; what they share is in served.py, saved prefixe
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,17 +25,20 @@ from edgephi.kv_cache import check_cache_kind
 from edgephi.limits import DEFAULT_QUEUE, ModelLimits
 from edgephi.manifest import CacheKind
 from edgephi.media_places import check_media_lists
-from edgephi.messages import Messages
+from edgephi.message_tools import Tools
+from edgephi.messages import Messages, Outside
 from edgephi.mode import AdapterChoice
 from edgephi.prefixes import PrefixRequests
 from edgephi.prompt import Prompt
 from edgephi.reply import DoneEvent, Event, Reply
-from edgephi.request_reader import Handling
+from edgephi.request_reader import Handling, Terms
 from edgephi.sampling import SamplingOptions
 from edgephi.senses import HeardClip
 from edgephi.session import DeviceOptions
 from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import Stopped, never
+from edgephi.tool_choice import ToolChoice, read_tool_use
+from edgephi.tool_constraint import start_constraint
 from edgephi.transcription.transcriber import TranscriptionOptions
 from edgephi.transcription.transcript import Transcript
 from edgephi.transcription.whole import OnProgress, transcribe_whole, unheard_of
@@ -109,8 +113,12 @@ class Model(PrefixRequests):
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
         options: SamplingOptions | None = None,
+        tools: Tools | None = None,
+        tool_choice: ToolChoice | None = None,
         adapter: AdapterChoice = "auto",
         max_crops: int | None = None,
+        tags: bool = True,
+        paths: bool = True,
         should_stop: Callable[[], bool] = never,
         on_stage: OnStage = untold,
     ) -> Reply:
@@ -120,8 +128,12 @@ class Model(PrefixRequests):
             images=images,
             audio=audio,
             options=options,
+            tools=tools,
+            tool_choice=tool_choice,
             adapter=adapter,
             max_crops=max_crops,
+            tags=tags,
+            paths=paths,
             should_stop=should_stop,
             on_stage=on_stage,
         )
@@ -137,29 +149,41 @@ class Model(PrefixRequests):
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
         options: SamplingOptions | None = None,
+        tools: Tools | None = None,
+        tool_choice: ToolChoice | None = None,
         adapter: AdapterChoice = "auto",
         max_crops: int | None = None,
+        tags: bool = True,
+        paths: bool = True,
         should_stop: Callable[[], bool] = never,
         on_stage: OnStage = untold,
     ) -> Generator[Event, None, None]:
         """Answer a conversation, telling of every token; the work happens while the result is iterated.
 
         Args:
-            messages: A string is one user turn; otherwise messages of the OpenAI chat shape. `<|image_1|>` and
-                `<|audio_1|>` in a user's text place the media; without any, media go before the last user turn. In a
-                conversation, keep each in its own turn, as a part of that message: what was read of it then serves.
+            messages: A string is one user turn; otherwise messages of the OpenAI chat shape. If the last is the
+                assistant's, the reply goes on with it. `<|image_1|>` and `<|audio_1|>` in a user's string place the
+                media; without any, media go before the last user turn. In a conversation, keep each in its own turn, as
+                a part of that message: what was read of it then serves.
             images: Paths, bytes of files, PIL images or uint8 arrays [H, W, 3].
             audio: Paths, bytes of files, `(samples [n] or [n, channels], hertz)`, or what `encode_ahead` gave for one.
             options: How tokens are chosen; what it leaves open, or None, is the checkpoint's own recommendation.
+            tools: Functions that the model may call, as OpenAI's list or its JSON text; the same as under `tools` in a
+                system message.
+            tool_choice: None holds the reply to nothing. `auto`: a call that the model opens is held to the tools;
+                `none`: no tool is offered, and no call possible; `required`, or an object that names a function: the
+                reply is calls and nothing else. All but `none` need the extra `constrain`.
             adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
             max_crops: Most crops of each picture, 1 to the model's own number; None for that. Fewer are read sooner
                 and show less detail.
+            tags: False takes `<|image_1|>` in a user's string for letters: for messages that come from outside.
+            paths: False refuses paths in messages and takes `data:` addresses only, likewise.
             should_stop: Asked between steps, and some 20 times a second during those that take long; True ends the
                 reply as `cancelled` within about 0.2 s.
             on_stage: Told how far the work before the first token is, at each change (see Stage).
 
         Yields:
-            TokenEvent, TextEvent and at last one DoneEvent.
+            TokenEvent, TextEvent, ToolCallEvent and at last one DoneEvent.
 
         Raises:
             ConfigError: Messages, media or options that cannot be used, or a mode that the folder lacks.
@@ -174,14 +198,17 @@ class Model(PrefixRequests):
 
         def steps() -> Generator[Event, None, None]:
             with self._decoding() as decoder:
-                constraint = None if chosen.constraint is None else self._constraints.start(chosen.constraint)
-                prompt = self._reader.prompt(messages, images, audio, clock)
+                use = read_tool_use(messages, tools, tool_choice)
+                constraint = start_constraint(self._constraints, self._tokenizer, use, chosen.constraint)
+                terms = Terms(tools=use.tools, outside=Outside(tags=tags, paths=paths))
+                prompt = self._reader.prompt(use.messages, images, audio, clock, terms)
                 sequence, route = self._reader.read(decoder, prompt, handling)
                 request = job(sequence=sequence, adapter=route.adapter, should_stop=stop, constraint=constraint)
-                for event in generate(decoder, self._tokenizer, request):
-                    if isinstance(event, DoneEvent):
-                        self._check_folder()
-                    yield event
+                with closing(generate(decoder, self._tokenizer, request)) as events:
+                    for event in events:
+                        if isinstance(event, DoneEvent):
+                            self._check_folder()
+                        yield event
 
         try:
             yield from self._turns.shared(steps(), stop, stages)

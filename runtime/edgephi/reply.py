@@ -104,7 +104,8 @@ class Reply:
     """A finished generation.
 
     Attributes:
-        text: Without control tokens; a tool call's JSON is in it, its markers are not. Ends before a stop string.
+        text: Without control tokens; a tool call's JSON is in it, its markers are not: the texts of all TextEvents and
+            ToolCallEvents in their order. Ends before a stop string.
         token_ids: Every generated id, the closing one and those of a stop string included.
         finish_reason: `stop`: the model ended, a stop string came, or the constraint is met; `length`: cut by
             max_new_tokens or the context, so a constraint may be unmet; `cancelled`.
@@ -135,9 +136,22 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class TextEvent:
-    """More of the reply's text is complete."""
+    """More of the reply's words is complete; a tool call is not in them."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEvent:
+    """Calls are complete: those between one pair of markers, in order. Their text is in no TextEvent.
+
+    Attributes:
+        text: The JSON as the model wrote it.
+        calls: One or more; what the model wrote that is no call is one with `error` set.
+    """
+
+    text: str
+    calls: tuple[ToolCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +161,7 @@ class DoneEvent:
     reply: Reply
 
 
-Event = TokenEvent | TextEvent | DoneEvent
+Event = TokenEvent | TextEvent | ToolCallEvent | DoneEvent
 
 
 def parse_tool_calls(text: str) -> tuple[ToolCall, ...]:

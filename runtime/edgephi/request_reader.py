@@ -19,7 +19,8 @@ from edgephi.embed import InputSequence, MediaRows, check_ids
 from edgephi.generate import Clock
 from edgephi.media_places import check_media_lists
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
-from edgephi.messages import Messages
+from edgephi.message_tools import ToolList
+from edgephi.messages import Messages, Outside
 from edgephi.mode import AdapterChoice, Route, choose_route
 from edgephi.prompt import Prompt, media_slots
 from edgephi.prompt_files import open_prompts
@@ -52,6 +53,22 @@ class Handling:
     stages: Stages = field(default_factory=Stages)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What goes with a conversation.
+
+    Attributes:
+        tools: Offered to the model, if no message offers them.
+        outside: How far the messages are trusted.
+    """
+
+    tools: ToolList | None = None
+    outside: Outside = field(default_factory=Outside)
+
+
+_TRUSTED = Terms()
+
+
 class RequestReader:
     """Makes the decoder ready for requests of one model folder."""
 
@@ -80,14 +97,16 @@ class RequestReader:
         """Forget the rows of earlier requests' media."""
         self._media.clear()
 
-    def prompt(self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock) -> Prompt:
+    def prompt(
+        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock, terms: Terms = _TRUSTED
+    ) -> Prompt:
         """Token ids and media of a conversation; what `stream` of `Model` takes.
 
         Raises:
             ConfigError: Messages that cannot be used, or that do not pair up with their media.
         """
         before = time.perf_counter()
-        prompt = self._prompts.build(messages, images=images, audio=audio)
+        prompt = self._prompts.build(messages, images=images, audio=audio, tools=terms.tools, outside=terms.outside)
         clock.preprocess_s += time.perf_counter() - before
         return prompt
 

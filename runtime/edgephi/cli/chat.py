@@ -198,7 +198,7 @@ class _Session:
             self._remark(reply)
 
     def _stream(self, text: str, role: Role, should_stop: Callable[[], bool]) -> Reply:
-        from edgephi.reply import DoneEvent, TextEvent
+        from edgephi.reply import DoneEvent, TextEvent, ToolCallEvent
 
         wrote = False
         try:
@@ -207,7 +207,7 @@ class _Session:
                 messages, options=self._options, should_stop=should_stop, on_stage=self._shown.stages.tell
             ):
                 self._shown.stages.clear()
-                if isinstance(event, TextEvent):
+                if isinstance(event, TextEvent | ToolCallEvent):
                     with interruption.may_stick():
                         click.echo(shown(event.text), nl=False)
                     wrote = True

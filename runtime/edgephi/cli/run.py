@@ -169,11 +169,11 @@ def _end_early(reply: Reply, *, as_json: bool) -> NoReturn:
 
 def _follow(events: Iterator[Event], line: StageLine, *, silent: bool) -> Reply:
     """Write text as it comes; the finished reply."""
-    from edgephi.reply import DoneEvent, TextEvent
+    from edgephi.reply import DoneEvent, TextEvent, ToolCallEvent
 
     for event in events:
         line.clear()
-        if isinstance(event, TextEvent) and not silent:
+        if isinstance(event, TextEvent | ToolCallEvent) and not silent:
             with interruption.may_stick():
                 click.echo(shown(event.text), nl=False)
         elif isinstance(event, DoneEvent):
