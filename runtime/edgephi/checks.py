@@ -1,8 +1,9 @@
-"""What counts as a number where a user gives one: `True` and `"4"` do not. Knows nothing about any option."""
+"""What counts as a number where a user gives one, `True` and `"4"` do not, and as a path that any program can open."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 
@@ -20,3 +21,12 @@ def is_finite(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path is text, which file systems of Linux do not ask for."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

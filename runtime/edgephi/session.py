@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgephi.bundle import reading
-from edgephi.checks import is_whole
+from edgephi.checks import is_utf8, is_whole
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.folder_files import PlainFiles
 from edgephi.machine import num_physical_cores
@@ -99,10 +99,12 @@ def open_session(
     Raises:
         Stopped: `should_stop` said so.
         ArtifactError: The file is missing, damaged, or uses an operator this ONNX Runtime lacks.
-        ConfigError: The process shares a pool of another number of threads.
+        ConfigError: The process shares a pool of another number of threads, or the path is not UTF-8.
         CapacityError: This machine has not enough free memory for it.
         EdgeError: ONNX Runtime is not installed.
     """
+    if not is_utf8(path):
+        raise ConfigError(f"{os.fsencode(path)!r}: not UTF-8, so ONNX Runtime cannot open it; rename the folder")
     files = files or PlainFiles(path.parent)
     ort = runtime()
     settings = _settings(ort, options.num_threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -174,3 +175,11 @@ def test_a_graph_that_fails_says_so_once(tmp_path: Path):
     command = [sys.executable, "-c", code, str(folder / "odd.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets names be any bytes")
+def test_a_path_that_is_no_text_is_named_in_one_line(tmp_path: Path):
+    """Of a disk whose names are in Latin-1: the user's way out is a new name, not a list of C++ signatures."""
+    folder = copy_bundle(small_bundle(), Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9")))
+    with pytest.raises(ConfigError, match=r"^b'.*caf\\xe9/decoder\.onnx': not UTF-8, .*; rename the folder$"):
+        open_session(folder / "decoder.onnx", DeviceOptions())
