@@ -16,7 +16,8 @@ from edgephi.cli.options import json_option, kv_cache_option
 from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
-from edgephi.errors import ConfigError, EdgeError
+from edgephi.errors import ConfigError
+from edgephi_bench.ending import end_unsuccessful
 
 if TYPE_CHECKING:
     from edgephi.manifest import CacheKind
@@ -187,7 +188,7 @@ def compare(ctx: click.Context, before: Path, after: Path, force: bool, judging:
         _refuse_turn_options(ctx)
         problems = _compare_files(before, after, judging, force)
     if problems:
-        raise EdgeError(f"{after}: {'; '.join(problems)}")
+        end_unsuccessful(f"{after}: {'; '.join(problems)}")
 
 
 def _refuse_turn_options(ctx: click.Context) -> None:

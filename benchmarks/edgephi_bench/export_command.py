@@ -18,6 +18,7 @@ from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import EdgeError
 from edgephi_bench.converters import GENAI, GENAI_TUNING, Converter, EdgephiExport, GenaiBuilder
+from edgephi_bench.ending import end_unsuccessful
 
 if TYPE_CHECKING:
     from edgephi_bench.conversion import ConversionPlan, Measurement
@@ -131,7 +132,7 @@ def _measure_and_show(plan: ConversionPlan, converters: list[Converter], as_json
         print_report(report)
     for measurement in measurements:
         if measurement.error:  # what was measured is shown all the same
-            raise EdgeError(f"{measurement.name} was not measured: {measurement.error}")
+            end_unsuccessful(f"{measurement.name} was not measured: {measurement.error}")
 
 
 def _measurements(plan: ConversionPlan, converters: list[Converter]) -> Iterator[Measurement]:

@@ -20,6 +20,7 @@ from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.output_file import check_output_file, check_text_output, reason, staged_file
 from edgephi_bench.append_file import append_line, check_appendable
+from edgephi_bench.ending import end_unsuccessful
 from edgephi_bench.model_options import Chosen, plan_options
 
 if TYPE_CHECKING:
@@ -145,4 +146,4 @@ def model(model: Path, chosen: Chosen, shown: Shown) -> None:
     shown.give(report)
     failed = [f"{peer.name} ({peer.error})" for peer in report.peers if peer.error]
     if failed:  # what was measured is shown all the same
-        raise EdgeError(f"not measured to the end: {'; '.join(failed)}")
+        end_unsuccessful(f"not measured to the end: {'; '.join(failed)}")

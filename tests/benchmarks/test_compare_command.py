@@ -143,6 +143,14 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_failed_comparison_is_one_json_object_that_says_why(tmp_path: Path) -> None:
+    result = _compare(tmp_path, _steady(), _scaled("load, warm", 1.5), "--json")
+    assert result.exit_code == 1
+    (problem,) = json.loads(result.stdout)["failed"]
+    assert "load, warm" in problem
+    assert problem in result.stderr
+
+
 def test_a_percentage_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
     assert _compare(tmp_path, report(), report(), "--fail-over", "much").exit_code == 2
 
