@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.options import check_hashes_option
 from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
@@ -111,7 +112,8 @@ def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("model", type=click.Path(path_type=Path))
 @plan_options
 @shown_options
-def model(model: Path, chosen: Chosen, shown: Shown) -> None:
+@check_hashes_option
+def model(model: Path, chosen: Chosen, shown: Shown, check_hashes: bool) -> None:
     """Measure the model folder MODEL: load, every stage of a request, decode against depth, threads and memory.
 
     Its words beside others': prefill of 512 tokens is pp512, a decode step's rate tg32, time to first token TTFT, time
@@ -137,11 +139,13 @@ def model(model: Path, chosen: Chosen, shown: Shown) -> None:
       edgephi bench mini --only decode,prefill --prompt-tokens 1000 --peers llama.cpp \\
         --peer-model llama.cpp=mini.gguf --peer-python llama.cpp=/opt/llama.cpp/bin/llama-bench
     """  # noqa: D301 - click reads the \b
-    from edgephi_bench.latency import measure  # noqa: PLC0415 - keeps --help fast
+    from edgephi.bundle import Bundle  # noqa: PLC0415 - keeps --help fast
+    from edgephi_bench.latency import measure  # noqa: PLC0415
 
     shown.check()
     plan = chosen.with_quick_values(click.get_current_context()).plan(model)
     with stoppable():
+        Bundle(model, check_hashes=check_hashes).look_for_damage()
         report = measure(plan, ("edgephi", *sys.argv[1:]), lambda line: click.echo(printable(line), err=True))
     shown.give(report)
     failed = [f"{peer.name} ({peer.error})" for peer in report.peers if peer.error]

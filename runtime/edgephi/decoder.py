@@ -11,6 +11,7 @@ sequence is read again with the long ones, as the model's authors do. What one r
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -76,10 +77,11 @@ class Decoder:
             raise ConfigError(f"chunk is {chunk!r}; use 1 or more")
         if not (is_whole(cache_bytes) and cache_bytes >= 0):
             raise ConfigError(f"cache_bytes is {cache_bytes!r}; use 0 or more")
-        self.shape = cache_shape(bundle.manifest, max_context, kv_cache)
+        shape = cache_shape(bundle.manifest, max_context, kv_cache)
+        self.shape = replace(shape, ignores_memory=options.ignore_memory)
         self._info = info
         self._chunk = chunk
-        self._graph = DecoderGraph(bundle, options, kv_cache)
+        self._graph = DecoderGraph(bundle, options, kv_cache, chunk)
         self._graph.open(with_adapters=with_adapters, should_stop=should_stop)
         self._sequences = PrefixCache(self.shape, cache_bytes)
         self._rope = RotaryTables(rope, info.dtype)

@@ -15,6 +15,7 @@ from typing import Any
 
 from edgephi.bundle import Bundle
 from edgephi.errors import ArtifactError
+from edgephi.fitting import check_graph_fits
 from edgephi.huge_pages import HugePages, own_memory, without
 from edgephi.kv_cache import cache_names
 from edgephi.manifest import AdapterName, CacheKind, DecoderInfo, Int8CacheInfo
@@ -31,6 +32,7 @@ class DecoderGraph:
         bundle: The model folder.
         options: Where it runs.
         kind: Of keys and values; the folder has graphs for it.
+        chunk: Positions that it will read at once.
 
     Attributes:
         session: The session; None before the first `open` and after one that failed.
@@ -38,14 +40,14 @@ class DecoderGraph:
         pages: The memory that it took, to be moved while nothing runs.
     """
 
-    def __init__(self, bundle: Bundle, options: DeviceOptions, kind: CacheKind = "float") -> None:
+    def __init__(self, bundle: Bundle, options: DeviceOptions, kind: CacheKind = "float", chunk: int = 0) -> None:
         self._bundle = bundle
         self._info = bundle.manifest.decoder
         self._pair: DecoderInfo | Int8CacheInfo = self._info
         if kind == "int8" and self._info.int8_cache is not None:
             self._pair = self._info.int8_cache
         self._cache_dtype = "int8" if self._pair is not self._info else self._info.dtype
-        self._options = options
+        self._options, self._chunk = options, chunk
         self._name: str | None = None
         self.session: Any = None
         self.takes_adapter = False
@@ -68,12 +70,14 @@ class DecoderGraph:
         Raises:
             Stopped: `should_stop` said so.
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
+            CapacityError: This machine has not enough free memory for it.
         """
         self.session = self._name = None
         self.pages.take(())
         name = self._needed(with_adapters)
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
+        check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=self._options.ignore_memory)
         before = own_memory()
         session = open_session(path, self._options, should_stop, self._bundle.files)
         self.pages.take(without(own_memory(), before))

@@ -7,6 +7,7 @@ whenever it is read, a large one by its size and time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -19,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from edgephi.errors import ArtifactError, ConfigError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError
 
 _READ_BYTES = 1 << 20
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not be waited for
@@ -150,12 +151,26 @@ class HeldFiles(PlainFiles):
 
         Raises:
             ArtifactError: It changed since it was opened.
+            CapacityError: This process may not use so many addresses.
+            OSError: The system refused.
         """
         key = PurePosixPath(name).as_posix()
-        with self._lock, suppress(OSError, ValueError):  # short memory; an empty file
+        with self._lock, suppress(ValueError):  # an empty file
             if key in self._files:
-                return mmap.mmap(self._unchanged(key).handle, 0, access=mmap.ACCESS_READ)
+                return self._mapped(key)
         return None
+
+    def _mapped(self, name: str) -> mmap.mmap:
+        file = self._unchanged(name)
+        try:
+            return mmap.mmap(file.handle, 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+            raise CapacityError(
+                f"{self.folder / name}: {file.size / 1e9:,.1f} GB do not fit into the addresses that this process may "
+                "use; raise its limit (ulimit -v), or export the model with a smaller recipe"
+            ) from error
 
     def map_part(self, name: str, offset: int, count: int) -> memoryview:
         """Some bytes of a file, mapped; pages are read when touched.

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import CapacityError, ConfigError
-from edgephi.machine import memory
+from edgephi.headroom import headroom, human, is_ignored
 from edgephi.manifest import CACHE_KINDS, CacheDtype, CacheKind, Manifest
 
 _BLOCK = 256
@@ -40,6 +40,7 @@ class CacheShape:
         max_positions: The context the cache may grow to.
         model_positions: The context the model was made for; at least `max_positions`.
         dtype: Of every key and value.
+        ignores_memory: Take memory although there does not seem to be enough.
     """
 
     num_layers: int
@@ -48,11 +49,17 @@ class CacheShape:
     max_positions: int
     model_positions: int
     dtype: CacheDtype
+    ignores_memory: bool = False
 
     @property
     def bytes_per_position(self) -> int:
         """Keys and values of every layer."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_size * np.dtype(self.dtype).itemsize
+        return 2 * self.num_layers * self.num_kv_heads * self.head_size * self.bytes_per_value
+
+    @property
+    def bytes_per_value(self) -> int:
+        """Of one key or value's channel."""
+        return np.dtype(self.dtype).itemsize
 
 
 def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheKind = "float") -> CacheShape:
@@ -196,12 +203,16 @@ class KVCache:
 def _check_memory(positions: int, shape: CacheShape) -> None:
     """Refuse what this machine has no memory for: maps are promised freely, and a process that fills them is killed."""
     needed = positions * shape.bytes_per_position
-    if needed <= _SMALL_BYTES:
+    if needed <= _SMALL_BYTES or shape.ignores_memory or is_ignored():
         return
-    if needed > (free := memory().available_bytes):
+    room = headroom()
+    if short := room.missing(needed):
+        advice = [f"shorten the input by {positions - room.free_bytes // shape.bytes_per_position:,} positions or more"]
+        if shape.dtype != "int8":
+            advice.append(f"use --kv-cache int8, which needs {human(needed // shape.bytes_per_value)}")
         raise CapacityError(
-            f"{positions:,} more positions need {needed / 2**20:,.0f} MiB but {free / 2**20:,.0f} MiB of memory are "
-            "free; shorten the input, or free some"
+            f"{positions:,} more positions need {human(needed)} but {short}; {', or '.join(advice)}; a smaller "
+            "--cache-bytes keeps less of earlier requests"
         )
 
 

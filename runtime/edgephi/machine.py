@@ -89,6 +89,19 @@ def memory(*, root: Path = _ROOT) -> Memory:
     )
 
 
+def swap_bytes(*, root: Path = _ROOT) -> int:
+    """Free swap that this process's control group may use."""
+    found = re.search(r"^SwapFree:\s+(\d+) kB$", _text(root / "proc/meminfo"), re.MULTILINE)
+    free = int(found[1]) * 1024 if found else 0
+    for folder in _group_folders(root, None):
+        limit, used = _number(_text(folder / "memory.swap.max")), _number(_text(folder / "memory.swap.current"))
+        free = free if limit is None else min(free, max(0, limit - (used or 0)))
+    for folder in _group_folders(root, "memory"):
+        both, memory_limit = (_number(_text(folder / f"memory.{name}limit_in_bytes")) for name in ("memsw.", ""))
+        free = free if both is None or memory_limit is None else min(free, max(0, both - memory_limit))
+    return free
+
+
 def cpu_name(*, root: Path = _ROOT) -> str:
     """The processor's name, the board's where the processor has none, else the architecture."""
     text = _text(root / "proc/cpuinfo")
@@ -177,17 +190,18 @@ def _cpu_quota(root: Path) -> float | None:
 def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
     """Limit and use of each control group that has one, this process's and those around it."""
     files = (
-        (None, "memory.max", "memory.current", "inactive_file"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        (None, "memory.max", "memory.current", ""),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     )
-    for controller, limit_name, used_name, cached_name in files:
+    for controller, limit_name, used_name, cached_prefix in files:
         for folder in _group_folders(root, controller):
             limit = _number(_text(folder / limit_name))
             if limit is None:
                 continue
-            # Files that were read and are not in use count as used, but are given back on demand.
-            cached = re.search(rf"^{cached_name} (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
-            yield limit, max(0, (_number(_text(folder / used_name)) or 0) - (int(cached[1]) if cached else 0))
+            # Files that were read count as used, but their pages are given back on demand.
+            stat = _text(folder / "memory.stat")
+            cached = re.findall(rf"^{cached_prefix}(?:in)?active_file (\d+)$", stat, re.MULTILINE)
+            yield limit, max(0, (_number(_text(folder / used_name)) or 0) - sum(map(int, cached)))
 
 
 def _group_folders(root: Path, controller: str | None) -> Iterator[Path]:

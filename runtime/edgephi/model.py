@@ -72,6 +72,7 @@ class Model(PrefixRequests):
         kv_cache: CacheKind = "float",
         with_adapters: bool = False,
         check_hashes: bool = False,
+        ignore_memory: bool = False,
         on_stage: OnStage = untold,
     ) -> Self:
         """Open a model folder. Encoders and adapters are loaded when first needed.
@@ -91,13 +92,15 @@ class Model(PrefixRequests):
             with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again,
                 with them; until then text does without their memory.
             check_hashes: Also compare every file's sha256 with the manifest.
+            ignore_memory: Load and read what this machine does not seem to have the memory for.
             on_stage: Told when loading begins, is half done and has ended.
 
         Raises:
             ArtifactError: The folder or a file is missing, damaged or foreign.
             ConfigError: An option is out of range, or the folder has no graphs for `kv_cache`.
+            CapacityError: This machine has not enough free memory for it. Encoders and adapters raise it when needed.
         """
-        options = DeviceOptions(device=device, threads=threads)
+        options = DeviceOptions(device=device, threads=threads, ignore_memory=ignore_memory)
         limits = ModelLimits(
             max_context=max_context, chunk=chunk, cache_bytes=cache_bytes, max_queue=max_queue, kv_cache=kv_cache
         )

@@ -20,6 +20,7 @@ from edgephi.bundle import Bundle
 from edgephi.checks import is_whole
 from edgephi.encoders import SpeechEncoder, VisionEncoder, unnoticed
 from edgephi.errors import ConfigError
+from edgephi.fitting import check_graph_fits
 from edgephi.image import ImageViews, num_image_rows, split_views
 from edgephi.media import media_name
 from edgephi.mel import log_mel, num_audio_rows
@@ -52,6 +53,8 @@ class Senses:
 
     def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
         def opener(path: Path) -> Any:
+            graph = path.relative_to(bundle.files.folder).as_posix()
+            check_graph_fits(bundle, graph, ignore=options.ignore_memory)
             return open_session(path, options, files=bundle.files)
 
         vision, speech = bundle.manifest.vision, bundle.manifest.speech

@@ -44,10 +44,12 @@ class DeviceOptions:
     Attributes:
         device: `cpu`.
         threads: Threads of each session; None takes the physical cores this process may use.
+        ignore_memory: Load what does not seem to fit.
     """
 
     device: str = "cpu"
     threads: int | None = None
+    ignore_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

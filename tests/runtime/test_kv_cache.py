@@ -83,7 +83,7 @@ def test_beyond_the_models_context_there_is_only_a_shorter_input():
 
 def test_memory_that_cannot_be_had_is_an_error_that_leaves_the_cache_usable(monkeypatch: pytest.MonkeyPatch):
     endless = Memory(total_bytes=2**80, available_bytes=2**80, limit_bytes=None)
-    monkeypatch.setattr("edgephi.kv_cache.memory", lambda: endless)
+    monkeypatch.setattr("edgephi.headroom.memory", lambda root: endless)
     huge = dataclasses.replace(_shape(2**62, 2**62), num_layers=32, num_kv_heads=8, head_size=128)
     cache = KVCache(huge)
     with pytest.raises(CapacityError, match="more than this machine can give"):
@@ -145,13 +145,17 @@ def test_an_interrupted_move_leaves_a_cache_that_can_be_filled_again():
 def test_more_than_the_free_memory_is_refused_before_anything_changes(monkeypatch: pytest.MonkeyPatch):
     """The system promises maps freely and kills the process that fills them."""
     few = Memory(total_bytes=2**30, available_bytes=192 * 100, limit_bytes=None)
-    monkeypatch.setattr("edgephi.kv_cache.memory", lambda: few)
+    monkeypatch.setattr("edgephi.headroom.memory", lambda root: few)
+    monkeypatch.setattr("edgephi.headroom.swap_bytes", lambda root: 0)
     monkeypatch.setattr("edgephi.kv_cache._SMALL_BYTES", 1000)
     cache = KVCache(_shape())
     cache.used = 7
     cache.reserve(cache.capacity + 100)
     before = cache.buffers
-    words = r"^101 more positions need 0 MiB but 0 MiB of memory are free; shorten the input, or free some$"
+    words = (
+        r"^101 more positions need 0 MB but 0 MB are available; shorten the input by 1 positions or more, or use "
+        r"--kv-cache int8, which needs 0 MB; a smaller --cache-bytes keeps less of earlier requests$"
+    )
     with pytest.raises(CapacityError, match=words):
         cache.reserve(cache.capacity + 101)
     with pytest.raises(CapacityError, match="more positions need"):

@@ -25,17 +25,18 @@ class FolderCheck:
     problems: tuple[str, ...]
 
 
-def check_folder(path: str) -> FolderCheck:
-    """Every fault of a model folder in one line each."""
+def check_folder(path: str, check_hashes: bool = False) -> FolderCheck:
+    """Every fault of a model folder in one line each; `check_hashes` also reads the large files."""
     try:
         bundle = Bundle(path)
     except EdgeError as error:
         first, folder = str(error), Path(path)
-        files = _file_problems(folder, _manifest(folder))
+        files = _file_problems(folder, _manifest(folder), check_hashes)
         others = [line for file, line in files.items() if not first.startswith(f"{file}:")]
         return FolderCheck(bundle=None, problems=(first, *others))
-    faulty = _file_problems(bundle.path, bundle.manifest)
+    faulty = _file_problems(bundle.path, bundle.manifest, check_hashes)
     problems = [*faulty.values()]
+    problems += _damage(bundle) if not faulty else ()
     if not faulty.keys() & {bundle.file(TOKENIZER_NAME), bundle.file(CHAT_TEMPLATE_NAME)}:
         problems += _prompt_problem(bundle)
     return FolderCheck(bundle=bundle, problems=tuple(problems))
@@ -51,13 +52,13 @@ def _manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def _file_problems(folder: Path, manifest: Manifest | None) -> dict[Path, str]:
+def _file_problems(folder: Path, manifest: Manifest | None, check_hashes: bool) -> dict[Path, str]:
     """One line for each file that is not what the manifest says."""
     problems = {}
     for info in () if manifest is None else manifest.files:
         path = folder / info.path
         try:
-            problem = _file_problem(path, info)
+            problem = _file_problem(path, info, check_hashes)
         except OSError as error:
             problem = f"cannot be read ({error.strerror or error})"
         if problem:
@@ -65,16 +66,25 @@ def _file_problems(folder: Path, manifest: Manifest | None) -> dict[Path, str]:
     return problems
 
 
-def _file_problem(path: Path, info: FileInfo) -> str | None:
+def _file_problem(path: Path, info: FileInfo, check_hashes: bool) -> str | None:
     if not path.is_file():
         return "missing"
     size = path.stat().st_size
     if size != info.bytes:
         return f"{size:,} bytes, the manifest says {info.bytes:,}"
-    if size <= _READ_BYTES:
+    if check_hashes or size <= _READ_BYTES:
         return "content differs from the manifest" if file_sha256(path) != info.sha256 else None
     with path.open("rb"):
         return None
+
+
+def _damage(bundle: Bundle) -> list[str]:
+    """What a look at some blocks of the weights finds."""
+    try:
+        bundle.look_for_damage()
+    except EdgeError as error:
+        return [str(error)]
+    return []
 
 
 def _prompt_problem(bundle: Bundle) -> list[str]:

@@ -129,11 +129,18 @@ class Checkup:
     exit_code: int
 
 
-def examine(model: str | None, *, context: int, threads: int | None, kv_cache: CacheKind = "float") -> Checkup:
+def examine(
+    model: str | None,
+    *,
+    context: int,
+    threads: int | None,
+    kv_cache: CacheKind = "float",
+    check_hashes: bool = False,
+) -> Checkup:
     """Look at the machine, the installation and, unless None, the model folder."""
     machine = _machine(Path(model) if model else Path(), threads or here.num_physical_cores())
     software, broken = _software()
-    folder = FolderCheck(bundle=None, problems=()) if model is None else check_folder(model)
+    folder = FolderCheck(bundle=None, problems=()) if model is None else check_folder(model, check_hashes)
     damaged, modes, advice = list(folder.problems), [], list(_machine_advice(machine, software))
     unfit: list[str] = []
     without: list[str] = []

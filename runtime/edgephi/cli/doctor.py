@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.options import json_option, kv_cache_option
+from edgephi.cli.options import check_hashes_option, json_option, kv_cache_option
 from edgephi.cli.report import human_bytes, one_line
 
 if TYPE_CHECKING:
     from edgephi.cli.checkup import Checkup, Machine, Prospect, Software
-    from edgephi.manifest import CacheKind
 
 
 @click.command()
@@ -28,16 +27,10 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]")
 @kv_cache_option
+@check_hashes_option
 @json_option
 @click.pass_context
-def doctor(
-    ctx: click.Context,
-    model: str | None,
-    context: int,
-    threads: int | None,
-    kv_cache: CacheKind,
-    as_json: bool,
-) -> None:
+def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any) -> None:
     """Show what this machine offers and, given the model folder MODEL, whether it fits and how fast to expect it.
 
     What is wrong with the installation or the folder is told in one line each. The exit code is 3 for a damaged
@@ -53,7 +46,7 @@ def doctor(
     """
     from edgephi.cli.checkup import examine
 
-    found = examine(model, context=context, threads=threads, kv_cache=kv_cache)
+    found = examine(model, **asked)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.commands import MODEL_VARIABLE
-from edgephi.cli.options import json_option
+from edgephi.cli.options import check_hashes_option, json_option
 from edgephi.cli.report import human_bytes
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", envvar=MODEL_VARIABLE)
-@click.option("--check-hashes", is_flag=True, help="Also read every file and compare its sha256.")
+@check_hashes_option
 @json_option
 def inspect(model: str, check_hashes: bool, as_json: bool) -> None:
     """Show what the model folder MODEL holds: source, recipe, modalities, adapters, precision, sizes.

@@ -35,6 +35,9 @@ kv_cache_option = click.option(
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."
 )
+check_hashes_option = click.option(
+    "--check-hashes", is_flag=True, help="First read every file of the model and compare its sha256."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 
 
@@ -48,6 +51,8 @@ class ModelSource:
     max_context: int | None
     chunk: int | None
     cache_bytes: int | None
+    check_hashes: bool
+    ignore_memory: bool
 
     @property
     def path(self) -> Path:
@@ -62,6 +67,7 @@ class ModelSource:
         given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
         if on_stage is not None:
             given["on_stage"] = on_stage
+        given |= {"check_hashes": self.check_hashes, "ignore_memory": self.ignore_memory}
         return Model.load(self.path, threads=self.threads, kv_cache=self.kv_cache, with_adapters=with_adapters, **given)
 
 
@@ -130,7 +136,7 @@ def model_options(command: Command) -> Command:
         "source",
         [
             click.argument("model"),
-            *in_group("Model", [_threads_option(), kv_cache_option, *_memory_options()]),
+            *in_group("Model", [_threads_option(), kv_cache_option, *_memory_options(), check_hashes_option]),
         ],
     )
 
@@ -172,6 +178,9 @@ def _memory_options() -> list[Callable[[Command], Command]]:
             type=int,
             metavar="N",
             help="Positions of a prompt read at once: more are faster and take more memory.  [default: 256]",
+        ),
+        click.option(
+            "--ignore-memory", is_flag=True, help="Try even what this machine does not seem to have the memory for."
         ),
     ]
 
