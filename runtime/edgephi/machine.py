@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import re
+import statistics
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,7 @@ _INSTRUCTION_SETS = {
 _CACHE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SMALLEST_READ, _LARGEST_READ = 128 << 20, 1 << 30
 _READ_SECONDS, _READ_ROUNDS = 0.8, 20
+_READING = 4  # rounds of one reading: a single one can meet a stall of the host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +134,11 @@ def largest_cache_bytes(*, root: Path = _ROOT) -> int | None:
     return max(known, default=None)
 
 
-def read_bandwidth(threads: int) -> float:
-    """Bytes a second that so many threads read from memory together: the best of some rounds in under two seconds.
+def read_bandwidths(threads: int) -> tuple[float, float]:
+    """Bytes a second that so many threads read from memory together: slowest and fastest of some readings.
 
-    Each thread reduces a buffer of its own; together they are several times as large as the caches.
+    They take under two seconds; on a shared machine the next hour may go beyond both. Each thread reduces a buffer of
+    its own; together they are several times as large as the caches.
 
     Raises:
         ConfigError: Less than one thread.
@@ -147,15 +150,18 @@ def read_bandwidth(threads: int) -> float:
     with ThreadPoolExecutor(threads) as pool:
         # Filled by the pool: pages that nobody has written all map to one page of zeros, which the caches hold.
         buffers = list(pool.map(_filled, [total // threads // 8] * threads))
-        best, end = math.inf, time.perf_counter() + _READ_SECONDS
+        taken: list[float] = []
+        end = time.perf_counter() + _READ_SECONDS
         for _ in range(_READ_ROUNDS):
             before = time.perf_counter()
             list(pool.map(np.bitwise_or.reduce, buffers))
             after = time.perf_counter()
-            best = min(best, after - before)
+            taken.append(after - before)
             if after > end:
                 break
-    return sum(buffer.nbytes for buffer in buffers) / best
+    total_bytes = sum(buffer.nbytes for buffer in buffers)
+    readings = [total_bytes / statistics.fmean(taken[i : i + _READING]) for i in range(0, len(taken), _READING)]
+    return min(readings), max(readings)
 
 
 def _filled(count: int) -> NDArray[np.int64]:

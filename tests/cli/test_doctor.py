@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgephi import machine
+from edgephi.cli import doctor
 from support.bundles import copy_bundle, small_bundle
 from support.shell import invoke, spawn
 
@@ -26,7 +29,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
 def _offer(monkeypatch: pytest.MonkeyPatch, *, available: int, total: int = 8 * GB, limit: int | None = None) -> None:
     found = machine.Memory(total_bytes=total, available_bytes=available, limit_bytes=limit)
     monkeypatch.setattr(machine, "memory", lambda: found)
-    monkeypatch.setattr(machine, "read_bandwidth", lambda threads: 20e9)
+    monkeypatch.setattr(machine, "read_bandwidths", lambda threads: (12e9, 20e9))
 
 
 def _json(*arguments: object, code: int = 0) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def test_a_model_that_fits_is_told_with_its_speed_and_its_reach():
         assert prospect["fits"]
         assert (prospect["context"], prospect["positions"]) == (2000, 131072)
         assert prospect["most_tokens_s"] == pytest.approx(20e9 / prospect["step_bytes"])
+        assert prospect["most_tokens_s_low"] == pytest.approx(12e9 / prospect["step_bytes"])
         filled = prospect["step_bytes"] + 2000 * 1024
         assert prospect["most_tokens_s_filled"] == pytest.approx(20e9 / filled)
     shown = invoke("doctor", small_bundle()).stdout
@@ -180,3 +184,20 @@ def test_telemetry_that_is_not_off_is_a_problem():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "ONNX Runtime may send telemetry" in done.stdout
+
+
+def test_speeds_are_ranges_of_two_digits_and_not_one_reading_with_five():
+    done = invoke("doctor", small_bundle())
+    assert "reads     12 to 20 GB/s" in done.stdout
+    rates = re.findall(r"at most (\S+) to (\S+) tokens/s, (\S+) to (\S+) when filled", done.stdout)
+    assert rates
+    for rate in itertools.chain.from_iterable(rates):
+        assert len(rate.replace(",", "").rstrip("0").replace(".", "")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(7201.3, 7201.3, "7,200"), (3.14, 9.99, "3.1 to 10"), (12.4, 35.2, "12 to 35"), (None, 99.6, "100")],
+)
+def test_a_range_has_the_digits_that_hold(low: float | None, high: float, words: str):
+    assert doctor._range(low, high) == words

@@ -69,7 +69,7 @@ def test_inspect_tells_both_sizes_of_a_position():
 def test_doctor_counts_with_the_smaller_positions(monkeypatch: pytest.MonkeyPatch):
     found = machine.Memory(total_bytes=8 * 10**9, available_bytes=8 * 10**9, limit_bytes=None)
     monkeypatch.setattr(machine, "memory", lambda: found)
-    monkeypatch.setattr(machine, "read_bandwidth", lambda threads: 20e9)
+    monkeypatch.setattr(machine, "read_bandwidths", lambda threads: (20e9, 20e9))
     words = ("doctor", _folder(), "--context", 100_000, "--json")
     float_, int8 = (json.loads(invoke(*words, *more).stdout)["prospects"] for more in ((), ("--kv-cache", "int8")))
     for one, other in zip(float_, int8, strict=True):

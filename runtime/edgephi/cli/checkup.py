@@ -59,7 +59,8 @@ class Machine:
 
     Attributes:
         threads: That the bandwidth was measured with.
-        read_bandwidth_bytes_s: None where it could not be measured.
+        read_bandwidth_bytes_s: The fastest of several readings; None where it could not be measured.
+        read_bandwidth_low_bytes_s: The slowest of them.
         disk_path: Of the model folder, or where the command runs.
         disk_free_bytes: There, for this user.
     """
@@ -74,6 +75,7 @@ class Machine:
     available_bytes: int
     threads: int
     read_bandwidth_bytes_s: float | None
+    read_bandwidth_low_bytes_s: float | None
     disk_path: str
     disk_free_bytes: int | None
 
@@ -103,6 +105,8 @@ class Prospect:
         step_bytes: What one decode step reads at a short context.
         most_tokens_s: Decode steps a second if reading that were all the work; None without a bandwidth.
         most_tokens_s_filled: The same once the context is filled, which every step reads as well.
+        most_tokens_s_low: By the slowest reading of the bandwidth.
+        most_tokens_s_filled_low: The same once the context is filled.
     """
 
     mode: Mode
@@ -114,6 +118,8 @@ class Prospect:
     step_bytes: int
     most_tokens_s: float | None
     most_tokens_s_filled: float | None
+    most_tokens_s_low: float | None
+    most_tokens_s_filled_low: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +180,12 @@ def examine(
 def _machine(place: Path, threads: int) -> Machine:
     memory = here.memory()
     place = place if place.is_dir() else Path()
+    low: float | None
+    bandwidth: float | None
     try:
-        bandwidth: float | None = here.read_bandwidth(threads)
+        low, bandwidth = here.read_bandwidths(threads)
     except (MemoryError, RuntimeError):  # neither buffers nor threads can be had
-        bandwidth = None
+        low = bandwidth = None
     try:
         free: int | None = shutil.disk_usage(place).free
     except OSError:
@@ -193,6 +201,7 @@ def _machine(place: Path, threads: int) -> Machine:
         available_bytes=memory.available_bytes,
         threads=threads,
         read_bandwidth_bytes_s=bandwidth,
+        read_bandwidth_low_bytes_s=low,
         disk_path=str(place.absolute()),
         disk_free_bytes=free,
     )
@@ -245,7 +254,8 @@ def _installed(names: tuple[str, ...]) -> str | None:
 
 
 def _prospect(need: Need, context: int, limit: int, machine: Machine) -> Prospect:
-    memory_bytes, speed = need.memory_bytes(context), machine.read_bandwidth_bytes_s
+    memory_bytes, filled = need.memory_bytes(context), need.read_bytes(context)
+    speed, low = machine.read_bandwidth_bytes_s, machine.read_bandwidth_low_bytes_s
     return Prospect(
         mode=need.mode,
         takes=_TAKES[need.mode],
@@ -255,7 +265,9 @@ def _prospect(need: Need, context: int, limit: int, machine: Machine) -> Prospec
         positions=min(limit, need.positions_within(machine.available_bytes)),
         step_bytes=need.step_bytes,
         most_tokens_s=speed / need.step_bytes if speed else None,
-        most_tokens_s_filled=speed / need.read_bytes(context) if speed else None,
+        most_tokens_s_filled=speed / filled if speed else None,
+        most_tokens_s_low=low / need.step_bytes if low else None,
+        most_tokens_s_filled_low=low / filled if low else None,
     )
 
 

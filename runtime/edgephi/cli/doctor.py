@@ -60,7 +60,9 @@ def _lines(found: Checkup) -> list[str]:
         lines += ["", f"model {one_line(found.model)}"]
         lines += [_prospect(prospect) for prospect in found.prospects]
         if any(prospect.fits and prospect.most_tokens_s for prospect in found.prospects):
-            lines.append("  (tokens/s: an upper bound, as if reading memory were all the work)")
+            lines.append(
+                "  (tokens/s: at most, as if reading memory were all the work; by its slowest and fastest reading)"
+            )
     for title, texts in (("advice", found.advice), ("problems", found.problems)):
         if texts:
             lines += ["", title, *(f"  {one_line(text)}" for text in texts)]
@@ -70,14 +72,16 @@ def _lines(found: Checkup) -> list[str]:
 def _machine(machine: Machine) -> list[str]:
     limit = machine.memory_limit_bytes
     limited = f", limited to {human_bytes(limit)} here" if limit is not None else ""
-    speed = machine.read_bandwidth_bytes_s
+    speed, low = machine.read_bandwidth_bytes_s, machine.read_bandwidth_low_bytes_s
     rows = {
         "cpu": machine.cpu,
         "cores": f"{machine.physical_cores:,} for this process ({machine.logical_cpus:,} hardware threads)",
         "kernels": " ".join(machine.instruction_sets) or "none of the instruction sets that matter here",
         "governor": machine.governor or "not told",
         "memory": f"{human_bytes(machine.memory_bytes)}{limited}, {human_bytes(machine.available_bytes)} available",
-        "reads": f"{human_bytes(round(speed))}/s with {machine.threads:,} threads" if speed else "not measured",
+        "reads": f"{_range((low or speed) / 1e9, speed / 1e9)} GB/s with {machine.threads:,} threads"
+        if speed
+        else "not measured",
         "disk": f"{human_bytes(machine.disk_free_bytes)} free at {machine.disk_path}"
         if machine.disk_free_bytes is not None
         else f"free space at {machine.disk_path} cannot be told",
@@ -102,6 +106,21 @@ def _prospect(prospect: Prospect) -> str:
     text = (
         f"  {prospect.takes:<21} {human_bytes(prospect.memory_bytes):>9} at {prospect.context:,} positions: {verdict}"
     )
-    if prospect.fits and prospect.most_tokens_s is not None and prospect.most_tokens_s_filled is not None:
-        text += f", at most {prospect.most_tokens_s:,.1f} tokens/s, {prospect.most_tokens_s_filled:,.1f} when filled"
+    if prospect.fits and prospect.most_tokens_s is not None:
+        short = _range(prospect.most_tokens_s_low, prospect.most_tokens_s)
+        filled = _range(prospect.most_tokens_s_filled_low, prospect.most_tokens_s_filled)
+        text += f", at most {short} tokens/s, {filled} when filled"
     return text
+
+
+def _range(low: float | None, high: float | None) -> str:
+    """Two digits each, as more do not hold until the next reading."""
+    words = [_two_digits(value) for value in (low, high) if value]
+    return " to ".join(dict.fromkeys(words))
+
+
+def _two_digits(value: float) -> str:
+    if value < 9.95:
+        return f"{value:.1f}"
+    scale = 10 ** max(len(str(int(value))) - 2, 0)
+    return f"{round(value / scale) * scale:,}"
