@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soxr
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgephi.channel_choice import MIX, Channel, Look, channel_weights
 from edgephi.errors import ConfigError
 from edgephi.media import media_name
+from edgephi.media_bytes import plain_source
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ, Waveform, log_mel, num_audio_rows
 from edgephi.mixing import mono
 from edgephi.mono_sound import MonoSound, open_sound
@@ -22,7 +23,7 @@ from edgephi.sound_limits import MAX_RATE_HZ, check_duration, check_rate
 __all__ = ["AudioSource", "MonoSound", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_sound"]
 
 #: A path, the bytes of a file, or (samples [n] or [n, channels], hertz).
-AudioSource = str | Path | bytes | tuple[NDArray[Any], float]
+AudioSource = str | Path | bytes | bytearray | memoryview | BinaryIO | tuple[NDArray[Any], float]
 
 _BLOCK_VALUES = 1 << 20
 _MIN_DURATION_S = 0.025
@@ -39,7 +40,7 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
     22.05 kHz were 16, so words come out slower and lower than they were spoken.
 
     Args:
-        source: A path or the bytes of a WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU or CAF file, or
+        source: A path, the bytes or an open binary file of WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU or CAF file, or
             `(samples, hertz)`: samples [n] or [n, channels], floating point with full scale 1.0, or int16, which
             is taken as 16-bit PCM (divided by 32768). Other integer types are refused: their full scale is a guess.
         channel: `mix` of all, or the number of one from 1.
@@ -49,6 +50,7 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
             infinite samples, or the array has another type or shape. The message names the source and the limit.
         CapacityError: Longer than the model's context, said before it is decoded where the header tells.
     """
+    source = plain_source(source, "audio")
     name = media_name(source, "audio")
     if isinstance(source, str | Path | bytes):
         with open_sound(source, channel) as sound:

@@ -18,14 +18,17 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgephi.errors import CapacityError, ConfigError
 from edgephi.media import media_name, open_media, unheard
+from edgephi.media_bytes import plain_source
 
-#: A path, the bytes of a file, a Pillow image, or uint8 [H, W, 3].
-ImageSource = str | Path | bytes | Image.Image | NDArray[Any]
+#: A path, the bytes of a file, an open binary file, a Pillow image, or uint8 [H, W, 3].
+ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
 
 #: 100 megapixels are 300 MB of RGB; the model sees at most 36 crops of 448x448, 7 megapixels.
 MAX_PIXELS = 100_000_000
 # Named, because Pillow would start Ghostscript for EPS; an appliance must not run what a picture says.
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+#: Brands of the HEIF family that hold HEVC, which the pictures of many telephones do.
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 #: What turns a picture of each EXIF orientation upright; 1 is upright, any other number means nothing.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,14 +55,15 @@ def load_image(source: ImageSource) -> Image.Image:
     be read is passed over.
 
     Args:
-        source: A path or the bytes of a PNG, JPEG, WebP, GIF, BMP, TIFF or PPM file, a Pillow image (not modified), or
-            a uint8 array [H, W, 3].
+        source: A path, the bytes or an open binary file of PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF or, with the
+            extra `media`, HEIC; a Pillow image (not modified), or a uint8 array [H, W, 3].
 
     Raises:
         ConfigError: The source is missing, not a picture, truncated, empty, of 32-bit pixels, or an array of another
             type or shape. The message names the source.
         CapacityError: More than 100 million pixels.
     """
+    source = plain_source(source, "picture")
     name = media_name(source, "picture")
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -80,10 +84,32 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
     try:
         return Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError:
-        raise ConfigError(f"{name}: not a picture; give one of {', '.join(_FORMATS)}") from None
+        return _open_heic(stream, name)
     except Image.DecompressionBombError as error:
         pixels = int(re.sub(r"\D*(\d+).*", r"\1", str(error)))  # Pillow's own limit is another
         raise CapacityError(f"{name}: {pixels:,} pixels; the limit is {MAX_PIXELS:,}: scale it down") from None
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _open_heic(stream: BinaryIO, name: str) -> Image.Image:
+    """A picture that Pillow alone does not know, if it is of the kind that its companion reads."""
+    stream.seek(0)
+    head = stream.read(32)
+    if head[4:8] != b"ftyp" or _HEIC_BRANDS.isdisjoint({head[8:12], head[16:20], head[20:24], head[24:28]}):
+        raise ConfigError(f"{name}: not a picture; give one of {', '.join(_FORMATS)}")
+    try:
+        import pillow_heif  # noqa: PLC0415 - an extra, needed by few
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f'{name}: a HEIC picture; run: pip install "edgephi[media]", or save it as JPEG: heif-convert A.heic A.jpg'
+        ) from None
+    stream.seek(0)
+    try:
+        pillow_heif.register_heif_opener()
+        return Image.open(stream, formats=("HEIF",))
+    except MemoryError:
+        raise
     except Exception as error:
         raise _damaged(name, error) from error
 

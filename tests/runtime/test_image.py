@@ -181,7 +181,7 @@ def test_other_arrays_are_refused(pixels, message):
         load_image(pixels)
 
 
-@pytest.mark.parametrize("source", [None, 3, [[1, 2, 3]], bytearray(b"x"), ("a", "b")])
+@pytest.mark.parametrize("source", [None, 3, [[1, 2, 3]], {b"x"}, ("a", "b")])
 def test_other_types_are_refused(source):
     with pytest.raises(ConfigError, match=r"give a path, the bytes of a file, a Pillow image or a uint8 array"):
         load_image(source)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgephi.audio import AudioSource, load_audio, open_sound
 from edgephi.channel_choice import ALL, MIX, Channel, Channels, check_channel
+from edgephi.media_bytes import plain_source
 from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
 from edgephi.resampling import resampled
 from edgephi.sound import open_channels
@@ -93,11 +94,13 @@ def open_recording(
 
 
 def _count_channels(source: AudioSource) -> int:
+    source = plain_source(source, "audio")
     if isinstance(source, str | Path | bytes):
         with open_channels(source) as sound:
             return sound.num_channels
-    is_table = isinstance(source, tuple) and isinstance(source[0], np.ndarray) and source[0].ndim == 2
-    return source[0].shape[1] if is_table else 1
+    if isinstance(source, tuple) and isinstance(source[0], np.ndarray) and source[0].ndim == 2:
+        return int(source[0].shape[1])
+    return 1
 
 
 def _pieces(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
