@@ -153,7 +153,7 @@ def _read_config(folder: Path, layout: Layout, fields: Fields, selection: Select
         speech=_read_speech(layout, fields) if "speech" in modalities else None,
         adapters=tuple(_read_adapter(folder, layout, fields, name) for name in selection.adapters),
         tokens=read_tokens(fields, folder, modalities),
-        generation=read_generation(folder),
+        generation=read_generation(folder, fields),
     )
 
 

@@ -28,15 +28,17 @@ _DRAWING = frozenset(("typical_p", "epsilon_cutoff", "eta_cutoff", "top_h"))
 _MOST_SHOWN = 60
 
 
-def read_generation(folder: Path) -> GenerationDefaults:
-    """Sampling that generation_config.json recommends; greedy unless it says do_sample, and without the file.
+def read_generation(folder: Path, config: Fields) -> GenerationDefaults:
+    """Sampling that generation_config.json recommends; greedy unless it says do_sample.
+
+    Args:
+        folder: The checkpoint.
+        config: config.json, which serves where the other file is missing, as in transformers.
 
     Raises:
         ArtifactError: The file is damaged or a value is wrong.
     """
-    if not (folder / _NAME).is_file():
-        return GenerationDefaults()
-    stated = Fields.load(folder / _NAME)
+    stated = Fields.load(folder / _NAME) if (folder / _NAME).is_file() else config
     draws = stated.get("do_sample", bool, False)
     try:
         return GenerationDefaults(

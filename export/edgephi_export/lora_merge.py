@@ -16,7 +16,7 @@ from edgephi_export.lazy_tensor import LazyTensor
 from edgephi_export.safetensors_file import StoredTensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # each is its own key: a file may be rewritten in between
 class LoraBlock:
     """One low-rank change of some neighbouring rows of a matrix.
 
@@ -52,7 +52,7 @@ class LoraBlock:
             start: The first one's place in the matrix.
         """
         low = start - self.first_row
-        rows += self.b.read(low, low + len(rows)) @ _whole(self.a) * np.float32(self.scale)
+        rows += self.b.read(low, low + len(rows)) @ _whole_a(self) * np.float32(self.scale)
         if self.magnitude is not None:
             lengths = np.linalg.norm(rows, axis=1)
             wanted = self.magnitude.read(low, low + len(rows)).reshape(-1)
@@ -75,6 +75,6 @@ def with_changes(base: LazyTensor, blocks: tuple[LoraBlock, ...]) -> LazyTensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _whole(tensor: StoredTensor) -> NDArray[np.float32]:
+def _whole_a(block: LoraBlock) -> NDArray[np.float32]:
     """A, kept while the chunks of its matrix come by: a few threads are at work on neighbouring chunks."""
-    return tensor.read(0, tensor.shape[0])
+    return block.a.read(0, block.a.shape[0])

@@ -14,13 +14,14 @@ from edgephi.cli.inspect import inspect
 from edgephi.errors import ArtifactError
 from edgephi.manifest import GenerationDefaults
 from edgephi_export import cli
+from edgephi_export.fields import Fields
 from edgephi_export.generation_config import read_generation
 from support.bundles import small_checkpoint
 
 
 def _read(tmp_path: Path, **values: Any) -> GenerationDefaults:
     (tmp_path / "generation_config.json").write_text(json.dumps(values))
-    return read_generation(tmp_path)
+    return read_generation(tmp_path, Fields({}, "config.json"))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,13 @@ def test_recommendations_are_kept_with_transformers_own_defaults(
     tmp_path: Path, stated: dict[str, Any], wanted: dict[str, Any]
 ):
     assert _read(tmp_path, **stated) == GenerationDefaults(**wanted)
+
+
+def test_config_json_recommends_where_the_other_file_is_missing(tmp_path: Path):
+    """As releases before generation_config.json wrote it, and as transformers still reads it."""
+    config = Fields({"do_sample": True, "temperature": 0.3, "top_k": 7}, "config.json")
+    assert read_generation(tmp_path, config) == GenerationDefaults(temperature=0.3, top_k=7)
+    assert _read(tmp_path) == read_generation(tmp_path, config) == GenerationDefaults()
 
 
 def test_they_reach_a_request_that_says_nothing(tmp_path: Path):

@@ -18,6 +18,7 @@ from edgephi.cli.verify import verify
 from edgephi.errors import ArtifactError
 from edgephi_export import ExportOptions, cli, export
 from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
+from edgephi_export.genai_record import GenaiRecord
 from edgephi_export.peft_adapter import Adapter
 from edgephi_export.selection import choose
 from edgephi_export.weights import WeightSource
@@ -133,6 +134,30 @@ def test_a_matrix_read_in_pieces_is_the_same(tmp_path: Path):
     lazy = _weights(small_checkpoint("phi3").path, adapter).lazy("layers.0.mlp.gate_up_proj.weight")
     pieces = [lazy.read_rows(start, min(start + 37, lazy.shape[0])) for start in range(0, lazy.shape[0], 37)]
     np.testing.assert_allclose(np.concatenate(pieces), lazy.whole(), atol=1e-6)
+
+
+def test_an_adapter_that_was_written_anew_is_read_anew(tmp_path: Path):
+    """In one process, as in a notebook that trains and exports in turns."""
+    folder, name = small_checkpoint("phi3").path, "layers.1.mlp.down_proj.weight"
+    adapter = write_adapter(tmp_path / "adapter", SPECS["lora"])
+    first = _weights(folder, adapter).read(name)
+    change_tensors(adapter / "adapter_model.safetensors", lambda t: [value.__imul__(-1) for value in t.values()])
+    np.testing.assert_array_equal(_weights(folder, adapter).read(name), first)  # -A and -B: the same product
+    change_tensors(
+        adapter / "adapter_model.safetensors", lambda t: t[f"base_model.model.{DOWN}.lora_A.weight"].__imul__(0)
+    )
+    np.testing.assert_array_equal(_weights(folder, adapter).read(name), _weights(folder).read(name))
+
+
+def test_the_layout_of_onnxruntime_genai_gets_the_merged_weights(tmp_path: Path):
+    folder, adapter = small_checkpoint("phi3").path, write_adapter(tmp_path / "adapter", SPECS["lora"])
+    plain = export(folder, tmp_path / "plain", ExportOptions(layout="genai", recipe="fp32"))
+    merged = export(folder, tmp_path / "merged", ExportOptions(layout="genai", recipe="fp32", merge_adapter=adapter))
+    found, base = ((place / "weights/decoder.bin").read_bytes() for place in (merged, plain))
+    matrix = _weights(folder, adapter).read("layers.1.mlp.down_proj.weight").tobytes()
+    assert matrix in found
+    assert matrix not in base
+    assert GenaiRecord.load(merged).source.merged_adapter is not None
 
 
 def test_an_adapter_of_the_image_tower_is_merged_there(tmp_path: Path):
