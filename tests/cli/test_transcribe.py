@@ -257,3 +257,21 @@ def test_a_small_random_model_gets_through_a_real_recording():
     (heard,) = json.loads(done.stdout)["files"]
     assert heard["segments"]
     assert 0 <= heard["segments"][0]["start_s"] < heard["segments"][-1]["end_s"] <= heard["duration_s"] + 0.032
+
+
+def test_long_segments_are_cut_where_that_is_asked_for(fake, tmp_path: Path):
+    long = turns(1.0, 25.0, 1.0)
+    fake(lambda *_: list(range(100, 140)))
+    whole = invoke("transcribe", "model", _write(tmp_path / "a.wav", long))
+    assert len(whole.stdout.splitlines()) == 1
+    fake(lambda *_: list(range(100, 140)))
+    lines = invoke("transcribe", "model", tmp_path / "a.wav", "--max-segment-s", "5").stdout.splitlines()
+    assert len(lines) >= 5
+    assert " ".join(lines) == whole.stdout.strip()
+    fake(lambda *_: list(range(100, 140)))
+    done = invoke("transcribe", "model", tmp_path / "a.wav", "--json", "--max-segment-s", "5")
+    segments = json.loads(done.stdout)["files"][0]["segments"]
+    assert [segment["text"] for segment in segments] == lines
+    assert all(0 < segment["end_s"] - segment["start_s"] <= 5 for segment in segments)
+    refused = invoke("transcribe", "model", tmp_path / "a.wav", "--max-segment-s", "0")
+    assert refused.exit_code == 2

@@ -66,6 +66,12 @@ OUTPUT_HELP = (
     help="A pause this long always starts a new segment.",
 )
 @click.option(
+    "--max-segment-s",
+    "most_s",
+    type=click.FloatRange(1, 30),
+    help="Cut longer segments and cues between words, their times estimated.  [default: 7 for srt and vtt, else whole]",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on where an interrupted run with the same options ended; FILEs that are done are passed over.",
@@ -153,6 +159,7 @@ def _checked(
         destination=destination,
         options=TranscriptionOptions(prompt=prompt_for(asked["translate_to"]), rules=rules, channel=asked["channel"]),
         language=asked["language"],
+        most_s=asked["most_s"],
         is_named=len(files) > 1,
         resume=resume,
         model=model,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 #: What of an order does not change the text.
-_NO_MATTER = ("kind", "destination", "is_named", "resume", "model")
+_NO_MATTER = ("kind", "destination", "is_named", "resume", "model", "most_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ class Order:
     options: TranscriptionOptions
     is_named: bool
     language: str | None
+    most_s: float | None = None
     resume: bool = False
     model: str = ""
 
@@ -75,7 +76,10 @@ class Job:
         """For stdout."""
         from edgephi.transcription.formats import as_json
 
-        return {"prompt": self.prompt, "files": [as_json(transcript, self.prompt) for transcript in self.done]}
+        return {
+            "prompt": self.prompt,
+            "files": [as_json(transcript, self.prompt, self.order.most_s) for transcript in self.done],
+        }
 
     def _one(self, model: Model, file: str, should_stop: Callable[[], bool]) -> tuple[Transcript, bool]:
         """One file's transcript, as far as it came; whether a signal ended it."""
@@ -150,20 +154,18 @@ class Job:
 
     def _tell(self, file: str, window: Iterable[Segment]) -> None:
         """Text goes out as it comes."""
-        from edgephi.transcription.formats import line
+        from edgephi.transcription.formats import lines
 
         if self.order.kind != "txt" or self.order.destination is not None:
             return
-        for text in filter(None, map(line, window)):
+        for text in (text for segment in window for text in lines(segment, self.order.most_s)):
             with interruption.may_stick():
                 click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
 
     def _write(self, transcript: Transcript) -> None:
         """The finished formats, then what happened."""
-        from edgephi.transcription.formats import render
-
         has_content = transcript.is_complete or bool(transcript.segments)
-        written = self._give(transcript, render(transcript, self.order.kind, self.prompt)) if has_content else ""
+        written = self._give(transcript, self._render(transcript)) if has_content else ""
         if transcript.error is not None:
             say(error_line(transcript.error))
         reached = f"{one_line(transcript.file)} is done up to {_mmss(transcript.reached_s)}{written}"
@@ -173,6 +175,11 @@ class Job:
             say(f"interrupted: {reached}{self._way_on(transcript)}")
         elif transcript.segments:
             say(f"note: {reached}{self._way_on(transcript)}")
+
+    def _render(self, transcript: Transcript) -> str:
+        from edgephi.transcription.formats import render
+
+        return render(transcript, self.order.kind, self.prompt, self.order.most_s)
 
     def _way_on(self, transcript: Transcript) -> str:
         destination = self.order.destination

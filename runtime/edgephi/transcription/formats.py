@@ -9,17 +9,27 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from edgephi.transcription.cues import MOST_S, cut_cues, shorter
 from edgephi.transcription.transcript import Segment, Transcript, spoken
 
 
-def render(transcript: Transcript, kind: str, prompt: str) -> str:
-    """The transcript as the content of a file of that kind, ended by a line break unless it is empty."""
+def render(transcript: Transcript, kind: str, prompt: str, most_s: float | None = None) -> str:
+    """The transcript as the content of a file of that kind, ended by a line break unless it is empty.
+
+    Args:
+        transcript: What was said.
+        kind: `txt`, `srt`, `vtt` or `json`.
+        prompt: What the model was asked.
+        most_s: Longest segment or cue; None for segments as they were heard, and cues of 7 s.
+    """
     if kind == "json":
-        return json.dumps(as_json(transcript, prompt), ensure_ascii=False, indent=1) + "\n"
-    return {"txt": _txt, "srt": _srt, "vtt": _vtt}[kind](transcript.segments)
+        return json.dumps(as_json(transcript, prompt, most_s), ensure_ascii=False, indent=1) + "\n"
+    if kind == "txt":
+        return "".join(f"{text}\n" for text in map(line, _cut(transcript.segments, most_s)) if text)
+    return {"srt": _srt, "vtt": _vtt}[kind](transcript.segments, MOST_S if most_s is None else most_s)
 
 
-def as_json(transcript: Transcript, prompt: str) -> dict[str, Any]:
+def as_json(transcript: Transcript, prompt: str, most_s: float | None = None) -> dict[str, Any]:
     """The transcript as one JSON object; the schema is in `edgephi transcribe --help`."""
     return {
         "file": transcript.file,
@@ -40,9 +50,14 @@ def as_json(transcript: Transcript, prompt: str) -> dict[str, Any]:
                 "gap": segment.is_gap,
                 "channel": segment.channel,
             }
-            for segment in transcript.segments
+            for segment in _cut(transcript.segments, most_s)
         ],
     }
+
+
+def lines(segment: Segment, most_s: float | None = None) -> list[str]:
+    """The segment as lines of text, one for each `most_s`; none without words."""
+    return [text for text in map(line, _cut([segment], most_s)) if text]
 
 
 def line(segment: Segment) -> str:
@@ -62,27 +77,31 @@ def clock(seconds: float, point: str = ".") -> str:
     return f"{millis // 3_600_000:02}:{millis // 60_000 % 60:02}:{millis // 1000 % 60:02}{point}{millis % 1000:03}"
 
 
-def _txt(segments: Iterable[Segment]) -> str:
-    return "".join(f"{text}\n" for text in map(line, segments) if text)
+def _cut(segments: Iterable[Segment], most_s: float | None) -> Iterable[Segment]:
+    if most_s is None:
+        return segments
+    return [piece for segment in segments for piece in shorter(segment, most_s)]
 
 
-def _srt(segments: Iterable[Segment]) -> str:
+def _srt(segments: Iterable[Segment], most_s: float) -> str:
     cues = []
-    for number, (segment, _) in enumerate(_cues(segments), 1):
-        times = f"{clock(segment.start_s, ',')} --> {clock(segment.end_s, ',')}"
+    labelled = [(segment, f"{speaker(segment.channel)}: " if segment.channel else "") for segment in segments]
+    in_order = sorted(
+        (cue for segment, label in labelled for cue in cut_cues(segment, most_s, label)), key=lambda cue: cue.start_s
+    )
+    for number, cue in enumerate(in_order, 1):
+        times = f"{clock(cue.start_s, ',')} --> {clock(cue.end_s, ',')}"
         # Some players take any line with an arrow for a cue's times.
-        cues.append(f"{number}\n{times}\n{line(segment).replace('-->', '->')}\n")
+        text = "\n".join(cue.lines).replace("-->", "->")
+        cues.append(f"{number}\n{times}\n{text}\n")
     return "\n".join(cues)
 
 
-def _vtt(segments: Iterable[Segment]) -> str:
+def _vtt(segments: Iterable[Segment], most_s: float) -> str:
     cues = ["WEBVTT\n"]
-    for segment, text in _cues(segments):
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        voice = "" if segment.channel is None else f"<v {speaker(segment.channel)}>"
-        cues.append(f"{clock(segment.start_s)} --> {clock(segment.end_s)}\n{voice}{escaped}\n")
+    in_order = sorted((cue for segment in segments for cue in cut_cues(segment, most_s)), key=lambda cue: cue.start_s)
+    for cue in in_order:
+        escaped = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        voice = "" if cue.channel is None else f"<v {speaker(cue.channel)}>"
+        cues.append(f"{clock(cue.start_s)} --> {clock(cue.end_s)}\n{voice}{escaped}\n")
     return "\n".join(cues)
-
-
-def _cues(segments: Iterable[Segment]) -> Iterable[tuple[Segment, str]]:
-    return ((segment, text) for segment in segments if (text := spoken(segment)))

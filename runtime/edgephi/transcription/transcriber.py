@@ -22,7 +22,7 @@ from edgephi.transcription.loops import LoopGuard
 from edgephi.transcription.read_ahead import read_ahead
 from edgephi.transcription.recording import Recording
 from edgephi.transcription.speech import FRAME_S, Detector, read_frames, silero_detector
-from edgephi.transcription.transcript import Segment
+from edgephi.transcription.transcript import Segment, Stretch
 from edgephi.transcription.windows import Window, WindowRules, cut_windows
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ class _Ear:
                     break
                 if isinstance(event, DoneEvent):
                     reply = event.reply
-        return replace(_segment(heard.window, reply), channel=heard.channel)
+        speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in heard.window.spans)
+        return replace(_segment(heard.window, reply), channel=heard.channel, speech=speech)
 
 
 def _segment(window: Window, reply: Reply | None) -> Segment:

@@ -8,6 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Speech without a pause, in seconds from the recording's start."""
+
+    start_s: float
+    end_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """The text of one window.
@@ -19,6 +27,7 @@ class Segment:
         confidence: Geometric mean of the tokens' probabilities, 0 to 1; None without tokens and for a gap.
         is_gap: The model kept repeating itself here, so its text was thrown away.
         channel: Whose it is, from 1, where each channel was heard for itself; None otherwise.
+        speech: Where somebody speaks in it, without the pauses; empty when that is not known.
     """
 
     start_s: float
@@ -27,6 +36,7 @@ class Segment:
     confidence: float | None
     is_gap: bool = False
     channel: int | None = None
+    speech: tuple[Stretch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,11 +56,13 @@ class Window:
         frames: Its sound, a little silence at its ends included.
         first: Number of its first frame in the recording.
         speech: First frame of its speech, and the one after its last.
+        spans: The same of each stretch without a pause.
     """
 
     frames: tuple[Frame, ...]
     first: int
     speech: tuple[int, int]
+    spans: tuple[tuple[int, int], ...]
 
     @property
     def samples(self) -> NDArray[np.float32]:
@@ -161,7 +163,8 @@ class _Cutter:
         self._forget()
         if not spoken:
             return None
-        return Window(frames=tuple(frames), first=first, speech=(spoken[0].start, min(spoken[-1].end, place)))
+        spans = tuple((span.start, min(span.end, place)) for span in spoken)
+        return Window(frames=tuple(frames), first=first, speech=(spans[0][0], spans[-1][1]), spans=spans)
 
     def _forget(self) -> None:
         surplus = len(self._frames) - self._margin

@@ -10,7 +10,7 @@ from edgephi.transcription.transcript import Segment, Transcript
 SEGMENTS = (
     Segment(start_s=0.5, end_s=2.0, text="Hello, world.", confidence=0.98765),
     Segment(start_s=2.5, end_s=3.0, text="", confidence=None),
-    Segment(start_s=3600.0, end_s=3725.0064, text="a <b> & c --> d\n\nnext", confidence=0.5),
+    Segment(start_s=3720.0, end_s=3725.0064, text="a <b> & c --> d\n\nnext", confidence=0.5),
     Segment(start_s=3726.0, end_s=3727.0, text="", confidence=None, is_gap=True),
 )
 TRANSCRIPT = Transcript(
@@ -27,7 +27,7 @@ def test_txt_has_one_line_for_each_segment_with_words():
 def test_srt():
     assert render(TRANSCRIPT, "srt", "") == (
         "1\n00:00:00,500 --> 00:00:02,000\nHello, world.\n"
-        "\n2\n01:00:00,000 --> 01:02:05,006\na <b> & c -> d next\n"
+        "\n2\n01:02:00,000 --> 01:02:05,006\na <b> & c -> d next\n"
         "\n3\n01:02:06,000 --> 01:02:07,000\n[...]\n"
     )
     assert render(NOTHING, "srt", "") == ""
@@ -37,7 +37,7 @@ def test_vtt():
     assert render(TRANSCRIPT, "vtt", "") == (
         "WEBVTT\n"
         "\n00:00:00.500 --> 00:00:02.000\nHello, world.\n"
-        "\n01:00:00.000 --> 01:02:05.006\na &lt;b&gt; &amp; c --&gt; d next\n"
+        "\n01:02:00.000 --> 01:02:05.006\na &lt;b&gt; &amp; c --&gt; d next\n"
         "\n01:02:06.000 --> 01:02:07.000\n[...]\n"
     )
     assert render(NOTHING, "vtt", "") == "WEBVTT\n"
@@ -67,7 +67,7 @@ def test_json():
             },
             {"start_s": 2.5, "end_s": 3.0, "text": "", "confidence": None, "gap": False, "channel": None},
             {
-                "start_s": 3600.0,
+                "start_s": 3720.0,
                 "end_s": 3725.006,
                 "text": "a <b> & c --> d\n\nnext",
                 "confidence": 0.5,
