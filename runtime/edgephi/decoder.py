@@ -10,6 +10,7 @@ sequence is read again with the long ones, as the model's authors do. What one r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -24,12 +25,14 @@ from edgephi.decoder_pass import DecoderPass, PassMemory
 from edgephi.embed import InputSequence
 from edgephi.errors import CapacityError, ConfigError
 from edgephi.kv_cache import KVCache, cache_shape, check_context
+from edgephi.log import logger
 from edgephi.manifest import ADAPTER_IDS, AdapterName, CacheKind
 from edgephi.prefix_cache import PrefixCache, ReadSequence
 from edgephi.rope import RotaryTables
 from edgephi.session import DeviceOptions
 from edgephi.stopping import ask, never
 
+_log = logger(__name__)
 #: Half the activations of 512 for a hundredth more work.
 DEFAULT_CHUNK = 256
 #: Keys and values of 4,096 positions of the real model.
@@ -314,9 +317,10 @@ class Decoder:
             # Only the shapes that come again are kept: a decode step, a verification, and a full chunk.
             if num_new <= _SMALL or (num_rows == 1 and num_new == self._chunk):
                 self._passes[num_new, num_rows] = step
-        total = self._cache.used + num_new
+        total, began_s = self._cache.used + num_new, time.perf_counter()
         logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)
         self._cache.used = total
+        _log.debug("read %d tokens to %d in %.1f ms", num_new, total, 1000 * (time.perf_counter() - began_s))
         return logits
 
 

@@ -10,6 +10,7 @@ the folder was made with graphs for int8 keys and values.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,12 @@ from edgephi.errors import ArtifactError
 from edgephi.fitting import check_graph_fits
 from edgephi.huge_pages import HugePages, own_memory, without
 from edgephi.kv_cache import cache_names
+from edgephi.log import logger
 from edgephi.manifest import AdapterName, CacheKind, DecoderInfo, Int8CacheInfo
 from edgephi.session import DeviceOptions, open_session
 from edgephi.stopping import never
 
+_log = logger(__name__)
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "int8": "tensor(int8)"}
 
 
@@ -78,12 +81,13 @@ class DecoderGraph:
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
         check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=self._options.ignore_memory)
-        before = own_memory()
+        before, began_s = own_memory(), time.perf_counter()
         session = open_session(path, self._options, should_stop, self._bundle.files)
         self.pages.take(without(own_memory(), before))
         _check_inputs(session, self._info.num_layers, takes_adapter, str(path))
         _check_values(session, self._info, self._cache_dtype, str(path))
         self.session, self._name, self.takes_adapter = session, name, takes_adapter
+        _log.info("opened %s in %.2f s with %d threads", name, time.perf_counter() - began_s, self._options.num_threads)
 
     def _needed(self, with_adapters: bool) -> str:
         text_graph = self._pair.text_graph

@@ -8,6 +8,7 @@ nothing about prompts, tokens or the decoder.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 from edgephi.bundle import Bundle
 from edgephi.errors import ConfigError
 from edgephi.image import ImageViews, position_ids, useful_grid
+from edgephi.log import logger
 from edgephi.manifest import PROJECTION_IDS, SpeechInfo, VisionInfo
 from edgephi.mel import num_audio_rows
 from edgephi.session import running, runtime
 from edgephi.stopping import ask, never
 from edgephi.watched import watched_run
+
+_log = logger(__name__)
 
 
 class Session(Protocol):
@@ -212,4 +216,7 @@ class _LazySession:
             with running(self._path.name):
                 return session.run(output_names, inputs, options)
 
-        return watched_run(runtime(), run, should_stop)
+        began_s = time.perf_counter()
+        outputs = watched_run(runtime(), run, should_stop)
+        _log.debug("ran %s in %.1f ms", self._path.name, 1000 * (time.perf_counter() - began_s))
+        return outputs

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from edgephi.constraint import Constraint
 from edgephi.embed import InputSequence
+from edgephi.log import logger
 from edgephi.manifest import AdapterName
 from edgephi.reply import (
     Choice,
@@ -45,6 +46,8 @@ from edgephi.speculate import Speculator
 from edgephi.stage import Stages
 from edgephi.stopping import Stopped, ask, never
 from edgephi.tokenizer import Tokenizer
+
+_log = logger(__name__)
 
 try:
     import resource
@@ -190,13 +193,16 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
     yield from writer.take_calls()
     if writer.is_stopped and reason == "length":  # what was held back completed a stop string
         reason = "stop"
+    timing = job.clock.timing(prompt_tokens, len(choices))
+    facts = (timing.new_tokens, reason, timing.ttft_s, timing.decode_tok_s or 0.0)
+    _log.info("reply of %d tokens, %s, first after %.2f s, then %.1f tokens/s", *facts)
     yield DoneEvent(
         Reply(
             text=writer.text,
             token_ids=tuple(choice.token_id for choice in choices),
             finish_reason=reason,
             tool_calls=writer.tool_calls,
-            timing=job.clock.timing(prompt_tokens, len(choices)),
+            timing=timing,
             logprobs=() if job.options.logprobs is None else tuple(choices),
             speculation=steps.speculation,
             adapter=job.adapter,

@@ -17,6 +17,7 @@ from edgephi.bundle import Bundle
 from edgephi.decoder import Decoder
 from edgephi.embed import InputSequence, MediaRows, check_ids
 from edgephi.generate import Clock
+from edgephi.log import logger
 from edgephi.media_places import check_media_lists
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.message_tools import ToolList
@@ -30,6 +31,8 @@ from edgephi.stage import EncodingSteps, Stages
 from edgephi.stopping import Stopped, ask, never
 from edgephi.table import EmbeddingTable
 from edgephi.tokenizer import Tokenizer
+
+_log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +145,8 @@ class RequestReader:
             rows.rows()
         steps.finish()
         clock.encode_s = time.perf_counter() - before
+        facts = (len(sequence), held, len(prompt.images), len(prompt.audio), route.adapter)
+        _log.info("request of %d tokens, %d kept from before, %d images, %d audio, adapter %s", *facts)
         return sequence, route
 
     def encode_ahead(self, audio: Sequence[Any], handling: Handling) -> list[HeardClip]:

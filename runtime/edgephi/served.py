@@ -14,6 +14,7 @@ from edgephi.constraint import ConstraintCompiler
 from edgephi.decoder import Decoder
 from edgephi.errors import ConfigError
 from edgephi.limits import ModelLimits
+from edgephi.log import logger
 from edgephi.manifest import Manifest
 from edgephi.messages import Messages
 from edgephi.prompt_files import open_tokenizer
@@ -22,6 +23,8 @@ from edgephi.request_reader import Handling, RequestReader
 from edgephi.session import DeviceOptions
 from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import never
+
+_log = logger(__name__)
 
 
 class ServedModel:
@@ -51,6 +54,7 @@ class ServedModel:
             stages.tell("load", 1, 2)
             self._decoder: Decoder | None = opening.result()
         stages.tell("load", 2, 2)
+        _log.info("loaded %s: takes %s, recipe %s", bundle.path, ", ".join(manifest.modalities), manifest.recipe.name)
         self._turns = Turns(limits.max_queue)
 
     @property

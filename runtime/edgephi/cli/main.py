@@ -19,6 +19,8 @@ from edgephi.cli import interruption
 from edgephi.cli.commands import SuggestingGroup
 from edgephi.cli.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say
 from edgephi.cli.failures import fail, remember_arguments, tell_json
+from edgephi.cli.logs import log_options
+from edgephi.cli.packing import decorated_with
 from edgephi.errors import CapacityError, EdgeError
 from edgephi.no_memory import is_no_memory
 from edgephi.pool import share_threads
@@ -27,6 +29,7 @@ from edgephi.version import package_version
 COMMAND_GROUP = "edgephi.commands"
 _OWN = {
     "chat": "edgephi.cli.chat",
+    "completion": "edgephi.cli.completion",
     "demo": "edgephi.cli.demo",
     "doctor": "edgephi.cli.doctor",
     "inspect": "edgephi.cli.inspect",
@@ -143,6 +146,7 @@ def _install_line(name: str, error: ImportError) -> str:
 
 @click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_version(), prog_name="edgephi")
+@decorated_with(*log_options())
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Phi-4-multimodal and Phi-4-mini on edge devices: hear, see and answer, without PyTorch.

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.commands import in_group
+from edgephi.cli.completion import complete_files, complete_folders
+from edgephi.cli.logs import log_options
 from edgephi.cli.packing import Command, packed
 from edgephi.cli.sizes import parse_size
 from edgephi.cli.tools_file import read_tools_file, tools_option, with_tools
@@ -135,8 +137,9 @@ def model_options(command: Command) -> Command:
         ModelSource,
         "source",
         [
-            click.argument("model"),
+            click.argument("model", shell_complete=complete_folders),
             *in_group("Model", [_threads_option(), kv_cache_option, *_memory_options(), check_hashes_option]),
+            *in_group("Output", log_options()),
         ],
     )
 
@@ -204,8 +207,21 @@ def request_options(command: Command) -> Command:
 
 def _prompt_options() -> list[Callable[[Command], Command]]:
     return [
-        click.option("--image", "images", metavar="FILE", multiple=True, help="A picture; repeat for more."),
-        click.option("--audio", metavar="FILE", multiple=True, help="An audio clip; repeat for more."),
+        click.option(
+            "--image",
+            "images",
+            metavar="FILE",
+            multiple=True,
+            shell_complete=complete_files,
+            help="A picture; repeat for more.",
+        ),
+        click.option(
+            "--audio",
+            metavar="FILE",
+            multiple=True,
+            shell_complete=complete_files,
+            help="An audio clip; repeat for more.",
+        ),
         click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
         tools_option,
         click.option(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from edgephi.cli.logs import is_logging
 from edgephi.cli.status import StatusLine
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ class StageLine:
 
     Args:
         text: Shown when the block begins.
-        quiet: Show nothing.
+        quiet: Show nothing. Nor is anything shown where the log is, whose lines would go through it.
     """
 
     def __init__(self, text: str, *, quiet: bool = False) -> None:
         self._status = StatusLine()
-        self._is_wanted = self._status.is_visible and not quiet
+        self._is_wanted = self._status.is_visible and not quiet and not is_logging()
         self._text = text
         self._began_s = 0.0
         self._lock = threading.Lock()

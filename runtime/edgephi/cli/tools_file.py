@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from edgephi.cli.completion import complete_files
 from edgephi.errors import ConfigError
 
 tools_option = click.option(
     "--tools",
     "tools_file",
     metavar="FILE",
+    shell_complete=complete_files,
     help='Functions that the model may call, as JSON: [{"name": ..., "description": ..., "parameters": {...}}], or as '
     "OpenAI's clients write them.",
 )

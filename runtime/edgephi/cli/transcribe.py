@@ -9,6 +9,7 @@ import click
 
 from edgephi.cli.channel import channel_given
 from edgephi.cli.commands import ModelCommand
+from edgephi.cli.completion import complete_files
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.partial_file import check_no_partial
 from edgephi.cli.spool import called, check_stdin, spooled
@@ -25,7 +26,7 @@ OUTPUT_HELP = (
 
 @click.command(cls=ModelCommand)
 @model_options
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1, required=True, shell_complete=complete_files)
 @click.option(
     "--format",
     "kind",

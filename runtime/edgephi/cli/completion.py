@@ -1,0 +1,41 @@
+"""`edgephi completion`: what a shell needs to complete commands, options and files."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from edgephi.cli.program_name import NAME
+
+_VARIABLE = f"_{NAME.upper()}_COMPLETE"
+_SHELLS = ("bash", "zsh", "fish")
+
+
+def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Any file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Any folder."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print the script that makes SHELL complete edgephi's commands, options and files.
+
+    \b
+    Examples:
+      eval "$(edgephi completion bash)"             in ~/.bashrc
+      eval "$(edgephi completion zsh)"              in ~/.zshrc
+      edgephi completion fish > ~/.config/fish/completions/edgephi.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    from edgephi.cli.main import main
+
+    kind = get_completion_class(shell)
+    assert kind is not None  # click knows all three
+    click.echo(kind(main, {}, NAME, _VARIABLE).source())
