@@ -24,6 +24,7 @@ from edgephi.block_hashes import BLOCKS_NAME, BlockHashes, look
 from edgephi.errors import ArtifactError, ConfigError, EdgeError
 from edgephi.folder_files import HeldFiles
 from edgephi.manifest import FileInfo, Manifest
+from edgephi.not_a_model import why_missing, why_not_folder, why_not_model
 from edgephi.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi.tensor_ref import TensorRef
 
@@ -236,16 +237,11 @@ def _open_folder(folder: Path) -> tuple[HeldFiles, bytes]:
     """The folder, and the content of its manifest."""
     with reading(folder):
         if not folder.is_dir():
-            raise ArtifactError(
-                f"{folder}: no such model folder; make one with `edgephi export CHECKPOINT -o {folder}`"
-            )
+            raise ArtifactError(f"{folder}: {why_not_folder(folder) if folder.exists() else why_missing(folder)}")
         files = HeldFiles(folder)
         try:
             files.add(MANIFEST_NAME)
         except (FileNotFoundError, IsADirectoryError):
-            raise ArtifactError(
-                f"{folder}: not an edgephi model folder (no {MANIFEST_NAME}); "
-                "make one with `edgephi export CHECKPOINT -o DIR`"
-            ) from None
+            raise ArtifactError(f"{folder}: {why_not_model(folder)}") from None
     with reading(folder / MANIFEST_NAME):
         return files, files.read(MANIFEST_NAME)

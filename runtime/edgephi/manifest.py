@@ -17,6 +17,7 @@ from edgephi.schema import decode
 from edgephi.tensor_ref import TableInfo, TensorRef
 
 SCHEMA_VERSION = 2
+_UPGRADE = "pip install --upgrade edgephi"
 
 AdapterName = Literal["none", "vision", "speech"]
 AdapterMode = Literal["routed", "speech", "vision", "none"]
@@ -396,15 +397,25 @@ class Manifest:
             raise ArtifactError(f"{where}: not valid JSON ({error})") from error
         if not isinstance(raw, dict) or "schema_version" not in raw:
             raise ArtifactError(f"{where}: not the description of an edgephi model; it has no schema_version")
-        if raw["schema_version"] != SCHEMA_VERSION:
+        version = raw["schema_version"]
+        if version != SCHEMA_VERSION:
+            is_newer = isinstance(version, int) and version > SCHEMA_VERSION
             raise ArtifactError(
-                f"{where}: schema version {raw['schema_version']!r}; this edgephi reads version {SCHEMA_VERSION}; "
-                "export the model again"
+                f"{where}: schema version {version!r}; this edgephi reads version {SCHEMA_VERSION}; "
+                + (f"{_made_newer(raw)}: {_UPGRADE}" if is_newer else "export the model again")
             )
+        if unknown := sorted(raw.keys() - {field.name for field in dataclasses.fields(cls)}):
+            raise ArtifactError(f"{where}: unknown key {unknown[0]!r}; if {_made_newer(raw)}: {_UPGRADE}")
         manifest = decode(cls, raw, where)
         for file in manifest.files:
             _check_relative(file.path, where)
         return manifest
+
+
+def _made_newer(raw: dict[str, object]) -> str:
+    made = raw.get("generator")
+    named = f" ({made})" if isinstance(made, str) and made.isprintable() else ""
+    return f"it was made by a newer edgephi{named}"
 
 
 def _check_relative(path: str, where: str) -> None:

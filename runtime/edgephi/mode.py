@@ -55,9 +55,9 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
     """
     route = _RULE[num_images > 0, num_audio > 0]
     if num_images and manifest.vision is None:
-        raise missing_modality("vision")
+        raise missing_modality("vision", manifest)
     if num_audio and manifest.speech is None:
-        raise missing_modality("speech")
+        raise missing_modality("speech", manifest)
     if route.projection and manifest.speech and route.projection not in manifest.speech.projections:
         raise ConfigError(
             f"this bundle has no {route.projection!r} audio projection, which a {route.mode} request needs; "
@@ -69,9 +69,28 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
     return route
 
 
-def missing_modality(name: Literal["vision", "speech"]) -> ConfigError:
-    """The error for media of a kind that the bundle cannot take in."""
-    return ConfigError(f"this bundle has no {name}: export with --modalities text,vision,speech")
+class MissingModalityError(ConfigError):
+    """Media of a kind that the bundle cannot take in; `name` is the kind."""
+
+    def __init__(self, name: Literal["vision", "speech"], message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def missing_modality(name: Literal["vision", "speech"], manifest: Manifest | None = None) -> MissingModalityError:
+    """The error for media of a kind that the bundle cannot take in: what it is, and what to export instead."""
+    if manifest is None:
+        return MissingModalityError(name, f"this bundle has no {name}; export the checkpoint with --adapters routed")
+    if manifest.source.model_type == "phi3":
+        what, checkpoint = "it is a text model", "microsoft/Phi-4-multimodal-instruct"
+    else:
+        mode = manifest.adapters.mode
+        what = f"it was made with --adapters {mode}" if mode != "routed" else "it was made with fewer --modalities"
+        checkpoint = manifest.source.id if manifest.source.revision else "CHECKPOINT"
+    return MissingModalityError(
+        name,
+        f"this bundle has no {name} ({what}); one that has: `edgephi export {checkpoint} -o DIR --adapters routed`",
+    )
 
 
 def _forced(manifest: Manifest, adapter: AdapterChoice) -> AdapterName:
@@ -96,7 +115,7 @@ def _check_adapter(manifest: Manifest, route: Route) -> None:
         if route.adapter != "none" and route.adapter not in present:
             raise ConfigError(
                 f"this bundle has no {route.adapter} adapter, which a {route.mode} request needs; "
-                "export with --adapters routed --modalities text,vision,speech"
+                "export with --adapters routed and all modalities"
             )
     elif mode != route.adapter:
         merged = "was exported without adapters" if mode == "none" else f"has its {mode} adapter merged in"

@@ -22,7 +22,7 @@ from edgephi.media_places import check_media_lists
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.message_tools import ToolList
 from edgephi.messages import Messages, Outside
-from edgephi.mode import AdapterChoice, Route, choose_route
+from edgephi.mode import AdapterChoice, MissingModalityError, Route, choose_route, missing_modality
 from edgephi.prompt import Prompt, media_slots
 from edgephi.prompt_files import open_prompts
 from edgephi.senses import HeardClip, SeenPicture, Senses
@@ -109,7 +109,10 @@ class RequestReader:
             ConfigError: Messages that cannot be used, or that do not pair up with their media.
         """
         before = time.perf_counter()
-        prompt = self._prompts.build(messages, images=images, audio=audio, tools=terms.tools, outside=terms.outside)
+        try:
+            prompt = self._prompts.build(messages, images=images, audio=audio, tools=terms.tools, outside=terms.outside)
+        except MissingModalityError as error:
+            raise missing_modality(error.name, self._manifest) from None
         clock.preprocess_s += time.perf_counter() - before
         return prompt
 

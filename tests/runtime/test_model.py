@@ -234,12 +234,12 @@ def test_a_reply_that_fills_the_context_ends_as_length():
         (
             ("text", "speech"),
             {"images": [PICTURE]},
-            "^this bundle has no vision: export with --modalities text,vision,speech$",
+            r"^this bundle has no vision \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
         ),
         (
             ("text", "vision"),
             {"audio": [SOUND]},
-            "^this bundle has no speech: export with --modalities text,vision,speech$",
+            r"^this bundle has no speech \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
         ),
     ],
 )

@@ -152,7 +152,7 @@ def test_media_need_a_user_turn():
 
 def test_a_model_without_slots_says_how_to_export_one_with_them():
     text_only = TokenInfo(bos=None, pad=None, eos=(1,), image=None, audio=None)
-    with pytest.raises(ConfigError, match="this bundle has no vision: export with --modalities text,vision,speech"):
+    with pytest.raises(ConfigError, match="this bundle has no vision; export the checkpoint with --adapters routed"):
         _builder(tokens=text_only).build("x", images=["i"])
 
 
