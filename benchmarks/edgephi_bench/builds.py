@@ -71,14 +71,20 @@ def read_fixed(content: dict[str, Any]) -> FixedLogits:
     return FixedLogits(**{**content, "token_ids": tuple(content["token_ids"]), "logits": tuple(content["logits"])})
 
 
-def open_build(model: Path, threads: int, kv_cache: CacheKind, python: str | None) -> Build:
-    """Check one side before anything is measured.
+def open_build(model: Path, threads: int, kv_cache: CacheKind, python: str | None, longest: int) -> Build:
+    """Check one side before anything is measured; it will be asked for sequences of `longest` positions.
 
     Raises:
         ArtifactError: The folder is no model.
-        ConfigError: It has no such cache, or that interpreter has no edgephi with the laboratory.
+        ConfigError: It has no such cache or takes fewer positions, or that interpreter has no edgephi with bench.
     """
-    check_cache_kind(Bundle(model).manifest, kv_cache)
+    manifest = Bundle(model).manifest
+    check_cache_kind(manifest, kv_cache)
+    if longest > manifest.rope.max_positions:
+        raise ConfigError(
+            f"{longest:,} positions are asked for; {model} takes {manifest.rope.max_positions:,}: use less of "
+            "--depths, --new-tokens or --prompt-tokens"
+        )
     if python is None:
         return Build(model=model, threads=threads, kv_cache=kv_cache)
     # A path without a folder would be looked up anew in the worker's.

@@ -223,9 +223,10 @@ def _compare_folders(before: Path, after: Path, judging: Judging, turns: Turns) 
 
     threads = DeviceOptions(threads=turns.threads).num_threads
     tasks = turns.tasks(threads)
+    longest = max(task.depth + task.tokens for task in tasks)
     builds = (
-        open_build(before, threads, turns.kv_cache, None),
-        open_build(after, threads, turns.kv_cache, turns.against_python),
+        open_build(before, threads, turns.kv_cache, None, longest),
+        open_build(after, threads, turns.kv_cache, turns.against_python, longest),
     )
     limits = PairLimits(threshold=judging.threshold, most_pairs=turns.pairs, most_seconds=turns.max_time)
     with stoppable():

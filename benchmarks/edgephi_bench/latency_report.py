@@ -155,14 +155,25 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     return content
 
 
+def _parsed(text: str) -> Any:
+    """Of several objects, one a line, the last."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if error.msg != "Extra data" or len(lines) < 2:
+            raise
+        return json.loads(lines[-1])
+
+
 def read_report(path: Path) -> BenchReport:
-    """Read what `--json` wrote.
+    """Read what `--json` wrote, or the last report of a file that `--append` wrote.
 
     Raises:
         ArtifactError: The file cannot be read or is not such a report.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

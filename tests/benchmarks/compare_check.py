@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import sysconfig
@@ -32,11 +33,12 @@ def _slower(read):
     import time
 
     def slow_read(self, sequence, **options):
+        entered = time.perf_counter()  # what this wrapper itself takes is part of the wait
         is_step = len(sequence) - self.used == 1
         before = time.perf_counter()
         result = read(self, sequence, **options)
         if is_step:
-            end = before + (time.perf_counter() - before) * {factor}
+            end = entered + (time.perf_counter() - before) * {factor}
             while time.perf_counter() < end:
                 pass
         return result
@@ -60,11 +62,15 @@ def main() -> None:
             "slower": _build(scratch / "slower", 1 + arguments.percent / 100),
         }
         verdicts: dict[str, list[str]] = {series: [] for series in pythons}
+        losses: dict[str, list[float]] = {series: [] for series in pythons}
         for number in range(1, arguments.count + 1):
             for series, python in pythons.items():
-                verdict, line = _compare(model, python, arguments.threads, arguments.max_time)
+                verdict, loss, line = _compare(model, python, arguments.threads, arguments.max_time)
                 verdicts[series].append(verdict)
+                losses[series].append(loss)
                 print(f"{number} of {arguments.count}, {series}: {line}", flush=True)
+    middle = {series: statistics.median(found) for series, found in losses.items()}
+    print(f"median change: {middle['identical']:+.1%} identical, {middle['slower']:+.1%} slower")
     _summary(verdicts, arguments, time.monotonic() - begin)
 
 
@@ -110,8 +116,8 @@ def _build(folder: Path, factor: float | None) -> Path:
     return python
 
 
-def _compare(model: Path, python: Path, threads: int, max_time: float) -> tuple[str, str]:
-    """The verdict, and a line about the comparison."""
+def _compare(model: Path, python: Path, threads: int, max_time: float) -> tuple[str, float, str]:
+    """The verdict, by what share the other build was slower, and a line about the comparison."""
     command = [sys.executable, "-m", "edgephi", "bench", "compare", str(model), str(model), "--against-python"]
     command += [str(python), "--only", "decode", "--threads", str(threads), "--max-time", str(max_time), "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -124,9 +130,13 @@ def _compare(model: Path, python: Path, threads: int, max_time: float) -> tuple[
         raise SystemExit(f"exit code {done.returncode} with the verdict {verdict}: {done.stderr}")
     ends = "unknown" if figure["low"] is None else f"{figure['low']:+.1%} to {figure['high']:+.1%}"
     compared = content["compared"]
-    return verdict, (
-        f"{verdict}, {figure['loss']:+.1%} ({ends}), {compared['num_pairs']} pairs in {compared['seconds']:.0f} s, "
-        f"{figure['before'] * 1e6:.0f} and {figure['after'] * 1e6:.0f} microseconds a step"
+    return (
+        verdict,
+        float(figure["loss"]),
+        (
+            f"{verdict}, {figure['loss']:+.1%} ({ends}), {compared['num_pairs']} pairs in {compared['seconds']:.0f} s, "
+            f"{figure['before'] * 1e6:.0f} and {figure['after'] * 1e6:.0f} microseconds a step"
+        ),
     )
 
 

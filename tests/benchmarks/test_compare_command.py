@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import venv
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -190,7 +192,12 @@ def test_an_interpreter_without_edgephi_is_refused_before_anything_runs(tmp_path
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(("--force",), "--force is for reports"), (("--only", "speed"), "'speed'"), (("--depths", "x"), "--depths")],
+    [
+        (("--force",), "--force is for reports"),
+        (("--only", "speed"), "'speed'"),
+        (("--depths", "x"), "--depths"),
+        (("--depths", "900k"), "takes"),
+    ],
 )
 def test_what_means_nothing_for_folders_is_refused(options: tuple[str, ...], words: str) -> None:
     result = _folders(small_bundle(), small_bundle(), *options)
@@ -209,3 +216,15 @@ def test_a_folder_is_not_compared_with_a_report(tmp_path: Path) -> None:
     result = _folders(small_bundle(), path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "two model folders, or two reports" in result.stderr
+
+
+def test_every_option_that_the_documentation_names_exists() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
+    known = {"--help"}
+    for name in ("model", "compare", "show"):
+        command = bench.get_command(click.Context(bench), name)
+        assert command is not None
+        known |= {form for option in command.params for form in option.opts}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert len(named) > 15
+    assert named <= known

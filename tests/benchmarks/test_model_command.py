@@ -412,6 +412,7 @@ def test_a_report_can_be_shown_again_in_every_form_and_appended(tmp_path: Path) 
     assert _run("show", path, "--append", log).exit_code == 0
     first, second = log.read_text().splitlines()
     assert json.loads(first) == json.loads(second) == json.loads(path.read_text())
+    assert _run("show", log, "--json").stdout == path.read_text()  # the last of them
     shown = [_run("show", path, *form) for form in ((), ("--csv",), ("--markdown",), ("--json",))]
     assert all(result.exit_code == 0 for result in shown)
     assert all("20 tokens, 1 thread" in result.stdout for result in shown)
