@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgephi.asynchronous import AsyncModel
     from edgephi.constraint import Grammar, JsonSchema, Regex
     from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
     from edgephi.model import Model
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArtifactError",
+    "AsyncModel",
     "CapacityError",
     "Choice",
     "ConfigError",
@@ -52,6 +54,7 @@ _HOME = {
         ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall", "ToolCallEvent"),
         "edgephi.reply",
     ),
+    "AsyncModel": "edgephi.asynchronous",
     "Model": "edgephi.model",
     "SamplingOptions": "edgephi.sampling",
     **dict.fromkeys(("Segment", "Transcript"), "edgephi.transcription.transcript"),
