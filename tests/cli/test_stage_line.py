@@ -65,10 +65,11 @@ def test_seconds_go_on_within_one_pass():
 
 
 def test_ctrl_c_in_a_chat_ends_a_pass_and_the_conversation_goes_on():
-    with Terminal("chat", ARGUMENTS[0], *ARGUMENTS[2:], prepare=_SLOW.format(seconds=600)) as terminal:
+    slow = _SLOW.format(seconds=600)
+    with Terminal("chat", ARGUMENTS[0], *ARGUMENTS[2:], prepare=slow, environment=XTERM) as terminal:
         terminal.wait_for("> ")
         terminal.press("hello there " * 40 + "\r")
-        terminal.wait_for("hello there \n")
+        terminal.wait_for("prefill 0/")
         terminal.press(CTRL_C)
         terminal.wait_for("(stopped before an answer; the message was not kept)")
         terminal.wait_for("> ")
