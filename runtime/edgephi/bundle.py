@@ -10,6 +10,7 @@ tokenizer.json chat_template.jinja
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.block_hashes import BLOCKS_NAME, BlockHashes, look
-from edgephi.errors import ArtifactError, ConfigError, EdgeError
+from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.folder_files import HeldFiles
 from edgephi.manifest import FileInfo, Manifest
 from edgephi.not_a_model import why_missing, why_not_folder, why_not_model
@@ -207,12 +208,15 @@ def reading(path: Path) -> Iterator[None]:
 
     Raises:
         ArtifactError: The path cannot be read, or is not the text or the array it should be.
+        CapacityError: There is not enough memory for it.
     """
     try:
         yield
     except EdgeError:  # ConfigError is a ValueError
         raise
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise CapacityError(f"{path}: not enough free memory to read it; free some") from error
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise ArtifactError(f"{path}: cannot be read ({error})") from error

@@ -20,7 +20,8 @@ def is_no_memory(error: BaseException) -> bool:
     while not isinstance(error, MemoryError):
         if any(words in str(error).lower() for words in _WORDS):
             return True
-        if error.__cause__ is None:
+        cause = error.__cause__ or error.__context__
+        if cause is None:
             return False
-        error = error.__cause__
+        error = cause
     return True

@@ -5,9 +5,10 @@ Owns the device options and the one place that imports ONNX Runtime. Knows nothi
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,8 @@ def runtime() -> Any:
     """
     # Read once by the library when it loads; a device at a customer's must not call home.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    with suppress(OSError):  # loaded while there is memory: without it the first C++ exception ends the process
+        ctypes.CDLL("libgcc_s.so.1")
     try:
         import onnxruntime  # noqa: PLC0415 - optional, and heavy
     except ModuleNotFoundError as error:

@@ -1,9 +1,10 @@
-"""How the process ends: streams that are closed or full, signals that came late, one exit code."""
+"""How the process begins and ends: streams that are closed or full, signals that came late, one exit code."""
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import sys
 import threading
 from collections.abc import Callable
@@ -36,6 +37,12 @@ def mend_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
+def spare_memory() -> None:
+    """Under a limit of address space, keep NumPy's library from starting threads: it raises SIGINT where it cannot."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def say(line: str) -> None:
     """A line on stderr, if anybody is still there."""
     with suppress(OSError, ValueError):
@@ -56,7 +63,7 @@ def broken_stdout(error: OSError | None = None) -> int | None:
     try:
         if not sys.stdout.closed:
             sys.stdout.flush()
-        broken = error if error is not None and error.errno == errno.EPIPE else None
+        broken = error if error is not None and (error.errno == errno.EPIPE or _is_of_stdout(error)) else None
     except OSError as raised:
         broken = raised
     if broken is None:
@@ -67,6 +74,16 @@ def broken_stdout(error: OSError | None = None) -> int | None:
         return _SIGPIPE
     say(error_line(f"standard output cannot be written ({broken.strerror or broken})"))
     return 1
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether it was raised while a line was written there: an unbuffered stream has nothing left to try again."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or last.tb_frame.f_globals.get("__name__") != click.echo.__module__:
+        return False
+    return not last.tb_frame.f_locals.get("err", False)
 
 
 def run_to_end(command: Callable[[], object]) -> NoReturn:

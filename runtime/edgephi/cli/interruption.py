@@ -94,9 +94,10 @@ def answered() -> int:
 
 def finish() -> None:
     """Nothing may interrupt the end of the process, when the interpreter's own handlers are gone."""
-    for number in _NUMBERS:
-        if _State.is_installed:
+    if _State.is_installed:
+        for number in (*_NUMBERS, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager

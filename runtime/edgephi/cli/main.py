@@ -17,7 +17,7 @@ import click
 
 from edgephi.cli import interruption
 from edgephi.cli.commands import SuggestingGroup
-from edgephi.cli.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say
+from edgephi.cli.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say, spare_memory
 from edgephi.cli.failures import fail, remember_arguments, tell_json
 from edgephi.cli.logs import log_options
 from edgephi.cli.packing import decorated_with
@@ -166,5 +166,6 @@ def program() -> NoReturn:
     """The `edgephi` command as a process of its own: every session it opens shares one pool of threads."""
     interruption.install()
     mend_streams()
+    spare_memory()
     share_threads()
     run_to_end(lambda: main(prog_name="edgephi"))
