@@ -58,6 +58,20 @@ def channel_weights(channel: Channel, sound: Look) -> NDArray[np.float64] | None
     return weights
 
 
+def mix_note(name: str, weights: NDArray[np.float64]) -> str:
+    """What is heard instead of the average, in a line."""
+    numbers = [str(index + 1) for index in np.flatnonzero(weights)]
+    if len(numbers) == 1:
+        heard = f"channel {numbers[0]} alone is"
+    elif weights.min() < 0:
+        heard = f"the difference of channels {' and '.join(numbers)} is"
+    elif np.ptp(weights[weights > 0]) > 0:
+        heard = f"channel {int(weights.argmax()) + 1} at twice the level of the other is"
+    else:
+        heard = f"only channels {', '.join(numbers)} are"
+    return f"{name}: the average of its {len(weights)} channels would lose or weaken words, so {heard} heard"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """A recording whose channels can be looked at before it is heard.

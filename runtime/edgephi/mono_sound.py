@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.channel_choice import MIX, Channel, Look, channel_weights
+from edgephi.channel_choice import MIX, Channel, Look, channel_weights, mix_note
 from edgephi.media import media_name
 from edgephi.mixing import mono
 from edgephi.sound import open_channels
@@ -67,7 +67,7 @@ def open_sound(
             num_channels=sound.num_channels,
             num_samples=sound.num_samples,
             blocks=mono(sound.blocks, name, weights),
-            notes=sound.notes,
+            notes=(*sound.notes, *([mix_note(name, weights)] if channel == MIX and weights is not None else [])),
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from edgephi.audio import load_audio, open_sound
+from edgephi.channel_choice import mix_note
 from edgephi.channel_levels import ChannelLevels
 from edgephi.errors import ConfigError
 from edgephi.mix_choice import choose_mix
@@ -263,3 +264,23 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch
 
     assert choose_mix(measure, 2) is None
     assert 100 <= len(next(levels[0].bands())) < 300
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([0, 1], "so channel 2 alone is heard"),
+        ([0.5, -0.5], "so the difference of channels 1 and 2 is heard"),
+        ([0.5, 0, 0.5], "so only channels 1, 3 are heard"),
+        ([1 / 3, 2 / 3], "so channel 2 at twice the level of the other is heard"),
+    ],
+)
+def test_what_is_heard_instead_of_the_average_is_said(weights: list[float], words: str):
+    assert mix_note("a.wav", np.array(weights)).endswith(words)
+
+
+def test_a_note_tells_of_another_mix_and_none_of_the_average():
+    voice = spoken("sentence")
+    for right, count in ((-voice, 1), (voice, 0)):
+        with open_sound(_encoded(np.stack([voice, right], axis=1), HERTZ)) as sound:
+            assert len(sound.notes) == count
