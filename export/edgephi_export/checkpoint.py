@@ -29,6 +29,7 @@ from edgephi_export.folder_check import (
     INDEX,
     WEIGHTS,
     check_adapters,
+    check_architecture,
     check_kind,
     check_leftovers,
     check_not_quantized,
@@ -95,6 +96,7 @@ def read_layout(folder: Path) -> Layout:
             "Phi-4-multimodal and Phi-4-mini"
         )
     check_not_quantized(config)
+    check_architecture(config)
     return cast(Layout, model_type)
 
 
@@ -117,8 +119,7 @@ def open_checkpoint(folder: Path, selection: Selection, adapter: Adapter | None 
     """
     layout = read_layout(folder)
     fields = Fields.load(folder / CONFIG)
-    if adapter is None:
-        check_adapters(folder, own_adapters=layout != "phi3")
+    check_adapters(folder, own_adapters=layout != "phi3", merged=adapter.folder if adapter else None)
     tensors = _canonical_tensors(folder, layout)
     tied = fields.get("tie_word_embeddings", bool, False)
     if tied and "embed_tokens.weight" not in tensors and _HEAD in tensors:

@@ -40,6 +40,8 @@ _QUANTIZED = (
     ".weight_format", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".weight_zero_point", ".weight_shape",
     ".input_scale", ".weight_g_idx", "_blocks", "_scales", "._data", "._scale", ".biases",
 )  # fmt: skip
+#: Parts of the names of models that judge what they read.
+_JUDGES = ("Classification", "QuestionAnswering", "Reward", "MultipleChoice")
 #: The layouts that keep adapters of their own in sub-folders.
 _OWN_ADAPTERS = ("vision-lora", "speech-lora")
 
@@ -94,6 +96,20 @@ def check_not_quantized(config: Fields) -> None:
     )
 
 
+def check_architecture(config: Fields) -> None:
+    """Refuse a model of a known type that does something else than writing, such as judging what it reads.
+
+    Raises:
+        ArtifactError: `architectures` says so.
+    """
+    stated = config.values.get("architectures")
+    for name in map(str, stated if isinstance(stated, list) else []):
+        if any(kind in name for kind in _JUDGES):
+            raise ArtifactError(
+                f"{config.where}: architectures is {name[:60]!r}, which does not write text; give a model for chat"
+            )
+
+
 def unknown_tensor(name: str, layout: str) -> str:
     """What a tensor is that no model of `layout` has, as far as its name tells, and what to do."""
     if name.endswith(_QUANTIZED) or ".quant_state." in name:
@@ -106,23 +122,26 @@ def unknown_tensor(name: str, layout: str) -> str:
     return f"{layout} models have none of this name"
 
 
-def check_adapters(folder: Path, own_adapters: bool) -> None:
+def check_adapters(folder: Path, own_adapters: bool, merged: Path | None = None) -> None:
     """Refuse a folder with an adapter that an export would leave out silently.
 
     Args:
         folder: Has a config.json.
         own_adapters: Whether the layout keeps adapters in sub-folders.
+        merged: The folder of the adapter that is merged; None for none. Whoever names one has seen the sub-folders.
 
     Raises:
         ArtifactError: There is one. The message has the option that merges it.
     """
+    if merged is not None and merged.samefile(folder):
+        return
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin"):
         if (folder / name).exists():
             raise ArtifactError(
                 f"{folder / name}: a PEFT adapter beside the base model, not merged; merge it with --merge-adapter, or "
                 "move it elsewhere to export the base alone"
             )
-    for place in _sub_folders(folder):
+    for place in _sub_folders(folder) if merged is None else ():
         if (place / ADAPTER_CONFIG).exists() and not (own_adapters and place.name in _OWN_ADAPTERS):
             raise ArtifactError(
                 f"{place}: a PEFT adapter inside the base model's folder, not merged; merge it with --merge-adapter "

@@ -75,6 +75,10 @@ RELATIVES: dict[str, tuple[dict[str, Any], str]] = {
     "Phi-4-mini-flash": ({"model_type": "phi4flash"}, r"unknown model_type 'phi4flash'; supported: phi4mm"),
     "Phi-3-small": ({"model_type": "phi3small"}, r"unknown model_type 'phi3small'"),
     "Phi-3-vision": ({"model_type": "phi3_v"}, r"unknown model_type 'phi3_v'"),
+    "a classifier": (
+        {"architectures": ["Phi3ForSequenceClassification"]},
+        r"architectures is 'Phi3ForSequenceClassification', which does not write text",
+    ),
     "a Llama copy of it": ({"model_type": "llama"}, r"unknown model_type 'llama'"),
 }  # fmt: skip
 

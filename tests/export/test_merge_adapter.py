@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 from edgephi import Model
 from edgephi.bundle import Bundle
@@ -19,7 +21,9 @@ from edgephi.errors import ArtifactError
 from edgephi_export import ExportOptions, cli, export
 from edgephi_export.checkpoint import available_modalities, open_checkpoint, read_layout
 from edgephi_export.genai_record import GenaiRecord
+from edgephi_export.lora_merge import LoraBlock
 from edgephi_export.peft_adapter import Adapter
+from edgephi_export.safetensors_file import read_header
 from edgephi_export.selection import choose
 from edgephi_export.weights import WeightSource
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
@@ -134,6 +138,45 @@ def test_a_matrix_read_in_pieces_is_the_same(tmp_path: Path):
     lazy = _weights(small_checkpoint("phi3").path, adapter).lazy("layers.0.mlp.gate_up_proj.weight")
     pieces = [lazy.read_rows(start, min(start + 37, lazy.shape[0])) for start in range(0, lazy.shape[0], 37)]
     np.testing.assert_allclose(np.concatenate(pieces), lazy.whole(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (".weight", ".default.weight"),
+        (".weight", ""),
+        (".lora_", ".base_layer.lora_"),
+        ("base_model.model.", ""),
+        ("base_model.model.", "base_model.model.base_model.model."),
+    ],
+)
+@pytest.mark.parametrize("layout", ["phi3", "original"])
+def test_keys_as_trainers_spell_them(tmp_path: Path, layout: Layout, old: str, new: str):
+    """With the adapter's name, behind another adapter's wrapper, or without PEFT's own prefix."""
+    folder, adapter = small_checkpoint(layout).path, write_adapter(tmp_path / "adapter", SPECS["lora"])
+    wanted = _weights(folder, adapter, adapters="none").read("layers.1.mlp.down_proj.weight")
+    _rename(old, new)(adapter)
+    found = _weights(folder, adapter, adapters="none").read("layers.1.mlp.down_proj.weight")
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_merging_holds_no_matrix_whole(tmp_path: Path, dora: bool):
+    """64 MB of weights, read as an export reads them, within a quarter of that."""
+    spec = AdapterSpec(shapes={"x": (8192, 2048)}, rank=16, settings={"use_dora": dora})
+    base = {"x": np.ones((8192, 2048), np.float32)}
+    save_file(base | {"a": spec.matrices("x")[0], "b": spec.matrices("x")[1], "m": spec.magnitude("x")}, tmp_path / "f")
+    stored = read_header(tmp_path / "f")
+    block = LoraBlock(first_row=0, a=stored["a"], b=stored["b"], scale=2.0, magnitude=stored["m"] if dora else None)
+    lazy = WeightSource(stored, {"x": (block,)}).lazy("x")
+    tracemalloc.start()
+    try:
+        total = sum(float(lazy.read_rows(start, stop).sum()) for start, stop in lazy.spans())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total == pytest.approx(float(spec.merged("x", base["x"]).sum()), rel=1e-3)
+    assert peak < 16e6
 
 
 def test_an_adapter_that_was_written_anew_is_read_anew(tmp_path: Path):
@@ -260,6 +303,17 @@ def test_an_adapter_in_the_bases_folder_is_never_left_out_silently(tmp_path: Pat
     with pytest.raises(ArtifactError, match=r"not merged; merge it with --merge-adapter"):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_beside_the_base_is_not_forgotten_for_another_one(tmp_path: Path):
+    folder, other = write_adapter(_copy("phi3", tmp_path), SPECS["lora"]), write_adapter(tmp_path / "b", SPECS["dora"])
+    with pytest.raises(ArtifactError, match=r"adapter_config\.json: a PEFT adapter beside the base model, not merged"):
+        export(folder, tmp_path / "out", ExportOptions(merge_adapter=other))
+    write_adapter(folder / "first", SPECS["lora"])
+    (folder / "adapter_config.json").unlink()
+    (folder / "adapter_model.safetensors").unlink()
+    write_adapter(folder / "second", SPECS["rslora"])
+    assert export(folder, tmp_path / "out", ExportOptions(merge_adapter=folder / "second")).is_dir()
 
 
 def test_an_adapter_alone_says_how_it_is_merged(tmp_path: Path):

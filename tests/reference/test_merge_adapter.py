@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Phi3ForCausalLM
 
 from edgephi_export.checkpoint import open_checkpoint
@@ -46,3 +46,26 @@ def test_merged_matrices_are_pefts(tmp_path: Path, name: str):
     found = open_checkpoint(folder, choose(None, None, ("text",)), Adapter.load(adapter, "a")).weights
     for tensor in found.shapes:
         np.testing.assert_allclose(found.read(tensor), merged[f"model.{tensor}"].numpy(), atol=2e-6, err_msg=tensor)
+
+
+WRITTEN = {
+    "all linears": {"target_modules": "all-linear"},
+    "dora": {"target_modules": ["qkv_proj", "down_proj"], "use_dora": True, "use_rslora": True},
+    "one layer": {"target_modules": ["o_proj"], "rank_pattern": {"o_proj": 3}, "layers_to_transform": [1]},
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_adapters_that_peft_wrote_are_merged_as_peft_does(tmp_path: Path, name: str):
+    folder = small_checkpoint("phi3").path
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=9, task_type="CAUSAL_LM", **WRITTEN[name])
+    model = get_peft_model(Phi3ForCausalLM.from_pretrained(folder, dtype=torch.float32), config)
+    for parameter, value in model.named_parameters():
+        if "lora_" in parameter:
+            torch.nn.init.normal_(value, 0, 0.1)
+    model.save_pretrained(tmp_path)
+    merged = model.merge_and_unload().state_dict()
+    found = open_checkpoint(folder, choose(None, None, ("text",)), Adapter.load(tmp_path, "a")).weights
+    for tensor in found.shapes:
+        np.testing.assert_allclose(found.read(tensor), merged[f"model.{tensor}"].numpy(), atol=3e-6, err_msg=tensor)

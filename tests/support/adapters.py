@@ -15,6 +15,12 @@ from safetensors.numpy import save_file
 from support.random_values import spread
 
 Array = NDArray[Any]
+#: What PEFT 0.21.2 writes as null.
+_UNSET = (
+    "alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "exclude_modules",
+    "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config", "megatron_config",
+    "monteclora_config", "revision", "target_parameters", "trainable_token_indices", "use_bdlora", "velora_config",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,8 @@ def write_adapter(folder: Path, spec: AdapterSpec) -> Path:
     """Write adapter_config.json and adapter_model.safetensors into `folder`, which is made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
+        **dict.fromkeys(_UNSET), "ensure_weight_tying": False, "loftq_config": {}, "lora_bias": False,
+        "megatron_core": "megatron.core", "peft_version": "0.21.2", "qalora_group_size": 16, "use_qalora": False,
         "base_model_name_or_path": "microsoft/Phi-4-mini-instruct", "bias": "none", "fan_in_fan_out": False,
         "inference_mode": True, "init_lora_weights": True, "lora_alpha": spec.alpha, "lora_dropout": 0.05,
         "modules_to_save": None, "peft_type": "LORA", "r": spec.rank, "rank_pattern": spec.ranks,
