@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,9 +41,10 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
     22.05 kHz were 16, so words come out slower and lower than they were spoken.
 
     Args:
-        source: A path, the bytes or an open binary file of WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU or CAF file, or
-            `(samples, hertz)`: samples [n] or [n, channels], floating point with full scale 1.0, or int16, which
-            is taken as 16-bit PCM (divided by 32768). Other integer types are refused: their full scale is a guess.
+        source: A path, the bytes or an open binary file of a WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU, CAF or WebM
+            (Opus) file, with the extra `media` also of others such as MP4; or `(samples, hertz)`: samples [n] or
+            [n, channels], floating point with full scale 1.0, or int16, which is taken as 16-bit PCM (divided by
+            32768). Other integer types are refused: their full scale is a guess.
         channel: `mix` of all, or the number of one from 1.
 
     Raises:
@@ -55,7 +57,8 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
     if isinstance(source, str | Path | bytes):
         with open_sound(source, channel) as sound:
             check_duration(sound.num_samples, sound.sample_rate_hz, name)
-            return _waveform(sound.blocks, sound.sample_rate_hz, name)
+            waveform = _waveform(sound.blocks, sound.sample_rate_hz, name)
+            return replace(waveform, notes=sound.notes)
     if not (isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray)):
         raise ConfigError(
             f"audio is {_describe(source)}; give a path, the bytes of a file, or (samples, hertz) with a numpy array"

@@ -34,6 +34,7 @@ class Waveform:
     Attributes:
         samples: float32 [n], full scale is 1.0. Finite.
         sample_rate_hz: 16000 or 8000.
+        notes: What the user should know of the file it comes from though it was read whole, a line each.
 
     Raises:
         ConfigError: Another rate, rank or dtype, NaN or infinite samples, or less than 25 ms.
@@ -41,6 +42,7 @@ class Waveform:
 
     samples: NDArray[np.float32]
     sample_rate_hz: int = SAMPLE_RATE_HZ
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sample_rate_hz not in (SAMPLE_RATE_HZ, NARROW_RATE_HZ):

@@ -45,6 +45,16 @@ class Sound:
     notes: tuple[str, ...] = ()
 
 
+def sound_notes(source: str | Path | bytes) -> tuple[str, ...]:
+    """What should be known of a file though it can be read whole, a line each; nothing is decoded.
+
+    Raises:
+        ConfigError: As `load_audio`, for what is seen without decoding.
+    """
+    with open_channels(source) as sound:
+        return sound.notes
+
+
 @contextmanager
 def open_channels(source: str | Path | bytes) -> Iterator[Sound]:
     """Open a file, or the bytes of one, that may be longer than a request can hold.
@@ -161,3 +171,5 @@ def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.floa
     promised = sound.frames if part.least_samples is None else part.least_samples
     if total < promised:
         raise TruncatedSoundError(f"the header promises {promised:,} samples, {total:,} could be decoded")
+    if part.what == "FLAC" and not part.view.is_nearly_read():
+        raise DamagedSoundError("FLAC with something behind its end that is no FLAC: split it")

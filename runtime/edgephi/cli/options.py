@@ -119,6 +119,18 @@ class Request:
             for path in paths:
                 open_media(path, kind).close()
 
+    def notes(self) -> list[str]:
+        """What the user should know of the clips though they can be read whole, a line each.
+
+        Raises:
+            ConfigError: One cannot be read.
+        """
+        if not self.audio:
+            return []
+        from edgephi.sound import sound_notes
+
+        return [note for path in self.audio for note in sound_notes(path)]
+
     def messages(self) -> list[dict[str, Any]]:
         """The chat: an optional system turn, with the tools, and one user turn.
 

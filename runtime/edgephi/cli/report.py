@@ -33,6 +33,11 @@ def error_line(message: object) -> str:
     return f"error: {one_line(message)}"
 
 
+def note_line(message: object) -> str:
+    """`note: ...` on one line."""
+    return f"note: {one_line(message)}"
+
+
 def timing_line(reply: Reply) -> str:
     """One line: `first token 0.12 s · 24 tokens · 85.3 tokens/s · prompt 145 tokens · vision adapter`."""
     timing = reply.timing

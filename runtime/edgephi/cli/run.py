@@ -16,7 +16,7 @@ from edgephi.cli.commands import ModelCommand, in_group
 from edgephi.cli.ending import say
 from edgephi.cli.options import ModelSource, Output, Request, model_options, output_options, request_options
 from edgephi.cli.packing import decorated_with
-from edgephi.cli.report import reply_json, shown, timing_line
+from edgephi.cli.report import note_line, reply_json, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.cli.spool import check_stdin, spooled
 from edgephi.cli.stage_line import StageLine
@@ -95,7 +95,10 @@ def run(
         raise click.UsageError("--logprobs are part of the --json output; give both")
     request = _without_pipes(request)
     request.check_files()
-    messages = request.messages()
+    messages, notes = request.messages(), request.notes()
+    if not output.quiet:
+        for note in notes:
+            say(note_line(note))
     _check_cache_file(cache_prompt)
     with StageLine("loading", quiet=output.quiet) as line:
         sampling.check(logprobs=logprobs)
@@ -109,9 +112,9 @@ def run(
                 )
                 reply = _follow(events, line, silent=output.as_json)
                 if reply.finish_reason == "cancelled":
-                    _end_early(reply, as_json=output.as_json)
+                    _end_early(reply, notes, as_json=output.as_json)
     if output.as_json:
-        click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(reply, notes), ensure_ascii=False))
         return
     click.echo()
     if output.quiet:
@@ -140,6 +143,10 @@ def _check_cache_file(path: str | None) -> None:
         check_output_file(Path(path))
 
 
+def _as_json(reply: Reply, notes: list[str]) -> dict[str, Any]:
+    return reply_json(reply) | {"notes": notes} | _logprobs_json(reply.logprobs)
+
+
 def _logprobs_json(choices: tuple[Choice, ...]) -> dict[str, Any]:
     """`logprobs` as they go beside the rest of the reply; nothing when they were not asked for."""
     if not choices:
@@ -156,11 +163,11 @@ def _logprobs_json(choices: tuple[Choice, ...]) -> dict[str, Any]:
     }
 
 
-def _end_early(reply: Reply, *, as_json: bool) -> NoReturn:
+def _end_early(reply: Reply, notes: list[str], *, as_json: bool) -> NoReturn:
     """A signal came: give out what is complete and end with its exit code."""
     code = interruption.answered()
     if as_json:
-        click.echo(json.dumps(reply_json(reply) | _logprobs_json(reply.logprobs), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(reply, notes), ensure_ascii=False))
     elif reply.text:
         click.echo()
     say("interrupted")

@@ -92,7 +92,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     \b
     JSON: {"prompt", "files": [one for each FILE]}; with --output, one file's object in each:
       file, prompt, duration_s, elapsed_s, real_time_factor (elapsed over the length done),
-      complete, error (null or a line), text,
+      complete, error (null or a line), notes (lines, such as of a header that was never finished), text,
       language (as given, or null),
       segments: [{start_s, end_s, text, confidence (0 to 1, or null), gap,
                   channel (with --channel all, else null)}]

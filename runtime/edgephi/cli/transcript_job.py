@@ -13,7 +13,7 @@ import click
 from edgephi.cli import interruption
 from edgephi.cli.ending import NO_MEMORY, say
 from edgephi.cli.partial_file import Partial, is_finished, partial_path, remove_partial
-from edgephi.cli.report import error_line, one_line, shown
+from edgephi.cli.report import error_line, note_line, one_line, shown
 from edgephi.cli.status import StatusLine
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_origin import Origin, recording_id, request_text
@@ -91,12 +91,15 @@ class Job:
         status, started_s = StatusLine(), time.perf_counter()
         segments: list[Segment] = []
         duration_s, before_s, is_interrupted = 0.0, 0.0, False
+        notes: tuple[str, ...] = ()
         error: EdgeError | None = None
         try:
             with ExitStack() as stack:
                 given = self.sources[file], self.order.options.channel
                 recordings = stack.enter_context(open_recordings(*given, should_stop))
-                duration_s = max(recording.duration_s for recording in recordings)
+                duration_s, notes = max(one.duration_s for one in recordings), recordings[0].notes
+                for note in notes:
+                    say(note_line(note))
                 partial = stack.enter_context(self._partial(file, duration_s))
                 segments, before_s = partial.segments, partial.elapsed_s
                 made = transcribe_windows(model, recordings, self.order.options, should_stop, partial.num_windows)
@@ -126,6 +129,7 @@ class Job:
             error=None if error is None else str(error),
             is_complete=error is None and not is_interrupted,
             language=self.order.language,
+            notes=notes,
         )
         return transcript, is_interrupted
 

@@ -26,7 +26,7 @@ def open_av(part: Part) -> Iterator[Stream]:
     except ImportError:
         raise UnsupportedSoundError(part.what) from None
     try:
-        container = av.open(part.view, metadata_errors="ignore")
+        container = av.open(part.view, mode="r", metadata_errors="ignore")
     except (av.FFmpegError, ValueError) as error:
         raise DamagedSoundError(f"{part.what}: {_reason(error)}") from None
     with container:
@@ -35,7 +35,8 @@ def open_av(part: Part) -> Iterator[Stream]:
         stream = container.streams.audio[0]
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         promised = round(duration_s * stream.rate)
-        yield Stream(stream.rate, stream.channels, promised, _blocks(container, stream, promised, av))
+        estimated = promised or round((container.duration or 0) * stream.rate / av.time_base)
+        yield Stream(stream.rate, stream.channels, estimated, _blocks(container, stream, promised, av))
 
 
 def _blocks(container: Any, stream: Any, promised: int, av: Any) -> Iterator[NDArray[np.float32]]:

@@ -7,6 +7,7 @@ import struct
 from edgephi.containers.pcm import Samples, known_behind, measure
 from edgephi.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.containers.source import Source
+from edgephi.containers.tags import NEXT_FILE
 from edgephi.containers.view import View, span
 
 _SAMPLES = (b"lpcm", b"ulaw", b"alaw")
@@ -69,7 +70,8 @@ def _chain_end(source: Source, at: int) -> int | None:
     while at < source.size:
         head = source.read_at(at, 12)
         size = int.from_bytes(head[4:], "big", signed=True)
-        if len(head) < 12 or not head[:4].isascii() or not 0 <= size <= source.size - at - 12:
+        is_chunk = len(head) == 12 and head[:4].isascii() and 0 <= size <= source.size - at - 12
+        if not is_chunk or NEXT_FILE.match(source.read_at(at, 64)):
             return known_behind(source, at)
         at += 12 + size
     return at

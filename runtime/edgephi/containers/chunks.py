@@ -8,6 +8,7 @@ from typing import Literal
 
 from edgephi.containers.pcm import known_behind
 from edgephi.containers.source import Source
+from edgephi.containers.tags import NEXT_FILE
 
 Order = Literal["little", "big"]
 
@@ -16,8 +17,7 @@ _BEHIND = re.compile(
     rb"LIST|id3 |ID3 |cue |smpl|inst|bext|iXML|axml|fact|JUNK|junk|PEAK|plst|_PMX|afsp|DISP|acid|strc|umid|chna|levl"
     rb"|COMM|MARK|INST|NAME|AUTH|ANNO|COMT|APPL|\(c\) |AESD|MIDI|PAD |FLLR|minf|elm1|regn|cart|SAUR|LGWV"
 )
-_BEHIND_BYTES = 1 << 20
-_JOINED = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")
+TAIL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def chain_end(source: Source, start: int, order: Order) -> int | None:
     """Where the chunks that begin there end: the file's end, a joined file, a tag; None where they are none."""
     while start < source.size:
         chunk = chunk_at(source, start, order)
-        if chunk is None or chunk.kind in _JOINED or chunk.start + chunk.size > source.size:
+        if chunk is None or chunk.start + chunk.size > source.size or NEXT_FILE.match(source.read_at(start, 64)):
             return known_behind(source, start)
         start = chunk.next_start
     return min(start, source.size)
@@ -54,7 +54,7 @@ def chain_end(source: Source, start: int, order: Order) -> int | None:
 
 def samples_end(source: Source, start: int, end: int, order: Order) -> int:
     """Where samples of unknown number end: before the chunks at the file's end, if there are any."""
-    reach = max(start, end - _BEHIND_BYTES)
+    reach = max(start, end - TAIL_BYTES)
     window = source.read_at(reach, end - reach)
     for found in _BEHIND.finditer(window):
         at = reach + found.start()

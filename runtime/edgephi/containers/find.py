@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgephi.containers import aiff, au, caf, ebml, flac, foreign, mp3, ogg, riff, webm
-from edgephi.containers.mp3_frames import parse
 from edgephi.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
 from edgephi.containers.source import Source, search
 from edgephi.containers.tags import NEXT_FILE, skip_tags
@@ -69,15 +68,17 @@ def _walk(source: Source, start: int) -> Walk:
 
 def _walker(source: Source, start: int) -> Callable[[Source, int], Walk] | None:
     """Who reads what begins there; MP3 frames may begin behind some damage."""
-    walker = _WALKERS.get(source.read_at(start, 4))
-    if walker is not None or foreign.name_of(source, start) is not None:
-        return walker
-    is_mp3 = parse(source.read_at(start, 4)) is not None or mp3.first_frame(source, start, start + mp3.REACH_BYTES)
-    return mp3.walk if is_mp3 else None
+    if (walker := _WALKERS.get(source.read_at(start, 4))) is not None or _is_known(source, start):
+        return walker or (None if foreign.name_of(source, start) else mp3.walk)
+    reach = min(source.size, start + mp3.REACH_BYTES)
+    other = search(source, NEXT_FILE, start, reach)
+    return mp3.walk if mp3.first_frame(source, start, reach if other is None else other + 2) is not None else None
 
 
 def _is_known(source: Source, start: int) -> bool:
-    return _walker(source, start) is not None or foreign.name_of(source, start) is not None
+    """Whether a file begins exactly there."""
+    head = source.read_at(start, 4)
+    return head in _WALKERS or foreign.name_of(source, start) is not None or mp3.begins(source, start)
 
 
 def _begin(source: Source, start: int) -> int:
@@ -90,7 +91,7 @@ def _next(source: Source, end: int) -> tuple[int | None, list[str]]:
     start = _begin(source, end)
     if start >= source.size:
         return None, []
-    if _is_known(source, start):
+    if _walker(source, start) is not None or foreign.name_of(source, start) is not None:
         return start, []
     found = search(source, NEXT_FILE, start, source.size)
     count = (source.size if found is None else found) - start

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
+from edgephi.containers.pcm import known_behind
 from edgephi.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.containers.source import Source, search
 from edgephi.containers.tags import NEXT_FILE
@@ -12,6 +14,7 @@ from edgephi.containers.view import View, span
 
 _INFO_BYTES = 34
 _TAIL_BYTES = 1 << 20  # more than any frame of a usual block size
+_MAX_FRAME_BYTES = 1 << 17
 _MAX_SAMPLES = (1 << 36) - 1
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 UNSTATED = "its header states no length, so it was read to its end"
@@ -27,17 +30,24 @@ def walk(source: Source, start: int) -> Walk:
     joined = search(source, NEXT_FILE, frames_start, source.size)
     end = source.size if joined is None else joined
     stated = int.from_bytes(info[13:18], "big") & _MAX_SAMPLES
-    found, block = _last_frame(source, frames_start, end, info)
+    last = _last_frame(source, frames_start, end, info)
+    found, block = last.samples_end, last.block
+    if found > stated and not _is_whole(source.read_at(last.start, end - last.start)):
+        found, end_of_view = found - block, last.start  # it was cut within that frame
+    else:
+        end = end_of_view = _behind_frame(source, last.start, end)
     total = max(stated, found)
+    if total == 0:
+        raise DamagedSoundError("FLAC without a whole frame")
     notes: tuple[str, ...] = ()
     if stated == 0:
         notes = (UNSTATED,)
     elif found > stated:
         notes = ("it holds more than its header states; all of it was read",)
     part = Part(
-        view=View([_header(info, total), span(source, frames_start, end)]),
+        view=View([_header(info, total), span(source, frames_start, end_of_view)]),
         what="FLAC",
-        least_samples=None if stated and stated >= found else max(stated, found - block),
+        least_samples=total,
     )
     return Walk(parts=(part,), end=end, notes=notes)
 
@@ -64,17 +74,43 @@ def _header(info: bytes, total: int) -> bytes:
     return b"fLaC\x80\0\0\x22" + info[:13] + low.to_bytes(5, "big") + info[18:]
 
 
-def _last_frame(source: Source, start: int, end: int, info: bytes) -> tuple[int, int]:
-    """Samples up to the end of the last frame that begins there, and how many it holds; zeros without any."""
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The last frame: where it begins, samples up to its end, and in it."""
+
+    start: int
+    samples_end: int
+    block: int
+
+
+def _last_frame(source: Source, start: int, end: int, info: bytes) -> _Frame:
+    """The last frame that begins between two places; one without samples if none does."""
     reach = max(start, end - _TAIL_BYTES)
     window = source.read_at(reach, end - reach)
     first = source.read_at(start, 4)
     for found in reversed(list(_SYNC.finditer(window))):
-        if window[found.start() + 1 : found.start() + 2] == first[1:2] and (
-            position := _position(window[found.start() : found.start() + 16], info, first)
-        ):
-            return position
-    return 0, 0
+        at = found.start()
+        if window[at + 1 : at + 2] == first[1:2] and (position := _position(window[at : at + 16], info, first)):
+            return _Frame(reach + at, *position)
+    return _Frame(end, 0, 0)
+
+
+def _behind_frame(source: Source, start: int, end: int) -> int:
+    """Where the last frame ends, if something known follows it; otherwise the end that is given."""
+    if known_behind(source, end) is not None and _is_whole(source.read_at(start, end - start)):
+        return end
+    crc, table = 0, _table(0x18005, 16)
+    for at, byte in enumerate(source.read_at(start, min(end - start, _MAX_FRAME_BYTES)), start + 1):
+        crc = table[crc >> 8 ^ byte] ^ crc << 8 & 0xFFFF
+        if crc == 0 and at > start + 8 and known_behind(source, at) is not None:
+            return at
+    return end
+
+
+def _is_whole(frame: bytes) -> bool:
+    """Whether a frame's checksum is right, with or without a tag of ID3v1 behind it."""
+    ends = [len(frame)] + ([len(frame) - 128] if frame[-128:-125] == b"TAG" else [])
+    return any(_crc16(frame[:end]) == 0 for end in ends)
 
 
 def _position(head: bytes, info: bytes, first: bytes) -> tuple[int, int] | None:
@@ -110,18 +146,25 @@ def _coded_number(head: bytes) -> tuple[int | None, int]:
 
 
 @cache
-def _crc8_table() -> tuple[int, ...]:
+def _table(polynomial: int, bits: int) -> tuple[int, ...]:
     table = []
     for value in range(256):
-        crc = value
+        crc = value << bits - 8
         for _ in range(8):
-            crc = crc << 1 ^ (0x107 if crc & 0x80 else 0)
-        table.append(crc & 0xFF)
+            crc = crc << 1 ^ (polynomial if crc >> bits - 1 else 0)
+        table.append(crc & (1 << bits) - 1)
     return tuple(table)
 
 
 def _crc8(data: bytes) -> int:
-    crc = 0
+    crc, table = 0, _table(0x107, 8)
     for byte in data:
-        crc = _crc8_table()[crc ^ byte]
+        crc = table[crc ^ byte]
+    return crc
+
+
+def _crc16(data: bytes) -> int:
+    crc, table = 0, _table(0x18005, 16)
+    for byte in data:
+        crc = table[crc >> 8 ^ byte] ^ crc << 8 & 0xFFFF
     return crc

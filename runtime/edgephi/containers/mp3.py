@@ -47,11 +47,16 @@ def first_frame(source: Source, start: int, end: int) -> int | None:
         found = search(source, _SYNC, start, end, longest=1)
         if found is None:
             return None
-        frame = parse(source.read_at(found, 4))
-        if frame is not None and _is_followed(source, found, frame):
+        if begins(source, found):
             return found
         start = found + 1
     return None
+
+
+def begins(source: Source, start: int) -> bool:
+    """Whether a frame begins there that another of its kind follows, or the end."""
+    frame = parse(source.read_at(start, 4))
+    return frame is not None and _is_followed(source, start, frame)
 
 
 def walk(source: Source, start: int) -> Walk:
@@ -130,14 +135,13 @@ class _Walker:
         if behind >= self._source.size:
             self.end = behind
             return None
-        frame = parse(self._source.read_at(behind, 4)) if behind > at else None
-        if frame is not None and _is_followed(self._source, behind, frame):
+        if behind > at and begins(self._source, behind):
             return behind
         return self._search(behind if behind > at else at + 1)
 
     def _search(self, at: int) -> int | None:
         other = search(self._source, NEXT_FILE, self.end, self._source.size)
-        found = first_frame(self._source, at, self._source.size if other is None else other)
+        found = first_frame(self._source, at, self._source.size if other is None else other + 2)
         if found is not None and self.end > self._start:
             self.notes.append("bytes between its frames that are no sound were left out")
         return found
@@ -149,7 +153,7 @@ def _is_followed(source: Source, at: int, frame: Frame) -> bool:
     if behind > source.size:
         return False
     behind = skip_tags(source, behind)
-    if behind >= source.size or NEXT_FILE.match(source.read_at(behind, 32)):
+    if behind >= source.size or NEXT_FILE.match(source.read_at(behind, 64)):
         return True
     following = parse(source.read_at(behind, 4))
     return following is not None and following.stream == frame.stream

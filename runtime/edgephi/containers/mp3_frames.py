@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgephi.containers.source import Source
+
 MARKS = (b"Xing", b"Info")
 _V1_RATES = (44100, 48000, 32000)
 _BITRATES = {
@@ -51,6 +53,17 @@ def parse(head: bytes) -> Frame | None:
     side = (17 if is_mono else 32) if version == 1 else (9 if is_mono else 17)
     checksum = 0 if head[1] & 1 else 2
     return Frame(size, samples, (version_bits, layer, rate, is_mono), 4 + side + checksum)
+
+
+def frames_follow(source: Source, at: int) -> bool:
+    """Whether several frames of one kind begin there: too many for chance."""
+    stream = None
+    for _ in range(4):
+        frame = parse(source.read_at(at, 4))
+        if frame is None or (stream is not None and frame.stream != stream):
+            return False
+        stream, at = frame.stream, at + frame.size
+    return True
 
 
 def stated_frames(body: bytes, frame: Frame) -> int | None:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from edgephi.containers import mp3
 from edgephi.containers.flac import walk as walk_flac
 from edgephi.containers.plan import DamagedSoundError, Part, Walk
-from edgephi.containers.source import Source, search
+from edgephi.containers.source import Source, is_zero, search
 from edgephi.containers.tags import NEXT_FILE, skip_tags
 from edgephi.containers.view import View, span
 
@@ -17,6 +18,7 @@ _FIRST, _LAST = 2, 4
 #: How the first packet of a stream begins, by codec.
 _CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}
 _FLAC_PREFIX_BYTES = 9
+DAMAGED = "bytes between its pages that are no sound were left out"
 UNENDED = "its last page is missing, so it was read to the end of the file"
 
 
@@ -52,12 +54,13 @@ def walk(source: Source, start: int) -> Walk:
         DamagedSoundError: A link without a stream of sound.
     """
     links: list[dict[int, _Stream]] = []
-    end, is_opening = start, False
+    end, is_opening, is_damaged = start, False, False
     for page in _pages(source, start):
         if page.flags & _FIRST:
             if not is_opening:
                 links.append({})
             links[-1][page.serial] = _Stream(_codec(source.read_at(page.body_start, 8)))
+        is_damaged = is_damaged or not is_zero(source, end, page.start)
         is_opening = bool(page.flags & _FIRST)
         if not links:
             raise DamagedSoundError("Ogg whose beginning is missing")
@@ -68,10 +71,11 @@ def walk(source: Source, start: int) -> Walk:
     if not links:
         raise DamagedSoundError("Ogg without a whole page")
     walks = [_link(source, link) for link in links]
+    notes = [note for walked in walks for note in walked.notes] + ([DAMAGED] if is_damaged else [])
     return Walk(
         parts=tuple(part for walked in walks for part in walked.parts),
         end=_behind_half_page(source, end),
-        notes=tuple(dict.fromkeys(note for walked in walks for note in walked.notes)),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -79,7 +83,11 @@ def _pages(source: Source, at: int) -> Iterator[_Page]:
     """Whole pages in order; what stands between them is skipped, up to where a file of another kind begins."""
     while True:
         head = source.read_at(at, 27 + 255)
-        if len(head) < 27 or head[:5] != b"OggS\0":
+        if len(head) < 27:
+            return
+        if head[:5] != b"OggS\0":
+            if mp3.begins(source, skip_tags(source, at)):
+                return
             found = search(source, _PAGE, at, source.size)
             other = search(source, NEXT_FILE, at, source.size if found is None else found)
             if found is None or (other is not None and other < found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgephi.containers.mp3_frames import frames_follow
 from edgephi.containers.sizes import Extent, Stated, extent, is_placeholder
 from edgephi.containers.source import Source, search
 from edgephi.containers.tags import NEXT_FILE, skip_tags
@@ -13,7 +14,8 @@ from edgephi.containers.tags import NEXT_FILE, skip_tags
 def known_behind(source: Source, start: int) -> int | None:
     """`start`, if from there on nothing stands but tags, zeros or a joined file; None otherwise."""
     behind = skip_tags(source, start)
-    return start if behind == source.size or NEXT_FILE.match(source.read_at(behind, 32)) else None
+    is_known = behind == source.size or NEXT_FILE.match(source.read_at(behind, 64)) or frames_follow(source, behind)
+    return start if is_known else None
 
 
 def _all(_: Source, __: int, end: int) -> int:
@@ -61,10 +63,12 @@ def measure(source: Source, samples: Samples) -> Measured:
     behind = _behind(source, samples)
     if behind is not None:
         return Measured(length=samples.size, end=behind, notes=())
-    if is_placeholder(samples.size) or stated_end <= end:
-        joined = search(source, NEXT_FILE, samples.start, end)
-        end = end if joined is None else joined
     real_end = samples.samples_end(source, samples.start, end)
+    if is_placeholder(samples.size) or stated_end <= end:
+        joined = search(source, NEXT_FILE, samples.start, real_end)
+        if joined is not None:
+            end = joined
+            real_end = samples.samples_end(source, samples.start, end)
     found: Extent = extent(
         Stated(
             size=samples.size,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, replace
 from functools import partial
 
-from edgephi.containers.chunks import Chunk, Order, chain_end, chunk_at, samples_end
+from edgephi.containers.chunks import TAIL_BYTES, Chunk, Order, chain_end, chunk_at, samples_end
 from edgephi.containers.pcm import Samples, known_behind, measure
 from edgephi.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.containers.source import SliceSource, Source
+from edgephi.containers.tags import NEXT_FILE
 from edgephi.containers.view import View, span
 
 BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 W64_BEGINNING = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of `wave`, `fmt ` and `data`
+_W64_CHUNK = re.compile(rb"[ -~]{4}" + re.escape(_W64_TAIL))
 _ALL_ONES = 0xFFFFFFFF
 _MPEG_TAGS = (0x50, 0x55)
 #: Codecs that libsndfile cannot decode, by their registered tag.
@@ -48,7 +51,7 @@ def walk(source: Source, start: int) -> Walk:
     size = data.size
     if form.size_64 is not None and data.size in (_ALL_ONES, 0):
         size, form.outer_end = form.size_64, None
-    return _walk_samples(source, replace(data, size=size), form, is_w64=False)
+    return _walk_samples(source, replace(data, size=size), form)
 
 
 def walk_w64(source: Source, start: int) -> Walk:
@@ -64,7 +67,7 @@ def walk_w64(source: Source, start: int) -> Walk:
             raise DamagedSoundError("Wave64 without samples")
         size = int.from_bytes(head[16:], "little")
         if head[:16] == b"data" + _W64_TAIL:
-            return _walk_samples(source, Chunk(b"data", at + 24, max(0, size - 24)), form, is_w64=True)
+            return _walk_samples(source, Chunk(b"data", at + 24, max(0, size - 24)), form, w64_start=start)
         if head[:16] == b"fmt " + _W64_TAIL:
             form.format = source.read_at(at + 24, min(size - 24, 4096))
         at += max(24, size + 7 & ~7)
@@ -86,7 +89,7 @@ def _read_chunks(source: Source, at: int, form: _Form) -> Chunk:
     raise DamagedSoundError("WAV without samples")
 
 
-def _walk_samples(source: Source, data: Chunk, form: _Form, *, is_w64: bool) -> Walk:
+def _walk_samples(source: Source, data: Chunk, form: _Form, *, w64_start: int | None = None) -> Walk:
     if len(form.format) < 16:
         raise DamagedSoundError("WAV without a format before its samples")
     mark = "<" if form.order == "little" else ">"
@@ -95,14 +98,15 @@ def _walk_samples(source: Source, data: Chunk, form: _Form, *, is_w64: bool) -> 
         start=data.start,
         size=data.size,
         outer_end=form.outer_end,
-        chain_end=_w64_chain_end,
+        chain_end=partial(chain_end, order=form.order),
+        samples_end=partial(samples_end, order=form.order),
         bytes_per_s=max(1, min(bytes_per_s or rate * align, rate * max(1, channels) * 8)),
     )
-    if not is_w64:
+    if w64_start is not None:
         samples = replace(
             samples,
-            chain_end=partial(chain_end, order=form.order),
-            samples_end=partial(samples_end, order=form.order),
+            chain_end=partial(_w64_chain_end, base=w64_start),
+            samples_end=partial(_w64_samples_end, base=w64_start),
         )
     found = measure(source, samples)
     if tag in _MPEG_TAGS:
@@ -114,15 +118,28 @@ def _walk_samples(source: Source, data: Chunk, form: _Form, *, is_w64: bool) -> 
     return Walk(parts=(Part(view=view, what="WAV"),), end=found.end, notes=found.notes)
 
 
-def _w64_chain_end(source: Source, at: int) -> int | None:
-    """As `chain_end`; chunks begin at multiples of 8."""
+def _w64_chain_end(source: Source, at: int, base: int) -> int | None:
+    """As `chain_end`; chunks begin at multiples of 8 from the beginning."""
     while at < source.size:
-        head = source.read_at(at + -at % 8, 24)
+        padding = (base - at) % 8
+        head = source.read_at(at + padding, 24)
         size = int.from_bytes(head[16:], "little")
-        if len(head) < 24 or not head[:4].isascii() or size < 24 or at + size > source.size:
+        if NEXT_FILE.match(source.read_at(at + padding, 64)):
+            return at + padding
+        if len(head) < 24 or not head[:4].isascii() or size < 24 or at + padding + size > source.size:
             return known_behind(source, at)
-        at += -at % 8 + size
+        at += padding + size
     return min(at, source.size)
+
+
+def _w64_samples_end(source: Source, start: int, end: int, base: int) -> int:
+    """As `samples_end`."""
+    reach = max(start, end - TAIL_BYTES)
+    for found in _W64_CHUNK.finditer(source.read_at(reach, end - reach)):
+        at = reach + found.start()
+        if _w64_chain_end(source, at, base) is not None:
+            return at
+    return end
 
 
 def _mpeg(sound: Source, end: int, notes: tuple[str, ...]) -> Walk:

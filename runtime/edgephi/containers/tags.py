@@ -7,10 +7,16 @@ import re
 from edgephi.containers.source import Source, skip_zeros
 
 #: How the files begin that can be read, as far as it tells them from samples: used to find the next of joined files.
+#: MP3 has no mark of its own but a tag or a header frame.
 NEXT_FILE = re.compile(
-    rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|BW64....WAVE|FORM....AIF[FC]"
+    rb"(?:RIFF|RIFX|RF64|BW64)....WAVE(?:fmt |ds64|JUNK|junk|LIST|bext|PAD |FLLR|fact|PEAK|id3 |iXML|cue |minf)"
+    rb"|FORM....AIF[FC](?:COMM|FVER|COMT|NAME|AUTH|ANNO|MARK|INST|ID3 |APPL|CHAN|\(c\) )"
     rb"|fLaC[\x00\x80]\x00\x00\x22|caff\x00\x01\x00\x00desc|OggS\x00\x02\x00{8}"
     rb"|riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00|\.snd\x00\x00.[\x18-\xff]....\x00\x00\x00[\x01-\x1b]"
+    rb"|dns\.[\x18-\xff].\x00\x00....[\x01-\x1b]\x00\x00\x00"
+    rb"|ID3[\x02-\x04]\x00[\x00\x10\x20\x40\x80\xc0\xe0][\x00-\x0f][\x00-\x7f]{3}"
+    rb"|\xff[\xf2-\xf7\xfa\xfb][\x10-\xef].(?:.{9}|.{11}|.{17}|.{19}|.{32}|.{34})"
+    rb"(?:Xing|Info)\x00\x00\x00[\x00-\x0f]"
     rb"|\x1a\x45\xdf\xa3.{1,8}\x42[\x82\x86]|\x00\x00\x00.ftyp[\x20-\x7e]{4}",
     re.DOTALL,
 )

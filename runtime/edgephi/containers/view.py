@@ -37,6 +37,15 @@ class View:
         piece = self._pieces[0] if len(self._pieces) == 1 else None
         return piece.descriptor if isinstance(piece, FileSource) else None
 
+    def is_nearly_read(self) -> bool:
+        """Whether no more than a decoder's buffer, or zeros, lies behind the position."""
+        start = self._at
+        while self.size - start > _WINDOW_BYTES:
+            if any(self._across(start, _WINDOW_BYTES)):
+                return False
+            start += _WINDOW_BYTES
+        return True
+
     def tell(self) -> int:
         """The position."""
         return self._at

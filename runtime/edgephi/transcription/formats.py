@@ -40,6 +40,7 @@ def as_json(transcript: Transcript, prompt: str, most_s: float | None = None) ->
         "real_time_factor": round(transcript.real_time_factor, 4),
         "complete": transcript.is_complete,
         "error": transcript.error,
+        "notes": list(transcript.notes),
         "text": transcript.text,
         "segments": [
             {

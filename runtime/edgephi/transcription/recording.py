@@ -32,12 +32,14 @@ class Recording:
         duration_s: As the file's header has it; what `blocks` yields decides.
         blocks: float32 [n] each, mono, full scale 1.0, in order. Can be read once, while the recording is open.
         channel: Which one it is, from 1, where each is heard for itself; None otherwise.
+        notes: What the user should know of the file though it is read whole, a line each.
     """
 
     sample_rate_hz: int
     duration_s: float
     blocks: Iterator[NDArray[np.float32]]
     channel: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -81,7 +83,12 @@ def open_recording(
     """
     if not isinstance(source, str | Path):
         clip = load_audio(source, channel=channel)
-        yield Recording(sample_rate_hz=clip.sample_rate_hz, duration_s=clip.duration_s, blocks=_pieces(clip.samples))
+        yield Recording(
+            sample_rate_hz=clip.sample_rate_hz,
+            duration_s=clip.duration_s,
+            blocks=_pieces(clip.samples),
+            notes=clip.notes,
+        )
         return
     with open_sound(source, channel, should_stop) as sound:
         hertz = sound.sample_rate_hz
@@ -90,6 +97,7 @@ def open_recording(
             sample_rate_hz=target_hertz,
             duration_s=sound.num_samples / hertz,
             blocks=resampled(sound.blocks, hertz, target_hertz),
+            notes=sound.notes,
         )
 
 

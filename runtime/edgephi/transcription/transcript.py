@@ -51,6 +51,7 @@ class Transcript:
         error: Why it could not be read to its end; None when it could.
         is_complete: Whether the segments cover all of it.
         language: Of what was said, as it was named; None when it was not.
+        notes: What should be known of the file though it was read whole, a line each.
     """
 
     file: str
@@ -60,6 +61,7 @@ class Transcript:
     error: str | None
     is_complete: bool
     language: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -69,9 +69,11 @@ def transcribe_whole(
 
     segments: list[Segment] = []
     duration_s, damage = 0.0, None
+    notes: tuple[str, ...] = ()
     try:
         with open_recordings(source, options.channel, asked) as recordings:
             duration_s = max(recording.duration_s for recording in recordings)
+            notes = recordings[0].notes
             with closing(transcribe(model, recordings, options, asked)) as made:
                 for segment in made:
                     segments.append(segment)
@@ -91,6 +93,7 @@ def transcribe_whole(
         error=None if damage is None else str(damage),
         is_complete=damage is None and not stopped,
         language=language,
+        notes=notes,
     )
 
 

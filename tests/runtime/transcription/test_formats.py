@@ -55,6 +55,7 @@ def test_json():
         "real_time_factor": 0.25,
         "complete": True,
         "error": None,
+        "notes": [],
         "text": "Hello, world. a <b> & c --> d next [...]",
         "segments": [
             {
