@@ -99,6 +99,7 @@ class Message:
         name: Of the speaker, or of the function that a tool message answers for.
         call_id: The call that a tool message answers.
         has_content: Whether the content was given, be it empty.
+        is_parts: Whether it was given as a list of parts.
     """
 
     role: str
@@ -108,6 +109,7 @@ class Message:
     name: str | None = None
     call_id: str | None = None
     has_content: bool = True
+    is_parts: bool = False
 
 
 def read_messages(raw: Messages, *, tags: bool = True, paths: bool = True) -> tuple[Message, ...]:
@@ -150,6 +152,7 @@ def _message(raw: object, where: str, outside: Outside) -> Message:
         name=_optional_text(raw, "name", where),
         call_id=_optional_text(raw, "tool_call_id", where),
         has_content=raw.get("content") is not None or bool(items),
+        is_parts=isinstance(raw.get("content"), Sequence) and not isinstance(raw.get("content"), str),
     )
 
 

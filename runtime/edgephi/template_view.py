@@ -61,10 +61,10 @@ class TemplateView:
         """
         turns = [self._view(turn, change) for turn in self._turns]
         if probed is not None:
-            turns[probed]["content"] = f"{self._probe}{turns[probed]['content']}{self._probe}"
+            _extend(turns[probed], self._probe, self._probe)
         if not self.is_open:
             # The space tells whether the template keeps what stands at the end of a content.
-            turns[-1]["content"] = f"{turns[-1]['content'] or ''}{self._rest} "
+            _extend(turns[-1], "", f"{self._rest} ")
         return turns
 
     def tools(self, change: Change) -> object:
@@ -92,6 +92,12 @@ class TemplateView:
             if turn.message.role != "assistant" and any(words not in text for words in _words(turn.message))
         ]
 
+    def _as_parts(self, turn: _Turn) -> bool:
+        """Whether the template is to see a list of parts; media are found by their characters in a string."""
+        if turn.media or turn.markers is not None or not self._template.reads_parts:
+            return False
+        return turn.message.is_parts or not self._template.reads_strings
+
     def _turn(self, message: Message, fresh: Iterator[str]) -> _Turn:
         media = tuple(self._place(item, fresh) for item in message.items if isinstance(item, MediaRef))
         if message.calls is None or self._template.reads_calls:
@@ -109,6 +115,10 @@ class TemplateView:
         if turn.markers is not None:
             content += turn.markers[0] + change(_inner_calls(message.calls)) + turn.markers[1]
         view: dict[str, Any] = {"role": message.role, "content": content}
+        if self._as_parts(turn):
+            view["content"] = [
+                {"type": "text", "text": change(item)} for item in message.items or ("",) if isinstance(item, str)
+            ]
         if message.calls is not None and turn.markers is None:
             view["tool_calls"] = _wrapped_calls(message.calls, change)
             if not message.has_content:
@@ -157,6 +167,16 @@ def all_text(message: Message) -> str:
     texts = [item for item in message.items if isinstance(item, str)]
     tools = message.tools.inner + message.tools.wrapped if message.tools else None
     return "".join((*texts, *filter(None, (tools, message.calls, message.name, message.call_id))))
+
+
+def _extend(turn: dict[str, Any], before: str, after: str) -> None:
+    """Add to the words of a turn."""
+    content = turn["content"]
+    if isinstance(content, list):
+        content[0]["text"] = before + content[0]["text"]
+        content[-1]["text"] += after
+    else:
+        turn["content"] = f"{before}{content or ''}{after}"
 
 
 def _words(message: Message) -> list[str]:

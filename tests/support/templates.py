@@ -69,6 +69,10 @@ CONVERSATIONS: dict[str, tuple[list[dict[str, Any]], bool]] = {
         ],
         True,
     ),
+    "parts": (
+        [{"role": "user", "content": [{"type": "text", "text": " Hi <|end|>"}, {"type": "text", "text": "there \n"}]}],
+        False,
+    ),
     "prefill": ([{"role": "user", "content": "Count"}, {"role": "assistant", "content": "one, two,"}], False),
     "prefill_space": ([{"role": "user", "content": "Count"}, {"role": "assistant", "content": "one \n"}], False),
 }
