@@ -78,6 +78,20 @@ def test_what_is_gone_on_with_is_what_an_undisturbed_run_writes(talk: Path, kind
     assert not target.with_name(f"a.{kind}.partial").exists()
 
 
+def test_channels_that_are_heard_for_themselves_are_gone_on_with(talk: Path):
+    left, right = turns(0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 0.5), turns(1.5, 0.7, 1.1, 0.8, 1.9, 0.7, 0.1)
+    soundfile.write(talk, np.stack([left, right], axis=1), 16_000)
+    target = talk.parent / "a.vtt"
+    done, _ = _run(talk, "-o", talk.parent / "whole.vtt", "--channel", "all")
+    assert done.exit_code == 0, done.stderr
+    _run(talk, "-o", target, "--channel", "all", ends_at=3)
+    done, _ = _run(talk, "-o", target, "--resume")
+    assert "made with another prompt or other options" in done.stderr
+    done, model = _run(talk, "-o", target, "--channel", "all", "--resume")
+    assert (done.exit_code, len(model.clips)) == (0, 3), done.stderr
+    assert target.read_text() == (talk.parent / "whole.vtt").read_text()
+
+
 def test_a_rerun_says_how_to_go_on_and_loses_nothing(talk: Path):
     target = talk.parent / "a.srt"
     _run(talk, "-o", target, ends_at=2)
