@@ -27,11 +27,31 @@ _DEFAULTS: Config = {
 }  # fmt: skip
 
 
+#: The same in the parts of the native layout.
+_PART_DEFAULTS = {
+    "vision_config": ("num_channels", "hidden_act", "feature_layer", "layer_norm_eps", "patch_size"),
+    "audio_config": ("activation", "chunk_size", "depthwise_multiplier", "input_size", "time_reduction", "kernel_size"),
+}
+
+
 def respell(folder: Path, random: Random) -> list[str]:
     """Change the files of a checkpoint in place; gives the names of what was done, for messages."""
+    _join(folder)
     changes = (_rope, _defaults, _dtype, _names, _table, _shards, _template, _ends, _marks, _processor)
     chosen = [change for change in changes if random.random() < 0.7]
     return [f"{change.__name__}: {change(folder, random)}" for change in chosen]
+
+
+def _join(folder: Path) -> None:
+    """One weight file where there were several, so that every change finds all tensors."""
+    if not (folder / INDEX).is_file():
+        return
+    (folder / INDEX).unlink()
+    parts = sorted(folder.glob("model-*.safetensors"))
+    tensors = {name: value for part in parts for name, value in load_file(part).items()}
+    for part in parts:
+        part.unlink()
+    save_file(tensors, folder / WEIGHTS)
 
 
 def _pick(random: Random, *choices: str) -> str:
@@ -76,6 +96,9 @@ def _defaults(folder: Path, random: Random) -> str:
     chosen = {key: _pick(random, "stated", "null", "absent") for key in _DEFAULTS}
 
     def change(config: Config) -> None:
+        for part, defaults in _PART_DEFAULTS.items():
+            for key in defaults if isinstance(config.get(part), dict) else ():
+                config[part].update({key: None}) if random.random() < 0.5 else config[part].pop(key, None)
         for key, form in chosen.items():
             if key in _ROPE_KEYS and config.get(key) is None:
                 continue
@@ -193,7 +216,8 @@ def _processor(folder: Path, random: Random) -> str:
     old = folder / "preprocessor_config.json"
     if not old.is_file():
         return "no pictures"
-    form = _pick(random, "new", "both", "none")
+    native = (folder / "speech-lora").is_dir()
+    form = _pick(random, "new", "both", *["none"] * native)
     if form != "none":
         settings = json.loads(old.read_text(encoding="utf-8"))
         new = {"image_processor": settings, "processor_class": "Phi4MultimodalProcessor"}
