@@ -14,6 +14,7 @@ from edgephi_bench.sentinel import Difference
 from edgephi_bench.words import quantity
 
 _PIPE_WIDTH = 140
+_WIDE = 10.0  # an interval up to ten times as long says nothing more by its digits
 _ENDED = {
     "decided": "every figure can be told",
     "pairs": "the most pairs that --runs allows",
@@ -163,7 +164,9 @@ def _output_lines(outputs: tuple[Difference, ...]) -> list[str]:
 
 def _interval(low: float | None, high: float | None) -> str:
     """Of the loss, below 0 where the second may be better."""
-    return "unknown" if low is None or high is None else f"{low:+.1%} to {high:+.1%}"
+    if low is None or high is None:
+        return "unknown"
+    return "unknown (very wide)" if high > _WIDE else f"{low:+.1%} to {high:+.1%}"
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -12,6 +12,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -22,10 +23,10 @@ from edgephi_bench.rounds import OnLine, Task
 from edgephi_bench.verdicts import ALPHA, THRESHOLD, WORSE, Rule, Verdict, holm, verdict
 
 #: After so many pairs it is looked whether all can be told; ALPHA is shared among the looks.
-LOOKS = (10, 14, 20, 28)
+LOOKS = (8, 12, 18, 28)
 #: What else computes makes most steps slower and some much slower; the quarter of the fastest feels it last.
 _PERCENT = 25
-_WARM_UPS, _LEAST_ROUNDS, _MOST_ROUNDS, _ROUND_SECONDS = 2, 4, 40, 0.8
+_WARM_UPS, _LEAST_ROUNDS, _MOST_ROUNDS, _ROUND_SECONDS = 2, 4, 120, 0.8
 _PAUSE_SECONDS = 0.01  # the other's thread pool spins for a moment after its turn
 
 Ended = Literal["decided", "pairs", "time"]
@@ -190,27 +191,32 @@ def _progress(number: int, seconds: float, figures: tuple[PairedFigure, ...], li
 
 
 def _one_pair(start: Open, tasks: tuple[Task, ...], chance: random.Random) -> dict[Task, _Turns]:
-    with ExitStack() as stack:
-        sides: dict[int, Asked] = {}
-        for side in _either_way(chance):
-            sides[side] = start(side)
-            stack.callback(sides[side].close)
-        return {task: _turns(sides, task, chance) for task in tasks}
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        begin = time.monotonic()
+        starting = {side: pool.submit(start, side) for side in _either_way(chance)}
+        for future in starting.values():  # waits for both: where one fails, the other must be closed
+            if future.exception() is None:
+                stack.callback(future.result().close)
+        sides = {side: future.result() for side, future in starting.items()}
+        # Where starting takes long, a pair is worth more rounds.
+        seconds = max(_ROUND_SECONDS, (time.monotonic() - begin) / len(tasks))
+        return {task: _turns(sides, task, chance, seconds) for task in tasks}
 
 
-def _turns(sides: Mapping[int, Asked], task: Task, chance: random.Random) -> _Turns:
+def _turns(sides: Mapping[int, Asked], task: Task, chance: random.Random, seconds: float) -> _Turns:
+    """Rounds for so many seconds, within the least and the most number of them."""
     taken: tuple[list[float], list[float]] = ([], [])
     end = math.inf
     for number in range(-_WARM_UPS, _MOST_ROUNDS):
         if number == 0:
-            end = time.monotonic() + _ROUND_SECONDS
+            end = time.monotonic() + seconds
         if number >= _LEAST_ROUNDS and time.monotonic() >= end:
             break
         for side in _either_way(chance):
             time.sleep(_PAUSE_SECONDS)
-            seconds = tuple(sides[side].ask(task.do, **_request(task)))
+            samples = tuple(sides[side].ask(task.do, **_request(task)))
             if number >= 0:
-                taken[side].append(percentile(seconds, _PERCENT))
+                taken[side].append(percentile(samples, _PERCENT))
     return _Turns(tuple(taken[0]), tuple(taken[1]))
 
 

@@ -135,6 +135,18 @@ def test_a_report_of_another_version_is_refused_with_both_versions(tmp_path: Pat
         assert "version 1; only 2 and 3 are read" in result.stderr
 
 
+def test_a_report_of_the_version_before_is_still_read(tmp_path: Path) -> None:
+    path = _written(tmp_path / "a.json", report(repeats=()))
+    content = json.loads(path.read_text()) | {"report_version": 2}
+    for name in ("repeats", "rounds", "energy_source", "fixed"):
+        del content[name]
+    path.write_text(json.dumps(content))
+    assert read_report(path) == report(repeats=())
+    result = CliRunner().invoke(group, ["bench", "compare", str(path), str(path)])
+    assert result.exit_code == 0
+    assert "no A/A level" in result.stdout
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"report_version": 99}', '{"report_version": 2, "figures": [1]}'])
 def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     good, bad = _written(tmp_path / "a.json", report()), tmp_path / "b.json"

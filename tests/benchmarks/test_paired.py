@@ -11,6 +11,7 @@ import pytest
 from edgephi_bench import paired
 from edgephi_bench.paired import PairedComparison, PairLimits, compare_in_turn
 from edgephi_bench.rounds import Task
+from edgephi_bench.worker import WorkerError
 
 DECODE = Task(do="decode", tokens=17, depth=3)
 PREFILL = Task(do="prefill", tokens=64)
@@ -28,10 +29,13 @@ class _Machine:
     def __init__(self, seed: int, kind: str, slower: float = 0.0) -> None:
         self.random = np.random.default_rng(seed)
         self.kind, self.slower, self.turn, self.memory = kind, slower, 0, 0.0
+        self.seed, self.started = seed, [0, 0]
         self.log: list[tuple[int, str]] = []
 
     def start(self, side: int) -> _Side:
-        favour = 0.01 * self.random.standard_normal()  # of a place in memory, for the life of a process
+        self.started[side] += 1  # both are started at once, so each has chances of its own
+        chance = np.random.default_rng([self.seed, side, self.started[side]])
+        favour = 0.01 * chance.standard_normal()  # of a place in memory, for the life of a process
         return _Side(self, side, (1 + (self.slower if side else 0.0)) * np.exp(favour))
 
     def speed(self) -> float:
@@ -67,26 +71,26 @@ def _compare(seed: int, kind: str, slower: float, tasks: tuple[Task, ...] = (DEC
 
 @pytest.mark.parametrize("kind", ["steady", "drifts", "remembers", "stalls"])
 def test_identical_builds_hardly_ever_fail_whatever_the_machine_does(kind: str) -> None:
-    failed = sum(bool(_compare(seed, kind, 0.0).regressions) for seed in range(60))
-    assert failed <= 3  # 5 % is what is promised; the threshold makes it rarer
+    failed = sum(bool(_compare(seed, kind, 0.0).regressions) for seed in range(40))
+    assert failed <= 2  # 5 % is what is promised; the threshold makes it rarer
 
 
 @pytest.mark.parametrize("kind", ["steady", "drifts", "remembers", "stalls"])
 def test_a_build_slower_by_five_percent_is_found_whatever_the_machine_does(kind: str) -> None:
-    found = sum(bool(_compare(seed, kind, 0.05).regressions) for seed in range(40))
-    assert found >= 38
+    found = sum(bool(_compare(seed, kind, 0.05).regressions) for seed in range(30))
+    assert found >= 28
 
 
 def test_without_a_threshold_the_error_is_still_what_was_promised() -> None:
     """The threshold must not be what saves a wrong test."""
     limits = PairLimits(threshold=0.0, most_pairs=14)
     wrong = 0
-    for seed in range(200):
+    for seed in range(120):
         done = compare_in_turn(
             _Machine(seed, "remembers").start, (DECODE,), limits, lambda _: None, random.Random(seed)
         )
         wrong += done.figures[0].verdict in ("slower", "faster")
-    assert wrong <= 20  # 5 % are 10; 20 would be passed once in a thousand times
+    assert wrong <= 14  # 5 % are 6; 14 would be passed once in a thousand times
 
 
 def test_what_is_slower_than_the_threshold_allows_is_told_from_what_is_not() -> None:
@@ -107,6 +111,19 @@ def test_both_take_turns_in_both_orders_and_every_pair_has_new_processes() -> No
     assert {tuple(sorted(pair)) for pair in rounds} == {(0, 1)}
     assert 0.3 < sum(pair == (0, 1) for pair in rounds) / len(rounds) < 0.7
     assert sum(do == "closed" for _, do in machine.log) == 2 * done.num_pairs
+
+
+def test_a_side_that_cannot_be_started_does_not_leave_the_other_behind() -> None:
+    machine = _Machine(3, "steady")
+
+    def start(side: int) -> _Side:
+        if side:
+            raise WorkerError("no memory")
+        return machine.start(side)
+
+    with pytest.raises(WorkerError, match="no memory"):
+        compare_in_turn(start, (DECODE,), PairLimits(), lambda _: None)
+    assert machine.log == [(0, "closed")]
 
 
 def test_time_that_is_up_ends_it_with_what_is_known() -> None:
