@@ -112,12 +112,14 @@ class Summary:
     seconds: float
     ends: tuple[str, ...]
     not_applied: tuple[str, ...]
+    licence: str | None
 
     def __str__(self) -> str:
         takes = ", ".join(self.modalities)
         size = f"{self.bytes / 1e6:,.1f} MB in {self.seconds} s"
         ends = f"; replies end at {', '.join(self.ends)}" if self.ends else ""
-        return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}{ends}; {size}"
+        licence = f"licence {self.licence or 'not stated'}"
+        return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}{ends}; {size}; {licence}"
 
 
 @click.command()
@@ -126,6 +128,9 @@ class Summary:
 @decorated_with(*_RECIPE_OPTIONS, *_PART_OPTIONS, *_CACHE_OPTIONS)
 @click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
+@click.option(
+    "--push-ready", is_flag=True, help="Also write a model card, for `hf upload ORG/NAME DIR` as the folder is."
+)
 @click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")
 @json_option
 def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None:
@@ -148,6 +153,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
       edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
       edgephi export ./Phi-4-mini-instruct -o mini-genai --layout genai
+      edgephi export microsoft/Phi-4-mini-instruct -o mini --push-ready
       edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
       edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt
     """  # noqa: D301 - click reads the \b
@@ -156,6 +162,8 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
     with stoppable(), progress_display(quiet=as_json) as on_progress:
         run_export(checkpoint, output, chosen, on_progress)
     summary = _summary(output, chosen.layout, time.perf_counter() - start)
+    if summary.licence is None:
+        click.echo("note: the checkpoint has no licence file and states none; find out before you share it", err=True)
     if summary.not_applied:
         left_out = ", ".join(summary.not_applied)
         click.echo(f"note: generation_config.json also recommends what edgephi does not do: {left_out}", err=True)
@@ -164,6 +172,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
 
 def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
     from edgephi.bundle import MANIFEST_NAME, Bundle  # noqa: PLC0415 - keeps --help fast
+    from edgephi.papers import read_papers  # noqa: PLC0415
     from edgephi_export.genai_record import RECORD_NAME, GenaiRecord  # noqa: PLC0415
 
     is_genai = layout == "genai"
@@ -180,4 +189,5 @@ def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
         seconds=round(seconds, 2),
         ends=() if isinstance(manifest, GenaiRecord) else tuple(end.text for end in manifest.tokens.ends),
         not_applied=() if isinstance(manifest, GenaiRecord) else manifest.generation.not_applied,
+        licence=read_papers(output, (file.path for file in manifest.files)).licence,
     )

@@ -28,6 +28,7 @@ from edgephi_export.genai_writer import check_genai_recipe, choose_genai, plan_g
 from edgephi_export.hub import Located, locate, locate_adapter
 from edgephi_export.meter import Meter
 from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progress
+from edgephi_export.papers import add_papers
 from edgephi_export.peft_adapter import Adapter
 from edgephi_export.selection import Selection, choose
 from edgephi_export.weight_plan import WeightPlan
@@ -67,6 +68,7 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     meter = Meter(_totals(weights), on_progress)
     with staged(output, MODEL_FOLDER, force=options.force) as folder:
         write(located, folder, threads, meter)
+        add_papers(folder, located.folder, push_ready=options.push_ready)
     return output
 
 

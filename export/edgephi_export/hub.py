@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.papers import MOST_BYTES, is_paper
+from edgephi_export.announcement import Listing, check_cache_space, list_commit
 from edgephi_export.checkpoint import read_layout
 from edgephi_export.fields import Fields
 from edgephi_export.folder_check import CONFIG, INDEX, WEIGHTS, adapter_alone
 from edgephi_export.options import BESIDE
 from edgephi_export.peft_adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: What git allows in the name of a branch or tag, less the exotic; a commit's hash is one too.
 _REVISION = re.compile(r"(?!.*(\.\.|//))\w[\w.+/-]*")
@@ -125,7 +128,33 @@ def _named(folder: Path) -> Located:
     return Located(folder=folder, id=name, revision=None)
 
 
-def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, str], Path]) -> Located:
+def check_id(repo_id: str, revision: str | None) -> None:
+    """Refuse what can be no repository of the hub, or no revision.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not _ID.fullmatch(repo_id):
+        raise ConfigError(f"{repo_id!r} is no id of the Hugging Face hub; give ORG/NAME")
+    if revision is not None and not _REVISION.fullmatch(revision):
+        raise ConfigError(f"{revision!r} is no revision; give the name of a branch or tag, or a commit")
+
+
+def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, str, bool], Path]) -> Located:
+    with downloading(repo_id, revision, quiet=quiet, what="no such folder here, and it could not be downloaded"):
+        folder = fetch(repo_id, revision, quiet)
+    return Located(folder=folder, id=repo_id, revision=folder.name, is_download=True)
+
+
+@contextlib.contextmanager
+def downloading(repo_id: str, revision: str, *, quiet: bool, what: str = "could not be downloaded") -> Iterator[None]:
+    """Around whatever asks the hub: what fails becomes one line that says what to do.
+
+    Raises:
+        ConfigError: huggingface-hub is not installed.
+        CapacityError: The disk filled up.
+        EdgeError: The download failed; `what` is told of it.
+    """
     try:
         import huggingface_hub  # noqa: F401, PLC0415 - optional
     except ImportError:
@@ -134,7 +163,7 @@ def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, st
         ) from None
     try:
         with _errors_only(), _bars(quiet or not sys.stderr.isatty()):
-            folder = fetch(repo_id, revision)
+            yield
     except EdgeError:
         raise
     except OSError as error:
@@ -143,13 +172,28 @@ def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, st
                 f"{repo_id}: the disk of the download cache filled up; free some space, or set HF_HOME to a folder on "
                 "another disk"
             ) from error
-        raise _failure(repo_id, revision, error) from error
+        raise EdgeError(f"{repo_id}: {what}: {_reason(revision, error)}") from error
     except Exception as error:  # huggingface_hub raises errors of several libraries
-        raise _failure(repo_id, revision, error) from error
-    return Located(folder=folder, id=repo_id, revision=folder.name, is_download=True)
+        raise EdgeError(f"{repo_id}: {what}: {_reason(revision, error)}") from error
 
 
-def _fetch_all(repo_id: str, revision: str) -> Path:
+def fetch_file(repo_id: str, name: str, revision: str, folder: Path | None) -> Path | None:
+    """One file, into `folder` or, where that is None, the library's cache; None where there is no such file.
+
+    An interrupted download goes on where it stopped.
+    """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - optional
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415 - optional
+
+    try:
+        return Path(hf_hub_download(repo_id, name, revision=revision, local_dir=folder))
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        return None
+
+
+def _fetch_all(repo_id: str, revision: str, quiet: bool) -> Path:
     """The folder of one commit with all that an export reads; what the repository lacks is the reader's to refuse."""
     config = _fetch(repo_id, CONFIG, revision, known_commit=False)
     if config is None:
@@ -159,7 +203,10 @@ def _fetch_all(repo_id: str, revision: str) -> Path:
     folder = config.parent
     commit = folder.name
     layout = read_layout(folder)  # a model of another kind is refused before its gigabytes
-    for name in _SMALL_FILES:
+    listing = None if _has_weights(repo_id, commit) else list_commit(repo_id, commit)
+    if listing is not None:
+        _announce(repo_id, listing, layout, quiet)
+    for name in (*_SMALL_FILES, *_papers(listing)):
         _fetch(repo_id, name, commit)
     # The original repository also holds PEFT folders; its main files already contain the adapters.
     for name in _ADAPTER_FILES if layout == "phi4_multimodal" else ():
@@ -170,7 +217,31 @@ def _fetch_all(repo_id: str, revision: str) -> Path:
     return folder
 
 
-def _fetch_adapter(repo_id: str, revision: str) -> Path:
+def _has_weights(repo_id: str, commit: str) -> bool:
+    """Whether an earlier run got as far as the weights."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - optional
+
+    return any(isinstance(try_to_load_from_cache(repo_id, name, revision=commit), str) for name in (WEIGHTS, INDEX))
+
+
+def _announce(repo_id: str, listing: Listing, layout: str, quiet: bool) -> None:
+    """Say what will be downloaded, once it is known that there is room for it."""
+    wanted = {*_SMALL_FILES, *_papers(listing), *(_ADAPTER_FILES if layout == "phi4_multimodal" else ())}
+    weights = [WEIGHTS] if WEIGHTS in listing.sizes else [n for n in listing.sizes if _SHARD.fullmatch(n)]
+    missing = sum(size for name, size in listing.sizes.items() if name in wanted or name in weights)
+    check_cache_space(repo_id, missing)
+    if not quiet:
+        print(listing.words(repo_id, missing), file=sys.stderr)
+
+
+def _papers(listing: Listing | None) -> list[str]:
+    """Licence, card and the like, as far as the hub tells their names."""
+    if listing is None:
+        return []
+    return [name for name, size in listing.sizes.items() if is_paper(name) and size <= MOST_BYTES]
+
+
+def _fetch_adapter(repo_id: str, revision: str, quiet: bool) -> Path:  # noqa: ARG001 - as _fetch_all
     """The folder of one commit with the adapter that it holds."""
     config = _fetch(repo_id, ADAPTER_CONFIG, revision, known_commit=False)
     if config is None:
@@ -208,11 +279,6 @@ def _shards(index: Path | None) -> list[str]:
             if isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
         }
     )
-
-
-def _failure(repo_id: str, revision: str, error: Exception) -> EdgeError:
-    """What went wrong and what to do, in one line; the library's own messages take several."""
-    return EdgeError(f"{repo_id}: no such folder here, and it could not be downloaded: {_reason(revision, error)}")
 
 
 def _reason(revision: str, error: Exception) -> str:

@@ -39,6 +39,7 @@ class ExportOptions:
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.
         revision: Branch, tag or commit of a Hugging Face id; None for its main branch.
+        push_ready: Also write a model card, so that the folder can be uploaded to the Hugging Face hub as it is.
     """
 
     recipe: str = DEFAULT_RECIPE
@@ -53,6 +54,7 @@ class ExportOptions:
     force: bool = False
     threads: int | None = None
     revision: str | None = None
+    push_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

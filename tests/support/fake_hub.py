@@ -63,6 +63,8 @@ class FakeHub:
         self._held: threading.Event | None = None
         #: Answers every request with this status.
         self.broken: int | None = None
+        #: The licence that listings state. None: there is no listing, as on some mirrors.
+        self.listed_licence: str | None = None
         self._stored: dict[str, Path] = {}
         hub = self
 
@@ -131,6 +133,8 @@ class FakeHub:
             return _Answer(self.broken, body=b"out of order")
         if path.startswith("/storage/"):
             return self._from_storage(method, path.removeprefix("/storage/"), range_, token)
+        if path.startswith("/api/models/") and self.listed_licence is not None:
+            return self._listing(path.removeprefix("/api/models/").partition("?")[0], token)
         repo_id, found, rest = path.lstrip("/").partition("/resolve/")
         if not found:
             return _Answer(404)
@@ -152,7 +156,7 @@ class FakeHub:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         headers = _named(path) | {"X-Repo-Commit": commit, "ETag": f'"{digest[:40]}"'}
-        if path.suffix != ".safetensors":
+        if path.suffix not in (".safetensors", ".bin"):
             return _Answer(200, headers, content)
         self._stored[digest] = path
         headers |= {
@@ -161,6 +165,19 @@ class FakeHub:
             "Location": f"{self.url.replace('127.0.0.1', 'localhost')}/storage/{digest}",
         }
         return _Answer(302, headers)
+
+    def _listing(self, path: str, token: str | None) -> _Answer:
+        """Names and sizes of a commit's files, and what its card says."""
+        repo_id, _, revision = path.partition("/revision/")
+        repository = self.repositories.get(repo_id)
+        refusal = self._refusal(repository, token)
+        if repository is None or refusal is not None:
+            return refusal or _Answer(404)
+        folder = repository.commits[repository.branches.get(revision, revision)]
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        siblings = [{"rfilename": file.relative_to(folder).as_posix(), "size": file.stat().st_size} for file in files]
+        facts = {"id": repo_id, "siblings": siblings, "tags": [f"license:{self.listed_licence}"]}
+        return _Answer(200, {"Content-Type": "application/json"}, json.dumps(facts).encode())
 
     def _refusal(self, repository: Repository | None, token: str | None) -> _Answer | None:
         if token is not None and token not in self.tokens:

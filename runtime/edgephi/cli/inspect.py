@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgephi.bundle import Bundle
     from edgephi.cli.contents import Component
     from edgephi.manifest import CacheKind, GenerationDefaults, Manifest, RecipeInfo, TokenInfo
+    from edgephi.papers import Papers
 
 
 @click.command()
@@ -37,7 +38,12 @@ def inspect(model: str, check_hashes: bool, as_json: bool) -> None:
     bundle = Bundle(model, check_hashes=check_hashes)
     parts = components(bundle.tensor_index(), bundle.manifest.decoder.embedding.values)
     if as_json:
-        facts = {**describe(bundle.manifest), **_weights_json(parts), "hashes_checked": check_hashes}
+        facts = {
+            **describe(bundle.manifest),
+            **_papers_json(bundle),
+            **_weights_json(parts),
+            "hashes_checked": check_hashes,
+        }
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(bundle, parts, check_hashes)))
@@ -83,6 +89,17 @@ def describe(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _papers_json(bundle: Bundle) -> dict[str, Any]:
+    papers = _papers(bundle)
+    return {"licence": papers.licence, "papers": list(papers.files)}
+
+
+def _papers(bundle: Bundle) -> Papers:
+    from edgephi.papers import read_papers
+
+    return read_papers(bundle.files.folder, (file.path for file in bundle.manifest.files))
+
+
 def _cache_bytes(manifest: Manifest, kind: CacheKind) -> int:
     from edgephi.kv_cache import cache_shape
 
@@ -121,7 +138,8 @@ def _heading(text: str) -> str:
 
 
 def _facts(bundle: Bundle) -> list[tuple[str, object]]:
-    manifest = bundle.manifest
+    manifest, papers = bundle.manifest, _papers(bundle)
+    listed_papers = f"({', '.join(papers.files)})" if papers.files else ""
     source, info, rope, adapters = manifest.source, manifest.decoder, manifest.rope, manifest.adapters
     revision = f" at {source.revision}" if source.revision else ""
     merged = f", with the adapter {source.merged_adapter.id} merged" if source.merged_adapter else ""
@@ -132,6 +150,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
         ("model", bundle.path),
         ("source", f"{source.id}{revision} ({source.model_type}){merged}"),
         ("made by", manifest.generator),
+        ("licence", " ".join(filter(None, [papers.licence or "not stated", listed_papers]))),
         *_recipe(manifest.recipe),
         ("takes in", ", ".join(manifest.modalities)),
         ("adapters", f"{adapters.mode}: {listed}" if listed else adapters.mode),
