@@ -118,7 +118,7 @@ class Summary:
         takes = ", ".join(self.modalities)
         size = f"{self.bytes / 1e6:,.1f} MB in {self.seconds} s"
         ends = f"; replies end at {', '.join(self.ends)}" if self.ends else ""
-        licence = f"licence {self.licence or 'not stated'}"
+        licence = f"licence {self.licence}" if self.licence else "the checkpoint states no licence"
         return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}{ends}; {size}; {licence}"
 
 
@@ -162,8 +162,6 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
     with stoppable(), progress_display(quiet=as_json) as on_progress:
         run_export(checkpoint, output, chosen, on_progress)
     summary = _summary(output, chosen.layout, time.perf_counter() - start)
-    if summary.licence is None:
-        click.echo("note: the checkpoint has no licence file and states none; find out before you share it", err=True)
     if summary.not_applied:
         left_out = ", ".join(summary.not_applied)
         click.echo(f"note: generation_config.json also recommends what edgephi does not do: {left_out}", err=True)

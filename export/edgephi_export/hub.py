@@ -38,6 +38,7 @@ _SMALL_FILES = (
     "chat_template.jinja", "chat_template.json", "processor_config.json", "special_tokens_map.json",
     ADAPTER_CONFIG,  # which the folder's check refuses beside a base
 )  # fmt: skip
+_USUAL_PAPERS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "README.md")
 _ADAPTER_FILES = tuple(
     f"{name}-lora/{file}"
     for name in ("vision", "speech")
@@ -206,8 +207,10 @@ def _fetch_all(repo_id: str, revision: str, quiet: bool) -> Path:
     listing = None if _has_weights(repo_id, commit) else list_commit(repo_id, commit)
     if listing is not None:
         _announce(repo_id, listing, layout, quiet)
-    for name in (*_SMALL_FILES, *_papers(listing)):
+    for name in _SMALL_FILES:
         _fetch(repo_id, name, commit)
+    for name in _papers(listing):
+        _fetch_paper(repo_id, name, commit)
     # The original repository also holds PEFT folders; its main files already contain the adapters.
     for name in _ADAPTER_FILES if layout == "phi4_multimodal" else ():
         _fetch(repo_id, name, commit)
@@ -235,10 +238,18 @@ def _announce(repo_id: str, listing: Listing, layout: str, quiet: bool) -> None:
 
 
 def _papers(listing: Listing | None) -> list[str]:
-    """Licence, card and the like, as far as the hub tells their names."""
+    """Licence, card and the like; their usual names where the hub does not tell."""
     if listing is None:
-        return []
+        return list(_USUAL_PAPERS)
     return [name for name, size in listing.sizes.items() if is_paper(name) and size <= MOST_BYTES]
+
+
+def _fetch_paper(repo_id: str, name: str, commit: str) -> None:
+    """As `_fetch`; a cache that was filled before papers were fetched does without."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled  # noqa: PLC0415 - optional
+
+    with contextlib.suppress(LocalEntryNotFoundError, OfflineModeIsEnabled):
+        _fetch(repo_id, name, commit)
 
 
 def _fetch_adapter(repo_id: str, revision: str, quiet: bool) -> Path:  # noqa: ARG001 - as _fetch_all

@@ -56,6 +56,7 @@ def test_json_is_one_object(tmp_path: Path):
         "modalities": ["text", "speech"],
         "ends": ["<|end|>", "<|endoftext|>"],
         "not_applied": [],
+        "licence": None,
         "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
     }
 

@@ -79,7 +79,7 @@ NEEDED: dict[Layout, list[str]] = {
 }
 #: What real repositories hold besides, and nobody wants on a small disk.
 BALLAST = (
-    "README.md", "modeling_phi4mm.py", "merges.txt", "pytorch_model.bin", "phi4-Q4_K_M.gguf", "onnx/model.onnx",
+    "modeling_phi4mm.py", "merges.txt", "pytorch_model.bin", "phi4-Q4_K_M.gguf", "onnx/model.onnx",
     "onnx/model.onnx.data", "figures/vision_radar.png", "examples/what_is_shown.wav", "original/model.safetensors",
     "vision-lora/special_tokens_map.json", "consolidated.safetensors",
 )  # fmt: skip
