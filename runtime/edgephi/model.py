@@ -1,6 +1,7 @@
 """`Model`: a model folder that hears, sees and answers.
 
-The requests themselves are here; what they share is in served.py, saved prefixes are in prefixes.py.
+The requests themselves are here; what they share is in served.py, saved prefixes are in prefixes.py, transcripts in
+transcription/requests.py.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.audio import AudioSource
 from edgephi.bundle import Bundle
-from edgephi.channel_choice import MIX, Channels
 from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.embed import as_token_ids
 from edgephi.errors import ConfigError, EdgeError
@@ -39,14 +38,10 @@ from edgephi.stage import OnStage, Stages, untold
 from edgephi.stopping import Stopped, never
 from edgephi.tool_choice import ToolChoice, read_tool_use
 from edgephi.tool_constraint import start_constraint
-from edgephi.transcription.transcriber import TranscriptionOptions
-from edgephi.transcription.transcript import Transcript
-from edgephi.transcription.whole import OnProgress, transcribe_whole, unheard_of
-from edgephi.transcription.windows import WindowRules
-from edgephi.transcription.wording import check_language, prompt_for
+from edgephi.transcription.requests import TranscriptRequests
 
 
-class Model(PrefixRequests):
+class Model(PrefixRequests, TranscriptRequests):
     """A loaded model folder. Make one with `Model.load`; close it, or use it in a `with` block.
 
     Safe to share between threads: requests are served one at a time in the order they came, up to `max_queue` waiting.
@@ -217,42 +212,6 @@ class Model(PrefixRequests):
             yield from self._turns.shared(steps(), stop, stages)
         except Stopped:
             yield DoneEvent(_cancelled(clock))
-
-    def transcribe(  # noqa: PLR0913 - every choice about a transcript, by name
-        self,
-        source: AudioSource,
-        *,
-        language: str | None = None,
-        translate_to: str | None = None,
-        channel: Channels = MIX,
-        rules: WindowRules | None = None,
-        on_progress: OnProgress = unheard_of,
-        should_stop: Callable[[], bool] = never,
-    ) -> Transcript:
-        """Write down a recording of any length, as `edgephi transcribe` does.
-
-        Args:
-            source: A path, which is read as it is used, bytes of a file, or `(samples [n] or [n, channels], hertz)`.
-            language: What is spoken, such as `en` or `English`; kept in the transcript, not asked of the model.
-            translate_to: Write it in this language instead of its own.
-            channel: `mix`, the number of one channel from 1, or `all`: each for itself, as in a recorded call.
-            rules: Where to cut; None for the usual ones.
-            on_progress: Told of every segment as it is done.
-            should_stop: Asked between steps; True ends the transcript, which is then not complete.
-
-        Returns:
-            The transcript. Where a recording is damaged further on, it holds what came before and the `error`.
-
-        Raises:
-            ConfigError: A source or an argument that cannot be used, or a folder without speech.
-            EdgeError: As `stream`, before the first segment.
-        """
-        check_language(language, "language")
-        check_language(translate_to, "translate_to")
-        options = TranscriptionOptions(prompt=prompt_for(translate_to), rules=rules or WindowRules(), channel=channel)
-        return transcribe_whole(
-            self, source, options, language=language, on_progress=on_progress, should_stop=should_stop
-        )
 
     def encode_ahead(
         self, *, audio: Sequence[Any], adapter: AdapterChoice = "auto", should_stop: Callable[[], bool] = never

@@ -55,6 +55,7 @@ def open_recordings(
         Stopped: `should_stop` said so.
     """
     check_channel(channel, may_be_all=True)
+    source = plain_source(source, "audio")  # an open file can be read only once
     with ExitStack() as stack:
         numbers = range(1, _count_channels(source) + 1) if channel == ALL else ()
         if len(numbers) > 1:
@@ -102,7 +103,6 @@ def open_recording(
 
 
 def _count_channels(source: AudioSource) -> int:
-    source = plain_source(source, "audio")
     if isinstance(source, str | Path | bytes):
         with open_channels(source) as sound:
             return sound.num_channels

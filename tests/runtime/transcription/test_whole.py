@@ -75,7 +75,7 @@ def test_the_channels_of_a_file_its_bytes_and_its_samples_are_the_same(model: Mo
     buffer = io.BytesIO()
     soundfile.write(buffer, call(), HERTZ, format="WAV", subtype="FLOAT")
     (tmp_path / "a.wav").write_bytes(buffer.getvalue())
-    for source in (tmp_path / "a.wav", buffer.getvalue(), (call(), HERTZ)):
+    for source in (tmp_path / "a.wav", buffer.getvalue(), io.BytesIO(buffer.getvalue()), (call(), HERTZ)):
         assert words(model.transcribe(source, channel="all")) == SAID
 
 
