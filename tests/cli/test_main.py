@@ -188,3 +188,12 @@ def test_a_library_missing_inside_a_host_command_names_the_pip_command(monkeypat
     done = invoke("export")
     assert done.exit_code == 1
     assert 'pip install "edgephi[export]"' in done.stderr
+
+
+def test_a_host_command_that_finds_no_memory_is_not_called_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "large_host.py").write_text("raise ImportError('x.so: failed to map segment from shared object')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _host(monkeypatch, "large_host:export")
+    done = invoke("export")
+    assert done.exit_code == 4
+    assert done.stderr.startswith("error: this machine has not enough free memory")

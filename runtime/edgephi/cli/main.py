@@ -94,6 +94,8 @@ class CommandGroup(SuggestingGroup):
             fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
         except OSError as error:
             code = broken_stdout(error)
+            if code is None and is_no_memory(error):  # a library that cannot be loaded
+                fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
             if code is None:
                 fail(ctx, "OSError", error, EdgeError.exit_code)
             ctx.exit(code)
@@ -119,6 +121,8 @@ def _load(point: EntryPoint) -> click.Command:
     try:
         command: click.Command = point.load()
     except ImportError as error:
+        if is_no_memory(error):
+            raise CapacityError(NO_MEMORY) from error
         return _missing(point.name, error)
     return command
 
