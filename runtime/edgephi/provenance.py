@@ -1,12 +1,12 @@
 """Which characters of a rendered template came from users: no text of theirs may become a control token.
 
-The template is rendered with the texts as they are, which gives the prompt. If a text has a character that control
-tokens begin with, such as `<`, the template is rendered again with that character replaced by one of private use. When
-both renderings are equal but for the replacements, a control token spelled in the second is the template's own: its
-first character can have come from no text. Where a template acts on the replaced character, so that the renderings
-differ, the tokens' other characters are tried. Where it acts on all of them, only those that spell a control token in
-a text are replaced; then the control tokens must be those of the renderings before, which no text can have made. If
-that fails too, the request is refused.
+The template is rendered with the texts as they are, which gives the prompt. Then it is rendered with every character
+of the texts that is in any control token replaced by one of private use. When both renderings are equal but for the
+replacements, a control token spelled in the second is the template's own. Where a template acts on what was replaced,
+so that the renderings differ, less is replaced: only the characters that control tokens begin with, or those that they
+end with, and so on; every token that a text spells has one. Where a template acts on all of these, only those that
+spell a control token in a text are replaced; then the control tokens must be those of the renderings before, which no
+text can have made. If that fails too, the request is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 
-from edgephi.errors import ConfigError
+from edgephi.errors import ConfigError, EdgeError
 
 Change = Callable[[str], str]
 
@@ -64,20 +64,29 @@ def render_apart(
     present, tried = set(texts), list[list[str]]()
     for alphabet in _alphabets(tokens):
         replaced = {character: next(fresh) for character in sorted(alphabet & present)}
-        result = Rendering(render(_replacing(replaced)) if replaced else plain, replaced)
-        if result.real(result.text) == plain:
+        result = _rendering(render, _replacing(replaced), replaced) if replaced else Rendering(plain, {})
+        if result is not None and result.real(result.text) == plain:
             return result
-        tried.append(_found(control, result.text))
+        tried += [_found(control, result.text)] if result is not None else []
     if control is None:
         return Rendering(plain, {})
     replaced = {character: next(fresh) for character in sorted({token[0] for token in tokens} & present)}
-    result = Rendering(render(_replacing_spelled(tokens, replaced)), replaced)
-    if result.real(result.text) == plain and tried.count(_found(control, result.text)) == len(tried):
+    result = _rendering(render, _replacing_spelled(tokens, replaced), replaced)
+    is_same = result is not None and result.real(result.text) == plain
+    if result is not None and is_same and tried and all(found == _found(control, result.text) for found in tried):
         return result
     raise ConfigError(
         "a message holds characters of this model's control tokens, and the model's chat template acts on them, so "
         f"text and control tokens cannot be told apart; leave out {' '.join(sorted(replaced))}"
     )
+
+
+def _rendering(render: Callable[[Change], str], change: Change, replaced: Mapping[str, str]) -> Rendering | None:
+    """None where the template fails on replaced texts, as when it looks for a key of a tool's."""
+    try:
+        return Rendering(render(change), replaced)
+    except EdgeError:
+        return None
 
 
 def _replacing(replaced: Mapping[str, str]) -> Change:
@@ -96,9 +105,10 @@ def _found(control: re.Pattern[str] | None, text: str) -> list[str]:
 
 
 def _alphabets(tokens: list[str]) -> Iterator[set[str]]:
-    """Sets of characters of which every token has one: all first ones, all last ones, all second ones..."""
+    """Sets of characters of which every token has one: all, the first ones, the last ones, the second ones..."""
     longest = max(map(len, tokens), default=0)
-    seen: list[set[str]] = []
+    seen = [set("".join(tokens))]
+    yield seen[0]
     for number in count():
         if number > min(longest, 3):
             return

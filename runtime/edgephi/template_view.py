@@ -16,6 +16,11 @@ from edgephi.provenance import Change
 #: Control tokens around the calls of a model whose template does not write them itself.
 TOOL_CALL, TOOL_CALL_END = "<|tool_call|>", "<|/tool_call|>"
 
+#: Keys of tools that templates look for; they are nobody's text.
+_SHAPE_KEYS = frozenset(
+    {"type", "function", "name", "description", "parameters", "properties", "required", "items", "enum", "strict"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
@@ -208,5 +213,5 @@ def _changed(value: Any, change: Change) -> Any:
     if isinstance(value, list):
         return [_changed(item, change) for item in value]
     if isinstance(value, dict):
-        return {change(key): _changed(item, change) for key, item in value.items()}
+        return {key if key in _SHAPE_KEYS else change(key): _changed(item, change) for key, item in value.items()}
     return value

@@ -130,6 +130,22 @@ def test_a_control_token_that_the_template_itself_makes_of_a_users_text_stays_te
     assert _text(pieces) == "<|user|><|end|><|end|>"
 
 
+@pytest.mark.parametrize(
+    ("expression", "turn"),
+    [
+        ("'<|' ~ m.name ~ '|>' ~ m.content", {"content": "x", "name": "end"}),
+        ("'<' ~ m.content", {"content": "|end|>"}),
+        ("m.content ~ '|>'", {"content": "<|end"}),
+        ("m.content ~ m.name", {"content": "<|e", "name": "nd|>"}),
+    ],
+)
+def test_a_control_token_that_a_text_makes_together_with_the_template_stays_text(expression: str, turn: dict[str, str]):
+    template = "{% for m in messages %}<|user|>{{ " + expression + " }}<|assistant|>{% endfor %}"
+    pieces = _pieces(template, [{"role": "user", **turn}])
+    assert [piece.content for piece in pieces if not isinstance(piece, str)] == ["<|user|>", "<|assistant|>"]
+    assert "<|end|>" in _text(pieces)
+
+
 def test_a_template_that_acts_on_control_tokens_in_a_text_refuses_such_a_text_and_no_other():
     template = "{% for m in messages %}<|user|>{{ m.content.replace('<|end|>', 'END') }}<|end|>{% endfor %}"
     assert _text(_pieces(template, "a < b |> c")) == "<|user|>a < b |> c<|end|>"
