@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from edgephi.containers.av_decoder import open_av
+from edgephi.containers.av_decoder import is_av_there, open_av
 from edgephi.containers.find import plan
 from edgephi.containers.plan import DamagedSoundError, Part, Stream, TruncatedSoundError, UnsupportedSoundError
 from edgephi.containers.source import BytesSource, FileSource, Source
@@ -145,10 +145,15 @@ def _open_part(part: Part) -> Iterator[Stream]:
         with quiet:
             sound = soundfile.SoundFile(part.view if descriptor is None else descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
+        if part.what.startswith("CAF of") and is_av_there():
+            with open_av(part) as opened:
+                yield opened
+            return
         reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
         raise DamagedSoundError(f"{part.what}: {reason}") from error
     with sound:
-        yield Stream(sound.samplerate, sound.channels, min(sound.frames, _UNKNOWN_FRAMES), _decoded(sound, part))
+        num_samples = min(sound.frames, _UNKNOWN_FRAMES) if part.least_samples is None else part.least_samples
+        yield Stream(sound.samplerate, sound.channels, num_samples, _decoded(sound, part))
 
 
 def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.float32]]:

@@ -15,7 +15,7 @@ from edgephi.cli import interruption
 from edgephi.cli.commands import ModelCommand, in_group
 from edgephi.cli.options import ModelSource, model_options, quiet_option
 from edgephi.cli.packing import decorated_with
-from edgephi.cli.report import error_line, human_bytes, one_line, shown, timing_line
+from edgephi.cli.report import error_line, human_bytes, note_line, one_line, shown, timing_line
 from edgephi.cli.sampling import Sampling, sampling_options
 from edgephi.cli.stage_line import StageLine
 from edgephi.cli.tools_file import read_tools_file, tools_option
@@ -266,6 +266,8 @@ class _Session:
 
     def _attach(self, kind: Kind, path: str) -> None:
         item = self.conversation.attach(kind, path)
+        for note in item.notes:
+            click.echo(note_line(note), err=True)
         size = human_bytes(len(item.data))
         click.echo(f"(attached to the next message: {one_line(item.path)}, {size})", err=True)
 

@@ -33,6 +33,7 @@ class Attachment:
     kind: Kind
     path: str
     data: bytes
+    notes: tuple[str, ...] = ()  # what should be known of the file
 
 
 Part = Callable[[Attachment], dict[str, Any]]
@@ -90,12 +91,16 @@ class Conversation:
         kinds = [item.kind for item in self._attachments()] + [kind]
         choose_route(self._manifest, num_images=kinds.count("image"), num_audio=kinds.count("audio"))
         path = as_path(path)
-        (load_image if kind == "image" else load_audio)(path)
+        notes: tuple[str, ...] = ()
+        if kind == "image":
+            load_image(path)
+        else:
+            notes = load_audio(path).notes
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-        attachment = Attachment(kind, path, data)
+        attachment = Attachment(kind, path, data, notes)
         self.waiting.append(attachment)
         return attachment
 

@@ -13,6 +13,15 @@ from edgephi.containers.plan import DamagedSoundError, Part, Stream, TruncatedSo
 from edgephi.containers.sizes import TOLERANCE_S
 
 
+def is_av_there() -> bool:
+    """Whether PyAV is installed."""
+    try:
+        import av  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        return False
+    return True
+
+
 @contextmanager
 def open_av(part: Part) -> Iterator[Stream]:
     """Decode its first sound track; `num_samples` is 0 where the container does not tell.

@@ -61,9 +61,16 @@ def _walk(source: Source, start: int) -> Walk:
             raise DamagedSoundError("format not recognised")
         return walker(source, start)
     except UnsupportedSoundError as error:
-        end = foreign.mp4_end(source, start) if source.read_at(start + 4, 4) == b"ftyp" else source.size
+        end = _unsupported_end(source, start, is_searched=walker is not None)
         view = View([span(source, start, end)])
         return Walk(parts=(Part(view=view, what=str(error), decoder="av"),), end=end)
+
+
+def _unsupported_end(source: Source, start: int, *, is_searched: bool) -> int:
+    if source.read_at(start + 4, 4) == b"ftyp":
+        return foreign.mp4_end(source, start)
+    joined = search(source, NEXT_FILE, start + 12, source.size) if is_searched else None
+    return source.size if joined is None else joined
 
 
 def _walker(source: Source, start: int) -> Callable[[Source, int], Walk] | None:

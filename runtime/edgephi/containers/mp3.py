@@ -17,6 +17,7 @@ _WINDOW_BYTES = 1 << 20
 REACH_BYTES = 1 << 16  # damage may stand before the first frame
 _SYNC = re.compile(rb"\xff[\xe0-\xff]")
 _MARKS = (*MARKS, b"VBRI")
+_LAYER_3 = 3
 _TAG_BYTES = 64  # of a frame, within which a header frame shows itself
 
 
@@ -186,4 +187,7 @@ def _part(source: Source, stream: _Stream) -> Part:
         ranges[0] = (stream.header[0], ranges[0][1])
     else:
         ranges.insert(0, stream.header)
-    return Part(view=View([*pieces, *(span(source, start, end) for start, end in ranges)]), what="MP3")
+    view = View([*pieces, *(span(source, start, end) for start, end in ranges)])
+    # In layers I and II the decoder does not look for a header frame; it estimates from that one, which is small.
+    is_counted = stream.kind[1] == _LAYER_3
+    return Part(view=view, what="MP3", least_samples=None if is_counted else stream.count * stream.samples)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgephi.containers import mp3
+from edgephi.containers.flac import UNSTATED
 from edgephi.containers.flac import walk as walk_flac
-from edgephi.containers.plan import DamagedSoundError, Part, Walk
+from edgephi.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
 from edgephi.containers.source import Source, is_zero, search
 from edgephi.containers.tags import NEXT_FILE, skip_tags
 from edgephi.containers.view import View, span
@@ -114,12 +115,13 @@ def _link(source: Source, link: dict[int, _Stream]) -> Walk:
     if stream is None:
         raise DamagedSoundError("Ogg without a stream of sound")
     if stream.codec == "Speex":
-        raise DamagedSoundError("Ogg of Speex, which is not supported")
+        raise UnsupportedSoundError("Ogg with Speex sound")
     notes = () if stream.is_ended else (UNENDED,)
     view = View(span(source, start, end) for start, end in stream.ranges)
     if stream.codec == "FLAC":
         walked = walk_flac(_Viewed(view), _FLAC_PREFIX_BYTES)
-        return Walk(parts=walked.parts, end=0, notes=(*notes, *walked.notes))
+        told = tuple(note for note in walked.notes if note != UNSTATED)  # in Ogg, the last page tells
+        return Walk(parts=walked.parts, end=0, notes=(*notes, *told))
     return Walk(parts=(Part(view=view, what=f"Ogg of {stream.codec}"),), end=0, notes=notes)
 
 

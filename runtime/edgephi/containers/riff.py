@@ -9,7 +9,7 @@ from functools import partial
 
 from edgephi.containers.chunks import TAIL_BYTES, Chunk, Order, chain_end, chunk_at, samples_end
 from edgephi.containers.pcm import Samples, known_behind, measure
-from edgephi.containers.plan import DamagedSoundError, Part, Walk
+from edgephi.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
 from edgephi.containers.source import SliceSource, Source
 from edgephi.containers.tags import NEXT_FILE
 from edgephi.containers.view import View, span
@@ -112,7 +112,7 @@ def _walk_samples(source: Source, data: Chunk, form: _Form, *, w64_start: int | 
     if tag in _MPEG_TAGS:
         return _mpeg(SliceSource(source, data.start, found.length), found.end, found.notes)
     if tag in _FOREIGN:
-        raise DamagedSoundError(f"WAV of {_FOREIGN[tag]}, codec 0x{tag:04X}, which is not supported")
+        raise UnsupportedSoundError(f"WAV with {_FOREIGN[tag]} sound")
     fact = form.fact if found.length == data.size else b""
     view = View([_header(form, fact, found.length), span(source, data.start, data.start + found.length)])
     return Walk(parts=(Part(view=view, what="WAV"),), end=found.end, notes=found.notes)
