@@ -173,7 +173,7 @@ def test_a_users_shell_can_stop_it_and_nothing_stays(checkpoint: Path, work: Pat
         assert list(work.iterdir())
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (130, "")
+    assert (process.returncode, stdout) == (143, "")
     assert "Traceback" not in stderr
     assert not list(work.iterdir())
     with pytest.raises(ProcessLookupError):
@@ -217,7 +217,7 @@ def test_stopped_writing_leaves_nothing(tmp_path: Path):
         assert list(tmp_path.iterdir())
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "interrupted\n")
+    assert (process.returncode, stderr) == (143, "interrupted\n")
     assert not list(tmp_path.iterdir())
 
 
