@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
+from edgephi.audio import AudioSource
 from edgephi.errors import EdgeError
 from edgephi.message_tools import Tools
 from edgephi.messages import Messages
@@ -20,6 +21,7 @@ from edgephi.sampling import SamplingOptions
 from edgephi.stage import OnStage
 from edgephi.stopping import never
 from edgephi.tool_choice import ToolChoice
+from edgephi.transcription.transcript import Transcript
 
 
 class RequestOptions(TypedDict, total=False):
@@ -94,6 +96,21 @@ class AsyncModel:
                 yield event
         finally:
             await worker.end()
+
+    async def transcribe(self, source: AudioSource, **options: Any) -> Transcript:
+        """Write down a recording; arguments and errors are those of `Model.transcribe`. Cancelling ends it soon."""
+        is_left, theirs = threading.Event(), options.pop("should_stop", never)
+        work = asyncio.ensure_future(
+            asyncio.to_thread(
+                self.model.transcribe, source, **options, should_stop=lambda: is_left.is_set() or theirs()
+            )
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            is_left.set()
+            await asyncio.wait([work])
+            raise
 
 
 class _Worker:

@@ -193,3 +193,30 @@ def test_a_load_that_is_cancelled_leaves_no_model_behind(monkeypatch: pytest.Mon
             await asyncio.sleep(0.01)
 
     _run(ask())
+
+
+def test_a_recording_is_written_down_and_a_cancelled_task_ends_it(model: Model, monkeypatch: pytest.MonkeyPatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(self: Model, source: object, *, language: str, should_stop: Any) -> str:
+        begun.set()
+        while source == "long" and not should_stop():
+            time.sleep(0.005)
+        ended.set()
+        return f"{source} in {language}"
+
+    monkeypatch.setattr(Model, "transcribe", slow)
+
+    async def ask() -> None:
+        waiting = AsyncModel(model)
+        assert await waiting.transcribe("short", language="en") == "short in en"
+        begun.clear(), ended.clear()
+        task = asyncio.ensure_future(waiting.transcribe("long", language="en"))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    _run(ask())
