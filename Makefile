@@ -1,14 +1,14 @@
 # Everything happens in .venv; every target can be run again at once.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO_MODEL := build/nano
+DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test reference genai parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
-	mkdir -p build
+	mkdir -p models
 	$(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL) --force
 	$(BIN)/edgephi demo $(DEMO_MODEL) --samples nano/samples
 
@@ -48,7 +48,7 @@ lint: .venv/edgephi.stamp  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:
-	rm -rf .venv build
+	rm -rf .venv build models/nano
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

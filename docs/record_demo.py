@@ -1,6 +1,6 @@
 """Draws `docs/demo.svg`, the README's picture: the demo's real output, as a terminal shows it.
 
-Run it from the project's root: `.venv/bin/python docs/record_demo.py build/nano nano/samples docs/demo.svg`
+Run it from the project's root: `.venv/bin/python docs/record_demo.py models/nano nano/samples docs/demo.svg`
 """
 
 from __future__ import annotations

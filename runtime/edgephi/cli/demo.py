@@ -68,7 +68,7 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
 
     \b
     Example:
-      edgephi demo build/nano --samples nano/samples
+      edgephi demo models/nano --samples nano/samples
     """
     from edgephi.cli.samples import read_samples
 
