@@ -12,8 +12,8 @@ from support.bundles import small_bundle
 
 #: Brought by `tokenizers` for downloads, and what they bring; docs/appliance.md names them.
 NOT_NEEDED = (
-    "huggingface_hub", "hf_xet", "truststore", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anyio", "certifi", "idna", "fsspec",
-    "filelock", "tqdm", "yaml", "requests", "urllib3", "typer", "rich", "shellingham",
+    "huggingface_hub", "hf_xet", "truststore", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anyio", "certifi",
+    "idna", "fsspec", "filelock", "tqdm", "yaml", "requests", "urllib3", "typer", "rich", "shellingham",
 )  # fmt: skip
 _REFUSE = """
 import sys
