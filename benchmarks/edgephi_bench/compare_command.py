@@ -113,7 +113,7 @@ _TURN_OPTIONS = (
     click.option(
         "--only", default="decode,prefill", show_default=True, metavar="PARTS", help="Of folders: decode, prefill."
     ),
-    click.option("--depths", default="0", show_default=True, metavar="LIST", help="Of folders: cached positions."),
+    click.option("--depths", default="0", show_default=True, metavar="LIST", help="Of folders: cached tokens."),
     click.option("--prompt-tokens", type=_POSITIVE, default=512, show_default=True, help="Of folders: read at once."),
     click.option(
         "--new-tokens", type=click.IntRange(min=2), default=33, show_default=True, help="Of folders: made in each turn."

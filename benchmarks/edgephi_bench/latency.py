@@ -46,7 +46,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
     available = modes(bundle.manifest)
     longest = bundle.manifest.rope.max_positions
     if plan.longest > longest:
-        raise ConfigError(f"{plan.longest:,} positions are asked for; this model takes {longest:,}")
+        raise ConfigError(f"{plan.longest:,} tokens are asked for; this model takes {longest:,}")
     check_cache_kind(bundle.manifest, plan.kv_cache)
     _check_peers_have_work(plan, available)
     found = Found()

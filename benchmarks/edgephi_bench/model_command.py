@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.commands import renamed
 from edgephi.cli.options import check_hashes_option
 from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
@@ -108,7 +109,7 @@ def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return packed(command, Shown, "shown", _SHOWN_OPTIONS)
 
 
-@click.command()
+@click.command(context_settings=renamed(memory_context="max-context"))
 @click.argument("model", type=click.Path(path_type=Path))
 @plan_options
 @shown_options
@@ -135,7 +136,7 @@ def model(model: Path, chosen: Chosen, shown: Shown, check_hashes: bool) -> None
       edgephi bench phi4mm --only prefill,decode --prompt-tokens 128,512 --new-tokens 32,128
       edgephi bench mini --only decode --depths 0,4k,16k --new-tokens 64 --threads 4
       edgephi bench mini --only threads --sweep 1,2,4 --kv-cache int8
-      edgephi bench mini --only load,memory --drop-cache --memory-context 4096
+      edgephi bench mini --only load,memory --drop-cache --max-context 4096
       edgephi bench mini --only decode,prefill --prompt-tokens 1000 --peers llama.cpp \\
         --peer-model llama.cpp=mini.gguf --peer-python llama.cpp=/opt/llama.cpp/bin/llama-bench
     """  # noqa: D301 - click reads the \b

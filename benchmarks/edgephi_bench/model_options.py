@@ -151,7 +151,7 @@ _OPTIONS = (
         metavar="LIST",
         default="0,1k,4k",
         show_default=True,
-        help="Cached positions before the measured steps; add 16k where time and memory allow. k is a thousand.",
+        help="Cached tokens before the measured steps; add 16k where time and memory allow. k is a thousand.",
     ),
     click.option(
         "--sweep", "thread_counts", metavar="LIST", help="Numbers of threads to compare.  [default: 1, 2, 4 ...]"
@@ -165,7 +165,12 @@ _OPTIONS = (
         help='Requests of your own as well, one object a line: {"prompt": ..., "images": [...], "audio": [...]}.',
     ),
     click.option(
-        "--memory-context", type=_POSITIVE, default=512, show_default=True, help="Positions when memory is measured."
+        "--max-context",
+        "memory_context",
+        type=_POSITIVE,
+        default=512,
+        show_default=True,
+        help="Tokens of the request whose memory is measured.",
     ),
     click.option(
         "--drop-cache", is_flag=True, help="Allow the model's files to be dropped from the page cache, to load it cold."

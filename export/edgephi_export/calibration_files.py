@@ -49,7 +49,7 @@ class OwnFiles:
         """
         held = set(modalities)
         if self.pictures and "vision" not in held:
-            raise ConfigError(f"--calibration {self.pictures[0]}: a picture, but {missing_modality('vision')}")
+            raise ConfigError(f"--calibration {self.pictures[0]}: an image, but {missing_modality('vision')}")
         if self.sounds and "speech" not in held:
             raise ConfigError(f"--calibration {self.sounds[0]}: a sound, but {missing_modality('speech')}")
 
@@ -106,7 +106,7 @@ def _text(path: Path) -> str | None:
         raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
     text = MEDIA_TAG.sub("", text)  # stands for a picture or clip that only a request could bring along
     if not text.strip():
-        raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, a picture or a sound")
+        raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, an image or a sound")
     return text
 
 

@@ -140,7 +140,7 @@ class _GenaiBuilder:
         was_short = graph.op("LessOrEqual", lengths.past, graph.constant(border), name="mixture")
         mixed = graph.op("And", graph.op("And", has_past, was_short, name="mixture"), is_long, name="mixture")
         index = graph.op("Cast", mixed, name="mixture", to=INT64.value)
-        reason = f"the sequence grew beyond {border} positions: append all of it at once to a new generator"
+        reason = f"the sequence grew beyond {border} tokens: append all of it at once to a new generator"
         return graph.op("Gather", graph.constant([0]), index, name=reason, axis=0)
 
     def _last_rows(self, normed: ir.Value, lengths: _Lengths) -> ir.Value:

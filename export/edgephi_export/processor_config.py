@@ -39,6 +39,6 @@ def read_max_crops(folder: Path, layout: Layout) -> int:
     if layout == "phi4_multimodal":
         return _DEFAULT
     raise ArtifactError(
-        f"{folder / _OLD}: missing, or without {_KEY}, which states how many tiles a picture is cut into. Add it, or "
+        f"{folder / _OLD}: missing, or without {_KEY}, which states how many tiles an image is cut into. Add it, or "
         "leave the image tower out: --modalities text,speech"
     )

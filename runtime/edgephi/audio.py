@@ -112,7 +112,7 @@ def _waveform(blocks: Iterator[NDArray[np.float32]], hertz: int, name: str) -> W
         parts.append(resampler.resample_chunk(block) if resampler else block)
     if count < _MIN_DURATION_S * hertz:
         raise ConfigError(
-            f"{name}: {count} samples at {hertz:,} Hz last {1000 * count / hertz:.1f} ms; the shortest clip is 25 ms: "
+            f"{name}: {count} samples at {hertz:,} Hz last {1000 * count / hertz:.1f} ms; the shortest audio is 25 ms: "
             "record longer"
         )
     if resampler:

@@ -342,6 +342,6 @@ def _all_rows(total: int, vocab_size: int) -> NDArray[np.float32]:
         return np.empty((total, vocab_size), dtype=np.float32)
     except MemoryError:
         raise CapacityError(
-            f"logits of {total:,} positions need {total * vocab_size * 4 / 2**20:,.0f} MiB, more than this machine can "
+            f"logits of {total:,} tokens need {total * vocab_size * 4 / 2**20:,.0f} MiB, more than this machine can "
             "give; ask for the last row only"
         ) from None

@@ -115,7 +115,7 @@ class DecoderPass:
         return logits
 
     def _run(self, options: Any) -> None:
-        with running(f"the decoder at {self._total:,} positions"):
+        with running(f"the decoder at {self._total:,} tokens"):
             self._session.run_with_iobinding(self._binding, options)
 
     def _bind_input(self, name: str, array: NDArray[Any]) -> None:

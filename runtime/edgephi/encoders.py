@@ -158,7 +158,7 @@ class SpeechEncoder:
         """
         if projection not in self.info.projections:
             raise ConfigError(
-                f"the bundle's speech encoder has no {projection!r} projection, only "
+                f"the model folder's speech encoder has no {projection!r} projection, only "
                 f"{', '.join(self.info.projections)}; export with --adapters routed and all modalities"
             )
         total = num_audio_rows(len(mel), self.info.time_reduction)

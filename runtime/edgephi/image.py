@@ -97,7 +97,7 @@ def plan_crops(width: int, height: int, *, crop_size: int, max_crops: int) -> Cr
         ConfigError: The picture is empty, or so long and thin that a side would be under 10 pixels.
     """
     if width < 1 or height < 1:
-        raise ConfigError(f"picture is {width}x{height} pixels; it needs at least one in each direction")
+        raise ConfigError(f"image is {width}x{height} pixels; it needs at least one in each direction")
     columns, rows = -(-width // crop_size), -(-height // crop_size)
     if columns * rows > max_crops:
         columns, rows = _closest_grid(width, height, crop_size, max_crops)
@@ -108,7 +108,7 @@ def plan_crops(width: int, height: int, *, crop_size: int, max_crops: int) -> Cr
         scaled = int(width * scale_y), target_height
     if min(scaled) < _MIN_SIDE:
         raise ConfigError(
-            f"picture is {width}x{height} pixels; scaled for the model it would be {scaled[0]}x{scaled[1]}, "
+            f"image is {width}x{height} pixels; scaled for the model it would be {scaled[0]}x{scaled[1]}, "
             f"and a side under {_MIN_SIDE} pixels cannot be read: cut it into less extreme pieces"
         )
     return CropPlan(

@@ -141,7 +141,7 @@ class KVCache:
     def truncate(self, length: int) -> None:
         """Forget every position from `length` on."""
         if not 0 <= length <= self.used:
-            raise ValueError(f"cannot truncate to {length}: {self.used} positions are filled")
+            raise ValueError(f"cannot truncate to {length}: {self.used} tokens are filled")
         self.used = length
 
     def shrink(self, num_bytes: int) -> None:
@@ -195,7 +195,7 @@ class KVCache:
         except (MemoryError, OSError, OverflowError, ValueError):  # what a map says depends on how much too large it is
             size = capacity * self.shape.bytes_per_position / 2**20
             raise CapacityError(
-                f"the cache for {capacity:,} positions needs {size:,.0f} MiB, more than this machine can give; "
+                f"the cache for {capacity:,} tokens needs {size:,.0f} MiB, more than this machine can give; "
                 "shorten the input"
             ) from None
 
@@ -207,11 +207,11 @@ def _check_memory(positions: int, shape: CacheShape) -> None:
         return
     room = headroom()
     if short := room.missing(needed):
-        advice = [f"shorten the input by {positions - room.free_bytes // shape.bytes_per_position:,} positions or more"]
+        advice = [f"shorten the input by {positions - room.free_bytes // shape.bytes_per_position:,} tokens or more"]
         if shape.dtype != "int8":
             advice.append(f"use --kv-cache int8, which needs {human(needed // shape.bytes_per_value)}")
         raise CapacityError(
-            f"{positions:,} more positions need {human(needed)} but {short}; {', or '.join(advice)}; a smaller "
+            f"{positions:,} more tokens need {human(needed)} but {short}; {', or '.join(advice)}; a smaller "
             "--cache-bytes keeps less of earlier requests"
         )
 
@@ -250,5 +250,5 @@ def check_context(total: int, shape: CacheShape, *, is_least: bool = False) -> N
         mebibytes = excess * shape.bytes_per_position / 2**20
         advice += f" or set max_context to {least}{total} ({mebibytes:,.1f} MiB more memory)"
     raise CapacityError(
-        f"the input needs {least}{total:,} positions but the context holds {shape.max_positions:,}; {advice}"
+        f"the input needs {least}{total:,} tokens but the context holds {shape.max_positions:,}; {advice}"
     )

@@ -38,7 +38,7 @@ class PipedMedia(str):
 
 
 def media_name(source: object, kind: str) -> str:
-    """How messages call a source: a path as given, `picture of 1,234 bytes`, or `audio array`."""
+    """How messages call a source: a path as given, `image of 1,234 bytes`, or `audio array`."""
     if isinstance(source, PipedMedia):
         return source.name
     if isinstance(source, str | Path):

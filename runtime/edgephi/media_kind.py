@@ -18,16 +18,16 @@ def media_kind(head: bytes) -> str | None:
         head: At least HEAD_BYTES bytes of a file that has so many.
     """
     if head.startswith(b"RIFF"):
-        return {b"WAVE": "a recording", b"WEBP": "a picture"}.get(head[8:12], "a film")
+        return {b"WAVE": "a recording", b"WEBP": "an image"}.get(head[8:12], "a film")
     if head[4:8] in _BOXES and not head[:2].strip(b"\0"):
-        return {b"avif": "a picture", b"heic": "a picture", b"mif1": "a picture", b"M4A ": "a recording"}.get(
+        return {b"avif": "an image", b"heic": "an image", b"mif1": "an image", b"M4A ": "a recording"}.get(
             head[8:12], "a film"
         )
-    for kind, beginnings in (("a recording", _SOUND), ("a picture", _PICTURE), ("a film", _FILM)):
+    for kind, beginnings in (("a recording", _SOUND), ("an image", _PICTURE), ("a film", _FILM)):
         if head.startswith(beginnings):
             return kind
     if head.startswith(b"BM") and len(head) >= 26 and not any(head[6:10]):
-        return "a picture"
+        return "an image"
     return "a recording" if _begins_with_frames(head) else None
 
 

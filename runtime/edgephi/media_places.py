@@ -38,7 +38,7 @@ def check_media_lists(images: object, audio: object) -> None:
         if not isinstance(media, list | tuple):
             raise ConfigError(f"{name} must be a list or a tuple; put the {type(media).__name__} in brackets")
     if isinstance(audio, tuple) and len(audio) == 2 and isinstance(audio[0], np.ndarray):
-        raise ConfigError("audio must be a list of clips; put the one in brackets: audio=[(samples, hertz)]")
+        raise ConfigError("audio must be a list; put the one in brackets: audio=[(samples, hertz)]")
 
 
 def _lead_last_user_turn(messages: Sequence[Message], num_images: int, num_audio: int) -> Sequence[Message]:
@@ -71,7 +71,7 @@ class _Placement:
     def check(self) -> None:
         for kind, numbers in self._numbers.items():
             num_given = len(self._given[kind])
-            what = "images" if kind == "image" else "audio clips"
+            what = "images" if kind == "image" else "audio"
             if len(numbers) != num_given:
                 raise ConfigError(
                     f"the messages have places for {len(numbers)} {what} but {num_given} were given; "

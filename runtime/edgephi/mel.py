@@ -55,11 +55,11 @@ class Waveform:
         if len(self.samples) < (least := round(_FRAME_S * self.sample_rate_hz)):
             raise ConfigError(
                 f"{len(self.samples)} samples at {self.sample_rate_hz} Hz; "
-                f"the shortest clip is one frame of 25 ms, {least} samples: give a longer recording"
+                f"the shortest audio is one frame of 25 ms, {least} samples: give a longer recording"
             )
         if not np.isfinite(self.samples).all():
             bad = len(self.samples) - int(np.isfinite(self.samples).sum())
-            raise ConfigError(f"{bad:,} samples are NaN or infinite; repair or re-record the clip")
+            raise ConfigError(f"{bad:,} samples are NaN or infinite; repair or re-record the audio")
 
     @property
     def duration_s(self) -> float:

@@ -60,7 +60,7 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
         raise missing_modality("speech", manifest)
     if route.projection and manifest.speech and route.projection not in manifest.speech.projections:
         raise ConfigError(
-            f"this bundle has no {route.projection!r} audio projection, which a {route.mode} request needs; "
+            f"this model folder has no {route.projection!r} audio projection, which a {route.mode} request needs; "
             "export the model again"
         )
     if adapter != "auto":
@@ -80,7 +80,9 @@ class MissingModalityError(ConfigError):
 def missing_modality(name: Literal["vision", "speech"], manifest: Manifest | None = None) -> MissingModalityError:
     """The error for media of a kind that the bundle cannot take in: what it is, and what to export instead."""
     if manifest is None:
-        return MissingModalityError(name, f"this bundle has no {name}; export the checkpoint with --adapters routed")
+        return MissingModalityError(
+            name, f"this model folder has no {name}; export the checkpoint with --adapters routed"
+        )
     if manifest.source.model_type == "phi3":
         what, checkpoint = "it is a text model", "microsoft/Phi-4-multimodal-instruct"
     else:
@@ -89,7 +91,8 @@ def missing_modality(name: Literal["vision", "speech"], manifest: Manifest | Non
         checkpoint = manifest.source.id if manifest.source.revision else "CHECKPOINT"
     return MissingModalityError(
         name,
-        f"this bundle has no {name} ({what}); one that has: `edgephi export {checkpoint} -o DIR --adapters routed`",
+        f"this model folder has no {name} ({what}); one that has: "
+        f"`edgephi export {checkpoint} -o DIR --adapters routed`",
     )
 
 
@@ -98,14 +101,14 @@ def _forced(manifest: Manifest, adapter: AdapterChoice) -> AdapterName:
         raise ConfigError(f"adapter is {adapter!r}; use {', '.join(ADAPTER_CHOICES)}")
     if manifest.adapters.mode != "routed":
         raise ConfigError(
-            f"adapter {adapter!r} cannot be forced: this bundle's adapters are {manifest.adapters.mode!r}; "
+            f"adapter {adapter!r} cannot be forced: this model folder's adapters are {manifest.adapters.mode!r}; "
             "export with --adapters routed"
         )
     available: list[AdapterName] = ["none", *(info.name for info in manifest.adapters.available)]
     for name in available:
         if name == adapter:
             return name
-    raise ConfigError(f"this bundle has no {adapter} adapter; it has {', '.join(available)}")
+    raise ConfigError(f"this model folder has no {adapter} adapter; it has {', '.join(available)}")
 
 
 def _check_adapter(manifest: Manifest, route: Route) -> None:
@@ -114,12 +117,12 @@ def _check_adapter(manifest: Manifest, route: Route) -> None:
     if mode == "routed":
         if route.adapter != "none" and route.adapter not in present:
             raise ConfigError(
-                f"this bundle has no {route.adapter} adapter, which a {route.mode} request needs; "
+                f"this model folder has no {route.adapter} adapter, which a {route.mode} request needs; "
                 "export with --adapters routed and all modalities"
             )
     elif mode != route.adapter:
         merged = "was exported without adapters" if mode == "none" else f"has its {mode} adapter merged in"
         needed = "no adapter" if route.adapter == "none" else f"the {route.adapter} adapter"
         raise ConfigError(
-            f"this bundle {merged}, but a {route.mode} request needs {needed}; export with --adapters routed"
+            f"this model folder {merged}, but a {route.mode} request needs {needed}; export with --adapters routed"
         )

@@ -63,19 +63,19 @@ def load_image(source: ImageSource) -> Image.Image:
             type or shape. The message names the source.
         CapacityError: More than 100 million pixels.
     """
-    source = plain_source(source, "picture")
-    name = media_name(source, "picture")
+    source = plain_source(source, "image")
+    name = media_name(source, "image")
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if not isinstance(source, str | Path | bytes | Image.Image):
         raise ConfigError(
-            f"picture is a {type(source).__name__}; give a path, the bytes of a file, a Pillow image or a uint8 array"
+            f"image is a {type(source).__name__}; give a path, the bytes of a file, a Pillow image or a uint8 array"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about size and metadata; what matters is checked here
         if isinstance(source, Image.Image):
             return _upright_rgb(source, name)
-        with open_media(source, "picture") as stream, _open(stream, name) as picture:
+        with open_media(source, "image") as stream, _open(stream, name) as picture:
             return _upright_rgb(picture, name)
 
 
@@ -97,12 +97,12 @@ def _open_heic(stream: BinaryIO, name: str) -> Image.Image:
     stream.seek(0)
     head = stream.read(32)
     if head[4:8] != b"ftyp" or _HEIC_BRANDS.isdisjoint({head[8:12], head[16:20], head[20:24], head[24:28]}):
-        raise ConfigError(f"{name}: not a picture; give one of {', '.join(_FORMATS)}")
+        raise ConfigError(f"{name}: not an image; give one of {', '.join(_FORMATS)}")
     try:
         import pillow_heif  # noqa: PLC0415 - an extra, needed by few
     except ModuleNotFoundError:
         raise ConfigError(
-            f'{name}: a HEIC picture; run: pip install "edgephi[media]", or save it as JPEG: heif-convert A.heic A.jpg'
+            f'{name}: a HEIC image; run: pip install "edgephi[media]", or save it as JPEG: heif-convert A.heic A.jpg'
         ) from None
     stream.seek(0)
     try:
@@ -117,9 +117,9 @@ def _open_heic(stream: BinaryIO, name: str) -> Image.Image:
 def _from_array(pixels: NDArray[Any]) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ConfigError(
-            f"picture array is {pixels.dtype} with shape {list(pixels.shape)}; give uint8 [height, width, 3]"
+            f"image array is {pixels.dtype} with shape {list(pixels.shape)}; give uint8 [height, width, 3]"
         )
-    _check_size(pixels.shape[1], pixels.shape[0], "picture array")
+    _check_size(pixels.shape[1], pixels.shape[0], "image array")
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
@@ -160,7 +160,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
-        raise ConfigError(f"{name}: {width}x{height} pixels; a picture needs at least one in each direction")
+        raise ConfigError(f"{name}: {width}x{height} pixels; an image needs at least one in each direction")
     if width * height > MAX_PIXELS:
         raise CapacityError(
             f"{name}: {width}x{height} is {width * height:,} pixels; the limit is {MAX_PIXELS:,}: scale it down"
@@ -170,4 +170,4 @@ def _check_size(width: int, height: int, name: str) -> None:
 def _damaged(name: str, error: Exception) -> ConfigError:
     # Pillow's decoders raise almost any class on damaged data, so the callers of this catch `Exception`.
     reason = " ".join(str(error).split()) or type(error).__name__
-    return ConfigError(f"{name}: damaged picture ({reason[:200]}); copy or save it again")
+    return ConfigError(f"{name}: damaged image ({reason[:200]}); copy or save it again")

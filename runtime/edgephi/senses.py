@@ -131,7 +131,7 @@ class Senses:
         try:
             views = split_views(picture, crop_size=info.crop_size, patch_size=info.patch_size, max_crops=crops)
         except ConfigError as error:
-            named = f"{media_name(source, 'picture')}: " if isinstance(source, str | Path | bytes) else ""
+            named = f"{media_name(source, 'image')}: " if isinstance(source, str | Path | bytes) else ""
             raise ConfigError(f"{named}{error}") from None
         return SeenPicture(views, num_image_rows(views))
 

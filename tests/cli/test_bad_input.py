@@ -70,7 +70,7 @@ AUDIO = {
 IMAGES = {
     "extreme ratio": (_strip, "10"),
     "truncated": (_cut_picture, "cut.png"),
-    "not a picture": (_text, "notes.txt"),
+    "not an image": (_text, "notes.txt"),
     "sound": (lambda d: write_clip(d / "a.wav"), "a.wav"),
     "missing": (lambda d: d / "absent.png", "no such file"),
 }

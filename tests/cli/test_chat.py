@@ -145,7 +145,7 @@ def test_in_a_pipe_the_first_failure_ends_it_with_its_exit_code(line: str, words
 def test_media_the_model_cannot_take_are_refused_when_they_are_attached(tmp_path: Path):
     done = invoke("chat", small_bundle("phi3"), stdin=f"/image {write_picture(tmp_path / 'a.png')}\n")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "this bundle has no vision" in done.stderr
+    assert "this model folder has no vision" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,18 @@ def test_help_lists_options_by_what_they_are_about(command: str):
     assert titles == ["Prompt", "Sampling", "Reply", "Model", "Output"]
     sections = re.split(r"^(?:\w+ o|O)ptions:$", shown, flags=re.MULTILINE)[1:]
     assert max(section.count("\n  -") for section in sections) <= 10
+
+
+@pytest.mark.parametrize(
+    ("command", "former"), [(("doctor",), "--context"), (("bench", "model", "nowhere"), "--memory-context")]
+)
+def test_an_options_former_name_still_serves_but_is_not_shown(command: tuple[str, ...], former: str):
+    assert former not in re.sub(r"--max-context", "", invoke(*command, "--help").stdout)
+    assert invoke(*command, former, "none").exit_code == 2
+    assert "'--max-context'" in invoke(*command, former, "none").stderr
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "transcribe", "doctor", "inspect", "demo", "verify"])
+def test_help_has_one_word_for_each_thing(command: str):
+    shown = invoke(command, "--help").stdout
+    assert not re.search(r"\b(bundles?|pictures?|clips?|positions)\b", shown, re.IGNORECASE)

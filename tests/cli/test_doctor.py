@@ -59,7 +59,7 @@ def test_programs_get_the_facts_as_json():
 
 
 def test_a_model_that_fits_is_told_with_its_speed_and_its_reach():
-    facts = _json(small_bundle(), "--context", 2000)
+    facts = _json(small_bundle(), "--max-context", 2000)
     assert [prospect["mode"] for prospect in facts["prospects"]] == ["text", "speech", "vision", "vision_speech"]
     for prospect in facts["prospects"]:
         assert prospect["fits"]
@@ -69,8 +69,8 @@ def test_a_model_that_fits_is_told_with_its_speed_and_its_reach():
         filled = prospect["step_bytes"] + 2000 * 1024
         assert prospect["most_tokens_s_filled"] == pytest.approx(20e9 / filled)
     shown = invoke("doctor", small_bundle()).stdout
-    assert "at 4,096 positions: fits, at most " in shown
-    assert "the model's whole context fits with text, pictures, sound" in shown
+    assert "at 4,096 tokens: fits, at most " in shown
+    assert "the model's whole context fits with text, images, sound" in shown
 
 
 def test_a_context_is_told_up_to_where_it_fits(monkeypatch: pytest.MonkeyPatch):
@@ -79,8 +79,8 @@ def test_a_context_is_told_up_to_where_it_fits(monkeypatch: pytest.MonkeyPatch):
     done = invoke("doctor", small_bundle("phi3"))
     assert done.exit_code == 4
     assert "DOES NOT FIT" in done.stdout
-    assert "are available; use at most 4,000 positions" in done.stdout
-    fits = invoke("doctor", small_bundle("phi3"), "--context", 4000)
+    assert "are available; use at most 4,000 tokens" in done.stdout
+    fits = invoke("doctor", small_bundle("phi3"), "--max-context", 4000)
     assert (fits.exit_code, "a context up to 4,000 fits with text" in fits.stdout) == (0, True)
 
 
@@ -111,9 +111,9 @@ def test_text_is_told_to_fit_where_only_media_do_not(monkeypatch: pytest.MonkeyP
 
 
 def test_a_context_beyond_the_models_own_is_told():
-    facts = _json(small_bundle(), "--context", 200_000)
+    facts = _json(small_bundle(), "--max-context", 200_000)
     assert facts["prospects"][0]["context"] == 131072
-    assert any("ends at 131,072 positions; 200,000 were asked for" in line for line in facts["advice"])
+    assert any("ends at 131,072 tokens; 200,000 were asked for" in line for line in facts["advice"])
 
 
 def test_every_damaged_file_is_one_line_and_the_rest_is_told(tmp_path: Path):

@@ -70,7 +70,7 @@ def test_doctor_counts_with_the_smaller_positions(monkeypatch: pytest.MonkeyPatc
     found = machine.Memory(total_bytes=8 * 10**9, available_bytes=8 * 10**9, limit_bytes=None)
     monkeypatch.setattr(machine, "memory", lambda: found)
     monkeypatch.setattr(machine, "read_bandwidths", lambda threads: (20e9, 20e9))
-    words = ("doctor", _folder(), "--context", 100_000, "--json")
+    words = ("doctor", _folder(), "--max-context", 100_000, "--json")
     float_, int8 = (json.loads(invoke(*words, *more).stdout)["prospects"] for more in ((), ("--kv-cache", "int8")))
     for one, other in zip(float_, int8, strict=True):
         assert one["memory_bytes"] - other["memory_bytes"] == 100_000 * (1024 - 256)
@@ -78,7 +78,7 @@ def test_doctor_counts_with_the_smaller_positions(monkeypatch: pytest.MonkeyPatc
     few = machine.Memory(total_bytes=8 * 10**9, available_bytes=float_[-1]["memory_bytes"] - 1, limit_bytes=None)
     monkeypatch.setattr(machine, "memory", lambda: few)
     advice = json.loads(invoke(*words).stdout)["advice"]
-    assert "with --kv-cache int8 the model's whole context fits with text, pictures, sound" in advice
+    assert "with --kv-cache int8 the model's whole context fits with text, images, sound" in advice
     assert not [line for line in json.loads(invoke(*words, "--kv-cache", "int8").stdout)["advice"] if "int8" in line]
     done = invoke("doctor", small_bundle(), "--kv-cache", "int8", "--json")
     assert done.exit_code == 2

@@ -176,7 +176,7 @@ def test_nothing_to_answer_is_a_usage_error():
         (
             ["a" * 140_000],
             4,
-            "error: the input needs 140,003 positions but the context holds 131,072; shorten it by 8,931",
+            "error: the input needs 140,003 tokens but the context holds 131,072; shorten it by 8,931",
         ),
     ],
 )

@@ -246,7 +246,7 @@ def test_a_folder_without_ears_says_how_to_export_one(tmp_path: Path):
     deaf = small_bundle(modalities=("text", "vision"))
     done = invoke("transcribe", deaf, _write(tmp_path / "a.wav"))
     assert done.exit_code == 2
-    assert "this bundle has no speech (" in done.stderr
+    assert "this model folder has no speech (" in done.stderr
 
 
 def test_a_small_random_model_gets_through_a_real_recording():

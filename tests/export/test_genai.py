@@ -151,7 +151,7 @@ def test_keys_of_both_regimes_are_never_mixed(pair: Pair, added: int):
     """The library does not notice when an appended text crosses the border; the answer would be quietly wrong."""
     fed = _Fed(pair.genai)
     _logits(fed, PROMPT[:BORDER])
-    with pytest.raises(Exception, match=f"grew beyond {BORDER} positions: append all of it at once to a new generator"):
+    with pytest.raises(Exception, match=f"grew beyond {BORDER} tokens: append all of it at once to a new generator"):
         _logits(fed, PROMPT[BORDER : BORDER + added])
 
 

@@ -259,7 +259,7 @@ def test_own_texts_may_hold_what_stands_for_media(tmp_path: Path):
 
 def test_own_media_need_their_encoder(tmp_path: Path):
     for path, kind in ((write_picture(tmp_path / "a.png"), "picture"), (write_clip(tmp_path / "b.wav"), "sound")):
-        with pytest.raises(ConfigError, match=rf"--calibration .*: a {kind}, but this bundle has no"):
+        with pytest.raises(ConfigError, match=rf"--calibration .*: a {kind}, but this model folder has no"):
             _export(tmp_path / "out", calibration=(path,))
     assert not (tmp_path / "out").exists()
 

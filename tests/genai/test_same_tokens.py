@@ -124,7 +124,7 @@ def test_an_appended_text_that_crosses_the_border_is_refused(og: ModuleType, pai
     _, prompt = _prompt(og.Tokenizer(pair.genai), BORDER + 50)
     generator = _generator(og, pair.genai, max_length=BORDER + 100)
     generator.append_tokens(prompt[:4000])
-    with pytest.raises(Exception, match="grew beyond 4096 positions: append all of it at once to a new generator"):
+    with pytest.raises(Exception, match="grew beyond 4096 tokens: append all of it at once to a new generator"):
         generator.append_tokens(prompt[4000:])
 
 

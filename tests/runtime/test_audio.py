@@ -139,7 +139,7 @@ REFUSED_ARRAYS = [
     (
         np.zeros(399, np.float32),
         16000,
-        r"399 samples at 16,000 Hz last 24\.9 ms; the shortest clip is 25 ms: record longer",
+        r"399 samples at 16,000 Hz last 24\.9 ms; the shortest audio is 25 ms: record longer",
     ),
     (np.zeros(199, np.float32), 8000, r"199 samples at 8,000 Hz last 24\.9 ms"),
     (np.zeros(1102, np.float32), 44100, r"1102 samples at 44,100 Hz"),
@@ -221,7 +221,7 @@ REFUSED_FILES = {
     "cut.mp3": (encoded(tone(16000, 3.0), 16000, "MP3")[:4000], r"truncated"),
     "cut.ogg": (encoded(tone(16000), 16000, "OGG")[:2000], r"cannot be decoded as audio|holds no samples"),
     "none.wav": (encoded(np.zeros(0), 16000), r"holds no samples"),
-    "brief.wav": (encoded(tone(16000, 0.02), 16000), r"last 20\.0 ms; the shortest clip is 25 ms"),
+    "brief.wav": (encoded(tone(16000, 0.02), 16000), r"last 20\.0 ms; the shortest audio is 25 ms"),
     "slow.wav": (encoded(tone(4000), 4000), r"sampled at 4,000 Hz; the model hears 8,000"),
     "text.wav": (b"this is not audio " * 50, r"cannot be decoded as audio"),
     "page.mp3": (b"<html><body>404</body></html>" * 20, r"cannot be decoded as audio"),

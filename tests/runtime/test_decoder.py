@@ -122,7 +122,7 @@ def test_a_failure_of_the_library_is_one_line(bundle: Bundle):
     decoder = _decoder(bundle)
     session = decoder._graph.session
     decoder._graph.session = SimpleNamespace(io_binding=session.io_binding, run_with_iobinding=_fail)
-    with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in the decoder at 5 positions \(first line\)$"):
+    with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in the decoder at 5 tokens \(first line\)$"):
         decoder.read(_sequence(bundle, 5), adapter="none")
 
 
@@ -261,7 +261,7 @@ def test_rejected_proposals_leave_no_trace(bundle: Bundle, fresh: Decoder):
 def test_nothing_can_be_rewound_that_was_not_read(bundle: Bundle):
     decoder = _decoder(bundle)
     decoder.read(_sequence(bundle, 5), adapter="none")
-    with pytest.raises(ValueError, match="cannot truncate to 6: 5 positions are filled"):
+    with pytest.raises(ValueError, match="cannot truncate to 6: 5 tokens are filled"):
         decoder.rewind(6)
     with pytest.raises(ValueError, match="logits of 9 rows were asked for; the sequence has 7"):
         decoder.read(_sequence(bundle, 7), adapter="none", rows=9)
@@ -305,7 +305,7 @@ def test_a_sequence_longer_than_the_context_leaves_the_cache_usable(bundle: Bund
     assert decoder.has_room(32)
     assert not decoder.has_room(33)
     decoder.read(_sequence(bundle, 31), adapter="none")
-    with pytest.raises(CapacityError, match=r"needs 40 positions but the context holds 32; shorten it by 8"):
+    with pytest.raises(CapacityError, match=r"needs 40 tokens but the context holds 32; shorten it by 8"):
         decoder.read(_sequence(bundle, 40), adapter="none")
     logits = decoder.read(sequence, adapter="none")
     np.testing.assert_allclose(logits, _at_once(fresh, bundle, 32), atol=CLOSE)

@@ -128,7 +128,7 @@ def test_first_frame_of_an_animation():
 @pytest.mark.parametrize(("width", "height"), [(10_001, 10_000), (13_000, 13_000), (60_000, 60_000)])
 def test_decompression_bombs_are_refused_before_decoding(width, height):
     """A 100-byte file must not take gigabytes; below and above Pillow's own two limits."""
-    with pytest.raises(CapacityError, match=r"picture of \d+ bytes: .*pixels.*limit is 100,000,000.*scale it down"):
+    with pytest.raises(CapacityError, match=r"image of \d+ bytes: .*pixels.*limit is 100,000,000.*scale it down"):
         load_image(png(width, height))
 
 
@@ -144,13 +144,13 @@ def _noise() -> Image.Image:
 
 
 REFUSED_FILES = {
-    "text.png": (b"this is not a picture" * 9, r"not a picture; give one of PNG, JPEG, WEBP"),
-    "page.jpg": (b"<html>404</html>", r"not a picture"),
-    "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"not a picture"),
-    "cut.png": (saved(_noise())[:5000], r"damaged picture \(.*\); copy or save it again"),
-    "cut.jpg": (saved(_noise(), "JPEG")[:2000], r"damaged picture \(.*truncated"),
-    "cut.webp": (saved(_noise(), "WEBP")[:900], r"damaged picture|not a picture"),
-    "zero.png": (png(0, 5), r"damaged picture|not a picture|0x5 pixels"),
+    "text.png": (b"this is not an image" * 9, r"not an image; give one of PNG, JPEG, WEBP"),
+    "page.jpg": (b"<html>404</html>", r"not an image"),
+    "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"not an image"),
+    "cut.png": (saved(_noise())[:5000], r"damaged image \(.*\); copy or save it again"),
+    "cut.jpg": (saved(_noise(), "JPEG")[:2000], r"damaged image \(.*truncated"),
+    "cut.webp": (saved(_noise(), "WEBP")[:900], r"damaged image|not an image"),
+    "zero.png": (png(0, 5), r"damaged image|not an image|0x5 pixels"),
     "deep.tiff": (
         saved(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
         r"32-bit pixels, whose white is unknown",
@@ -171,7 +171,7 @@ def test_unusable_files_are_refused_by_name(tmp_path, name):
         (np.zeros((3, 4, 4), np.uint8), r"shape \[3, 4, 4\]"),
         (np.zeros((4, 4, 3), np.float32), r"float32 with shape"),
         (np.zeros((4, 4, 3), np.int64), r"int64 with shape"),
-        (np.zeros((0, 4, 3), np.uint8), r"4x0 pixels; a picture needs at least one in each direction"),
+        (np.zeros((0, 4, 3), np.uint8), r"4x0 pixels; an image needs at least one in each direction"),
         (np.zeros((4, 0, 3), np.uint8), r"0x4 pixels"),
     ],
 )
@@ -189,11 +189,11 @@ def test_other_types_are_refused(source):
 
 def test_unusable_pillow_images_are_refused(monkeypatch):
     """An image whose file was closed, or of no size, must not end in a traceback."""
-    with pytest.raises(ConfigError, match=r"picture: 0x5 pixels"):
+    with pytest.raises(ConfigError, match=r"image: 0x5 pixels"):
         load_image(Image.new("RGB", (0, 5)))
     closed = Image.open(io.BytesIO(saved(_noise())))
     closed.close()
-    with pytest.raises(ConfigError, match=r"picture: damaged picture"):
+    with pytest.raises(ConfigError, match=r"image: damaged image"):
         load_image(closed)
     monkeypatch.setattr(picture_module, "MAX_PIXELS", 100)
     with pytest.raises(CapacityError, match=r"80x60 is 4,800 pixels; the limit is 100"):

@@ -113,14 +113,12 @@ def test_other_crop_sizes(picture, crops, scaled, padding, useful, rows):
 )
 def test_extreme_ratios_are_refused(size, scaled):
     """A strip of under 10 px holds nothing to read; the reference refuses it too."""
-    with pytest.raises(
-        ConfigError, match=rf"picture is {size[0]}x{size[1]} pixels.*would be {scaled}.*under 10 pixels"
-    ):
+    with pytest.raises(ConfigError, match=rf"image is {size[0]}x{size[1]} pixels.*would be {scaled}.*under 10 pixels"):
         plan_crops(*size, crop_size=448, max_crops=36)
 
 
 def test_empty_pictures_are_refused():
-    with pytest.raises(ConfigError, match=r"picture is 0x5 pixels"):
+    with pytest.raises(ConfigError, match=r"image is 0x5 pixels"):
         plan_crops(0, 5, crop_size=448, max_crops=36)
 
 

@@ -171,7 +171,7 @@ def test_a_position_takes_a_quarter_of_the_memory_everywhere():
 
 def test_a_full_context_is_told_in_the_smaller_positions():
     decoder = _decoder(max_context=32)
-    with pytest.raises(CapacityError, match=r"needs 40 positions .* set max_context to 40 \(0\.0 MiB more memory\)"):
+    with pytest.raises(CapacityError, match=r"needs 40 tokens .* set max_context to 40 \(0\.0 MiB more memory\)"):
         decoder.read(_sequence(40), adapter="none")
     np.testing.assert_array_equal(decoder.read(_sequence(32), adapter="none"), _all_rows(32)[-1])
 

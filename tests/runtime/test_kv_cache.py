@@ -70,14 +70,14 @@ def test_growth_stops_at_the_context():
 def test_a_full_cache_says_how_much_too_long_and_changes_nothing():
     cache = KVCache(_shape(300, 400))
     cache.used, before = 7, cache.buffers
-    with pytest.raises(CapacityError, match=r"needs 310 positions but the context holds 300; shorten it by 10 or set "
+    with pytest.raises(CapacityError, match=r"needs 310 tokens but the context holds 300; shorten it by 10 or set "
                                             r"max_context to 310 \(0.0 MiB more memory\)"):  # fmt: skip
         cache.reserve(310)
     assert (cache.used, cache.buffers is before) == (7, True)
 
 
 def test_beyond_the_models_context_there_is_only_a_shorter_input():
-    with pytest.raises(CapacityError, match=r"needs 500 positions but the context holds 300; shorten it by 200$"):
+    with pytest.raises(CapacityError, match=r"needs 500 tokens but the context holds 300; shorten it by 200$"):
         check_context(500, _shape(300, 400))
 
 
@@ -153,12 +153,12 @@ def test_more_than_the_free_memory_is_refused_before_anything_changes(monkeypatc
     cache.reserve(cache.capacity + 100)
     before = cache.buffers
     words = (
-        r"^101 more positions need 0 MB but 0 MB are available; shorten the input by 1 positions or more, or use "
+        r"^101 more tokens need 0 MB but 0 MB are available; shorten the input by 1 tokens or more, or use "
         r"--kv-cache int8, which needs 0 MB; a smaller --cache-bytes keeps less of earlier requests$"
     )
     with pytest.raises(CapacityError, match=words):
         cache.reserve(cache.capacity + 101)
-    with pytest.raises(CapacityError, match="more positions need"):
+    with pytest.raises(CapacityError, match="more tokens need"):
         cache.branch(7, 101)
     assert (cache.used, cache.buffers is before) == (7, True)
 
@@ -200,5 +200,5 @@ def test_truncation_forgets_the_end_only():
     cache.used = 10
     cache.truncate(4)
     assert cache.used == 4
-    with pytest.raises(ValueError, match="4 positions are filled"):
+    with pytest.raises(ValueError, match="4 tokens are filled"):
         cache.truncate(5)

@@ -12,7 +12,7 @@ from edgephi.image import load_image
 from edgephi.media import unheard
 from support.media_files import assert_refused
 
-KINDS = pytest.mark.parametrize(("load", "kind"), [(load_audio, "audio"), (load_image, "picture")])
+KINDS = pytest.mark.parametrize(("load", "kind"), [(load_audio, "audio"), (load_image, "image")])
 
 
 @KINDS

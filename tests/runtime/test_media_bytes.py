@@ -156,17 +156,17 @@ def test_heic_pictures_are_read_with_the_extra():
 def test_a_heic_picture_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch):
     content = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 200
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ConfigError, match=r'a HEIC picture; run: pip install "edgephi\[media\]", or save it as JPEG'):
+    with pytest.raises(ConfigError, match=r'a HEIC image; run: pip install "edgephi\[media\]", or save it as JPEG'):
         load_image(content)
 
 
 def test_a_damaged_heic_picture_is_refused():
     content = _heic()
     for length in (40, len(content) // 2, len(content) - 20):
-        with pytest.raises(ConfigError, match="damaged picture"):
+        with pytest.raises(ConfigError, match="damaged image"):
             load_image(content[:length])
 
 
 def test_other_files_of_the_same_family_are_no_pictures():
-    with pytest.raises(ConfigError, match="not a picture; give one of PNG"):
+    with pytest.raises(ConfigError, match="not an image; give one of PNG"):
         load_image(b"\0\0\0\x18ftypM4A \0\0\0\0M4A mp42" + b"\0" * 200)

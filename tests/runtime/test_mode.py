@@ -79,9 +79,9 @@ def test_a_merged_bundle_serves_its_own_purpose(routed: Manifest, mode: str, ima
 
 def test_a_missing_encoder_names_the_export_option(routed: Manifest):
     blind, deaf = dataclasses.replace(routed, vision=None), dataclasses.replace(routed, speech=None)
-    with pytest.raises(ConfigError, match=r"^this bundle has no vision \("):
+    with pytest.raises(ConfigError, match=r"^this model folder has no vision \("):
         choose_route(blind, num_images=1, num_audio=0)
-    with pytest.raises(ConfigError, match=r"^this bundle has no speech \("):
+    with pytest.raises(ConfigError, match=r"^this model folder has no speech \("):
         choose_route(deaf, num_images=0, num_audio=1)
     assert routed.speech is not None
     half = dataclasses.replace(routed, speech=dataclasses.replace(routed.speech, projections=("speech",)))

@@ -157,7 +157,7 @@ def test_a_callback_that_asks_the_model_it_is_called_by_is_told(model: Model):
 def test_a_failed_request_leaves_the_model_usable(model: Model):
     expected = model.generate("hello", options=FEW).token_ids
     with pytest.raises(ConfigError):
-        model.generate("hello", images=[b"not a picture"], options=FEW)
+        model.generate("hello", images=[b"not an image"], options=FEW)
     assert model.generate("hello", options=FEW).token_ids == expected
 
 
@@ -199,13 +199,13 @@ def test_logits_refuses_what_cannot_pair_up(model: Model, ids: list[int], media:
 @pytest.mark.parametrize(
     ("media", "match"),
     [
-        ({"images": [b"junk"]}, "picture of 4 bytes"),
+        ({"images": [b"junk"]}, "image of 4 bytes"),
         ({"images": ["no/such.png"]}, "no/such.png: no such file"),
         ({"audio": [b"junk"]}, "audio of 4 bytes"),
         ({"audio": [(np.zeros(0, np.float32), 16000)]}, "audio array"),
         ({"audio": [(np.zeros(4000, np.float32), 4000)]}, "4,000 Hz"),
         ({"audio": [(np.full(4000, np.nan, np.float32), 16000)]}, "nan"),
-        ({"images": [np.zeros((0, 5, 3), np.uint8)]}, "picture"),
+        ({"images": [np.zeros((0, 5, 3), np.uint8)]}, "image"),
     ],
 )
 def test_media_that_cannot_be_used_are_named(model: Model, media: dict[str, Any], match: str):
@@ -234,12 +234,12 @@ def test_a_reply_that_fills_the_context_ends_as_length():
         (
             ("text", "speech"),
             {"images": [PICTURE]},
-            r"^this bundle has no vision \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
+            r"^this model folder has no vision \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
         ),
         (
             ("text", "vision"),
             {"audio": [SOUND]},
-            r"^this bundle has no speech \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
+            r"^this model folder has no speech \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
         ),
     ],
 )

@@ -19,7 +19,7 @@ PICTURES = [picture(str(i), 60 + 20 * i, 110 - 7 * i) for i in range(8)]
 CLIPS = [(clip(str(i), 0.2 + 0.17 * i, 16000), 16000) for i in range(5)]
 PAGE = picture("page", 300, 200)
 FEW = SamplingOptions(max_new_tokens=4)
-DAMAGED = b"no picture at all"
+DAMAGED = b"no image at all"
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +100,11 @@ def test_more_media_than_the_context_holds_say_how_much_too_long():
 def test_media_are_read_only_while_there_is_room_for_them():
     """A hundred large scans must not be decoded before the second is found to be too much."""
     with Model.load(small_bundle(), threads=1, max_context=100) as small:
-        with pytest.raises(CapacityError, match=r"needs at least [0-9,]+ positions .*set max_context to at least"):
+        with pytest.raises(CapacityError, match=r"needs at least [0-9,]+ tokens .*set max_context to at least"):
             small.generate("what", images=[PAGE, DAMAGED])
-        with pytest.raises(CapacityError, match=r"needs at least 10[0-9] positions"):
+        with pytest.raises(CapacityError, match=r"needs at least 10[0-9] tokens"):
             small.generate("", images=[DAMAGED] * 100)  # a row each is too much already
-        with pytest.raises(CapacityError, match=r"needs [0-9,]+ positions"):
+        with pytest.raises(CapacityError, match=r"needs [0-9,]+ tokens"):
             small.generate("what", images=[PAGE])
         assert small.generate("what", images=[PICTURES[0]], options=FEW).token_ids
 

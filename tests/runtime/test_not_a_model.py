@@ -165,7 +165,7 @@ def test_a_picture_for_a_folder_without_eyes_says_which_export_has_them(
     folder = small_bundle(layout, adapters, modalities)  # type: ignore[arg-type]
     done = invoke("run", folder, "What is it?", "--image", Path(__file__).parents[2] / "nano/samples/shape.png")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert f"this bundle has no vision {words}" in done.stderr
+    assert f"this model folder has no vision {words}" in done.stderr
     assert done.stderr.strip().endswith("--adapters routed`")
 
 
@@ -173,7 +173,7 @@ def test_a_clip_for_a_folder_that_sees_says_which_export_hears(tmp_path: Path):
     folder = small_bundle("native", "vision", ("text", "vision"))
     done = invoke("run", folder, "What is said?", "--audio", write_clip(tmp_path / "a.wav"))
     assert done.exit_code == 2
-    assert "this bundle has no speech (it was made with --adapters vision)" in done.stderr
+    assert "this model folder has no speech (it was made with --adapters vision)" in done.stderr
 
 
 def test_an_empty_path_is_still_a_usage_error():

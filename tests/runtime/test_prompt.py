@@ -122,8 +122,8 @@ def test_nothing_a_user_writes_becomes_control(spelling: str, place: str):
         ("<|image_1|>", ["i", "j"], [], "places for 1 images but 2 were given"),
         ("<|image_1|>", [], [], "places for 1 images but 0 were given"),
         ("<|image_1|> <|image_1|>", ["i"], [], "places for 2 images but 1"),
-        ("<|audio_1|>", [], ["a", "b"], "places for 1 audio clips but 2"),
-        ("<|image_1|>", ["i"], ["a"], "places for 0 audio clips but 1"),
+        ("<|audio_1|>", [], ["a", "b"], "places for 1 audio but 2"),
+        ("<|image_1|>", ["i"], ["a"], "places for 0 audio but 1"),
         (
             "<|image_1|> <|image_3|>",
             ["i", "j"],
@@ -152,7 +152,9 @@ def test_media_need_a_user_turn():
 
 def test_a_model_without_slots_says_how_to_export_one_with_them():
     text_only = TokenInfo(bos=None, pad=None, eos=(1,), image=None, audio=None)
-    with pytest.raises(ConfigError, match="this bundle has no vision; export the checkpoint with --adapters routed"):
+    with pytest.raises(
+        ConfigError, match="this model folder has no vision; export the checkpoint with --adapters routed"
+    ):
         _builder(tokens=text_only).build("x", images=["i"])
 
 

@@ -87,7 +87,7 @@ def test_a_picture_too_thin_is_refused_by_name(senses: Senses, tmp_path):
     """With eight pictures in a request, the message must say which one."""
     path = tmp_path / "strip.png"
     Image.new("RGB", (3, 900)).save(path)
-    with pytest.raises(ConfigError, match=r"strip\.png: picture is 3x900 pixels; .*cut it into less extreme pieces"):
+    with pytest.raises(ConfigError, match=r"strip\.png: image is 3x900 pixels; .*cut it into less extreme pieces"):
         senses.prepare([picture("fine", 60, 40), path], [])
 
 

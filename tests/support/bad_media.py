@@ -162,7 +162,7 @@ def bad_recordings() -> dict[str, bytes]:
         "no data": wav().replace(b"data", b"junk"),
         "long flac": bytes(flac),
         "id3 of 256 MB": b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + noise,
-        "a picture": saved(Image.fromarray(picture("wav", 90, 60))),
+        "an image": saved(Image.fromarray(picture("wav", 90, 60))),
         **strangers(),
     }
 

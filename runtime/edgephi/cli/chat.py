@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from edgephi.sampling_options import SamplingOptions
 
 _COMMANDS = {
-    "/image": "FILE   attach a picture to the next message",
-    "/audio": "FILE   attach a clip to the next message; an empty message sends what is attached",
+    "/image": "FILE   attach an image to the next message",
+    "/audio": "FILE   attach audio to the next message; an empty message sends what is attached",
     "/result": "TEXT  answer what the model called a function for",
     "/system": "TEXT  set the system turn; without TEXT, remove it",
     "/undo": "       forget the last message and its answer",
@@ -77,8 +77,8 @@ def chat(
     """Talk with the model folder MODEL. Lines from a pipe are messages, answered one after the other.
 
     \b
-    /image FILE   attach a picture to the next message
-    /audio FILE   attach a clip to the next message
+    /image FILE   attach an image to the next message
+    /audio FILE   attach audio to the next message
     /result TEXT  what a function that the model called gave back (--tools)
     /help         lists the other commands
     Ctrl-C        stops the answer; what was answered stays in the conversation

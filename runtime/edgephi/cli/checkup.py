@@ -40,8 +40,8 @@ _ORT_NAMES = ("onnxruntime", "onnxruntime-gpu")
 _TAKES: dict[Mode, str] = {
     "text": "text",
     "speech": "text, sound",
-    "vision": "text, pictures",
-    "vision_speech": "text, pictures, sound",
+    "vision": "text, images",
+    "vision_speech": "text, images, sound",
 }
 
 
@@ -164,7 +164,7 @@ def examine(
         if kv_cache == "float" and modes and folder.bundle.manifest.decoder.int8_cache is not None:
             advice += _cache_advice(modes, needs(folder.bundle, "int8"), limit, machine)
         if context > limit:
-            advice.append(f"this model's context ends at {limit:,} positions; {context:,} were asked for")
+            advice.append(f"this model's context ends at {limit:,} tokens; {context:,} were asked for")
     codes = ((damaged, ArtifactError), (unfit, CapacityError), (without, ConfigError), (broken, EdgeError))
     return Checkup(
         machine=machine,
@@ -278,13 +278,13 @@ def _unfit(prospects: list[Prospect], machine: Machine) -> Iterator[str]:
         if prospect.fits:
             continue
         if prospect.positions:
-            advice = f"use at most {prospect.positions:,} positions"
+            advice = f"use at most {prospect.positions:,} tokens"
         elif prospect.memory_bytes <= usable:
             advice = "close other programs"
         else:
             advice = "export with a smaller recipe, or use a machine with more memory"
         yield (
-            f"{prospect.takes} at {prospect.context:,} positions needs {human_bytes(prospect.memory_bytes)} of memory "
+            f"{prospect.takes} at {prospect.context:,} tokens needs {human_bytes(prospect.memory_bytes)} of memory "
             f"but {human_bytes(machine.available_bytes)} are available; {advice}"
         )
 

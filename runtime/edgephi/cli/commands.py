@@ -33,6 +33,16 @@ def in_group(title: str, decorators: Iterable[Callable[[Command], Command]]) -> 
     return [marked(decorator) for decorator in decorators]
 
 
+def renamed(**names: str) -> dict[str, Any]:
+    """Context settings with which an option's former name still serves, without being shown.
+
+    Args:
+        names: The present name by the former one, both without their dashes.
+    """
+    former = {old.replace("_", "-"): new for old, new in names.items()}
+    return {"token_normalize_func": lambda name: former.get(name, name)}
+
+
 class GroupedCommand(click.Command):
     """A command whose help lists options by what they are about."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.commands import renamed
 from edgephi.cli.options import check_hashes_option, json_option, kv_cache_option
 from edgephi.cli.report import human_bytes, one_line
 
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
     from edgephi.cli.checkup import Checkup, Machine, Prospect, Software
 
 
-@click.command()
+@click.command(context_settings=renamed(context="max-context"))
 @click.argument("model", required=False)
 @click.option(
-    "--context",
+    "--max-context",
+    "context",
     type=click.IntRange(min=1),
     default=4096,
     show_default=True,
     metavar="N",
-    help="Positions that a conversation is to reach.",
+    help="Tokens that a conversation is to reach.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]")
 @kv_cache_option
@@ -41,8 +43,8 @@ def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any
     Examples:
       edgephi doctor
       edgephi doctor phi4mm
-      edgephi doctor phi4mm --context 16384 --json
-      edgephi doctor phi4mm --context 16384 --kv-cache int8
+      edgephi doctor phi4mm --max-context 16384 --json
+      edgephi doctor phi4mm --max-context 16384 --kv-cache int8
     """
     from edgephi.cli.checkup import examine
 
@@ -103,9 +105,7 @@ def _software(software: Software) -> list[str]:
 
 def _prospect(prospect: Prospect) -> str:
     verdict = "fits" if prospect.fits else "DOES NOT FIT"
-    text = (
-        f"  {prospect.takes:<21} {human_bytes(prospect.memory_bytes):>9} at {prospect.context:,} positions: {verdict}"
-    )
+    text = f"  {prospect.takes:<21} {human_bytes(prospect.memory_bytes):>9} at {prospect.context:,} tokens: {verdict}"
     if prospect.fits and prospect.most_tokens_s is not None:
         short = _range(prospect.most_tokens_s_low, prospect.most_tokens_s)
         filled = _range(prospect.most_tokens_s_filled_low, prospect.most_tokens_s_filled)

@@ -162,7 +162,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
         ("", f"vocabulary {info.vocab_size:,}, computes in {info.dtype}"),
         *_labelled("ends at", _ends(manifest.tokens)),
         *_labelled("advice", _advice(manifest.generation)),
-        ("context", f"{rope.max_positions:,} positions, long factors beyond {rope.original_max_positions:,}"),
+        ("context", f"{rope.max_positions:,} tokens, long factors beyond {rope.original_max_positions:,}"),
         ("", f"{_cache_bytes(manifest, 'float'):,} bytes of memory per position{smaller}"),
     ]
 

@@ -115,7 +115,7 @@ class Request:
 
         if self.max_crops is not None and self.max_crops < 1:
             raise ConfigError(f"max_crops is {self.max_crops}; use a whole number, 1 or more")
-        for kind, paths in (("picture", self.images), ("audio", self.audio)):
+        for kind, paths in (("image", self.images), ("audio", self.audio)):
             for path in paths:
                 open_media(path, kind).close()
 
@@ -179,7 +179,7 @@ def _memory_options() -> list[Callable[[Command], Command]]:
             "--max-context",
             type=int,
             metavar="N",
-            help="Refuse requests longer than N positions, such as 4096, before any work.  [default: the model's own]",
+            help="Refuse requests longer than N tokens, such as 4096, before any work.  [default: the model's own]",
         ),
         click.option(
             "--cache-bytes",
@@ -192,7 +192,7 @@ def _memory_options() -> list[Callable[[Command], Command]]:
             "--chunk",
             type=int,
             metavar="N",
-            help="Positions of a prompt read at once: more are faster and take more memory.  [default: 256]",
+            help="Tokens of a prompt read at once: more are faster and take more memory.  [default: 256]",
         ),
         click.option(
             "--ignore-memory", is_flag=True, help="Try even what this machine does not seem to have the memory for."
@@ -225,14 +225,14 @@ def _prompt_options() -> list[Callable[[Command], Command]]:
             metavar="FILE",
             multiple=True,
             shell_complete=complete_files,
-            help="A picture; repeat for more.",
+            help="An image; repeat for more.",
         ),
         click.option(
             "--audio",
             metavar="FILE",
             multiple=True,
             shell_complete=complete_files,
-            help="An audio clip; repeat for more.",
+            help="Audio; repeat for more.",
         ),
         click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
         tools_option,
@@ -247,7 +247,7 @@ def _prompt_options() -> list[Callable[[Command], Command]]:
             "--max-crops",
             type=int,
             metavar="N",
-            help="Cut a picture into N parts at most, such as 4: fewer are faster and show less.  "
+            help="Cut an image into N parts at most, such as 4: fewer are faster and show less.  "
             "[default: the model's own number]",
         ),
     ]

@@ -68,9 +68,9 @@ def run(
     cache_prompt: str | None,
     output: Output,
 ) -> None:
-    """Answer PROMPT with the model folder MODEL; `-` reads the prompt, a picture or a clip from stdin.
+    """Answer PROMPT with the model folder MODEL; `-` reads the prompt, an image or audio from stdin.
 
-    Pictures and clips go before the prompt, or where `<|image_1|>` and `<|audio_1|>` stand in it.
+    Images and audio go before the prompt, or where `<|image_1|>` and `<|audio_1|>` stand in it.
 
     \b
     Examples:
@@ -130,7 +130,7 @@ def run(
 def _without_pipes(request: Request) -> Request:
     """With what came through pipes as files, until the command ends."""
     context = click.get_current_context()
-    images = context.with_resource(spooled(request.images, "picture"))
+    images = context.with_resource(spooled(request.images, "image"))
     audio = context.with_resource(spooled(request.audio, "audio"))
     return replace(request, images=tuple(images), audio=tuple(audio))
 

@@ -43,7 +43,7 @@ def spooled(paths: Sequence[str], kind: str) -> Iterator[list[str]]:
 
     Args:
         paths: `-` is standard input; what is no pipe stays as it is, even if it is not there.
-        kind: `audio` or `picture`, for messages.
+        kind: `audio` or `image`, for messages.
 
     Raises:
         ConfigError: A pipe that cannot be read, or through which nothing came.
