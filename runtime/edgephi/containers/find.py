@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from edgephi.containers import aiff, au, caf, ebml, flac, foreign, mp3, ogg, riff, webm
 from edgephi.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
-from edgephi.containers.source import Source, search
-from edgephi.containers.tags import NEXT_FILE, skip_tags
+from edgephi.containers.source import Source
+from edgephi.containers.tags import find_next_file, skip_tags
 from edgephi.containers.view import View, span
 
 _WALKERS: dict[bytes, Callable[[Source, int], Walk]] = {
@@ -69,7 +69,7 @@ def _walk(source: Source, start: int) -> Walk:
 def _unsupported_end(source: Source, start: int, *, is_searched: bool) -> int:
     if source.read_at(start + 4, 4) == b"ftyp":
         return foreign.mp4_end(source, start)
-    joined = search(source, NEXT_FILE, start + 12, source.size) if is_searched else None
+    joined = find_next_file(source, start + 12, source.size) if is_searched else None
     return source.size if joined is None else joined
 
 
@@ -78,7 +78,7 @@ def _walker(source: Source, start: int) -> Callable[[Source, int], Walk] | None:
     if (walker := _WALKERS.get(source.read_at(start, 4))) is not None or _is_known(source, start):
         return walker or (None if foreign.name_of(source, start) else mp3.walk)
     reach = min(source.size, start + mp3.REACH_BYTES)
-    other = search(source, NEXT_FILE, start, reach)
+    other = find_next_file(source, start, reach)
     return mp3.walk if mp3.first_frame(source, start, reach if other is None else other + 2) is not None else None
 
 
@@ -100,6 +100,6 @@ def _next(source: Source, end: int) -> tuple[int | None, list[str]]:
         return None, []
     if _walker(source, start) is not None or foreign.name_of(source, start) is not None:
         return start, []
-    found = search(source, NEXT_FILE, start, source.size)
+    found = find_next_file(source, start, source.size)
     count = (source.size if found is None else found) - start
     return found, [f"{count:,} bytes behind its end are no sound and were left out"] if count > _TRAILING_BYTES else []

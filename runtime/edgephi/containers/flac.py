@@ -8,8 +8,8 @@ from functools import cache
 
 from edgephi.containers.pcm import known_behind
 from edgephi.containers.plan import DamagedSoundError, Part, Walk
-from edgephi.containers.source import Source, search
-from edgephi.containers.tags import NEXT_FILE
+from edgephi.containers.source import Source
+from edgephi.containers.tags import find_next_file
 from edgephi.containers.view import View, span
 
 _INFO_BYTES = 34
@@ -27,7 +27,7 @@ def walk(source: Source, start: int) -> Walk:
         DamagedSoundError: Its header is incomplete.
     """
     info, frames_start = _read_blocks(source, start)
-    joined = search(source, NEXT_FILE, frames_start, source.size)
+    joined = find_next_file(source, frames_start, source.size)
     end = source.size if joined is None else joined
     stated = int.from_bytes(info[13:18], "big") & _MAX_SAMPLES
     last = _last_frame(source, frames_start, end, info)

@@ -10,7 +10,7 @@ from edgephi.containers.mp3_frames import MARKS, Frame, header_frame, parse, sta
 from edgephi.containers.plan import DamagedSoundError, Part, TruncatedSoundError, Walk
 from edgephi.containers.sizes import TOLERANCE_S
 from edgephi.containers.source import Source, search
-from edgephi.containers.tags import NEXT_FILE, skip_tags
+from edgephi.containers.tags import NEXT_FILE, find_next_file, skip_tags
 from edgephi.containers.view import View, span
 
 _WINDOW_BYTES = 1 << 20
@@ -141,7 +141,7 @@ class _Walker:
         return self._search(behind if behind > at else at + 1)
 
     def _search(self, at: int) -> int | None:
-        other = search(self._source, NEXT_FILE, self.end, self._source.size)
+        other = find_next_file(self._source, self.end, self._source.size)
         found = first_frame(self._source, at, self._source.size if other is None else other + 2)
         if found is not None and self.end > self._start:
             self.notes.append("bytes between its frames that are no sound were left out")

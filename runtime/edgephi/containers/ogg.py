@@ -11,7 +11,7 @@ from edgephi.containers.flac import UNSTATED
 from edgephi.containers.flac import walk as walk_flac
 from edgephi.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
 from edgephi.containers.source import Source, is_zero, search
-from edgephi.containers.tags import NEXT_FILE, skip_tags
+from edgephi.containers.tags import find_next_file, skip_tags
 from edgephi.containers.view import View, span
 
 _PAGE = re.compile(rb"OggS\0")
@@ -90,7 +90,7 @@ def _pages(source: Source, at: int) -> Iterator[_Page]:
             if mp3.begins(source, skip_tags(source, at)):
                 return
             found = search(source, _PAGE, at, source.size)
-            other = search(source, NEXT_FILE, at, source.size if found is None else found)
+            other = find_next_file(source, at, source.size if found is None else found)
             if found is None or (other is not None and other < found):
                 return
             at = found

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from edgephi.containers.mp3_frames import frames_follow
 from edgephi.containers.sizes import Extent, Stated, extent, is_placeholder
-from edgephi.containers.source import Source, search
-from edgephi.containers.tags import NEXT_FILE, skip_tags
+from edgephi.containers.source import Source
+from edgephi.containers.tags import NEXT_FILE, find_next_file, skip_tags
 
 
 def known_behind(source: Source, start: int) -> int | None:
@@ -65,7 +65,7 @@ def measure(source: Source, samples: Samples) -> Measured:
         return Measured(length=samples.size, end=behind, notes=())
     real_end = samples.samples_end(source, samples.start, end)
     if is_placeholder(samples.size) or stated_end <= end:
-        joined = search(source, NEXT_FILE, samples.start, real_end)
+        joined = find_next_file(source, samples.start, real_end)
         if joined is not None:
             end = joined
             real_end = samples.samples_end(source, samples.start, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from edgephi.containers.source import Source, skip_zeros
 
@@ -20,6 +21,50 @@ NEXT_FILE = re.compile(
     rb"|\x1a\x45\xdf\xa3.{1,8}\x42[\x82\x86]|\x00\x00\x00.ftyp[\x20-\x7e]{4}",
     re.DOTALL,
 )
+
+
+#: A fixed part of each beginning, and how far into it that may stand: searching for these is many times as fast.
+_ANCHORS = {
+    b"WAVE": (8,),
+    b"AIF": (8,),
+    b"fLaC": (0,),
+    b"caff": (0,),
+    b"OggS\x00\x02": (0,),
+    b"riff\x2e\x91": (0,),
+    b".snd\x00\x00": (0,),
+    b"dns.": (0,),
+    b"ID3": (0,),
+    b"Xing\x00\x00\x00": (13, 15, 21, 23, 36, 38),
+    b"Info\x00\x00\x00": (13, 15, 21, 23, 36, 38),
+    b"\x1a\x45\xdf\xa3": (0,),
+    b"ftyp": (4,),
+}
+_LONGEST = 64  # bytes of a beginning
+_WINDOW_BYTES = 1 << 20
+
+
+def find_next_file(source: Source, start: int, end: int) -> int | None:
+    """Where between two places the first file begins that `NEXT_FILE` knows; None if none does."""
+    while start < end:
+        window = source.read_at(start, min(_WINDOW_BYTES, end - start))
+        found = [at for anchor, offsets in _ANCHORS.items() for at in _matches(window, anchor, offsets)]
+        if found:
+            return start + min(found)
+        if len(window) < _WINDOW_BYTES:
+            return None
+        start += len(window) - _LONGEST
+    return None
+
+
+def _matches(window: bytes, anchor: bytes, offsets: tuple[int, ...]) -> Iterator[int]:
+    """The first beginning of a file around an anchor."""
+    at = window.find(anchor)
+    while at >= 0:
+        starts = [at - offset for offset in offsets if at >= offset and NEXT_FILE.match(window, at - offset)]
+        if starts:
+            yield min(starts)
+            return
+        at = window.find(anchor, at + 1)
 
 
 def skip_tags(source: Source, start: int) -> int:
