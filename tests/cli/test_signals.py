@@ -9,12 +9,12 @@ import pytest
 import soundfile
 
 from support.bundles import small_bundle
-from support.signal_tries import scenes, tries
+from support.signal_tries import Scene, scenes, tries
 
 _SENTENCE = Path(__file__).parents[2] / "nano" / "samples" / "sentence.wav"
 
 
-def _scenes(folder: Path) -> list:
+def _scenes(folder: Path) -> list[Scene]:
     samples, hertz = soundfile.read(_SENTENCE)
     sound = folder / "talk.wav"
     soundfile.write(sound, np.concatenate([np.append(samples, np.zeros(hertz))] * 2), hertz)
@@ -28,6 +28,7 @@ def test_a_signal_at_any_moment_ends_a_command_in_order(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_thousand_signals_end_commands_in_order(tmp_path: Path):
+    """Prints how they ended; a signal before Python has loaded our first line is answered by Python itself."""
     found = tries(_scenes(tmp_path), 1000, seed=2)
     print("\n".join(f"{count:5} {words}" for words, count in sorted(found.items())))
     early = sum(count for words, count in found.items() if words.endswith("before our first line"))
