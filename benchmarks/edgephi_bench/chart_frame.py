@@ -42,7 +42,7 @@ class Layout:
 
 
 WIDE = Layout(kind="wide", width=1000, left=235, right=90, row=30, tall_row=40, above=0, ticks=6)
-NARROW = Layout(kind="narrow", width=340, left=4, right=64, row=26, tall_row=34, above=20, ticks=3)
+NARROW = Layout(kind="narrow", width=340, left=4, right=80, row=26, tall_row=34, above=20, ticks=3)
 LAYOUTS = (WIDE, NARROW)
 
 

@@ -58,12 +58,19 @@ def _cards(report: BenchReport) -> str:
 
     cards = []
     if step := first("decode step"):
-        cards.append((f"{1 / step.median:,.1f}", f"tokens per second, {step.condition}"))
+        cards.append(
+            (quantity(1 / step.median, "tokens/s").removesuffix(" tokens/s"), f"tokens per second, {step.condition}")
+        )
     if report.floors:
         cards.append((f"{report.floors[0].reached:.0%}", "of what the memory's speed allows"))
     if prefill := first("prefill"):
         tokens = int(prefill.condition.split()[0])
-        cards.append((f"{tokens / prefill.median:,.0f}", f"prompt tokens per second, {prefill.condition}"))
+        cards.append(
+            (
+                quantity(tokens / prefill.median, "tokens/s").removesuffix(" tokens/s"),
+                f"prompt tokens per second, {prefill.condition}",
+            )
+        )
     waits = [first("time to first token", mode) for mode in report.model.modes]
     cards += [(quantity(wait.median, "s"), f"to the first token, {wait.condition}") for wait in waits if wait]
     if factor := first("real-time factor", "speech"):
