@@ -26,7 +26,8 @@ class Stage:
     total: int
 
 
-#: Called in the thread that iterates the stream, or that loads; what it raises ends the work and is raised there.
+#: Called in the thread that does the work: the one that loads or iterates the stream, or that of a request which waits
+#: for a stream that nobody iterates. What it raises ends the work and is raised to whoever asked for it.
 OnStage: TypeAlias = Callable[[Stage], None]
 
 
