@@ -130,7 +130,7 @@ def model(model: Path, chosen: Chosen, shown: Shown, check_hashes: bool) -> None
       edgephi bench phi4mm
       edgephi bench phi4mm --json > today.json
       edgephi bench phi4mm --html report.html --markdown > report.md
-      edgephi bench phi4mm --quick --append log.jsonl
+      edgephi bench phi4mm --quick --check-hashes --append log.jsonl
       edgephi bench phi4mm --only requests --audio-s 5,30 --image 640x480,1344x1008 --runs 3 --csv
       edgephi bench phi4mm --only requests --prompts mine.jsonl --warmup 2 --delay 5
       edgephi bench phi4mm --only prefill,decode --prompt-tokens 128,512 --new-tokens 32,128
