@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import json_option, kv_cache_option
 from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError
-from edgephi_bench.ending import end_unsuccessful
 
 if TYPE_CHECKING:
     from edgephi.manifest import CacheKind

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import json_option
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import EdgeError
 from edgephi_bench.converters import GENAI, GENAI_TUNING, Converter, EdgephiExport, GenaiBuilder
-from edgephi_bench.ending import end_unsuccessful
 
 if TYPE_CHECKING:
     from edgephi_bench.conversion import ConversionPlan, Measurement

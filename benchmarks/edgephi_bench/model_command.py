@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.commands import renamed
+from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import check_hashes_option
 from edgephi.cli.packing import packed
 from edgephi.cli.report import printable
@@ -22,7 +23,6 @@ from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.output_file import check_output_file, check_text_output, reason, staged_file
 from edgephi_bench.append_file import append_line, check_appendable
-from edgephi_bench.ending import end_unsuccessful
 from edgephi_bench.model_options import Chosen, plan_options
 
 if TYPE_CHECKING:

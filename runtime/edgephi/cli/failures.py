@@ -10,6 +10,7 @@ import click
 
 from edgephi.cli.ending import say
 from edgephi.cli.report import error_line, one_line
+from edgephi.errors import EdgeError
 
 _ARGUMENTS = "edgephi.arguments"
 
@@ -31,6 +32,15 @@ def fail(ctx: click.Context, kind: str, message: object, exit_code: int) -> NoRe
     say(error_line(message))
     tell_json(ctx, kind, message, exit_code)
     ctx.exit(exit_code)
+
+
+def end_unsuccessful(message: str, exit_code: int = EdgeError.exit_code) -> NoReturn:
+    """End a command whose result is on stdout, but is no success.
+
+    One line on stderr; with --json the result stays the only object on stdout.
+    """
+    say(error_line(message))
+    click.get_current_context().exit(exit_code)
 
 
 def tell_json(ctx: click.Context, kind: str, message: object, exit_code: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.cli.commands import MODEL_VARIABLE
+from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import json_option
 from edgephi.cli.progress import progress_bar
 from edgephi.cli.report import human_bytes
@@ -72,7 +73,7 @@ def verify(model: str, reference: str | None, as_json: bool) -> None:
         click.echo(json.dumps(_json(bundle, reference, verdict), ensure_ascii=False))
     else:
         click.echo("\n".join(_lines(bundle, reference, verdict)))
-    _raise_if_off(bundle, verdict)
+    _end_if_off(bundle, verdict)
 
 
 def _changed(bundle: Bundle) -> tuple[str, ...]:
@@ -116,18 +117,20 @@ def _worst_first(tensors: tuple[TensorComparison, ...]) -> tuple[TensorCompariso
     return tuple(sorted(tensors, key=rank))
 
 
-def _raise_if_off(bundle: Bundle, verdict: Verdict) -> None:
+def _end_if_off(bundle: Bundle, verdict: Verdict) -> None:
     if verdict.changed:
         more = len(verdict.changed) - 1
         also = f", and so do {more:,} more" if more else ""
-        raise ArtifactError(
+        end_unsuccessful(
             f"{bundle.file(verdict.changed[0])}: content differs from the manifest{also}; "
-            "copy or export the model again"
+            "copy or export the model again",
+            ArtifactError.exit_code,
         )
     if verdict.lost:
-        raise ArtifactError(
+        end_unsuccessful(
             f"{bundle.path}: {len(verdict.lost):,} of {len(verdict.compared or ()):,} tensors are further from the "
-            "checkpoint than their format explains; export the model again"
+            "checkpoint than their format explains; export the model again",
+            ArtifactError.exit_code,
         )
 
 
