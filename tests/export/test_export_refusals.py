@@ -243,7 +243,8 @@ def _refused(case: Case, tmp_path: Path, out: Path, *, force: bool = True) -> st
     shutil.copytree(small_checkpoint(case.layout).path, folder)
     case.change(folder)
     result = _export(folder, "-o", out, "--json", *(["--force"] if force else []), *case.options)
-    assert (result.exit_code, result.stdout) == (case.code, ""), result.stderr
+    assert result.exit_code == case.code, result.stderr
+    assert json.loads(result.stdout)["error"]["exit_code"] == case.code
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert [words for words in case.words if words not in result.stderr] == [], result.stderr
