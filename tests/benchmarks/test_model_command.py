@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -21,7 +18,6 @@ from edgephi.model import Model
 from edgephi.sampling import SamplingOptions
 from edgephi_bench import decoding, latency, rounds
 from edgephi_bench.cli import bench
-from edgephi_bench.model_options import Chosen
 from edgephi_bench.plan import modes
 from edgephi_bench.workers.request_engine import SENTINEL_PROMPT
 from support.bundles import small_bundle
@@ -150,16 +146,6 @@ def test_a_users_own_prompts_are_measured_and_read_anew_every_time(tmp_path: Pat
     other = figures["text", "prompt of about 20 tokens", "stage: prefill"]["median"]
     assert min(prefill) > other / 20  # a prompt that lay in the cache would take no time at all
     assert figures["text", "own prompt, long", "prompt positions"]["samples"][0] > 40
-
-
-def test_quick_measures_less_and_what_is_given_as_well_counts() -> None:
-    command = bench.get_command(click.Context(bench), "model")
-    assert command is not None
-    for arguments, runs, prompt in (([], 5, "512"), (["--quick"], 3, "128"), (["--quick", "--runs", "7"], 7, "128")):
-        with command.make_context("model", ["m", *arguments]) as context:
-            values = {field.name: context.params[field.name] for field in dataclasses.fields(Chosen)}
-            chosen = Chosen(**values).with_quick_values(context)
-            assert (chosen.runs, chosen.prompt_tokens) == (runs, prompt)
 
 
 def test_n_tokens_have_n_minus_one_steps() -> None:
@@ -385,25 +371,6 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     result = _run(tmp_path)
     assert result.exit_code == 3
     assert str(tmp_path) in result.stderr
-
-
-def test_help_explains_measuring_and_the_commands() -> None:
-    text = _run("--help").stdout
-    for words in ("MODEL", "--peers", "--html", "compare", "synthetic", "export", "gguf", "show"):
-        assert words in text
-    assert "--peer-python" in _run("model", "--help").stdout
-    assert "--fail-over" in _run("compare", "--help").stdout
-
-
-@pytest.mark.parametrize("name", ["compare", "export", "gguf", "model", "show", "synthetic"])
-def test_every_option_is_explained_and_used_in_an_example(name: str) -> None:
-    command = bench.get_command(click.Context(bench), name)
-    assert command is not None
-    examples = (command.help or "").partition("Examples:")[2]
-    for option in command.params:
-        if isinstance(option, click.Option):
-            assert option.help, option.opts
-            assert any(re.search(rf"(?<!\S){form}(?!\S)", examples) for form in option.opts), option.opts
 
 
 def test_a_report_can_be_shown_again_in_every_form_and_appended(tmp_path: Path) -> None:
