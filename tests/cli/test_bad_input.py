@@ -111,7 +111,9 @@ def test_a_mode_the_bundle_lacks_names_the_export_option(modalities, adapters, o
     write = write_picture if option == "--image" else write_clip
     media = write(tmp_path / ("a.png" if option == "--image" else "a.wav"))
     bundle = small_bundle(modalities=modalities, adapters=adapters)
-    _refused(2, "export with --modalities text,vision,speech", "run", bundle, *ONE_TEXT, option, media)
+    _refused(
+        2, "one that has: `edgephi export CHECKPOINT -o DIR --adapters routed`", "run", bundle, *ONE_TEXT, option, media
+    )
 
 
 def test_every_file_of_a_damaged_bundle_is_named(tmp_path: Path):
