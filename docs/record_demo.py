@@ -1,4 +1,4 @@
-"""Draws `docs/demo.svg`, the README's picture: the demo's real output, as a terminal shows it.
+"""Draws `docs/demo.svg`, the image in the README: the demo's real output, as a terminal shows it.
 
 Run it from the project's root: `.venv/bin/python docs/record_demo.py models/nano nano/samples docs/demo.svg`
 """
@@ -21,14 +21,14 @@ COLUMNS = 100
 
 
 def main(model: str, samples: str, target: str) -> None:
-    """Run the demo and write its output as a picture; stop if an answer was wrong."""
+    """Run the demo and write its output as an image; stop if an answer was wrong."""
     command = ["edgephi", "demo", model, "--samples", samples]
     executable = Path(sys.executable).with_name("edgephi")
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
     console.print(Text.from_ansi(f"$ {' '.join(command)}\n{_on_terminal([str(executable), *command[1:]]).rstrip()}"))
-    picture = console.export_svg(title="edgephi")
-    # Rich links a web font; the picture must not load anything.
-    Path(target).write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
+    image = console.export_svg(title="edgephi")
+    # Rich links a web font; the image must not load anything.
+    Path(target).write_text(re.sub(r"@font-face \{.*?\}\s*", "", image, flags=re.DOTALL), encoding="utf-8")
 
 
 def _on_terminal(command: list[str]) -> str:

@@ -18,8 +18,8 @@ class Asked:
         condition: Of its figures.
         prompt_tokens: About so many in its text, where it has no media.
         new_tokens: Generated.
-        audio_s: Length of its clip; 0 for none.
-        image: Width and height of its picture; None for none.
+        audio_s: Length of its audio; 0 for none.
+        image: Width and height of its image; None for none.
         own: A user's own prompt instead of ours.
     """
 
@@ -47,7 +47,7 @@ class Asked:
 
 
 def requests_of(plan: BenchPlan, modes: tuple[str, ...]) -> tuple[Asked, ...]:
-    """Every prompt's length with every number of new tokens, every clip, every picture, and the user's own."""
+    """Every prompt's length with every number of new tokens, every length of audio, size of image, and own prompt."""
     found = []
     first = plan.new_tokens[0]
     if "text" in modes:
@@ -58,12 +58,12 @@ def requests_of(plan: BenchPlan, modes: tuple[str, ...]) -> tuple[Asked, ...]:
         ]
     if "speech" in modes:
         found += [
-            Asked(mode="speech", condition=f"clip of {s:g} s", prompt_tokens=0, new_tokens=first, audio_s=s)
+            Asked(mode="speech", condition=f"audio of {s:g} s", prompt_tokens=0, new_tokens=first, audio_s=s)
             for s in plan.audio_s
         ]
     if "vision" in modes:
         found += [
-            Asked(mode="vision", condition=f"picture of {w}x{h}", prompt_tokens=0, new_tokens=first, image=(w, h))
+            Asked(mode="vision", condition=f"image of {w}x{h}", prompt_tokens=0, new_tokens=first, image=(w, h))
             for w, h in plan.images
         ]
     return (*found, *_own(plan, modes))

@@ -82,7 +82,7 @@ def open_build(model: Path, threads: int, kv_cache: CacheKind, python: str | Non
     check_cache_kind(manifest, kv_cache)
     if longest > manifest.rope.max_positions:
         raise ConfigError(
-            f"{longest:,} positions are asked for; {model} takes {manifest.rope.max_positions:,}: use less of "
+            f"{longest:,} tokens are asked for; {model} takes {manifest.rope.max_positions:,}: use less of "
             "--depths, --new-tokens or --prompt-tokens"
         )
     if python is None:

@@ -151,7 +151,7 @@ def _by_depth(report: BenchReport) -> Plot | None:
         rows += [("memory allows", ceiling[0][1], "none")] * bool(ceiling)
         depth = next(iter(lines.values()))[0][0]
         drawings = tuple(bars(layout, "decode speed", rows) for layout in LAYOUTS)
-        return Plot(title="Decode", caption=f"{caption}, {depth} positions cached", drawings=drawings)
+        return Plot(title="Decode", caption=f"{caption}, {depth} tokens cached", drawings=drawings)
     if ceiling:
         caption += "; dashed: what the memory's speed allows"
     drawings = tuple(curves(layout, lines, ceiling) for layout in LAYOUTS)

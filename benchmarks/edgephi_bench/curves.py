@@ -16,12 +16,12 @@ def curves(layout: Layout, lines: dict[str, Points], ceiling: Points) -> Drawing
 
     Args:
         layout: Where things are.
-        lines: Cached positions and rates of each runner.
+        lines: Cached tokens and rates of each runner.
         ceiling: The same of the floor; may be empty.
     """
     names_above = _LINE * (len(lines) + bool(ceiling)) if layout.above else 0.0
     height, left, end = _HEIGHT + names_above, (52.0 if layout.above else 70.0), (layout.width - _room(layout))
-    drawing = Drawing(layout.width, height, "decode speed against cached positions", layout.kind)
+    drawing = Drawing(layout.width, height, "decode speed against cached tokens", layout.kind)
     everything = [point for points in (*lines.values(), ceiling) for point in points]
     across = Scale(0, max(depth for depth, _ in everything), left, end)
     up = Scale(0, 1.08 * max(rate for _, rate in everything), height - 44, 12 + names_above)
@@ -32,7 +32,7 @@ def curves(layout: Layout, lines: dict[str, Points], ceiling: Points) -> Drawing
         places = [(across(depth), up(rate)) for depth, rate in points]
         drawing.path(places, f"stroke s{number}")
         for (x, y), (depth, rate) in zip(places, points, strict=True):
-            tip = f"{runner}: {quantity(rate, 'tokens/s')} after {depth:,} positions"
+            tip = f"{runner}: {quantity(rate, 'tokens/s')} after {depth:,} tokens"
             drawing.dot(x, y, 4, f"fill s{number}", tip)
         names.append((places[-1][1], f"{runner} {_rate(points[-1][1])}", f"ink s{number}"))
     if ceiling:
@@ -56,7 +56,7 @@ def _axes(drawing: Drawing, across: Scale, up: Scale, layout: Layout) -> None:
         drawing.text(across(tick), drawing.height - 24, f"{tick:,g}", "tick", anchor="middle")
     drawing.line((across.start, up(0)), (across.end, up(0)), "axis")
     middle = (across.start + across.end) / 2
-    drawing.text(middle, drawing.height - 4, "cached positions", "tick", anchor="middle")
+    drawing.text(middle, drawing.height - 4, "cached tokens", "tick", anchor="middle")
 
 
 def _write_names(

@@ -96,7 +96,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
 def _check_peers_have_work(plan: BenchPlan, available: tuple[str, ...]) -> None:
     if plan.peers and available == ("text",) and not plan.parts & {"prefill", "decode", "memory"}:
         raise ConfigError(
-            f"{plan.peers[0].name} is measured in requests with pictures or sound, and {plan.model} takes text alone; "
+            f"{plan.peers[0].name} is measured in requests with images or audio, and {plan.model} takes text alone; "
             "add prefill or decode to --only"
         )
 

@@ -21,10 +21,14 @@ from edgephi_bench.known_as import known_as
 from edgephi_bench.observing import RoundFacts
 from edgephi_bench.sentinel import FixedLogits
 
-#: 3: repetitions by new processes, conditions and energy of each round, logits of fixed requests; no percentiles of few
-#: samples. Reports of version 2, which lack these, are read as well.
-REPORT_VERSION = 3
-_READ_VERSIONS = (2, REPORT_VERSION)
+#: 4: figures of `image of ...`, `audio of ...` and `prompt tokens`, which had other names. 3: repetitions by new
+#: processes, conditions and energy of each round, logits of fixed requests; no percentiles of few samples. Reports of
+#: versions 2 and 3 are read as well.
+REPORT_VERSION = 4
+_READ_VERSIONS = (2, 3, REPORT_VERSION)
+#: How conditions began and figures were named before version 4.
+_FORMER_CONDITIONS = {"picture of ": "image of ", "clip of ": "audio of "}
+_FORMER_NAMES = {"prompt positions": "prompt tokens"}
 #: What is written for those who read the JSON and computed anew when it is read.
 _DERIVED = {
     "figures": ("min", "median", "mean", "sd", "p90", "p99", "max", "known_as"),
@@ -166,6 +170,17 @@ def _parsed(text: str) -> Any:
         return json.loads(lines[-1])
 
 
+def _rename(item: dict[str, Any]) -> None:
+    """Give a figure, a floor or a repetition of an older report the name that it has today, so that they compare."""
+    name, condition = item.get("name"), item.get("condition")
+    if isinstance(name, str):
+        item["name"] = _FORMER_NAMES.get(name, name)
+    if isinstance(condition, str):
+        for former, present in _FORMER_CONDITIONS.items():
+            if condition.startswith(former):
+                item["condition"] = present + condition.removeprefix(former)
+
+
 def read_report(path: Path) -> BenchReport:
     """Read what `--json` wrote, or the last report of a file that `--append` wrote.
 
@@ -180,7 +195,7 @@ def read_report(path: Path) -> BenchReport:
         raise ArtifactError(f"{path}: not valid JSON ({error})") from error
     version = raw.pop("report_version", None) if isinstance(raw, dict) else None
     if version not in _READ_VERSIONS:
-        known = " and ".join(map(str, _READ_VERSIONS))
+        known = f"{', '.join(map(str, _READ_VERSIONS[:-1]))} and {REPORT_VERSION}"
         what = "not a report" if version is None else f"a report of version {version}; only {known} are read"
         raise ArtifactError(f"{path}: {what}; make a new one: edgephi bench MODEL --json > {path.name}")
     raw.pop("ratios", None)
@@ -189,4 +204,5 @@ def read_report(path: Path) -> BenchReport:
             if isinstance(item, dict):
                 for key in derived:
                     item.pop(key, None)
+                _rename(item)
     return decode(BenchReport, raw, str(path))

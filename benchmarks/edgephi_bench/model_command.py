@@ -118,12 +118,12 @@ def model(model: Path, chosen: Chosen, shown: Shown, check_hashes: bool) -> None
     """Measure the model folder MODEL: load, every stage of a request, decode against depth, threads and memory.
 
     Its words beside others': prefill of 512 tokens is pp512, a decode step's rate tg32, time to first token TTFT, time
-    per output token TPOT or ITL, seconds of sound a second RTFx.
+    per output token TPOT or ITL, seconds of audio a second RTFx.
 
     Each number is taken in a process that does nothing else; peers answer in turn with edgephi, each round beginning
     with another. Decode steps are held against their floor: the bytes they must read over the speed at which this
-    machine reads memory, measured beside them in every round. Beside requests with a picture or a clip,
-    onnxruntime-genai does its decoder's part: as many positions read, as many tokens made.
+    machine reads memory, measured beside them in every round. Beside requests with an image or audio,
+    onnxruntime-genai does its decoder's part: as many tokens read, as many made.
 
     \b
     Examples:

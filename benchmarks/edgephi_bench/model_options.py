@@ -156,8 +156,10 @@ _OPTIONS = (
     click.option(
         "--sweep", "thread_counts", metavar="LIST", help="Numbers of threads to compare.  [default: 1, 2, 4 ...]"
     ),
-    click.option("--audio-s", metavar="LIST", default="10", show_default=True, help="Lengths of clips in seconds."),
-    click.option("--image", metavar="LIST", default="1344x1008", show_default=True, help="Pictures' sizes."),
+    click.option(
+        "--audio-s", metavar="LIST", default="10", show_default=True, help="Seconds of audio in each request."
+    ),
+    click.option("--image", metavar="LIST", default="1344x1008", show_default=True, help="Sizes of the images."),
     click.option(
         "--prompts",
         type=click.Path(path_type=Path),

@@ -1,4 +1,4 @@
-"""Peers beside our requests with pictures and sound: the part of the work that they can do.
+"""Peers beside our requests with images and audio: the part of the work that they can do.
 
 Owns which peers are asked, for what, and the words for what they lack. Knows nothing about our own requests.
 
@@ -40,7 +40,7 @@ def lacking(peer: str, mode: str) -> str:
         return f"{peer}, {mode} requests: not measured, as {_REASONS[peer]}"
     return (
         f"{peer}, {mode} requests: '-' for what lies before and after its decoder, as its encoders are graphs of its "
-        "own making that `edgephi export --layout genai` does not write; it reads as many positions of text, without "
+        "own making that `edgephi export --layout genai` does not write; it reads as many tokens of text, without "
         "an adapter"
     )
 

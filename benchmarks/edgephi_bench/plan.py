@@ -20,7 +20,7 @@ from edgephi_bench.peers import PeerSpec
 Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output", "repeat"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _SHORTEST_CLIP_S, _LONGEST_CLIP_S = 0.1, 1800.0
-#: Modes that are measured, and their pictures and clips.
+#: Modes that are measured, and their images and audio.
 MODES = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0)}
 
 
@@ -39,8 +39,8 @@ class BenchPlan:
         new_tokens: Generated in each run; between n there are n - 1 steps.
         depths: Cached positions before the steps.
         thread_counts: Numbers of threads to compare at the first depth.
-        audio_s: Lengths of clips.
-        images: Widths and heights of pictures.
+        audio_s: Lengths of audio.
+        images: Widths and heights of images.
         prompts: The user's own.
         memory_context: Positions of the request whose memory is measured.
         drop_cache: Whether the model's files may be dropped from the page cache, to load it cold.
@@ -143,7 +143,7 @@ def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def parse_seconds(text: str) -> tuple[float, ...]:
-    """Lengths of clips from `5,30`, each once.
+    """Lengths of audio from `5,30`, each once.
 
     Raises:
         ConfigError: Something else, or a length that is out of range.

@@ -87,7 +87,7 @@ def _with_peer(table: Table, report: BenchReport, figures: list[Figure], peer: s
 
 
 def _is_request(item: Figure | Ratio) -> bool:
-    return item.condition.startswith(("prompt of", "clip of", "picture of", "own prompt"))
+    return item.condition.startswith(("prompt of", "audio of", "image of", "own prompt"))
 
 
 def _decode_table(report: BenchReport) -> Table:

@@ -27,7 +27,7 @@ class Answers:
     Attributes:
         answers: One for each counted run.
         rows: Positions that its media take.
-        crops: Of its picture; 0 without one.
+        crops: Of its image; 0 without one.
     """
 
     answers: list[dict[str, Any]]
@@ -52,7 +52,7 @@ def figures_of(asked: Asked, found: Answers) -> list[Figure]:
         kind.figure("time to first token", found.of("ttft")),
         kind.steps([answer["steps"] for answer in found.answers]),
         kind.figure("end to end", found.of("end_to_end")),
-        kind.figure("prompt positions", found.of("prompt_tokens")[-1:], "tokens", None),
+        kind.figure("prompt tokens", found.of("prompt_tokens")[-1:], "tokens", None),
     ]
     if asked.audio_s:
         factors = [seconds / asked.audio_s for seconds in found.of("end_to_end")]

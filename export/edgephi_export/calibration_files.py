@@ -51,7 +51,7 @@ class OwnFiles:
         if self.pictures and "vision" not in held:
             raise ConfigError(f"--calibration {self.pictures[0]}: an image, but {missing_modality('vision')}")
         if self.sounds and "speech" not in held:
-            raise ConfigError(f"--calibration {self.sounds[0]}: a sound, but {missing_modality('speech')}")
+            raise ConfigError(f"--calibration {self.sounds[0]}: audio, but {missing_modality('speech')}")
 
     def check_shapes(self, vision: VisionConfig | None) -> None:
         """Refuse pictures of a shape that the model cannot be shown.
@@ -106,7 +106,7 @@ def _text(path: Path) -> str | None:
         raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
     text = MEDIA_TAG.sub("", text)  # stands for a picture or clip that only a request could bring along
     if not text.strip():
-        raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, an image or a sound")
+        raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, an image or audio")
     return text
 
 
@@ -121,7 +121,7 @@ def _is_picture(path: Path) -> bool:
             raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_picture}, nor {no_sound}") from None
         if len(sound.samples) > _MOST_SOUND_S * sound.sample_rate_hz:
             raise ConfigError(
-                f"--calibration {path}: over {_MOST_SOUND_S} seconds of sound; give a part of it"
+                f"--calibration {path}: over {_MOST_SOUND_S} seconds of audio; give a part of it"
             ) from None
         return False
     return True

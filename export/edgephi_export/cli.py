@@ -92,7 +92,7 @@ _CACHE_OPTIONS = (
         "--calibration",
         multiple=True,
         metavar="FILE",
-        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or sound; repeat for more. Use "
+        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or audio; repeat for more. Use "
         "what the model will be asked.",
     ),
 )

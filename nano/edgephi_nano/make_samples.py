@@ -106,11 +106,11 @@ def write_samples(folder: Path) -> None:
     writer.speech("sentence", "a sentence never heard in training", sentence)
     writer.question("number", "a number", first(written, lambda c: c.question == "number"))
     writer.question(
-        "sign", "a wide sign, cut into several views", first(written, lambda c: c.scene == "word" and _is_wide(c))
+        "sign", "a wide sign, cut into several crops", first(written, lambda c: c.scene == "word" and _is_wide(c))
     )
     writer.question("shape", "a shape", first(written, lambda c: c.question == "shape"))
     writer.question("bars", "a bar chart", first(written, lambda c: c.question == "tallest"))
-    writer.question("spoken-number", "a picture and a spoken question", first(spoken, lambda c: c.question == "number"))
+    writer.question("spoken-number", "an image and a spoken question", first(spoken, lambda c: c.question == "number"))
     writer.question("spoken-colour", "another, about colour", first(spoken, lambda c: c.question == "colour"))
     text = json.dumps({"samples": writer.entries}, indent=1, ensure_ascii=False)
     (folder / "samples.json").write_text(text + "\n", encoding="utf-8")

@@ -327,7 +327,7 @@ class Decoder:
 def _num_rows(rows: int | Literal["last", "all"], total: int) -> int:
     """R. Raises ValueError for a number of rows that a sequence of this length lacks."""
     if total < 1:
-        raise ValueError("the sequence holds no position")
+        raise ValueError("the sequence holds no token")
     if rows == "last":
         return 1
     if rows == "all":

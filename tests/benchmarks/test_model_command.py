@@ -145,7 +145,7 @@ def test_a_users_own_prompts_are_measured_and_read_anew_every_time(tmp_path: Pat
     prefill = figures["text", "own prompt, long", "stage: prefill"]["samples"]
     other = figures["text", "prompt of about 20 tokens", "stage: prefill"]["median"]
     assert min(prefill) > other / 20  # a prompt that lay in the cache would take no time at all
-    assert figures["text", "own prompt, long", "prompt positions"]["samples"][0] > 40
+    assert figures["text", "own prompt, long", "prompt tokens"]["samples"][0] > 40
 
 
 def test_n_tokens_have_n_minus_one_steps() -> None:
@@ -248,7 +248,7 @@ def test_a_peers_decoder_stands_beside_our_stages_and_dashes_where_it_has_none(t
     content = _report(result)
     found = {(f["runner"], f["mode"], f["name"]): f["samples"] for f in content["figures"]}
     for mode in ("speech", "vision"):
-        positions = found["edgephi", mode, "prompt positions"]
+        positions = found["edgephi", mode, "prompt tokens"]
         assert found["onnxruntime-genai", mode, "stage: prefill"] == positions  # it read as many as we did
         assert found["onnxruntime-genai", mode, "stage: first token chosen"] == [1000.0]
         assert found["onnxruntime-genai", mode, "stage: decode"] == [1000.0]  # 3 tokens, 2 steps

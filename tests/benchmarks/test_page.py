@@ -94,7 +94,7 @@ def test_one_depth_is_shown_as_bars() -> None:
     base = report()
     shallow = tuple(figure for figure in base.figures if "depth 1000" not in figure.condition)
     text = page(report(figures=shallow, floors=base.floors[:1]))
-    assert "0 positions cached" in text
+    assert "0 tokens cached" in text
     assert "polyline" not in text
 
 

@@ -70,7 +70,7 @@ def test_a_model_that_fits_is_told_with_its_speed_and_its_reach():
         assert prospect["most_tokens_s_filled"] == pytest.approx(20e9 / filled)
     shown = invoke("doctor", small_bundle()).stdout
     assert "at 4,096 tokens: fits, at most " in shown
-    assert "the model's whole context fits with text, images, sound" in shown
+    assert "the model's whole context fits with text, images, audio" in shown
 
 
 def test_a_context_is_told_up_to_where_it_fits(monkeypatch: pytest.MonkeyPatch):

@@ -58,10 +58,10 @@ def test_a_prompt_that_was_kept_in_the_other_kind_is_refused_and_stays(tmp_path:
 
 
 def test_inspect_tells_both_sizes_of_a_position():
-    assert "1,024 bytes of memory per position, or 256 with --kv-cache int8\n" in invoke("inspect", _folder()).stdout
+    assert "1,024 bytes of memory per token, or 256 with --kv-cache int8\n" in invoke("inspect", _folder()).stdout
     facts = json.loads(invoke("inspect", _folder(), "--json").stdout)["context"]
     assert (facts["cache_bytes_per_position"], facts["int8_cache_bytes_per_position"]) == (1024, 256)
-    assert "1,024 bytes of memory per position\n" in invoke("inspect", small_bundle()).stdout
+    assert "1,024 bytes of memory per token\n" in invoke("inspect", small_bundle()).stdout
     facts = json.loads(invoke("inspect", small_bundle(), "--json").stdout)["context"]
     assert facts["int8_cache_bytes_per_position"] is None
 
@@ -78,7 +78,7 @@ def test_doctor_counts_with_the_smaller_positions(monkeypatch: pytest.MonkeyPatc
     few = machine.Memory(total_bytes=8 * 10**9, available_bytes=float_[-1]["memory_bytes"] - 1, limit_bytes=None)
     monkeypatch.setattr(machine, "memory", lambda: few)
     advice = json.loads(invoke(*words).stdout)["advice"]
-    assert "with --kv-cache int8 the model's whole context fits with text, images, sound" in advice
+    assert "with --kv-cache int8 the model's whole context fits with text, images, audio" in advice
     assert not [line for line in json.loads(invoke(*words, "--kv-cache", "int8").stdout)["advice"] if "int8" in line]
     done = invoke("doctor", small_bundle(), "--kv-cache", "int8", "--json")
     assert done.exit_code == 2

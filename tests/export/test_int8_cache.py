@@ -244,7 +244,7 @@ def test_own_files_that_cannot_be_used_are_refused_before_an_export_begins(tmp_p
 def test_own_media_that_would_fail_at_the_end_are_refused_before_an_export_begins(tmp_path: Path):
     """By then hours may have gone into the weights."""
     strip, song = write_picture(tmp_path / "a.png", 4000, 3), write_clip(tmp_path / "b.wav", 61.0, 8000)
-    for path, words in ((strip, "cut it into less extreme pieces"), (song, "over 60 seconds of sound")):
+    for path, words in ((strip, "cut it into less extreme pieces"), (song, "over 60 seconds of audio")):
         with pytest.raises(ConfigError, match=rf"--calibration {path}: .*{words}"):
             export(small_checkpoint().path, tmp_path / "out", ExportOptions(kv_cache="int8", calibration=(path,)))
     assert not (tmp_path / "out").exists()
@@ -258,8 +258,8 @@ def test_own_texts_may_hold_what_stands_for_media(tmp_path: Path):
 
 
 def test_own_media_need_their_encoder(tmp_path: Path):
-    for path, kind in ((write_picture(tmp_path / "a.png"), "picture"), (write_clip(tmp_path / "b.wav"), "sound")):
-        with pytest.raises(ConfigError, match=rf"--calibration .*: a {kind}, but this model folder has no"):
+    for path, kind in ((write_picture(tmp_path / "a.png"), "an image"), (write_clip(tmp_path / "b.wav"), "audio")):
+        with pytest.raises(ConfigError, match=rf"--calibration .*: {kind}, but this model folder has no"):
             _export(tmp_path / "out", calibration=(path,))
     assert not (tmp_path / "out").exists()
 

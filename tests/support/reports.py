@@ -47,9 +47,7 @@ def figures() -> tuple[Figure, ...]:
         Figure(name="prefill", condition="512 tokens, 2 threads", samples=(8.0, 8.4, 8.2)),
         Figure(name="load, warm", condition="2 threads", samples=(1.5, 1.6)),
         Figure(name="peak resident size", condition="context 512", unit="bytes", samples=(2.5e9,)),
-        Figure(
-            name="prompt positions", condition="prompt of about 8 tokens", unit="tokens", better=None, samples=(9.0,)
-        ),
+        Figure(name="prompt tokens", condition="prompt of about 8 tokens", unit="tokens", better=None, samples=(9.0,)),
     )
 
 

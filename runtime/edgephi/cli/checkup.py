@@ -39,9 +39,9 @@ _PACKAGES = {
 _ORT_NAMES = ("onnxruntime", "onnxruntime-gpu")
 _TAKES: dict[Mode, str] = {
     "text": "text",
-    "speech": "text, sound",
+    "speech": "text, audio",
     "vision": "text, images",
-    "vision_speech": "text, images, sound",
+    "vision_speech": "text, images, audio",
 }
 
 

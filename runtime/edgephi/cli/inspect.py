@@ -163,7 +163,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
         *_labelled("ends at", _ends(manifest.tokens)),
         *_labelled("advice", _advice(manifest.generation)),
         ("context", f"{rope.max_positions:,} tokens, long factors beyond {rope.original_max_positions:,}"),
-        ("", f"{_cache_bytes(manifest, 'float'):,} bytes of memory per position{smaller}"),
+        ("", f"{_cache_bytes(manifest, 'float'):,} bytes of memory per token{smaller}"),
     ]
 
 

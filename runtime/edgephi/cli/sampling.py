@@ -169,7 +169,7 @@ def _choosing_options() -> list[Callable[[Command], Command]]:
         click.option(
             "--speculate/--no-speculate",
             default=None,
-            help="Guess several tokens and check them at once.  [default: where it is faster]",
+            help="Draft several tokens and check them in one forward pass.  [default: where it is faster]",
         ),
     ]
 

@@ -40,7 +40,7 @@ def open_av(part: Part) -> Iterator[Stream]:
         raise DamagedSoundError(f"{part.what}: {_reason(error)}") from None
     with container:
         if not container.streams.audio:
-            raise DamagedSoundError(f"{part.what}, without a sound track")
+            raise DamagedSoundError(f"{part.what}, without an audio track")
         stream = container.streams.audio[0]
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         promised = round(duration_s * stream.rate)

@@ -129,7 +129,7 @@ def _sound(track: Track) -> Track | None:
 def _checked(wanted: Track | None, elements: _Elements, track: Track) -> Track:
     wanted = wanted or _sound(track)
     if wanted is None:
-        raise DamagedSoundError("Matroska (WebM) without a sound track")
+        raise DamagedSoundError("Matroska (WebM) without an audio track")
     wanted.is_whole = wanted.is_whole and elements.is_whole
     return wanted
 

@@ -102,4 +102,4 @@ def _next(source: Source, end: int) -> tuple[int | None, list[str]]:
         return start, []
     found = find_next_file(source, start, source.size)
     count = (source.size if found is None else found) - start
-    return found, [f"{count:,} bytes behind its end are no sound and were left out"] if count > _TRAILING_BYTES else []
+    return found, [f"{count:,} bytes behind its end are no audio and were left out"] if count > _TRAILING_BYTES else []

@@ -49,7 +49,7 @@ def _name_mp4(source: Source, start: int, head: bytes) -> str:
         while at >= 0:
             codec = _MP4_CODECS.get(window[at + 16 : at + 20])
             if codec:
-                return f"{kind} with {codec} sound"
+                return f"{kind} with {codec} audio"
             at = window.find(b"stsd", at + 4)
     return kind
 

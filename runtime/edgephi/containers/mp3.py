@@ -144,7 +144,7 @@ class _Walker:
         other = find_next_file(self._source, self.end, self._source.size)
         found = first_frame(self._source, at, self._source.size if other is None else other + 2)
         if found is not None and self.end > self._start:
-            self.notes.append("bytes between its frames that are no sound were left out")
+            self.notes.append("bytes between its frames that are no audio were left out")
         return found
 
 

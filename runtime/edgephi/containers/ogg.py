@@ -19,7 +19,7 @@ _FIRST, _LAST = 2, 4
 #: How the first packet of a stream begins, by codec.
 _CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC", b"Speex   ": "Speex"}
 _FLAC_PREFIX_BYTES = 9
-DAMAGED = "bytes between its pages that are no sound were left out"
+DAMAGED = "bytes between its pages that are no audio were left out"
 UNENDED = "its last page is missing, so it was read to the end of the file"
 
 
@@ -113,9 +113,9 @@ def _codec(packet: bytes) -> str | None:
 def _link(source: Source, link: dict[int, _Stream]) -> Walk:
     stream = next((stream for stream in link.values() if stream.codec is not None), None)
     if stream is None:
-        raise DamagedSoundError("Ogg without a stream of sound")
+        raise DamagedSoundError("Ogg without an audio stream")
     if stream.codec == "Speex":
-        raise UnsupportedSoundError("Ogg with Speex sound")
+        raise UnsupportedSoundError("Ogg with Speex audio")
     notes = () if stream.is_ended else (UNENDED,)
     view = View(span(source, start, end) for start, end in stream.ranges)
     if stream.codec == "FLAC":

@@ -112,7 +112,7 @@ def _walk_samples(source: Source, data: Chunk, form: _Form, *, w64_start: int | 
     if tag in _MPEG_TAGS:
         return _mpeg(SliceSource(source, data.start, found.length), found.end, found.notes)
     if tag in _FOREIGN:
-        raise UnsupportedSoundError(f"WAV with {_FOREIGN[tag]} sound")
+        raise UnsupportedSoundError(f"WAV with {_FOREIGN[tag]} audio")
     fact = form.fact if found.length == data.size else b""
     view = View([_header(form, fact, found.length), span(source, data.start, data.start + found.length)])
     return Walk(parts=(Part(view=view, what="WAV"),), end=found.end, notes=found.notes)

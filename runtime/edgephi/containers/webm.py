@@ -20,11 +20,11 @@ def walk(source: Source, start: int) -> Walk:
     """
     track, end = read_track(source, start)
     if track.codec != "A_OPUS":
-        raise UnsupportedSoundError(f"Matroska (WebM) with {_NAMES.get(track.codec, track.codec) or 'unknown'} sound")
+        raise UnsupportedSoundError(f"Matroska (WebM) with {_NAMES.get(track.codec, track.codec) or 'unknown'} audio")
     if not track.private.startswith(b"OpusHead"):
         raise DamagedSoundError("WebM whose Opus header is missing")
     pages = OpusPages(source, track.private, track.starts, track.sizes)
     if not pages.num_samples:
-        raise DamagedSoundError("WebM without a packet of sound")
+        raise DamagedSoundError("WebM without a packet of audio")
     notes = () if track.is_whole else ("it is damaged or was never finished; every whole packet was read",)
     return Walk(parts=(Part(view=View([pages]), what="WebM of Opus"),), end=end, notes=notes)

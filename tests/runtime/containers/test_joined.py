@@ -95,4 +95,4 @@ def test_bytes_behind_the_end_that_are_no_sound_are_told():
     data, seconds = encoded("OGG", "VORBIS", 16000, 1, 1)
     waveform = load_audio(data + b"<html>" * 50)
     assert waveform.duration_s == pytest.approx(seconds, abs=0.02)
-    assert "300 bytes behind its end are no sound" in waveform.notes[0]
+    assert "300 bytes behind its end are no audio" in waveform.notes[0]

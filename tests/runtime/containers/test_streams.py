@@ -129,7 +129,7 @@ def test_without_the_extra_the_container_and_two_ways_out_are_named(monkeypatch:
     path.write_bytes(_phone("aac", "ipod"))
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(
-        ConfigError, match=r'MP4 with AAC sound, .*pip install "edgephi\[media\]".*ffmpeg -i IN'
+        ConfigError, match=r'MP4 with AAC audio, .*pip install "edgephi\[media\]".*ffmpeg -i IN'
     ) as caught:
         load_audio(path)
     assert str(caught.value).startswith(f"{path}: ")
