@@ -28,6 +28,8 @@ _MOST_LOST = 0.1
 _BETTER = 0.5
 _AS_GOOD = 0.03
 _LOST_MOMENTS, _LOST_MOMENTS_SHARE = 2, 0.25
+#: A word is lost where so many moments are within about a second, however long the rest of the recording is.
+_LOST_WORD, _WORD_MOMENTS = 6, 16
 
 #: Measures the channels of these indices and mixes of them: (indices, float64 [M, K]) -> levels.
 Measure = Callable[[list[int], NDArray[np.float64]], ChannelLevels]
@@ -59,6 +61,7 @@ class _Findings:
         candidates: Weights of each, float64 [K]: the average, further mixes, the single channels.
         lost: Share of the cells that each loses.
         lost_moments: How often each loses half of what stands out at a moment.
+        most_at_once: The most of these within a second.
         over_noise: How far the cells are over each candidate's noise, on average.
         is_used: Whether each channel holds more than noise.
     """
@@ -66,6 +69,7 @@ class _Findings:
     candidates: list[NDArray[np.float64]]
     lost: NDArray[np.float64]
     lost_moments: NDArray[np.int64]
+    most_at_once: NDArray[np.int64]
     over_noise: NDArray[np.float64]
     is_used: NDArray[np.bool_]
 
@@ -73,7 +77,8 @@ class _Findings:
         """The average, or what loses far less."""
         most_moments = max(_LOST_MOMENTS, _LOST_MOMENTS_SHARE * self.lost_moments[0])
         fit = (self.lost <= _BETTER * self.lost[0]) & (self.lost_moments <= most_moments)
-        if self.lost[0] < _MOST_LOST or not fit.any():
+        is_word_lost = self.lost[0] >= _MOST_LOST or self.most_at_once[0] >= _LOST_WORD
+        if not is_word_lost or not fit.any():
             return self.candidates[0]
         plain = fit & np.array([len(set(np.abs(weights[weights != 0]))) == 1 for weights in self.candidates])
         fit = plain if plain.any() else fit  # an unequal mix is louder on one side, so it comes last
@@ -104,14 +109,23 @@ def _look_at(measure: Measure, indices: list[int]) -> _Findings | None:
     num_bands = np.sum([tally.is_cell for tally in tallies], axis=0)
     lost_bands = np.sum([tally.is_lost for tally in tallies], axis=0)
     cells = max(1, int(num_bands.sum()))
-    least_bands = np.maximum(num_bands, _LEAST_BANDS)[:, None]
+    is_moment_lost = 2 * lost_bands >= np.maximum(num_bands, _LEAST_BANDS)[:, None]
     return _Findings(
         candidates=candidates,
         lost=lost_bands.sum(axis=0) / cells,
-        lost_moments=(2 * lost_bands >= least_bands).sum(axis=0),
+        lost_moments=is_moment_lost.sum(axis=0),
+        most_at_once=_most_at_once(is_moment_lost),
         over_noise=np.sum([tally.over_noise for tally in tallies], axis=0) / cells,
         is_used=is_used,
     )
+
+
+def _most_at_once(is_lost: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of moments that are lost, bool [T, C], the most in any stretch of _WORD_MOMENTS: int64 [C]."""
+    counts = np.pad(np.cumsum(is_lost, axis=0, dtype=np.int64), ((1, 0), (0, 0)))
+    stretch = min(_WORD_MOMENTS, len(is_lost))
+    most: NDArray[np.int64] = (counts[stretch:] - counts[:-stretch]).max(axis=0)
+    return most
 
 
 @dataclass(frozen=True, slots=True)

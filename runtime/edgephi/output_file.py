@@ -121,7 +121,7 @@ def _check_replaceable(path: Path, target: Path) -> None:
     exists = os.path.lexists(target)
     if exists and not os.access(target, os.W_OK):
         raise ConfigError(f"{path}: is read-only; make it writable, or choose another output")
-    if not exists or _may_stage(target):
+    if not exists or may_stage(target):
         ignores_case(target.parent)
 
 
@@ -190,7 +190,7 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
     if place.target is None:
         with place.open() as stream:
             yield stream
-    elif os.path.lexists(place.target) and not _may_stage(place.target):
+    elif os.path.lexists(place.target) and not may_stage(place.target):
         with tempfile.TemporaryFile() as stream:
             yield stream
             stream.seek(0)
@@ -259,5 +259,6 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _may_stage(target: Path) -> bool:
+def may_stage(target: Path) -> bool:
+    """Whether files can be made beside `target`, as far as permissions tell."""
     return os.access(target.parent, os.W_OK | os.X_OK)

@@ -71,6 +71,18 @@ def test_what_is_inverted_for_a_while_is_heard_as_well_as_the_rest():
     np.testing.assert_allclose(mix, np.concatenate([first, second]), atol=1e-6)
 
 
+@pytest.mark.parametrize("gain", [-1.0, -0.6])
+@pytest.mark.parametrize("place", [0, 11, 19])
+def test_a_sentence_inverted_in_minutes_that_are_not_is_heard(gain: float, place: int):
+    """A cable that was turned for a moment, or joined recordings: a hundredth of all, and a sentence that is gone."""
+    parts = [np.concatenate([spoken("sentence"), np.zeros(2 * HERTZ, np.float32)])] * 20
+    left = np.concatenate([*parts[:place], spoken("command"), *parts[place:]])
+    right = np.concatenate([*parts[:place], gain * spoken("command"), *parts[place:]])
+    noises = [hiss(len(left), -50, seed) for seed in (1, 2)]
+    mix = mixed(left + noises[0], right + noises[1])
+    assert any(np.array_equal(mix, channel) for channel in (left + noises[0], right + noises[1]))
+
+
 def test_two_speakers_of_whom_one_is_inverted_are_both_heard():
     length = 6 * HERTZ
     one, other = spoken("command", length), spoken("sentence", length, 3 * HERTZ)

@@ -19,7 +19,7 @@ from typing import Self
 
 from edgephi.cli.transcript_origin import Origin
 from edgephi.errors import ArtifactError, ConfigError
-from edgephi.output_file import is_special, make_alike, real_path, reason
+from edgephi.output_file import is_special, make_alike, may_stage, real_path, reason
 from edgephi.transcription.transcript import Segment
 
 _SUFFIX = ".partial"
@@ -37,17 +37,26 @@ class _Window:
 
 
 def partial_path(output: Path) -> Path | None:
-    """The partial file's path; None where the output is no file, so that there is none."""
+    """The partial file's path; None where the output is no file, or its folder takes no other: there is none then."""
     try:
         if is_special(output):
             return None
         target = real_path(output)
+        if os.path.lexists(target) and not may_stage(target):
+            return None
     except (OSError, ValueError):
         return None
     data = os.fsencode(target.name)
     if len(data) > _MOST_NAME_BYTES:
         return target.with_name(f"{target.name[:40]}-{hashlib.sha256(data).hexdigest()[:12]}{_SUFFIX}")
     return target.with_name(target.name + _SUFFIX)
+
+
+def why_no_partial(output: Path) -> str | None:
+    """What the user should know of a file that an interruption would lose; None where there is nothing to say."""
+    if partial_path(output) is not None or is_special(output):
+        return None
+    return f"{output.parent}: no file can be made in it, so nothing is kept for --resume"
 
 
 def check_no_partial(output: Path) -> None:
@@ -186,6 +195,7 @@ class Partial:
         os.ftruncate(self._descriptor, end)
         os.lseek(self._descriptor, 0, os.SEEK_END)
         if found is None:
+            self._is_ours = True
             make_alike(self._descriptor, output)
             self._write(json.dumps(asdict(origin), ensure_ascii=False))
             self.sync()

@@ -12,7 +12,7 @@ import click
 
 from edgephi.cli import interruption
 from edgephi.cli.ending import NO_MEMORY, say
-from edgephi.cli.partial_file import Partial, is_finished, partial_path, remove_partial
+from edgephi.cli.partial_file import Partial, is_finished, partial_path, remove_partial, why_no_partial
 from edgephi.cli.report import error_line, note_line, one_line, shown
 from edgephi.cli.status import StatusLine
 from edgephi.cli.transcript_files import Destination
@@ -151,6 +151,8 @@ class Job:
             request=request_text(order, but=_NO_MATTER),
         )
         output = None if order.destination is None else order.destination.place(file)
+        if output is not None and (why := why_no_partial(output)):
+            say(f"note: {one_line(why)}")
         partial = Partial(None if output is None else partial_path(output), output or Path(), origin)
         if partial.segments:
             say(f"note: {one_line(file)} goes on at {_mmss(partial.segments[-1].end_s)}")
