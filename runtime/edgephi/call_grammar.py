@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgephi.errors import ConfigError
-from edgephi.json_schema import read_schema
+from edgephi.json_schema import is_rule, read_schema
 from edgephi.template_view import TOOL_CALL_END
 
 _JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -67,8 +67,9 @@ def _schema(function: Mapping[str, Any]) -> str:
 
 
 def _is_optional(value: object) -> bool:
-    kind = value.get("type") if isinstance(value, Mapping) else value
-    return "optional" in str(kind).lower() or (isinstance(value, Mapping) and "default" in value)
+    if not isinstance(value, Mapping):
+        return "optional" in str(value).lower()
+    return "optional" in str(value.get("type")).lower() or "default" in value or value.get("required") is False
 
 
 def _plain_type(value: object) -> dict[str, Any]:
@@ -76,6 +77,5 @@ def _plain_type(value: object) -> dict[str, Any]:
     described = value if isinstance(value, Mapping) else {"type": value}
     word = str(described.get("type", "")).lower().replace("[", ",").partition(",")[0].strip()
     schema: dict[str, Any] = {"type": _TYPES[word]} if word in _TYPES else {}
-    if isinstance(described.get("enum"), list):
-        schema["enum"] = described["enum"]
-    return schema
+    rules = {key: rule for key, rule in described.items() if is_rule(key) and key not in ("type", "required")}
+    return schema | rules

@@ -25,8 +25,19 @@ _ANNOTATIONS = frozenset({
     "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$schema", "$vocabulary", "contentEncoding",
     "contentMediaType", "contentSchema", "default", "definitions", "deprecated", "description", "discriminator",
     "example", "examples", "externalDocs", "id", "name", "nullable", "readOnly", "strict", "title", "writeOnly",
-    "x-guidance", "xml",
+    "xml",
 })  # fmt: skip
+#: Rules of draft 3, JSON Type Definition and Ajv, which nobody would enforce, and llguidance's own switches.
+_OTHER_DIALECTS = frozenset({
+    "$recursiveRef", "allRequired", "anyRequired", "deepProperties", "deepRequired", "disallow", "divisibleBy",
+    "elements", "extends", "formatExclusiveMaximum", "formatExclusiveMinimum", "formatMaximum", "formatMinimum",
+    "instanceof", "oneRequired", "optionalProperties", "patternRequired", "prohibited", "regexp", "select",
+    "typeof", "uniqueItemProperties", "values", "x-guidance",
+})  # fmt: skip
+#: Beside these, which properties are left for `unevaluatedProperties` is not known from the schema alone.
+_IN_PLACE = frozenset(
+    {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "additionalProperties"}
+)
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SCHEMA_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties", "additionalItems", "not", "if", "then", "else", "contains",
@@ -34,6 +45,11 @@ _SCHEMAS = ("items", "additionalProperties", "additionalItems", "not", "if", "th
 #: Keys of OpenAI's wrapper around a schema, in its two forms.
 _WRAPPER_KEYS = frozenset({"name", "description", "strict", "schema", "type"})
 _JSON_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+
+
+def is_rule(key: str) -> bool:
+    """Whether a keyword limits what JSON may be."""
+    return key in _RULES
 
 
 def read_schema(given: object) -> str:
@@ -51,11 +67,13 @@ def read_schema(given: object) -> str:
     """
     schema = _unwrapped(_parsed(given))
     try:
-        schema = json.loads(json.dumps(schema, allow_nan=False))
+        schema = json.loads(json.dumps(schema, allow_nan=False, default=_as_object))
         schema = _cleaned(schema, "schema")
+    except ConfigError:
+        raise
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"the JSON schema cannot be written as JSON ({error})") from None
-    if not isinstance(schema, dict) or _RULES.isdisjoint(schema):
+    if not isinstance(schema, dict) or _allows_all(schema):
         raise ConfigError(
             f"the JSON schema {json.dumps(schema)[:60]} allows any JSON, so nothing would be enforced; "
             "say what it must be, such as {'type': 'object', 'properties': {...}}"
@@ -69,6 +87,8 @@ def _parsed(given: object) -> Mapping[str, Any] | bool:
             given = json.loads(given.removeprefix("\ufeff"), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"the JSON schema is not valid JSON ({error})") from None
+    if hasattr(given, "model_json_schema"):
+        raise ConfigError("the JSON schema is a class of pydantic; give what its model_json_schema() returns")
     if not isinstance(given, Mapping | bool):
         raise ConfigError(f"the JSON schema is {given!r:.60}; use an object, such as {{'type': 'object'}}")
     return given
@@ -103,22 +123,78 @@ def _cleaned(schema: Any, where: str) -> Any:
         return schema
     result: dict[str, Any] = {}
     for key, value in schema.items():
-        _check_keyword(key, where)
-        if key == "format" and value not in ENFORCED_FORMATS:
+        _check_keyword(key, value, where)
+        if _is_without_effect(key, value):
             continue
         if key in _SCHEMA_MAPS and isinstance(value, dict):
             result[key] = {name: _cleaned(inner, f"{where}.{key}.{name}") for name, inner in value.items()}
-        elif key in _SCHEMA_LISTS and isinstance(value, list):
+        elif key in (*_SCHEMA_LISTS, "items") and isinstance(value, list):
             result[key] = [_cleaned(inner, f"{where}.{key}[{i}]") for i, inner in enumerate(value)]
         elif key in _SCHEMAS:
             result[key] = _cleaned(value, f"{where}.{key}")
         else:
             result[key] = value
+    if "prefixItems" in result and "additionalItems" in result:
+        raise ConfigError(
+            f"the JSON schema has prefixItems beside additionalItems in {where}; put the rest under items"
+        )
+    if "unevaluatedProperties" in result and _IN_PLACE.isdisjoint(result):
+        result["additionalProperties"] = result.pop("unevaluatedProperties")
     return result
 
 
-def _check_keyword(key: str, where: str) -> None:
+def _is_without_effect(key: str, value: object) -> bool:
+    """Whether a rule allows whatever comes, so that it need not be enforced."""
+    match key:
+        case "format":
+            return value not in ENFORCED_FORMATS
+        case "uniqueItems":
+            return value is False
+        case "unevaluatedItems" | "unevaluatedProperties":
+            return value is True or value == {}
+        case "propertyNames":  # names are strings
+            return value is True or value in ({}, {"type": "string"})
+        case _:
+            return False
+
+
+def _allows_all(schema: object) -> bool:
+    """Whether it can be seen at once that a schema allows any JSON."""
+    if not isinstance(schema, dict):
+        return schema is True
+    return all(_allows_all_by(key, value) for key, value in schema.items() if key in _RULES)
+
+
+def _allows_all_by(key: str, value: Any) -> bool:
+    match key:
+        case "type":
+            return isinstance(value, list) and {"integer", *value} >= _JSON_TYPES
+        case "properties" | "patternProperties":
+            return isinstance(value, dict) and all(map(_allows_all, value.values()))
+        case "additionalProperties" | "items" | "additionalItems":
+            return _allows_all(value)
+        case "anyOf":
+            return isinstance(value, list) and any(map(_allows_all, value))
+        case "allOf" | "prefixItems" | "required":
+            return isinstance(value, list) and all(map(_allows_all, value))
+        case _:
+            return False
+
+
+def _as_object(value: object) -> object:
+    """A mapping that is no dict, as `json.dumps` asks."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _check_keyword(key: str, value: object, where: str) -> None:
     """Refuse a misspelled rule: as an unknown keyword it would be an annotation, and nothing would be enforced."""
+    if key in _OTHER_DIALECTS or (key == "required" and isinstance(value, bool)):
+        raise ConfigError(
+            f"the JSON schema has {key!r}: {json.dumps(value):.40} in {where}, which is of another dialect and "
+            "would not be enforced; say it with the keywords of JSON Schema 2020-12, or leave it out"
+        )
     if key in _RULES or key in _ANNOTATIONS:
         return
     if close := difflib.get_close_matches(key, _RULES, n=1, cutoff=0.75):

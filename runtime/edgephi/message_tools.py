@@ -13,6 +13,8 @@ from edgephi.errors import ConfigError
 Tools = str | Sequence[Mapping[str, Any]]
 
 _WRAPPER_KEYS = frozenset({"type", "function"})
+#: Where tools of other interfaces have what OpenAI's have under `parameters`.
+_OTHER_SCHEMA_KEYS = frozenset({"input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema"})
 # `index` comes from streamed pieces, `parsed_arguments` from OpenAI's own client; neither says anything new.
 _CALL_KEYS = frozenset({"id", "type", "function", "index"})
 _CALLED_KEYS = frozenset({"name", "arguments", "parsed_arguments"})
@@ -37,6 +39,7 @@ def read_tools(raw: object, where: str) -> ToolList | None:
     Raises:
         ConfigError: Not a list of objects, an unknown key beside `function`, or a value that JSON cannot hold.
     """
+    raw = [as_mapping(tool) for tool in raw] if isinstance(raw, list | tuple) else raw
     if isinstance(raw, str):
         raw = parsed(raw, f"{where}: tools")
     if raw is None or (isinstance(raw, Sequence) and not raw):
@@ -47,19 +50,32 @@ def read_tools(raw: object, where: str) -> ToolList | None:
     for i, tool in enumerate(raw):
         function = _function(tool, f"{where}: tools[{i}]")
         inner.append(function)
-        wrapped.append({"type": "function", "function": tool} if function is tool else tool)
+        wrapped.append(
+            tool if isinstance(tool.get("function"), Mapping) else {"type": "function", "function": function}
+        )
     return ToolList(as_json(inner, f"{where}.tools"), as_json(wrapped, f"{where}.tools"))
 
 
 def _function(tool: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """What a tool says about its function, out of OpenAI's wrapping."""
-    if tool.get("type") not in (None, "function") and isinstance(tool.get(str(tool["type"])), Mapping):
-        raise ConfigError(f"{where}: its type is {tool['type']!r:.40}; only functions can be called")
-    function = tool.get("function")
-    if not isinstance(function, Mapping):
-        return tool
-    check_keys(tool, _WRAPPER_KEYS, where)
+    """What a tool says about its function, out of OpenAI's wrapping, that of its Responses included."""
+    kind = tool.get("type")
+    if kind not in (None, "function") and ("name" not in tool or isinstance(tool.get(str(kind)), Mapping)):
+        raise ConfigError(f"{where}: its type is {kind!r:.40}; only functions can be called")
+    function = tool
+    if isinstance(tool.get("function"), Mapping):
+        check_keys(tool, _WRAPPER_KEYS, where)
+        function = tool["function"]
+    elif kind == "function":
+        function = {key: value for key, value in tool.items() if key != "type"}
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise ConfigError(f"{where}: a tool needs a name, a string, so that it can be called; found {_keys(function)}")
+    if schema := _OTHER_SCHEMA_KEYS & function.keys():
+        raise ConfigError(f"{where}: {min(schema)!r} is not read; give the schema of the arguments as 'parameters'")
     return function
+
+
+def _keys(value: Mapping[str, Any]) -> str:
+    return ", ".join(map(repr, value))[:80] or "no key"
 
 
 def read_calls(raw: object, where: str) -> str | None:
@@ -75,7 +91,14 @@ def read_calls(raw: object, where: str) -> str | None:
     return as_json([_call(entry, f"{where}.tool_calls[{i}]") for i, entry in enumerate(raw)], f"{where}.tool_calls")
 
 
+def as_mapping(value: object) -> object:
+    """An object of OpenAI's client as the mapping that it describes; anything else as it is."""
+    dump = None if isinstance(value, Mapping | type) else getattr(value, "model_dump", None)
+    return dump(exclude_none=True) if callable(dump) else value
+
+
 def _call(entry: object, where: str) -> dict[str, object]:
+    entry = as_mapping(entry)
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where}: needs a name and arguments")
     if entry.get("type") not in (None, "function"):
@@ -111,7 +134,7 @@ def parsed(text: str, what: str) -> object:
         ConfigError: It is not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{what} are not valid JSON ({error})") from error
 

@@ -25,7 +25,7 @@ from urllib.parse import unquote
 
 from edgephi.data_address import is_data_address, read_base64, read_data_address
 from edgephi.errors import ConfigError
-from edgephi.message_tools import ToolList, check_keys, read_calls, read_tools
+from edgephi.message_tools import ToolList, as_mapping, check_keys, read_calls, read_tools
 
 MediaKind = Literal["image", "audio"]
 Messages = str | Sequence[Mapping[str, Any]]
@@ -128,7 +128,7 @@ def read_messages(raw: Messages, *, tags: bool = True, paths: bool = True) -> tu
         return (Message("user", _string(raw, "user", outside)),)
     if isinstance(raw, Mapping | bytes) or not isinstance(raw, Sequence) or not raw:
         raise ConfigError("messages must be a string or a non-empty list of {'role', 'content'} objects")
-    return tuple(_message(entry, f"messages[{i}]", outside) for i, entry in enumerate(raw))
+    return tuple(_message(as_mapping(entry), f"messages[{i}]", outside) for i, entry in enumerate(raw))
 
 
 def _message(raw: object, where: str, outside: Outside) -> Message:
@@ -163,8 +163,12 @@ def _check_message_keys(raw: Mapping[str, Any], role: str, where: str) -> None:
         if role == "assistant" and unknown[0] == "audio":
             raise ConfigError(f"{where}: an assistant's audio is kept by another server; give its words as content")
         raise ConfigError(
-            f"{where}: a {role} message has no key {unknown[0]!r}; known: {', '.join(sorted(_KEYS[role]))}"
+            f"{where}: {_a(role)} message has no key {unknown[0]!r}; known: {', '.join(sorted(_KEYS[role]))}"
         )
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role == "assistant" else f"a {role}"
 
 
 def _all_calls(raw: Mapping[str, Any]) -> object:
@@ -197,7 +201,7 @@ def _part(raw: object, role: str, where: str, outside: Outside) -> Item:
     if kind == "refusal":
         return _text(raw, "refusal", where)
     if role != "user":
-        raise ConfigError(f"{where}: only a user message can hold an {kind} part, this is a {role} message")
+        raise ConfigError(f"{where}: only a user message can hold an {kind} part, this is {_a(role)} message")
     payload = raw.get(kind)
     if kind.endswith("_url"):
         payload = _address(payload, kind, where, outside)

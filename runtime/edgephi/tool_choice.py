@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgephi.errors import ConfigError
-from edgephi.message_tools import ToolList, Tools, as_json, read_tools
+from edgephi.message_tools import ToolList, Tools, as_json, as_mapping, read_tools
 from edgephi.messages import Messages
 
 #: `auto`: the model decides, and a call that it opens is held to the tools; `none`: no tool is offered or called;
@@ -49,6 +49,7 @@ def read_tool_use(messages: Messages, tools: Tools | None, choice: ToolChoice | 
         return ToolUse(messages, listed, None)
     mode, name = _read_choice(choice)
     if not isinstance(messages, str):
+        messages = [m if isinstance(m, Mapping) else as_mapping(m) for m in messages]
         holders = [m for m in messages if isinstance(m, Mapping) and m.get("tools") is not None]
         inside = [held for holder in holders if (held := read_tools(holder["tools"], "messages")) is not None]
         if len(inside) + (listed is not None) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import llguidance
@@ -46,7 +47,10 @@ def test_json_mode_is_any_object():
 @pytest.mark.parametrize(
     "given",
     [{}, True, {"title": "t"}, {"$schema": "s", "description": "d"}, {"format": "password"}, {"schema": {}},
-     {"name": "x", "strict": True, "schema": {}}, {"$defs": {"a": {"type": "string"}}}, "{}", "true"],
+     {"name": "x", "strict": True, "schema": {}}, {"$defs": {"a": {"type": "string"}}}, "{}", "true",
+     {"properties": {}}, {"required": []}, {"additionalProperties": True}, {"anyOf": [{"type": "null"}, {}]},
+     {"allOf": [{}, {"title": "t"}]}, {"items": {}}, {"uniqueItems": False}, {"propertyNames": {"type": "string"}},
+     {"type": ["array", "boolean", "null", "number", "object", "string"]}, {"properties": {"a": {"title": "A"}}}],
 )  # fmt: skip
 def test_a_schema_that_enforces_nothing_is_refused(given: object):
     with pytest.raises(ConfigError, match="allows any JSON, so nothing would be enforced"):
@@ -113,3 +117,54 @@ def test_a_misspelled_rule_is_told_instead_of_being_skipped(word: str, meant: st
 def test_words_of_openapi_and_vendors_are_annotations():
     schema = {"type": "string", "nullable": True, "example": "x", "x-order": 3, "xml": {}, "discriminator": {}}
     check_constraint(JsonSchema(schema))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"divisibleBy": 2}, {"disallow": "string"}, {"extends": {"minimum": 5}}, {"optionalProperties": {"a": {}}},
+     {"formatMinimum": "2020-01-01"}, {"required": True}, {"uniqueItemProperties": ["a"]}, {"$recursiveRef": "#"},
+     {"x-guidance": {"lenient": True}}],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["top", "property", "tuple"])
+def test_a_rule_of_another_dialect_is_refused_by_name(rule: dict[str, Any], where: str):
+    inner = {"type": "integer", **rule}
+    given = {
+        "top": inner,
+        "property": {"type": "object", "properties": {"a": inner}},
+        "tuple": {"type": "array", "items": [inner]},
+    }[where]
+    with pytest.raises(ConfigError, match=re.escape(repr(next(iter(rule)))) + ".*another dialect"):
+        JsonSchema(given)
+
+
+def test_the_rest_of_a_tuple_in_the_words_of_two_drafts_is_refused():
+    """To llguidance the one is leave to ignore the other."""
+    with pytest.raises(ConfigError, match="prefixItems beside additionalItems"):
+        JsonSchema({"type": "array", "prefixItems": [{"type": "integer"}], "additionalItems": False})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"uniqueItems": False}, {"unevaluatedItems": True}, {"unevaluatedProperties": {}}, {"propertyNames": {}},
+     {"propertyNames": {"type": "string"}}],
+)  # fmt: skip
+def test_a_rule_that_forbids_nothing_is_no_reason_to_refuse(rule: dict[str, Any]):
+    assert json.loads(read_schema({"type": ["array", "object"], **rule})) == {"type": ["array", "object"]}
+
+
+def test_unevaluated_properties_are_additional_ones_where_nothing_else_evaluates_them():
+    given = {"type": "object", "properties": {"a": {"type": "null"}}, "unevaluatedProperties": False}
+    check_constraint(JsonSchema(given))
+    assert json.loads(read_schema(given))["additionalProperties"] is False
+    with pytest.raises(ConfigError, match="unevaluatedProperties"):
+        check_constraint(JsonSchema({**given, "allOf": [{"properties": {"b": {"type": "null"}}}]}))
+
+
+def test_a_class_of_pydantic_gets_the_word_that_leads_on():
+    class Answer:
+        @classmethod
+        def model_json_schema(cls) -> dict[str, Any]:
+            return {}
+
+    with pytest.raises(ConfigError, match=r"give what its model_json_schema\(\) returns"):
+        JsonSchema(Answer)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgephi.errors import ConfigError
+from edgephi.message_tools import read_tools
 from edgephi.messages import MediaRef, Message, read_messages
 
 PNG = "data:image/png;base64,cGljdHVyZQ=="
@@ -146,3 +147,52 @@ def test_from_outside_data_is_read():
     for kind, payload in (("image_url", {"url": PNG}), ("image", PNG), ("image", b"picture")):
         read = read_messages([{"role": "user", "content": [{"type": kind, kind: payload}]}], paths=False)
         assert read[0].items == (MediaRef("image", payload=b"picture"),)
+
+
+NOW = {"name": "now", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}}
+
+
+def test_a_tool_is_the_same_in_every_spelling():
+    spellings: list[Any] = [
+        [NOW],
+        [{"type": "function", **NOW}],
+        [{"type": "function", "function": NOW}],
+        "\ufeff" + json.dumps([{"type": "function", "function": NOW}], indent=2),
+        (Dumped({"type": "function", "function": NOW}),),
+    ]
+    read = [read_tools(tools, "here") for tools in spellings]
+    assert all(tools == read[0] for tools in read)
+    assert read[0] is not None
+    assert json.loads(read[0].inner) == [NOW]
+
+
+@pytest.mark.parametrize(
+    ("tool", "match"),
+    [
+        ({"type": "web_search"}, "its type is 'web_search'; only functions"),
+        ({"type": "custom", "custom": {"name": "now"}}, "its type is 'custom'; only functions"),
+        ({"type": "function", "function": {"nmae": "now"}}, "a tool needs a name, a string.*'nmae'"),
+        ({"type": "function", "function": "now"}, "a tool needs a name"),
+        ({"name": "now", "input_schema": {"type": "object"}}, "'input_schema' is not read.*as 'parameters'"),
+        ({"name": "now", "inputSchema": {"type": "object"}}, "'inputSchema' is not read.*as 'parameters'"),
+    ],
+)
+def test_a_tool_that_could_not_be_called_with_its_arguments_is_refused(tool: dict[str, Any], match: str):
+    with pytest.raises(ConfigError, match=match):
+        read_tools([tool], "here")
+
+
+class Dumped:
+    """An object of a client's library."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._content = content
+
+    def model_dump(self, *, exclude_none: bool) -> dict[str, Any]:
+        return {key: value for key, value in self._content.items() if value is not None or not exclude_none}
+
+
+def test_the_objects_of_a_clients_library_are_messages():
+    kept: Any = Dumped({"role": "assistant", "content": None, "tool_calls": [FUNCTION_CALL], "audio": None})
+    pieces: Any = {"role": "assistant", "tool_calls": [Dumped(FUNCTION_CALL)]}
+    assert read_messages([kept])[0].calls == read_messages([pieces])[0].calls == CALLS
