@@ -190,7 +190,7 @@ class Model(PrefixRequests, TranscriptRequests):
                 are still answered.
         """
         clock, stop, stages = Clock(), self._until_closed(should_stop), Stages(on_stage)
-        chosen = (options or SamplingOptions()).filled(self._manifest.generation)
+        chosen = self._recommended(options)
         job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock, stages=stages)
         handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
 
@@ -275,6 +275,10 @@ class Model(PrefixRequests, TranscriptRequests):
             sequence, route = self._reader.read(decoder, prompt, handling)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
             return logits.copy()  # the next request writes over it
+
+    def _recommended(self, options: SamplingOptions | None = None) -> SamplingOptions:
+        """The options of a request, with the advice of the model's makers where they say nothing."""
+        return (options or SamplingOptions()).filled(self._manifest.generation)
 
 
 def _cancelled(clock: Clock) -> Reply:
