@@ -81,11 +81,14 @@ def _paths(value: object, prefix: str = "") -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("command", ["run", "transcribe", "inspect", "doctor", "verify"])
+@pytest.mark.parametrize("command", ["run", "transcribe", "inspect", "doctor", "verify", "demo"])
 def test_every_field_of_a_json_output_is_documented(command: str, tmp_path: Path):
+    samples = [{"mode": "text", "title": "a greeting", "prompt": "hello", "expected": "no reply of this model"}]
+    (tmp_path / "samples.json").write_text(json.dumps({"samples": samples}), encoding="utf-8")
     arguments: dict[str, tuple[object, ...]] = {
         "run": ("hello", "--max-new-tokens", 3, "--logprobs", 2),
         "transcribe": (write_clip(tmp_path / "a.wav"),),
+        "demo": ("--samples", tmp_path),
     }
     done = invoke(command, small_bundle(), *arguments.get(command, ()), "--json")
     text = (DOCS / "json.md").read_text(encoding="utf-8")
