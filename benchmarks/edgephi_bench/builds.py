@@ -9,8 +9,8 @@ from typing import Any
 
 from edgephi.bundle import Bundle
 from edgephi.errors import ConfigError
-from edgephi.kv_cache import check_cache_kind
-from edgephi.manifest import CacheKind
+from edgephi.kv_cache import cache_kind
+from edgephi.manifest import CacheChoice, CacheKind
 from edgephi_bench.sentinel import Difference, FixedLogits, differences
 from edgephi_bench.worker import WORKERS, Worker, WorkerError
 
@@ -71,7 +71,7 @@ def read_fixed(content: dict[str, Any]) -> FixedLogits:
     return FixedLogits(**{**content, "token_ids": tuple(content["token_ids"]), "logits": tuple(content["logits"])})
 
 
-def open_build(model: Path, threads: int, kv_cache: CacheKind, python: str | None, longest: int) -> Build:
+def open_build(model: Path, threads: int, kv_cache: CacheChoice, python: str | None, longest: int) -> Build:
     """Check one side before anything is measured; it will be asked for sequences of `longest` positions.
 
     Raises:
@@ -79,17 +79,17 @@ def open_build(model: Path, threads: int, kv_cache: CacheKind, python: str | Non
         ConfigError: It has no such cache or takes fewer positions, or that interpreter has no edgephi with bench.
     """
     manifest = Bundle(model).manifest
-    check_cache_kind(manifest, kv_cache)
+    kind = cache_kind(manifest, kv_cache)
     if longest > manifest.rope.max_positions:
         raise ConfigError(
             f"{longest:,} tokens are asked for; {model} takes {manifest.rope.max_positions:,}: use less of "
             "--depths, --new-tokens or --prompt-tokens"
         )
     if python is None:
-        return Build(model=model, threads=threads, kv_cache=kv_cache)
+        return Build(model=model, threads=threads, kv_cache=kind)
     # A path without a folder would be looked up anew in the worker's.
     program = str(Path(python).absolute()) if "/" in python else python
-    return Build(model=model, threads=threads, kv_cache=kv_cache, python=program, workers=_workers_of(program))
+    return Build(model=model, threads=threads, kv_cache=kind, python=program, workers=_workers_of(program))
 
 
 def _workers_of(python: str) -> Path:

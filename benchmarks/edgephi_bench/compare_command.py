@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from edgephi.cli.commands import GroupedCommand, group, in_group
 from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import json_option, kv_cache_option
 from edgephi.cli.packing import packed
@@ -20,7 +21,7 @@ from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgephi.manifest import CacheKind
+    from edgephi.manifest import CacheChoice
     from edgephi_bench.rounds import Task
 
 
@@ -62,7 +63,7 @@ class Turns:
     prompt_tokens: int
     new_tokens: int
     threads: int | None
-    kv_cache: CacheKind
+    kv_cache: CacheChoice
     against_python: str | None
     pairs: int
     max_time: float
@@ -90,56 +91,88 @@ class Turns:
 
 _POSITIVE = click.IntRange(min=1)
 _JUDGING_OPTIONS = (
-    click.option(
-        "--threshold",
-        "--fail-over",
-        "threshold",
-        type=_Percent(),
-        default="3%",
-        show_default=True,
-        metavar="PERCENT",
-        help="The smallest change that matters.",
-    ),
-    click.option(
-        "--tolerance",
-        type=click.FloatRange(min=0),
-        default=0.05,
-        show_default=True,
-        help="How far the fixed requests' logits may lie apart, in standard deviations of a logit.",
+    *in_group(
+        "Judgement",
+        [
+            click.option(
+                "--threshold",
+                "--fail-over",
+                "threshold",
+                type=_Percent(),
+                default="3%",
+                show_default=True,
+                metavar="PERCENT",
+                help="The smallest change that matters.",
+            ),
+            click.option(
+                "--tolerance",
+                type=click.FloatRange(min=0),
+                default=0.05,
+                show_default=True,
+                help="How far the fixed requests' logits may lie apart, in standard deviations of a logit.",
+            ),
+        ],
     ),
     json_option,
 )
 _TURN_OPTIONS = (
-    click.option(
-        "--only", default="decode,prefill", show_default=True, metavar="PARTS", help="Of folders: decode, prefill."
+    *in_group(
+        "Measurement",
+        [
+            click.option(
+                "--only",
+                default="decode,prefill",
+                show_default=True,
+                metavar="PARTS",
+                help="Of folders: decode, prefill.",
+            ),
+            click.option("--depths", default="0", show_default=True, metavar="LIST", help="Of folders: cached tokens."),
+            click.option(
+                "--prompt-tokens", type=_POSITIVE, default=512, show_default=True, help="Of folders: read at once."
+            ),
+            click.option(
+                "--new-tokens",
+                type=click.IntRange(min=2),
+                default=33,
+                show_default=True,
+                help="Of folders: made in each turn.",
+            ),
+        ],
     ),
-    click.option("--depths", default="0", show_default=True, metavar="LIST", help="Of folders: cached tokens."),
-    click.option("--prompt-tokens", type=_POSITIVE, default=512, show_default=True, help="Of folders: read at once."),
-    click.option(
-        "--new-tokens", type=click.IntRange(min=2), default=33, show_default=True, help="Of folders: made in each turn."
+    *in_group(
+        "Model",
+        [
+            click.option(
+                "--threads", type=_POSITIVE, help="Of folders: threads of both.  [default: edgephi's own choice]"
+            ),
+            kv_cache_option,
+            click.option(
+                "--against-python",
+                metavar="PROGRAM",
+                help="Of folders: interpreter whose edgephi runs AFTER, to compare two builds.",
+            ),
+        ],
     ),
-    click.option("--threads", type=_POSITIVE, help="Of folders: threads of both.  [default: edgephi's own choice]"),
-    kv_cache_option,
-    click.option(
-        "--against-python",
-        metavar="PROGRAM",
-        help="Of folders: interpreter whose edgephi runs AFTER, to compare two builds.",
-    ),
-    click.option(
-        "--runs",
-        "pairs",
-        type=_POSITIVE,
-        default=28,
-        show_default=True,
-        help="Of folders: most pairs of new processes.",
-    ),
-    click.option(
-        "--max-time",
-        type=click.FloatRange(min=1),
-        default=600.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Of folders: begin no pair after so long.",
+    *in_group(
+        "Repetition",
+        [
+            click.option(
+                "--runs",
+                "pairs",
+                type=_POSITIVE,
+                default=28,
+                show_default=True,
+                help="Of folders: most pairs of new processes.",
+            ),
+            click.option(
+                "--max-time",
+                type=click.FloatRange(min=1),
+                default=600.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="Of folders: begin no pair after so long.",
+            ),
+        ],
     ),
 )
 
@@ -149,10 +182,13 @@ def _options(command: click.decorators.FC) -> click.decorators.FC:
     return packed(decorated, Turns, "turns", _TURN_OPTIONS)  # type: ignore[return-value]
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Compare reports of different models or machines.")
+@group(
+    "Judgement",
+    click.option("--force", is_flag=True, help="Compare reports of different models or machines."),
+)
 @_options
 @click.pass_context
 def compare(ctx: click.Context, before: Path, after: Path, force: bool, judging: Judging, turns: Turns) -> None:
@@ -228,6 +264,12 @@ def _compare_folders(before: Path, after: Path, judging: Judging, turns: Turns) 
         open_build(before, threads, turns.kv_cache, None, longest),
         open_build(after, threads, turns.kv_cache, turns.against_python, longest),
     )
+    kinds = [build.kv_cache for build in builds]
+    if kinds[0] != kinds[1]:
+        raise ConfigError(
+            f"{before} keeps keys and values in {kinds[0]}, {after} in {kinds[1]}; to compare them, give "
+            "--kv-cache float"
+        )
     limits = PairLimits(threshold=judging.threshold, most_pairs=turns.pairs, most_seconds=turns.max_time)
     with stoppable():
         compared = compare_in_turn(

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.cli.commands import GroupedCommand, group
 from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import json_option
+from edgephi.cli.packing import decorated_with
 from edgephi.cli.report import printable
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import EdgeError
@@ -47,35 +49,58 @@ def _pass_on(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 def _export_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that are passed on."""
-    for name, words in reversed(_PASSED_ON.items()):
-        command = click.option(
+    options = (
+        click.option(
             name,
             multiple=True,
             expose_value=False,
             callback=_pass_on,
             metavar="VALUE",
             help=f"{words}: as of `edgephi export`.",
-        )(command)
-    return command
+        )
+        for name, words in _PASSED_ON.items()
+    )
+    return group("Conversion", *options)(command)
 
 
-@click.command()
+_measure_options = decorated_with(
+    group(
+        "Repetition",
+        click.option(
+            "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions to measure."
+        ),
+    ),
+    group(
+        "Peer",
+        click.option("--peers", type=click.Choice([GENAI]), multiple=True, help="Measure this converter as well."),
+        click.option(
+            "--genai-python", metavar="PYTHON", help=f"Interpreter that has {GENAI}.  [default: the present one]"
+        ),
+        click.option(
+            "--genai-options",
+            metavar="OPTIONS",
+            default=" ".join(GENAI_TUNING),
+            show_default=True,
+            help="--extra_options of onnxruntime-genai's builder.",
+        ),
+    ),
+    group(
+        "Output",
+        click.option(
+            "--work",
+            type=click.Path(path_type=Path),
+            default=Path(),
+            help="Where outputs are written.  [default: here]",
+        ),
+        click.option("--keep", is_flag=True, help="Keep the outputs."),
+    ),
+)
+
+
+@click.command(cls=GroupedCommand)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @_export_options
-@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions to measure.")
-@click.option(
-    "--work", type=click.Path(path_type=Path), default=Path(), help="Where outputs are written.  [default: here]"
-)
-@click.option("--keep", is_flag=True, help="Keep the outputs.")
-@click.option("--peers", type=click.Choice([GENAI]), multiple=True, help="Measure this converter as well.")
-@click.option("--genai-python", metavar="PYTHON", help=f"Interpreter that has {GENAI}.  [default: the present one]")
-@click.option(
-    "--genai-options",
-    metavar="OPTIONS",
-    default=" ".join(GENAI_TUNING),
-    show_default=True,
-    help="--extra_options of onnxruntime-genai's builder.",
-)
+@_measure_options
 @json_option
 @click.pass_context
 def export(  # noqa: PLR0913, PLR0917 - click passes one argument per option

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from edgephi.bundle import Bundle
 from edgephi.kv_cache import cache_shape
-from edgephi.manifest import AdapterName, CacheKind
+from edgephi.manifest import AdapterName, CacheChoice
 from edgephi.tensor_index import StoredTensorInfo
 
 _BLOCK_OVERHEAD_BITS = 64  # scale and sum of a block
@@ -103,7 +103,7 @@ class Floor:
         return self.num_bytes / self.best_bandwidth / self.median_s
 
 
-def step_bytes(bundle: Bundle, adapter: AdapterName = "none", kv_cache: CacheKind = "float") -> StepBytes:
+def step_bytes(bundle: Bundle, adapter: AdapterName = "none", kv_cache: CacheChoice = "float") -> StepBytes:
     """What a decode step of this model reads.
 
     Raises:

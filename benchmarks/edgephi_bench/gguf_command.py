@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from edgephi.cli.commands import GroupedCommand, group
 from edgephi.cli.stoppable import stoppable
 from edgephi.errors import ConfigError
 from edgephi.output_file import check_output_file
@@ -21,15 +22,23 @@ if TYPE_CHECKING:
     from edgephi_bench.gguf_file import HeadFormat
 
 
-@click.command()
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to make.")
-@click.option("--layers", type=click.IntRange(min=1, max=1000), default=32, show_default=True, help="Decoder layers.")
-@click.option(
-    "--head",
-    type=click.Choice(["q4_0", "q6_k"]),
-    default="q4_0",
-    show_default=True,
-    help="Embedding and head: q4_0 as all other weights, or q6_k as llama.cpp's own quantizer has it.",
+@click.command(cls=GroupedCommand)
+@group(
+    "Model",
+    click.option(
+        "--layers", type=click.IntRange(min=1, max=1000), default=32, show_default=True, help="Decoder layers."
+    ),
+    click.option(
+        "--head",
+        type=click.Choice(["q4_0", "q6_k"]),
+        default="q4_0",
+        show_default=True,
+        help="Embedding and head: q4_0 as all other weights, or q6_k as llama.cpp's own quantizer has it.",
+    ),
+)
+@group(
+    "Output",
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to make."),
 )
 def gguf(output: Path, layers: int, head: str) -> None:
     """Write a Q4_0 GGUF file of Phi-4-mini's shape with random weights, to measure llama.cpp with.

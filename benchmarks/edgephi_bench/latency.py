@@ -6,12 +6,13 @@ shown.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 
 from edgephi.bundle import MANIFEST_NAME, Bundle
 from edgephi.errors import ConfigError
-from edgephi.kv_cache import check_cache_kind
+from edgephi.kv_cache import cache_kind
 from edgephi_bench.builds import read_fixed
 from edgephi_bench.decoding import as_repeat, measure_decoding, measure_repeats
 from edgephi_bench.environment import read_environment
@@ -47,7 +48,8 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
     longest = bundle.manifest.rope.max_positions
     if plan.longest > longest:
         raise ConfigError(f"{plan.longest:,} tokens are asked for; this model takes {longest:,}")
-    check_cache_kind(bundle.manifest, plan.kv_cache)
+    kind = cache_kind(bundle.manifest, plan.kv_cache)
+    plan = dataclasses.replace(plan, kv_cache=kind)  # reports and workers name what is used
     _check_peers_have_work(plan, available)
     found = Found()
     on_line = Progress(count_steps(plan, available, bundle), on_line)
@@ -79,7 +81,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
         model=_model_facts(bundle, available),
         environment=read_environment(command),
         threads=plan.threads,
-        kv_cache=plan.kv_cache,
+        kv_cache=kind,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         figures=tuple(found.figures),
         floors=tuple(found.floors),

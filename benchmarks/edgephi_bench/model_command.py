@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import renamed
+from edgephi.cli.commands import GroupedCommand, in_group, renamed
 from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import check_hashes_option
 from edgephi.cli.packing import packed
@@ -90,17 +90,20 @@ def _write_page(path: Path, content: str) -> EdgeError | None:
     return None
 
 
-_SHOWN_OPTIONS = (
-    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
-    click.option("--csv", "as_csv", is_flag=True, help="One line per figure on stdout, with the environment."),
-    click.option("--markdown", "as_markdown", is_flag=True, help="Markdown tables on stdout."),
-    click.option(
-        "--append",
-        type=click.Path(path_type=Path),
-        metavar="FILE.jsonl",
-        help="Also append the report to a file, one JSON object a line.",
-    ),
-    click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with plots."),
+_SHOWN_OPTIONS = in_group(
+    "Output",
+    [
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
+        click.option("--csv", "as_csv", is_flag=True, help="One line per figure on stdout, with the environment."),
+        click.option("--markdown", "as_markdown", is_flag=True, help="Markdown tables on stdout."),
+        click.option(
+            "--append",
+            type=click.Path(path_type=Path),
+            metavar="FILE.jsonl",
+            help="Also append the report to a file, one JSON object a line.",
+        ),
+        click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with plots."),
+    ],
 )
 
 
@@ -109,7 +112,7 @@ def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return packed(command, Shown, "shown", _SHOWN_OPTIONS)
 
 
-@click.command(context_settings=renamed(memory_context="max-context"))
+@click.command(cls=GroupedCommand, context_settings=renamed(memory_context="max-context"))
 @click.argument("model", type=click.Path(path_type=Path))
 @plan_options
 @shown_options

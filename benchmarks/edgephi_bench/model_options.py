@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from edgephi.cli.commands import in_group
 from edgephi.cli.options import kv_cache_option
 from edgephi.cli.packing import packed
 
 if TYPE_CHECKING:
-    from edgephi.manifest import CacheKind
+    from edgephi.manifest import CacheChoice
     from edgephi_bench.plan import BenchPlan
 
 #: What --quick takes instead of the defaults; what is given as well keeps its value.
@@ -50,7 +51,7 @@ class Chosen:
     prompts: Path | None
     memory_context: int
     drop_cache: bool
-    kv_cache: CacheKind
+    kv_cache: CacheChoice
     peers: str
     peer_python: tuple[str, ...]
     peer_model: tuple[str, ...]
@@ -111,86 +112,122 @@ def _powers_of_two(most: int) -> tuple[int, ...]:
 
 _POSITIVE = click.IntRange(min=1)
 _OPTIONS = (
-    click.option(
-        "--quick", is_flag=True, help="Fewer runs, shorter prompts and media, no sweep; other options still count."
+    *in_group(
+        "Measurement",
+        [
+            click.option(
+                "--only",
+                metavar="PARTS",
+                help="Of load, requests, prefill, decode, threads, memory, output, repeat, with commas between.  "
+                "[default: all]",
+            ),
+            click.option(
+                "--prompt-tokens",
+                metavar="LIST",
+                default="512",
+                show_default=True,
+                help="Of prompts that are read (pp512), with commas between several.",
+            ),
+            click.option(
+                "--new-tokens",
+                metavar="LIST",
+                default="32",
+                show_default=True,
+                help="Generated per run (tg32); between n there are n - 1 steps.",
+            ),
+            click.option(
+                "--depths",
+                metavar="LIST",
+                default="0,1k,4k",
+                show_default=True,
+                help="Cached tokens before the measured steps; add 16k where time and memory allow. k is a thousand.",
+            ),
+            click.option(
+                "--sweep",
+                "thread_counts",
+                metavar="LIST",
+                help="Numbers of threads to compare.  [default: 1, 2, 4 ...]",
+            ),
+            click.option(
+                "--audio-s", metavar="LIST", default="10", show_default=True, help="Seconds of audio in each request."
+            ),
+            click.option(
+                "--image", metavar="LIST", default="1344x1008", show_default=True, help="Sizes of the images."
+            ),
+            click.option(
+                "--prompts",
+                type=click.Path(path_type=Path),
+                metavar="FILE.jsonl",
+                help='Requests of your own as well, one object a line: {"prompt": ..., "images": [...], '
+                '"audio": [...]}.',
+            ),
+            click.option(
+                "--max-context",
+                "memory_context",
+                type=_POSITIVE,
+                default=512,
+                show_default=True,
+                help="Tokens of the request whose memory is measured.",
+            ),
+            click.option(
+                "--drop-cache",
+                is_flag=True,
+                help="Allow the model's files to be dropped from the page cache, to load it cold.",
+            ),
+        ],
     ),
-    click.option("--threads", type=_POSITIVE, help="Of edgephi and of every peer.  [default: edgephi's own choice]"),
-    click.option(
-        "--only",
-        metavar="PARTS",
-        help="Of load, requests, prefill, decode, threads, memory, output, repeat, with commas between.  "
-        "[default: all]",
+    *in_group(
+        "Repetition",
+        [
+            click.option(
+                "--quick",
+                is_flag=True,
+                help="Fewer runs, shorter prompts and media, no sweep; other options still count.",
+            ),
+            click.option("--runs", type=_POSITIVE, default=5, show_default=True, help="Counted ones of everything."),
+            click.option(
+                "--warmup", type=_POSITIVE, default=1, show_default=True, help="Runs before, which do not count."
+            ),
+            click.option(
+                "--delay",
+                "delay_s",
+                type=click.FloatRange(min=0, max=600),
+                default=0.0,
+                show_default=True,
+                metavar="SECONDS",
+                help="Rest before every turn, so that a device can cool.",
+            ),
+        ],
     ),
-    click.option("--runs", type=_POSITIVE, default=5, show_default=True, help="Counted ones of everything."),
-    click.option("--warmup", type=_POSITIVE, default=1, show_default=True, help="Runs before, which do not count."),
-    click.option(
-        "--delay",
-        "delay_s",
-        type=click.FloatRange(min=0, max=600),
-        default=0.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Rest before every turn, so that a device can cool.",
+    *in_group(
+        "Peer",
+        [
+            click.option(
+                "--peers",
+                metavar="NAMES",
+                default="",
+                help="Measure these in turn with edgephi: onnxruntime-genai, llama.cpp, transformers, optimum.",
+            ),
+            click.option(
+                "--peer-python",
+                metavar="NAME=PROGRAM",
+                multiple=True,
+                help="Interpreter of a peer's environment; for llama.cpp its llama-bench.",
+            ),
+            click.option(
+                "--peer-model", metavar="NAME=PATH", multiple=True, help="The model in the peer's own format."
+            ),
+        ],
     ),
-    click.option(
-        "--prompt-tokens",
-        metavar="LIST",
-        default="512",
-        show_default=True,
-        help="Of prompts that are read (pp512), with commas between several.",
+    *in_group(
+        "Model",
+        [
+            click.option(
+                "--threads", type=_POSITIVE, help="Of edgephi and of every peer.  [default: edgephi's own choice]"
+            ),
+            kv_cache_option,
+        ],
     ),
-    click.option(
-        "--new-tokens",
-        metavar="LIST",
-        default="32",
-        show_default=True,
-        help="Generated per run (tg32); between n there are n - 1 steps.",
-    ),
-    click.option(
-        "--depths",
-        metavar="LIST",
-        default="0,1k,4k",
-        show_default=True,
-        help="Cached tokens before the measured steps; add 16k where time and memory allow. k is a thousand.",
-    ),
-    click.option(
-        "--sweep", "thread_counts", metavar="LIST", help="Numbers of threads to compare.  [default: 1, 2, 4 ...]"
-    ),
-    click.option(
-        "--audio-s", metavar="LIST", default="10", show_default=True, help="Seconds of audio in each request."
-    ),
-    click.option("--image", metavar="LIST", default="1344x1008", show_default=True, help="Sizes of the images."),
-    click.option(
-        "--prompts",
-        type=click.Path(path_type=Path),
-        metavar="FILE.jsonl",
-        help='Requests of your own as well, one object a line: {"prompt": ..., "images": [...], "audio": [...]}.',
-    ),
-    click.option(
-        "--max-context",
-        "memory_context",
-        type=_POSITIVE,
-        default=512,
-        show_default=True,
-        help="Tokens of the request whose memory is measured.",
-    ),
-    click.option(
-        "--drop-cache", is_flag=True, help="Allow the model's files to be dropped from the page cache, to load it cold."
-    ),
-    kv_cache_option,
-    click.option(
-        "--peers",
-        metavar="NAMES",
-        default="",
-        help="Measure these in turn with edgephi: onnxruntime-genai, llama.cpp, transformers, optimum.",
-    ),
-    click.option(
-        "--peer-python",
-        metavar="NAME=PROGRAM",
-        multiple=True,
-        help="Interpreter of a peer's environment; for llama.cpp its llama-bench.",
-    ),
-    click.option("--peer-model", metavar="NAME=PATH", multiple=True, help="The model in the peer's own format."),
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgephi.errors import ConfigError
-from edgephi.manifest import AdapterName, CacheKind, Manifest
+from edgephi.manifest import AdapterName, CacheChoice, Manifest
 from edgephi.mode import choose_route
 from edgephi_bench.own_prompts import OwnPrompt
 from edgephi_bench.peer_requests import takes_requests
@@ -64,7 +64,7 @@ class BenchPlan:
     prompts: tuple[OwnPrompt, ...] = ()
     memory_context: int = 512
     drop_cache: bool = False
-    kv_cache: CacheKind = "float"
+    kv_cache: CacheChoice = "auto"
     peers: tuple[PeerSpec, ...] = ()
     repeats: int = 3
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from edgephi.cli.commands import GroupedCommand
 from edgephi_bench.model_command import Shown, shown_options
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("report", type=click.Path(path_type=Path))
 @shown_options
 def show(report: Path, shown: Shown) -> None:

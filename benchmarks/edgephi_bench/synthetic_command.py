@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.cli.commands import GroupedCommand, group
 from edgephi.cli.stoppable import stoppable
 from edgephi_bench.sizes import LAYOUTS, Layout, Sizes
 
@@ -20,12 +21,22 @@ if TYPE_CHECKING:
     from edgephi_bench.synthetic import OnWritten, Written
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("layout", type=click.Choice(LAYOUTS))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@click.option("--layers", type=click.IntRange(min=1, max=1000), help="Decoder layers.  [default: 32, as published]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another gives other weights.")
-@click.option("--force", is_flag=True, help="Replace an existing synthetic checkpoint, once the new one is complete.")
+@group(
+    "Model",
+    click.option("--layers", type=click.IntRange(min=1, max=1000), help="Decoder layers.  [default: 32, as published]"),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another gives other weights."
+    ),
+)
+@group(
+    "Output",
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make."),
+    click.option(
+        "--force", is_flag=True, help="Replace an existing synthetic checkpoint, once the new one is complete."
+    ),
+)
 def synthetic(layout: Layout, output: Path, layers: int | None, seed: int, force: bool) -> None:
     """Write a checkpoint of the public models' names and shapes, with random weights.
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
+from edgephi.cli.commands import GroupedCommand, group
 from edgephi.cli.options import json_option
-from edgephi.cli.packing import decorated_with
 from edgephi.cli.stoppable import stoppable
 from edgephi_export.api import export as run_export
 from edgephi_export.options import BESIDE, DEFAULT_RECIPE, ExportOptions, LayoutName
@@ -32,8 +32,23 @@ def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return None if value is None else tuple(word.strip() for word in value.split(","))
 
 
+_SOURCE_OPTIONS = group(
+    "Source", click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")
+)
+_MACHINE_OPTIONS = group(
+    "Machine", click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
+)
+_OUTPUT_OPTIONS = group(
+    "Output",
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make."),
+    click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete."),
+    click.option(
+        "--push-ready", is_flag=True, help="Also write a model card, for `hf upload ORG/NAME DIR` as the folder is."
+    ),
+)
 #: How weights are stored.
-_RECIPE_OPTIONS = (
+_RECIPE_OPTIONS = group(
+    "Weight",
     click.option("--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help="How weights are stored."),
     click.option(
         "--method",
@@ -49,7 +64,8 @@ _RECIPE_OPTIONS = (
     ),
 )
 #: Which parts go into the bundle.
-_PART_OPTIONS = (
+_PART_OPTIONS = group(
+    "Content",
     click.option(
         "--layout",
         type=click.Choice(["edgephi", "genai"]),
@@ -79,7 +95,8 @@ _PART_OPTIONS = (
     ),
 )
 #: What keys and values can be kept in.
-_CACHE_OPTIONS = (
+_CACHE_OPTIONS = group(
+    "KV cache",
     click.option(
         "--kv-cache",
         type=click.Choice(["float", "int8"]),
@@ -122,16 +139,14 @@ class Summary:
         return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}{ends}; {size}; {licence}"
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("checkpoint")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@decorated_with(*_RECIPE_OPTIONS, *_PART_OPTIONS, *_CACHE_OPTIONS)
-@click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
-@click.option(
-    "--push-ready", is_flag=True, help="Also write a model card, for `hf upload ORG/NAME DIR` as the folder is."
-)
-@click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")
+@_SOURCE_OPTIONS
+@_RECIPE_OPTIONS
+@_PART_OPTIONS
+@_CACHE_OPTIONS
+@_MACHINE_OPTIONS
+@_OUTPUT_OPTIONS
 @json_option
 def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None:
     """Turn CHECKPOINT into a folder that `edgephi run` understands.

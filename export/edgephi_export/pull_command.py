@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.cli.commands import GroupedCommand, group
 from edgephi.cli.options import json_option
 from edgephi.cli.report import human_bytes, one_line
 from edgephi.cli.stoppable import stoppable
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from edgephi.manifest import FileInfo
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("repository")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
-@click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete.")
-@click.option("--revision", help="Branch, tag or commit.  [default: main]")
+@group("Source", click.option("--revision", help="Branch, tag or commit.  [default: main]"))
+@group(
+    "Output",
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make."),
+    click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete."),
+)
 @json_option
 def pull(repository: str, output: Path, force: bool, revision: str | None, as_json: bool) -> None:
     """Fetch a model folder that somebody exported and put on the Hugging Face hub.

@@ -24,9 +24,9 @@ from edgephi.decoder_graph import DecoderGraph
 from edgephi.decoder_pass import DecoderPass, PassMemory
 from edgephi.embed import InputSequence
 from edgephi.errors import CapacityError, ConfigError
-from edgephi.kv_cache import KVCache, cache_shape, check_context
+from edgephi.kv_cache import KVCache, cache_kind, cache_shape, check_context
 from edgephi.log import logger
-from edgephi.manifest import ADAPTER_IDS, AdapterName, CacheKind
+from edgephi.manifest import ADAPTER_IDS, AdapterName, CacheChoice
 from edgephi.prefix_cache import PrefixCache, ReadSequence
 from edgephi.rope import RotaryTables
 from edgephi.session import DeviceOptions
@@ -51,7 +51,8 @@ class Decoder:
         with_adapters: Open the graph with adapters at once, not when the first sequence needs it.
         chunk: Most positions read in one pass.
         cache_bytes: Memory that keys and values keep between requests; see PrefixCache.
-        kv_cache: What keys and values are kept in: `float`, as the decoder computes, or `int8`.
+        kv_cache: What keys and values are kept in: `float`, as the decoder computes, `int8`, or `auto`: int8 where the
+            folder has it.
         should_stop: Asked while the graph is loaded.
 
     Raises:
@@ -70,7 +71,7 @@ class Decoder:
         with_adapters: bool = False,
         chunk: int = DEFAULT_CHUNK,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
-        kv_cache: CacheKind = "float",
+        kv_cache: CacheChoice = "float",
         should_stop: Callable[[], bool] = never,
     ) -> None:
         info, rope = bundle.manifest.decoder, bundle.manifest.rope
@@ -80,11 +81,12 @@ class Decoder:
             raise ConfigError(f"chunk is {chunk!r}; use 1 or more")
         if not (is_whole(cache_bytes) and cache_bytes >= 0):
             raise ConfigError(f"cache_bytes is {cache_bytes!r}; use 0 or more")
-        shape = cache_shape(bundle.manifest, max_context, kv_cache)
+        kind = cache_kind(bundle.manifest, kv_cache)
+        shape = cache_shape(bundle.manifest, max_context, kind)
         self.shape = replace(shape, ignores_memory=options.ignore_memory)
         self._info = info
         self._chunk = chunk
-        self._graph = DecoderGraph(bundle, options, kv_cache, chunk)
+        self._graph = DecoderGraph(bundle, options, kind, chunk)
         self._graph.open(with_adapters=with_adapters, should_stop=should_stop)
         self._sequences = PrefixCache(self.shape, cache_bytes)
         self._rope = RotaryTables(rope, info.dtype)

@@ -19,7 +19,7 @@ from edgephi.bundle import TOKENIZER_NAME, Bundle
 from edgephi.decoder import DEFAULT_CHUNK
 from edgephi.errors import ConfigError
 from edgephi.kv_cache import cache_shape
-from edgephi.manifest import CacheKind, Manifest
+from edgephi.manifest import CacheChoice, Manifest
 from edgephi.mode import Mode, Route, choose_route
 from edgephi.tensor_index import Part, StoredTensorInfo
 
@@ -70,7 +70,7 @@ class Need:
         return self.step_bytes + context * self.position_bytes
 
 
-def needs(bundle: Bundle, kv_cache: CacheKind = "float") -> tuple[Need, ...]:
+def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[Need, ...]:
     """One for every mode that the bundle can serve, in the order of `Mode`.
 
     Raises:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.errors import CapacityError, ConfigError
 from edgephi.headroom import headroom, human, is_ignored
-from edgephi.manifest import CACHE_KINDS, CacheDtype, CacheKind, Manifest
+from edgephi.manifest import CacheChoice, CacheDtype, CacheKind, Manifest
 
 _BLOCK = 256
 _GROWTH = 1.25
@@ -62,13 +62,13 @@ class CacheShape:
         return np.dtype(self.dtype).itemsize
 
 
-def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheKind = "float") -> CacheShape:
+def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheChoice = "float") -> CacheShape:
     """The shape for a model's decoder; `max_context` None for the model's own context.
 
     Raises:
-        ConfigError: As `check_cache_kind`.
+        ConfigError: The folder has no graphs for `kind`.
     """
-    check_cache_kind(manifest, kind)
+    chosen = cache_kind(manifest, kind)
     info, model_positions = manifest.decoder, manifest.rope.max_positions
     return CacheShape(
         num_layers=info.num_layers,
@@ -76,23 +76,28 @@ def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheK
         head_size=info.head_size,
         max_positions=max_context or model_positions,
         model_positions=model_positions,
-        dtype="int8" if kind == "int8" else info.dtype,
+        dtype="int8" if chosen == "int8" else info.dtype,
     )
 
 
-def check_cache_kind(manifest: Manifest, kind: CacheKind) -> None:
-    """Refuse what the model folder has no graphs for.
+def cache_kind(manifest: Manifest, choice: CacheChoice) -> CacheKind:
+    """What keys and values are kept in where `choice` is asked for: `auto` is int8 where the folder has it.
 
     Raises:
-        ConfigError: It has none, or `kind` is unknown.
+        ConfigError: The folder has no graphs for it, or `choice` is unknown.
     """
-    if kind not in CACHE_KINDS:
-        raise ConfigError(f"kv_cache is {kind!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
-    if kind == "int8" and manifest.decoder.int8_cache is None:
+    if choice not in get_args(CacheChoice):
+        *others, last = map(repr, get_args(CacheChoice))
+        raise ConfigError(f"kv_cache is {choice!r}; use {', '.join(others)} or {last}")
+    has_int8 = manifest.decoder.int8_cache is not None
+    if choice == "auto":
+        return "int8" if has_int8 else "float"
+    if choice == "int8" and not has_int8:
         raise ConfigError(
             "int8 keys and values were asked for, but this model folder was made without their graphs; export it "
-            "again with --kv-cache int8, or leave kv_cache at 'float'"
+            "again with --kv-cache int8, or leave kv_cache at 'auto'"
         )
+    return choice
 
 
 class KVCache:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edgephi.checks import is_whole
 from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.errors import ConfigError
-from edgephi.manifest import CacheKind
+from edgephi.manifest import CacheChoice
 
 #: Of `cache_bytes`, the part for encoded pictures and clips: a row is a twentieth of its keys and values.
 _MEDIA_SHARE = 16
@@ -25,7 +25,7 @@ class ModelLimits:
     chunk: int = DEFAULT_CHUNK
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_queue: int = DEFAULT_QUEUE
-    kv_cache: CacheKind = "float"
+    kv_cache: CacheChoice = "auto"
 
     def __post_init__(self) -> None:
         for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):

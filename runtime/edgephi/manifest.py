@@ -19,9 +19,9 @@ from edgephi.text_info import EndInfo, GenerationDefaults, TemplateName, TokenIn
 
 __all__ = [
     "ADAPTER_IDS", "CACHE_KINDS", "PROJECTION_IDS", "SCHEMA_VERSION", "AdapterInfo", "AdapterMode", "AdapterName",
-    "AdaptersInfo", "CacheDtype", "CacheKind", "DecoderInfo", "EndInfo", "FileInfo", "FloatName", "GenerationDefaults",
-    "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo", "RopeInfo", "RuleInfo", "SourceInfo", "SpeechInfo",
-    "TemplateName", "TokenInfo", "VisionInfo",
+    "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo", "EndInfo", "FileInfo", "FloatName",
+    "GenerationDefaults", "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo", "RopeInfo", "RuleInfo",
+    "SourceInfo", "SpeechInfo", "TemplateName", "TokenInfo", "VisionInfo",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 2
@@ -34,6 +34,8 @@ CacheDtype = Literal["float32", "float16", "int8"]
 #: What keys and values are kept in; `float` is what the decoder computes with.
 CacheKind = Literal["float", "int8"]
 CACHE_KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
+#: What may be asked for; `auto` is int8 where the folder has graphs for it, else float.
+CacheChoice = Literal["auto", "float", "int8"]
 
 #: Value of the decoder's `adapter` input for each adapter.
 ADAPTER_IDS: dict[AdapterName, int] = {"none": 0, "vision": 1, "speech": 2}

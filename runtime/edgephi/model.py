@@ -20,9 +20,9 @@ from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.embed import as_token_ids
 from edgephi.errors import ConfigError, EdgeError
 from edgephi.generate import Clock, Job, generate
-from edgephi.kv_cache import check_cache_kind
+from edgephi.kv_cache import cache_kind
 from edgephi.limits import DEFAULT_QUEUE, ModelLimits
-from edgephi.manifest import CacheKind
+from edgephi.manifest import CacheChoice
 from edgephi.media_places import check_media_lists
 from edgephi.message_tools import Tools
 from edgephi.messages import Messages, Outside
@@ -64,7 +64,7 @@ class Model(PrefixRequests, TranscriptRequests):
         chunk: int = DEFAULT_CHUNK,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         max_queue: int = DEFAULT_QUEUE,
-        kv_cache: CacheKind = "float",
+        kv_cache: CacheChoice = "auto",
         with_adapters: bool = False,
         check_hashes: bool = False,
         ignore_memory: bool = False,
@@ -82,8 +82,8 @@ class Model(PrefixRequests, TranscriptRequests):
             cache_bytes: Most memory that stays taken between requests, so that the next one need not read again what
                 it shares with earlier ones. 0 keeps nothing. A request that runs takes what it needs.
             max_queue: Requests that may wait for their turn.
-            kv_cache: What keys and values are kept in: `float`, as the model computes, or `int8`, a quarter of the
-                memory and of the reading, for a folder exported with them.
+            kv_cache: What keys and values are kept in: `float`, as the model computes, `int8`, a quarter of the memory
+                and of the reading, or `auto`: int8 for a folder exported with it, else float.
             with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again,
                 with them; until then text does without their memory.
             check_hashes: Also compare every file's sha256 with the manifest.
@@ -100,7 +100,7 @@ class Model(PrefixRequests, TranscriptRequests):
             max_context=max_context, chunk=chunk, cache_bytes=cache_bytes, max_queue=max_queue, kv_cache=kv_cache
         )
         bundle = Bundle(path, check_hashes=check_hashes)
-        check_cache_kind(bundle.manifest, kv_cache)  # before anything is loaded
+        cache_kind(bundle.manifest, kv_cache)  # before anything is loaded
         bundle.look_for_damage()
         return cls(bundle, options, limits, with_adapters=with_adapters, on_stage=on_stage)
 

@@ -70,6 +70,23 @@ def test_every_option_is_explained_with_its_default(names: tuple[str, ...], opti
         assert "[default: " in explained, f"{option.opts[0]} does not show its default, {default}"
 
 
+@pytest.mark.parametrize(("names", "option"), OPTIONS, ids=[f"{' '.join(n)} {o.opts[-1]}" for n, o in OPTIONS])
+def test_every_option_is_in_a_named_group_of_the_help(names: tuple[str, ...], option: click.Option):
+    """Forty lines in one list are not read."""
+    titled = re.split(
+        r"\n(?=[A-Z][\w ]* options:\n)", invoke(*names, "--help").stdout.replace("\nOptions:", "\nX options:")
+    )
+    (section,) = [part for part in titled[1:] if re.search(rf"\n  [^\n]*(?<!\S){option.opts[-1]}\b(?!-)", part)]
+    assert not section.startswith("X options:")
+
+
+def test_options_of_transcribe_and_bench_stand_where_they_are_looked_for():
+    transcribed = re.findall(r"^([A-Z].*) options:$", invoke("transcribe", "--help").stdout, re.MULTILINE)
+    assert transcribed == ["Audio", "Segment", "Model", "Output"]
+    measured = re.findall(r"^([A-Z].*) options:$", invoke("bench", "model", "--help").stdout, re.MULTILINE)
+    assert measured == ["Measurement", "Repetition", "Peer", "Model", "Output"]
+
+
 def test_defaults_that_help_spells_out_are_those_in_use():
     """They are texts, so that help need not load the runtime."""
     shown = _help(("run",))

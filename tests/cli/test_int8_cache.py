@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from edgephi import Model, SamplingOptions, machine
 from edgephi.bundle import Bundle
 from edgephi.cli.main import CommandGroup
+from edgephi.cli.transcript_origin import model_id
 from edgephi_export import cli
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 from support.media_files import write_clip, write_picture
@@ -42,7 +43,7 @@ def test_a_folder_without_them_is_refused_in_one_line(command: tuple[str, ...], 
     rest = [str(write_clip(tmp_path / word)) if word.endswith(".wav") else word for word in rest]
     done = invoke(name, small_bundle(), *rest, "--kv-cache", "int8", stdin="")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"error: {MISSING} with --kv-cache int8, or leave kv_cache at 'float'\n"
+    assert done.stderr == f"error: {MISSING} with --kv-cache int8, or leave kv_cache at 'auto'\n"
 
 
 def test_a_prompt_that_was_kept_in_the_other_kind_is_refused_and_stays(tmp_path: Path):
@@ -50,18 +51,44 @@ def test_a_prompt_that_was_kept_in_the_other_kind_is_refused_and_stays(tmp_path:
     words = ("run", _folder(), "hello", "--cache-prompt", kept, "--max-new-tokens", 2, "--threads", 1)
     assert invoke(*words, "--kv-cache", "int8").exit_code == 0
     content = kept.read_bytes()
-    done = invoke(*words)
+    done = invoke(*words, "--kv-cache", "float")
     assert (done.exit_code, done.stdout) == (3, "")
     assert f"{kept}: holds keys and values in int8, this model was loaded with them in float32" in done.stderr
     assert kept.read_bytes() == content
     assert invoke(*words, "--kv-cache", "int8").exit_code == 0
 
 
+def test_who_exported_with_int8_gets_it_without_asking_again(tmp_path: Path):
+    """A quarter of the memory was the point; other folders stay with floats."""
+    kept = tmp_path / "kept"
+    words = ("hello", "--cache-prompt", kept, "--max-new-tokens", 2, "--threads", 1)
+    assert invoke("run", _folder(), *words).exit_code == 0
+    assert invoke("run", _folder(), *words, "--kv-cache", "int8").exit_code == 0  # the same kind is in the file
+    kept.unlink()
+    plain = small_bundle()
+    assert invoke("run", plain, *words).exit_code == 0
+    assert invoke("run", plain, *words, "--kv-cache", "float").exit_code == 0
+    for folder, dtype in ((_folder(), "int8"), (plain, "float32")):
+        with Model.load(folder, threads=1) as model:
+            model.generate("hello", options=SamplingOptions(max_new_tokens=1))
+            assert model._decoder.shape.dtype == dtype
+    with Model.load(_folder(), threads=1, kv_cache="float") as model:
+        assert model._decoder.shape.dtype == "float32"
+
+
+def test_a_transcript_goes_on_if_the_same_cache_is_only_spelt_differently():
+    """What identifies a run is what it computes with, not how it was asked for."""
+    assert model_id(_folder(), "auto") == model_id(_folder(), "int8") != model_id(_folder(), "float")
+    plain = small_bundle()
+    assert model_id(plain, "auto") == model_id(plain, "float") != ""
+    assert model_id(plain, "int8") == ""  # loading refuses it
+
+
 def test_inspect_tells_both_sizes_of_a_position():
-    assert "1,024 bytes of memory per token, or 256 with --kv-cache int8\n" in invoke("inspect", _folder()).stdout
+    assert "KV cache bytes per token: 256 (int8; with --kv-cache float 1,024)\n" in invoke("inspect", _folder()).stdout
     facts = json.loads(invoke("inspect", _folder(), "--json").stdout)["context"]
     assert (facts["cache_bytes_per_position"], facts["int8_cache_bytes_per_position"]) == (1024, 256)
-    assert "1,024 bytes of memory per token\n" in invoke("inspect", small_bundle()).stdout
+    assert "KV cache bytes per token: 1,024\n" in invoke("inspect", small_bundle()).stdout
     facts = json.loads(invoke("inspect", small_bundle(), "--json").stdout)["context"]
     assert facts["int8_cache_bytes_per_position"] is None
 
@@ -71,15 +98,16 @@ def test_doctor_counts_with_the_smaller_positions(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(machine, "memory", lambda: found)
     monkeypatch.setattr(machine, "read_bandwidths", lambda threads: (20e9, 20e9))
     words = ("doctor", _folder(), "--max-context", 100_000, "--json")
-    float_, int8 = (json.loads(invoke(*words, *more).stdout)["prospects"] for more in ((), ("--kv-cache", "int8")))
+    float_, int8 = (json.loads(invoke(*words, "--kv-cache", kind).stdout)["prospects"] for kind in ("float", "int8"))
     for one, other in zip(float_, int8, strict=True):
         assert one["memory_bytes"] - other["memory_bytes"] == 100_000 * (1024 - 256)
         assert other["most_tokens_s_filled"] > 2 * one["most_tokens_s_filled"]
     few = machine.Memory(total_bytes=8 * 10**9, available_bytes=float_[-1]["memory_bytes"] - 1, limit_bytes=None)
     monkeypatch.setattr(machine, "memory", lambda: few)
-    advice = json.loads(invoke(*words).stdout)["advice"]
+    advice = json.loads(invoke(*words, "--kv-cache", "float").stdout)["advice"]
     assert "with --kv-cache int8 the model's whole context fits with text, images, audio" in advice
-    assert not [line for line in json.loads(invoke(*words, "--kv-cache", "int8").stdout)["advice"] if "int8" in line]
+    for more in (("--kv-cache", "int8"), ()):
+        assert not [line for line in json.loads(invoke(*words, *more).stdout)["advice"] if "int8" in line]
     done = invoke("doctor", small_bundle(), "--kv-cache", "int8", "--json")
     assert done.exit_code == 2
     assert [line for line in json.loads(done.stdout)["problems"] if MISSING in line]
@@ -127,4 +155,4 @@ def test_impossible_wishes_are_usage_errors(tmp_path: Path, arguments: list[str]
 def test_help_shows_how_to_make_and_how_to_use_them():
     assert "--kv-cache int8 --calibration manual.txt" in " ".join(_export("--help").output.split())
     for command in ("run", "chat", "transcribe", "doctor"):
-        assert "--kv-cache [float|int8]" in invoke(command, "--help").output
+        assert "--kv-cache [auto|float|int8]" in invoke(command, "--help").output

@@ -22,7 +22,7 @@ _ALL = read_samples(SAMPLES)
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Model, Model]]:
     """One folder twice: with float caches and with int8 ones."""
     folder = export(NANO / "checkpoint", tmp_path_factory.mktemp("nano") / "m", ExportOptions(kv_cache="int8"))
-    with Model.load(folder) as float_, Model.load(folder, kv_cache="int8") as int8:
+    with Model.load(folder, kv_cache="float") as float_, Model.load(folder) as int8:
         yield float_, int8
 
 

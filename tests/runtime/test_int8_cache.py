@@ -207,7 +207,7 @@ def test_a_saved_prefix_is_for_the_kind_it_was_read_with(tmp_path: Path):
         reply = model.generate(talk, options=FEW)
         assert (reply.token_ids, reply.timing.cached_tokens) == (expected.token_ids, positions - 1)
     content = path.read_bytes()
-    with Model.load(_folder(), threads=1) as model:
+    with Model.load(_folder(), threads=1, kv_cache="float") as model:
         before = model.generate(talk, options=FEW)
         words = r"talk\.prefix: holds keys and values in int8, this model was loaded with them in float32; load it with"
         with pytest.raises(ArtifactError, match=words):
@@ -220,16 +220,17 @@ def test_a_saved_prefix_is_for_the_kind_it_was_read_with(tmp_path: Path):
 
 
 def test_a_folder_without_int8_graphs_says_how_to_get_them():
-    words = "made without their graphs; export it again with --kv-cache int8, or leave kv_cache at 'float'"
+    words = "made without their graphs; export it again with --kv-cache int8, or leave kv_cache at 'auto'"
     for load in (Model.load, lambda path, kv_cache: Decoder(Bundle(path), DeviceOptions(), kv_cache=kv_cache)):
         with pytest.raises(ConfigError, match=words):
             load(small_bundle(), kv_cache="int8")
-    with pytest.raises(ConfigError, match="kv_cache is 'int4'; use 'float' or 'int8'"):
+    with pytest.raises(ConfigError, match="kv_cache is 'int4'; use 'auto', 'float' or 'int8'"):
         Model.load(_folder(), kv_cache="int4")  # type: ignore[arg-type]
 
 
 def test_the_same_folder_runs_with_floats_as_if_it_had_nothing_else():
-    with Model.load(_folder(), threads=1) as both, Model.load(small_bundle(recipe="int4"), threads=1) as plain:
+    plain_folder = small_bundle(recipe="int4")
+    with Model.load(_folder(), threads=1, kv_cache="float") as both, Model.load(plain_folder, threads=1) as plain:
         ids = [int(token) for token in IDS[:40]]
         np.testing.assert_array_equal(both.logits(ids, rows="all"), plain.logits(ids, rows="all"))
 

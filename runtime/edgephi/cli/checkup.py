@@ -21,7 +21,7 @@ from edgephi.cli.check_folder import FolderCheck, check_folder
 from edgephi.cli.report import human_bytes
 from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.footprint import Need, needs
-from edgephi.manifest import CacheKind
+from edgephi.manifest import CacheChoice
 from edgephi.mode import Mode
 from edgephi.tensor_index import TENSORS_NAME
 
@@ -140,7 +140,7 @@ def examine(
     *,
     context: int,
     threads: int | None,
-    kv_cache: CacheKind = "float",
+    kv_cache: CacheChoice = "auto",
     check_hashes: bool = False,
 ) -> Checkup:
     """Look at the machine, the installation and, unless None, the model folder."""

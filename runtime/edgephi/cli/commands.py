@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from edgephi.cli.packing import Command
+from edgephi.cli.packing import Command, decorated_with
 
 #: Names the model folder where the command line does not.
 MODEL_VARIABLE = "EDGEPHI_MODEL"
@@ -33,6 +33,11 @@ def in_group(title: str, decorators: Iterable[Callable[[Command], Command]]) -> 
     return [marked(decorator) for decorator in decorators]
 
 
+def group(title: str, *decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator for several options, which help lists under this title."""
+    return decorated_with(*in_group(title, decorators))
+
+
 def renamed(**names: str) -> dict[str, Any]:
     """Context settings with which an option's former name still serves, without being shown.
 
@@ -44,7 +49,7 @@ def renamed(**names: str) -> dict[str, Any]:
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists options by what they are about."""
+    """A command whose help lists options by what they are about; only --help is in no group."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One section for each group, the commands' own first."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import ModelCommand
+from edgephi.cli.commands import ModelCommand, group
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.program_name import command_line
 from edgephi.cli.report import one_line, printable, timing_json
@@ -59,7 +59,10 @@ class Outcome:
 
 @click.command(cls=ModelCommand)
 @model_options
-@click.option("--samples", "folder", metavar="DIR", required=True, help="The folder that holds samples.json.")
+@group(
+    "Sample",
+    click.option("--samples", "folder", metavar="DIR", required=True, help="The folder that holds samples.json."),
+)
 @json_option
 def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     """Run the samples of DIR through the model folder MODEL and judge every answer.

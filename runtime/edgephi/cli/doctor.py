@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import renamed
+from edgephi.cli.commands import GroupedCommand, group, renamed
 from edgephi.cli.options import check_hashes_option, json_option, kv_cache_option
 from edgephi.cli.report import human_bytes, one_line
 
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from edgephi.cli.checkup import Checkup, Machine, Prospect, Software
 
 
-@click.command(context_settings=renamed(context="max-context"))
+@click.command(cls=GroupedCommand, context_settings=renamed(context="max-context"))
 @click.argument("model", required=False)
-@click.option(
-    "--max-context",
-    "context",
-    type=click.IntRange(min=1),
-    default=4096,
-    show_default=True,
-    metavar="N",
-    help="Tokens that a conversation is to reach.",
+@group(
+    "Model",
+    click.option(
+        "--max-context",
+        "context",
+        type=click.IntRange(min=1),
+        default=4096,
+        show_default=True,
+        metavar="N",
+        help="Tokens that a conversation is to reach.",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]"
+    ),
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]")
 @kv_cache_option
 @check_hashes_option
 @json_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import MODEL_VARIABLE
+from edgephi.cli.commands import MODEL_VARIABLE, GroupedCommand
 from edgephi.cli.options import check_hashes_option, json_option
 from edgephi.cli.report import human_bytes
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgephi.papers import Papers
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model", envvar=MODEL_VARIABLE)
 @check_hashes_option
 @json_option
@@ -145,7 +145,9 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
     merged = f", with the adapter {source.merged_adapter.id} merged" if source.merged_adapter else ""
     listed = ", ".join(f"{a.name} (rank {a.rank})" for a in adapters.available)
     has_int8 = info.int8_cache is not None
-    smaller = f", or {_cache_bytes(manifest, 'int8'):,} with --kv-cache int8" if has_int8 else ""
+    per_token = f"{_cache_bytes(manifest, 'float'):,}"
+    if has_int8:
+        per_token = f"{_cache_bytes(manifest, 'int8'):,} (int8; with --kv-cache float {per_token})"
     return [
         ("model", bundle.path),
         ("source", f"{source.id}{revision} ({source.model_type}){merged}"),
@@ -163,7 +165,7 @@ def _facts(bundle: Bundle) -> list[tuple[str, object]]:
         *_labelled("ends at", _ends(manifest.tokens)),
         *_labelled("advice", _advice(manifest.generation)),
         ("context", f"{rope.max_positions:,} tokens, long factors beyond {rope.original_max_positions:,}"),
-        ("", f"{_cache_bytes(manifest, 'float'):,} bytes of memory per token{smaller}"),
+        ("", f"KV cache bytes per token: {per_token}"),
     ]
 
 

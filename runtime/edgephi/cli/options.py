@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import in_group
+from edgephi.cli.commands import group, in_group
 from edgephi.cli.completion import complete_files, complete_folders
 from edgephi.cli.logs import log_options
 from edgephi.cli.packing import Command, packed
@@ -21,26 +21,33 @@ from edgephi.cli.tools_file import read_tools_file, tools_option, with_tools
 from edgephi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgephi.manifest import CacheKind
+    from edgephi.manifest import CacheChoice
     from edgephi.mode import AdapterChoice
     from edgephi.model import Model
     from edgephi.stage import OnStage
 
-kv_cache_option = click.option(
-    "--kv-cache",
-    type=click.Choice(["float", "int8"]),
-    default="float",
-    show_default=True,
-    help="What keys and values are kept in. int8 takes a quarter of the memory and is read faster; the folder must "
-    "have been made with `edgephi export --kv-cache int8`.",
+kv_cache_option = group(
+    "Model",
+    click.option(
+        "--kv-cache",
+        type=click.Choice(["auto", "float", "int8"]),
+        default="auto",
+        show_default=True,
+        help="What keys and values are kept in. int8 takes a quarter of the memory and is read faster; the folder must "
+        "have been made with `edgephi export --kv-cache int8`. auto: int8 for such a folder, else float.",
+    ),
 )
-quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."
+quiet_option = group(
+    "Output",
+    click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."),
 )
-check_hashes_option = click.option(
-    "--check-hashes", is_flag=True, help="First read every file of the model and compare its sha256."
+check_hashes_option = group(
+    "Model",
+    click.option("--check-hashes", is_flag=True, help="First read every file of the model and compare its sha256."),
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+json_option = group(
+    "Output", click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +56,7 @@ class ModelSource:
 
     model: str
     threads: int | None
-    kv_cache: CacheKind
+    kv_cache: CacheChoice
     max_context: int | None
     chunk: int | None
     cache_bytes: int | None

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgephi.cli.channel import channel_given
-from edgephi.cli.commands import ModelCommand
+from edgephi.cli.commands import ModelCommand, group
 from edgephi.cli.completion import complete_files
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.partial_file import check_no_partial
@@ -24,59 +24,74 @@ OUTPUT_HELP = (
 )
 
 
+_audio_options = group(
+    "Audio",
+    click.option(
+        "--language",
+        type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
+        help="What is spoken; goes into the JSON. The model finds out by itself.",
+    ),
+    click.option(
+        "--channel",
+        metavar="N|all|mix",
+        default="mix",
+        show_default=True,
+        callback=channel_given,
+        help="Which channel to hear: a number from 1, all of them each as a speaker of its own, or their mix.",
+    ),
+)
+_segment_options = group(
+    "Segment",
+    click.option(
+        "--window-s",
+        type=click.FloatRange(2, 30),
+        default=30.0,
+        show_default=True,
+        help="Most seconds the model hears at once. Shorter: shorter subtitles, less context.",
+    ),
+    click.option(
+        "--pause-s",
+        type=click.FloatRange(min=0.3),
+        default=0.6,
+        show_default=True,
+        help="A pause this long always starts a new segment.",
+    ),
+    click.option(
+        "--max-segment-s",
+        "most_s",
+        type=click.FloatRange(1, 30),
+        help="Cut longer segments and cues between words, their times estimated.  "
+        "[default: 7 for srt and vtt, else whole]",
+    ),
+)
+_file_options = group(
+    "Output",
+    click.option(
+        "--translate-to",
+        type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
+        help="Write the speech in this language, such as en, instead of its own.",
+    ),
+    click.option(
+        "--format",
+        "kind",
+        type=click.Choice(["txt", "srt", "vtt", "json"]),
+        help="What to write.  [default: by --output's extension, else txt]",
+    ),
+    click.option("-o", "--output", metavar="PATH", help=OUTPUT_HELP),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on where an interrupted run with the same options ended; FILEs that are done are passed over.",
+    ),
+)
+
+
 @click.command(cls=ModelCommand)
 @model_options
 @click.argument("files", nargs=-1, required=True, shell_complete=complete_files)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["txt", "srt", "vtt", "json"]),
-    help="What to write.  [default: by --output's extension, else txt]",
-)
-@click.option("-o", "--output", metavar="PATH", help=OUTPUT_HELP)
-@click.option(
-    "--translate-to",
-    type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-    help="Write the speech in this language, such as en, instead of its own.",
-)
-@click.option(
-    "--language",
-    type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-    help="What is spoken; goes into the JSON. The model finds out by itself.",
-)
-@click.option(
-    "--channel",
-    metavar="N|all|mix",
-    default="mix",
-    show_default=True,
-    callback=channel_given,
-    help="Which channel to hear: a number from 1, all of them each as a speaker of its own, or their mix.",
-)
-@click.option(
-    "--window-s",
-    type=click.FloatRange(2, 30),
-    default=30.0,
-    show_default=True,
-    help="Most seconds the model hears at once. Shorter: shorter subtitles, less context.",
-)
-@click.option(
-    "--pause-s",
-    type=click.FloatRange(min=0.3),
-    default=0.6,
-    show_default=True,
-    help="A pause this long always starts a new segment.",
-)
-@click.option(
-    "--max-segment-s",
-    "most_s",
-    type=click.FloatRange(1, 30),
-    help="Cut longer segments and cues between words, their times estimated.  [default: 7 for srt and vtt, else whole]",
-)
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on where an interrupted run with the same options ended; FILEs that are done are passed over.",
-)
+@_audio_options
+@_segment_options
+@_file_options
 @json_option
 def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write down what is said in each FILE (WAV, FLAC, OGG or MP3), of any length; `-` reads one from stdin.

@@ -9,7 +9,12 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from edgephi.errors import EdgeError
+
+if TYPE_CHECKING:
+    from edgephi.manifest import CacheChoice
 
 _EDGE_BYTES = 1 << 20
 _VERSION = 1
@@ -54,13 +59,15 @@ def recording_id(file: str) -> str | None:
     return None
 
 
-def model_id(folder: Path, kv_cache: str) -> str:
+def model_id(folder: Path, kv_cache: CacheChoice) -> str:
     """Hash of a model folder's manifest, which has those of all other files, and what keys and values are kept in."""
-    from edgephi.bundle import MANIFEST_NAME
+    from edgephi.bundle import Bundle
+    from edgephi.kv_cache import cache_kind
 
     try:
-        return f"{hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()} {kv_cache}"
-    except OSError:  # loading says what is wrong
+        bundle = Bundle(folder)
+        return f"{bundle.manifest_sha256} {cache_kind(bundle.manifest, kv_cache)}"
+    except (EdgeError, OSError):  # loading says what is wrong
         return ""
 
 

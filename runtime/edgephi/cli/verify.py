@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import MODEL_VARIABLE
+from edgephi.cli.commands import MODEL_VARIABLE, GroupedCommand, group
 from edgephi.cli.failures import end_unsuccessful
 from edgephi.cli.options import json_option
 from edgephi.cli.progress import progress_bar
@@ -43,9 +43,12 @@ class Verdict:
         return tuple(tensor for tensor in self.compared or () if not tensor.ok)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model", envvar=MODEL_VARIABLE)
-@click.option("--reference", metavar="CHECKPOINT", help="Also compare every tensor with this checkpoint.")
+@group(
+    "Comparison",
+    click.option("--reference", metavar="CHECKPOINT", help="Also compare every tensor with this checkpoint."),
+)
 @json_option
 def verify(model: str, reference: str | None, as_json: bool) -> None:
     """Read every file of the model folder MODEL and compare its sha256 with the manifest.
