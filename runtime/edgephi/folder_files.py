@@ -11,6 +11,7 @@ import errno
 import hashlib
 import mmap
 import os
+import shutil
 import stat
 import tempfile
 import threading
@@ -50,6 +51,9 @@ class PlainFiles:
     def names_beside(self) -> Iterator[Path]:
         """A folder with a file of every name, for what opens files itself."""
         yield self.folder
+
+
+_made: set[str] = set()
 
 
 class _File(NamedTuple):
@@ -217,10 +221,12 @@ class HeldFiles(PlainFiles):
                 raise ArtifactError(f"{self.folder}: was replaced at this moment; ask again, or load the new one")
             return
         with tempfile.TemporaryDirectory(prefix="edgephi-") as made:
+            _made.add(made)
             for name in self._files:
                 (Path(made) / name).parent.mkdir(parents=True, exist_ok=True)
                 (Path(made) / name).touch()
             yield Path(made)
+        _made.discard(made)
 
     def _check_open(self) -> None:
         if not self._closing.alive:
@@ -239,6 +245,12 @@ class HeldFiles(PlainFiles):
                 "model folder by renaming a new one into its place"
             )
         return file
+
+
+def remove_made_folders() -> None:
+    """Remove what `names_beside` made, for a process that ends while another thread uses it."""
+    for made in tuple(_made):
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _close(files: dict[str, _File], place: int | None) -> None:

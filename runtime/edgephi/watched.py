@@ -48,6 +48,26 @@ def watched(work: Callable[[], Result], end: Callable[[], None], should_stop: Ca
     return job.result()
 
 
+def awaited(work: Callable[[], Result]) -> Result:
+    """What `work` gives. What interrupts the wait is raised at once and leaves `work` running.
+
+    For a process that ends then: native code that keeps the interpreter, such as ONNX Runtime's end of a session, would
+    otherwise have to be waited for.
+
+    Args:
+        work: Done in a thread of its own.
+
+    Raises:
+        BaseException: What `work` raises, or a signal's handler.
+    """
+    job = _Work(work)
+    if not job.start():
+        return work()  # no thread to be had: it can only be waited for
+    while not job.done.wait(_POLL_S):
+        pass
+    return job.result()
+
+
 class _Work(Generic[Result]):
     """A thread, and what came of it."""
 

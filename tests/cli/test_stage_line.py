@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,17 @@ def slow(self, options):
         time.sleep(0.01)
     return run(self, options)
 DecoderPass._run = slow
+"""
+# Says when loading begins: what is shown before that was shown at once.
+_HELD = """
+import sys
+from edgephi.model import Model
+load = Model.load
+def held(*arguments, **options):
+    sys.stderr.write("begun to load")
+    sys.stderr.flush()
+    return load(*arguments, **options)
+Model.load = held
 """
 XTERM = {"TERM": "xterm"}
 
@@ -108,3 +120,24 @@ def test_quiet_leaves_the_answer_and_errors():
     assert invoke("run", *ARGUMENTS, "--quiet").stderr == ""
     assert invoke("run", *ARGUMENTS).stdout == invoke("run", *ARGUMENTS, "-q").stdout != ""
     assert invoke("run", "nowhere", "hello", "-q").stderr.startswith("error: nowhere: no such model folder")
+
+
+def test_transcribe_says_that_it_loads_before_it_does_and_that_it_listens():
+    sound = Path(__file__).parents[2] / "nano" / "samples" / "sentence.wav"
+    slow = _SLOW.format(seconds=0.3) + _HELD
+    with Terminal("transcribe", ARGUMENTS[0], sound, "--threads", 1, prepare=slow, environment=XTERM) as terminal:
+        terminal.wait_for("loading")
+        terminal.wait_for("begun to load")
+        terminal.wait_for("sentence.wav: 0:00 of 0:0")
+        assert terminal.wait_for_exit() == 0
+    assert "loading" not in _left_on_screen(terminal.screen)
+    assert "0:00 of" not in _left_on_screen(terminal.screen)
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "transcribe"])
+def test_something_is_shown_although_the_vocabulary_keeps_the_interpreter(command: str):
+    """Reading it is native code that lets no other thread draw."""
+    arguments = ["hello"] if command == "run" else [__file__] if command == "transcribe" else []
+    with Terminal(command, ARGUMENTS[0], *arguments, prepare=_HELD, environment=XTERM) as terminal:
+        terminal.wait_for("begun to load")
+    assert "loading" in terminal.screen.partition("begun to load")[0]

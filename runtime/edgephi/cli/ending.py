@@ -18,6 +18,7 @@ from edgephi.cli.report import error_line
 
 NO_MEMORY = "this machine has not enough free memory; use a shorter input or a smaller model"
 _SIGPIPE = 128 + 13
+_left_to_the_end: list[object] = []
 
 
 def mend_streams() -> None:
@@ -86,8 +87,14 @@ def _is_of_stdout(error: OSError) -> bool:
     return not last.tb_frame.f_locals.get("err", False)
 
 
+def leave_to_the_end(thing: object) -> None:
+    """Never free it: the system takes back all memory of a process at once, in a fraction of the time."""
+    _left_to_the_end.append(thing)
+
+
 def run_to_end(command: Callable[[], object]) -> NoReturn:
     """Run the command, which ends by SystemExit, and end the process."""
+    from edgephi.folder_files import remove_made_folders
     from edgephi.output_file import remove_unfinished
 
     code: int | str | None = 0
@@ -108,6 +115,9 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
     remove_unfinished()
     interruption.finish()
     code = broken_stdout() or code
+    if _left_to_the_end and not isinstance(code, str):
+        remove_made_folders()
+        interruption.exit_now(code or 0)
     if threading.active_count() > 1 and isinstance(code, int) and code > 128:
         interruption.exit_now(code)  # the interpreter's own end crashes beside a thread in native code
     sys.exit(code)

@@ -5,8 +5,10 @@ Owns their names, help and defaults. Knows nothing about the commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +70,18 @@ class ModelSource:
         """The folder."""
         return Path(self.model)
 
-    def load(self, *, with_adapters: bool = False, on_stage: OnStage | None = None) -> Model:
-        """Load it, with its adapters at once where it is known that they will be needed."""
+    @contextmanager
+    def load(self, *, with_adapters: bool = False, on_stage: OnStage | None = None) -> Iterator[Model]:
+        """The model for one command, with its adapters at once where it is known that they will be needed.
+
+        In a process of the command's own a signal ends loading at once, and the model lives as long as the process.
+        """
+        from edgephi.cli.loaded import loaded
+
+        with loaded(partial(self._load, with_adapters), on_stage) as model:
+            yield model
+
+    def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
         from edgephi.model import Model
 
         limits = {"max_context": self.max_context, "chunk": self.chunk, "cache_bytes": self.cache_bytes}

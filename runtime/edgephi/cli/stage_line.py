@@ -15,7 +15,7 @@ from edgephi.cli.status import StatusLine
 if TYPE_CHECKING:
     from edgephi.stage import Stage
 
-#: Work that is done sooner shows nothing, so that short answers do not flicker.
+#: Work of a request that is done sooner shows nothing, so that short answers do not flicker.
 _DELAY_S = 0.4
 _TICK_S = 0.25
 _UNITS = {"prefill": " tokens"}
@@ -41,6 +41,10 @@ class StageLine:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
+        if self._is_wanted:  # at once: loading keeps the interpreter from every other thread for a second
+            with suppress(OSError, ValueError):
+                self._status.show(self._text)
+                sys.stderr.flush()
         self.show(self._text)
         return self
 

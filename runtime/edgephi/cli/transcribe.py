@@ -13,6 +13,7 @@ from edgephi.cli.completion import complete_files
 from edgephi.cli.options import ModelSource, json_option, model_options
 from edgephi.cli.partial_file import check_no_partial
 from edgephi.cli.spool import called, check_stdin, spooled
+from edgephi.cli.stage_line import StageLine
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_job import Job, Order
 from edgephi.cli.transcript_origin import model_id
@@ -130,7 +131,8 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     order = _checked(names, as_json, model=model_id(source.path, source.kv_cache), **given)
     sources = dict(zip(names, click.get_current_context().with_resource(spooled(files, "audio")), strict=True))
     job = Job(order=order, prompt=order.options.prompt, sources=sources, done=[], errors=[])
-    with source.load(with_adapters=True) as model:
+    with StageLine("loading") as line, source.load(with_adapters=True, on_stage=line.tell) as model:
+        line.clear()
         choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # says so if the folder has no speech
         exit_code = job.run(model, names)
     if order.kind == "json" and order.destination is None:

@@ -14,7 +14,7 @@ from edgephi.cli import interruption
 from edgephi.cli.ending import NO_MEMORY, say
 from edgephi.cli.partial_file import Partial, is_finished, partial_path, remove_partial, why_no_partial
 from edgephi.cli.report import error_line, note_line, one_line, shown
-from edgephi.cli.status import StatusLine
+from edgephi.cli.stage_line import StageLine
 from edgephi.cli.transcript_files import Destination
 from edgephi.cli.transcript_origin import Origin, recording_id, request_text
 from edgephi.errors import CapacityError, EdgeError
@@ -88,7 +88,7 @@ class Job:
         from edgephi.transcription.transcript import Transcript
         from edgephi.transcription.whole import in_order
 
-        status, started_s = StatusLine(), time.perf_counter()
+        status, started_s = StageLine("reading"), time.perf_counter()
         segments: list[Segment] = []
         duration_s, before_s, is_interrupted = 0.0, 0.0, False
         notes: tuple[str, ...] = ()
@@ -102,6 +102,8 @@ class Job:
                     say(note_line(note))
                 partial = stack.enter_context(self._partial(file, duration_s))
                 segments, before_s = partial.segments, partial.elapsed_s
+                reached_s = segments[-1].end_s if segments else 0.0
+                status.show(_progress(file, reached_s, duration_s, 0.0))
                 made = transcribe_windows(model, recordings, self.order.options, should_stop, partial.num_windows)
                 with closing(made):
                     for window in made:
