@@ -6,6 +6,7 @@ says what was found and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgephi.errors import ArtifactError
@@ -42,6 +43,9 @@ _QUANTIZED = (
 )  # fmt: skip
 #: Parts of the names of models that judge what they read.
 _JUDGES = ("Classification", "QuestionAnswering", "Reward", "MultipleChoice")
+_ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin")
+#: How far down adapters are looked for: training leaves such as `output/run-1/checkpoint-100`.
+_DEPTH = 4
 #: The layouts that keep adapters of their own in sub-folders.
 _OWN_ADAPTERS = ("vision-lora", "speech-lora")
 
@@ -135,14 +139,15 @@ def check_adapters(folder: Path, own_adapters: bool, merged: Path | None = None)
     """
     if merged is not None and merged.samefile(folder):
         return
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin"):
+    for name in _ADAPTER_FILES:
         if (folder / name).exists():
             raise ArtifactError(
                 f"{folder / name}: a PEFT adapter beside the base model, not merged; merge it with --merge-adapter, or "
                 "move it elsewhere to export the base alone"
             )
-    for place in _sub_folders(folder) if merged is None else ():
-        if (place / ADAPTER_CONFIG).exists() and not (own_adapters and place.name in _OWN_ADAPTERS):
+    for place in _below(folder, _DEPTH) if merged is None else ():
+        is_own = own_adapters and place.parent == folder and place.name in _OWN_ADAPTERS
+        if not is_own and any((place / name).exists() for name in _ADAPTER_FILES):
             raise ArtifactError(
                 f"{place}: a PEFT adapter inside the base model's folder, not merged; merge it with --merge-adapter "
                 f"{place}, or move it elsewhere to export the base alone"
@@ -190,6 +195,9 @@ def _wanted(folder: Path, names: set[str]) -> set[str]:
 
 def _refuse_without_weights(folder: Path, names: set[str]) -> None:
     _refuse_foreign(folder)
+    for name in (WEIGHTS, INDEX):
+        if (folder / name).is_symlink():
+            raise ArtifactError(f"{folder / name}: a link to a file that is not there; download the checkpoint again")
     others = sorted(name for name in names if name.endswith(".safetensors") and name != ADAPTER_WEIGHTS)
     hint = f"; {others[0]} is there: rename it to {WEIGHTS}, or add the index of its parts" if others else ""
     raise ArtifactError(f"{folder}: neither {WEIGHTS} nor {INDEX} is there; only safetensors are read{hint}")
@@ -218,6 +226,14 @@ def _files(folder: Path) -> list[Path]:
 
 def _sub_folders(folder: Path) -> list[Path]:
     return [path for path in _listing(folder) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders inside, links to folders left out below the first level: they may lead back."""
+    for place in _sub_folders(folder):
+        yield place
+        if depth > 1 and not place.is_symlink():
+            yield from _below(place, depth - 1)
 
 
 def _listing(folder: Path) -> list[Path]:

@@ -17,6 +17,11 @@ _TYPES = {
     "bool": "boolean", "boolean": "boolean", "list": "array", "array": "array", "dict": "object", "object": "object",
 }  # fmt: skip
 
+#: Keywords that may name properties beside `properties`, or say whether there may be others.
+_OTHER_PROPERTIES = frozenset(
+    {"$ref", "additionalProperties", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties"}
+)
+
 
 def call_grammar(functions: Sequence[Mapping[str, Any]]) -> str:
     """What may follow the opening marker, the closing one included, in llguidance's dialect of Lark.
@@ -50,20 +55,33 @@ def _name(function: Mapping[str, Any]) -> str:
 def _schema(function: Mapping[str, Any]) -> str:
     """The JSON schema of a function's arguments, which can have no others."""
     given = function.get("parameters")
-    parameters = given if isinstance(given, Mapping) else {}
-    if not (parameters.get("type") == "object" or isinstance(parameters.get("properties"), Mapping)):
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError(
+            f"the parameters of the tool {_name(function)!r:.60} are {given!r:.40}; they must be an object"
+        )
+    parameters = given or {}
+    if not _is_schema(parameters):
         parameters = {
             "properties": {name: _plain_type(value) for name, value in parameters.items()},
             "required": [name for name, value in parameters.items() if not _is_optional(value)],
         }
     schema = {"type": "object", **parameters}
-    if "properties" in schema:
-        schema.setdefault("additionalProperties", False)
+    if "properties" in schema and _OTHER_PROPERTIES.isdisjoint(schema):
+        schema["additionalProperties"] = False
     try:
         cleaned = json.loads(read_schema(schema))
     except ConfigError as error:
         raise ConfigError(f"the parameters of the tool {_name(function)!r:.60}: {error}") from error
     return json.dumps({**cleaned, "x-guidance": _JSON_STYLE})
+
+
+def _is_schema(parameters: Mapping[str, Any]) -> bool:
+    """Whether parameters are a JSON schema, and not types by name."""
+    if parameters.get("type") == "object" or isinstance(parameters.get("properties"), Mapping):
+        return True
+    return isinstance(parameters.get("$ref"), str) or any(
+        isinstance(parameters.get(key), list) for key in ("allOf", "anyOf", "oneOf")
+    )
 
 
 def _is_optional(value: object) -> bool:

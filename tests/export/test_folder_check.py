@@ -173,6 +173,15 @@ def test_an_edgephi_folder_is_named(tmp_path: Path):
         export(small_bundle("phi3"), tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
+def test_a_link_into_a_cache_that_was_cleared_is_named(tmp_path: Path, name: str):
+    folder = _copy("phi3", tmp_path)
+    (folder / "model.safetensors").unlink()
+    (folder / name).symlink_to(tmp_path / "blobs" / "gone")
+    with pytest.raises(ArtifactError, match=f"{name}: a link to a file that is not there; download"):
+        export(folder, tmp_path / "out")
+
+
 def test_files_that_are_no_weights_may_lie_beside(tmp_path: Path):
     """What trainers and converters leave: optimizer states, logs, a GGUF made from the same checkpoint."""
     folder = _copy("phi3", tmp_path)

@@ -296,13 +296,22 @@ def test_no_adapter_there(tmp_path: Path):
 
 
 @pytest.mark.parametrize("layout", ["phi3", "native", "original"])
-@pytest.mark.parametrize("place", [".", "my-lora", "checkpoint-500"])
+@pytest.mark.parametrize("place", [".", "my-lora", "checkpoint-500", "lora/final", "out/run 1/checkpoint-3/best"])
 def test_an_adapter_in_the_bases_folder_is_never_left_out_silently(tmp_path: Path, layout: Layout, place: str):
     folder = _copy(layout, tmp_path)
     write_adapter(folder / place, SPECS["lora"])
     with pytest.raises(ArtifactError, match=r"not merged; merge it with --merge-adapter"):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["my-lora", "a/vision-lora"])
+def test_weights_of_an_adapter_count_without_its_config(tmp_path: Path, place: str):
+    folder = _copy("native", tmp_path)
+    (write_adapter(folder / place, SPECS["lora"]) / "adapter_config.json").unlink()
+    (folder / "loop").symlink_to(folder)
+    with pytest.raises(ArtifactError, match=f"{place}: a PEFT adapter inside the base model's folder"):
+        export(folder, tmp_path / "out")
 
 
 def test_an_adapter_beside_the_base_is_not_forgotten_for_another_one(tmp_path: Path):
