@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 from edgephi.errors import ArtifactError
+from edgephi.manifest_checksum import CHECKSUM, check_checksum, with_checksum
 from edgephi.schema import decode
 from edgephi.tensor_ref import TableInfo, TensorRef
 from edgephi.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
@@ -328,7 +329,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `edgephi.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(with_checksum(dataclasses.asdict(self)), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -336,7 +337,7 @@ class Manifest:
 
         Raises:
             ArtifactError: Not JSON, another schema version, an unknown or missing key, a wrong type, a path that
-                leaves the folder.
+                leaves the folder, a changed value.
         """
         try:
             raw = json.loads(text)
@@ -351,11 +352,12 @@ class Manifest:
                 f"{where}: schema version {version!r}; this edgephi reads version {SCHEMA_VERSION}; "
                 + (f"{_made_newer(raw)}: {_UPGRADE}" if is_newer else "export the model again")
             )
-        if unknown := sorted(raw.keys() - {field.name for field in dataclasses.fields(cls)}):
+        if unknown := sorted(raw.keys() - {field.name for field in dataclasses.fields(cls)} - {CHECKSUM}):
             raise ArtifactError(f"{where}: unknown key {unknown[0]!r}; if {_made_newer(raw)}: {_UPGRADE}")
-        manifest = decode(cls, raw, where)
+        manifest = decode(cls, {key: value for key, value in raw.items() if key != CHECKSUM}, where)
         for file in manifest.files:
             _check_relative(file.path, where)
+        check_checksum(raw, where)
         return manifest
 
 

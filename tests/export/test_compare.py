@@ -17,7 +17,7 @@ from edgephi.comparison import ComparisonReport, TensorComparison
 from edgephi.errors import ArtifactError
 from edgephi_export import ExportOptions, export
 from edgephi_export.compare import compare_with_checkpoint
-from support.bundles import copy_bundle, put, small_bundle, small_checkpoint
+from support.bundles import copy_bundle, described, put, small_bundle, small_checkpoint
 from support.checkpoints import Layout
 
 
@@ -122,7 +122,7 @@ def test_a_scale_that_is_no_number_is_counted_as_lost(tmp_path: Path, value: flo
 def test_a_number_changed_in_the_manifest_is_caught(tmp_path: Path, path: tuple[str | int, ...], message: str):
     """No hash covers the manifest, and another angle or token id spoils every answer."""
     bundle = copy_bundle(small_bundle("native", None, None, "int4"), tmp_path / "m")
-    raw = json.loads((bundle / "edgephi.json").read_text())
+    raw = described(bundle)
     *outer, last = path
     place = functools.reduce(lambda value, key: value[key], outer, raw)
     place[last] += 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgephi.bundle import MANIFEST_NAME, Bundle
-from support.bundles import copy_bundle, small_bundle, small_checkpoint
+from support.bundles import copy_bundle, described, small_bundle, small_checkpoint
 from support.fake_hub import COMMIT, FakeHub
 from support.hub_process import run_with_hub
 from support.shell import invoke
@@ -111,7 +111,7 @@ def test_a_checkpoint_is_no_model_folder(hub: FakeHub, tmp_path: Path):
 
 
 def test_a_manifest_that_reaches_outside_its_folder_is_refused(hub: FakeHub, uploaded: Path, tmp_path: Path):
-    manifest = json.loads((uploaded / MANIFEST_NAME).read_text())
+    manifest = described(uploaded)
     manifest["files"][0]["path"] = "../../evil"
     (uploaded / MANIFEST_NAME).write_text(json.dumps(manifest))
     _refused(_pull(hub, tmp_path), tmp_path, 3, "is not inside the model folder")
@@ -135,7 +135,7 @@ def test_what_can_be_no_id_never_reaches_the_hub(model: str, tmp_path: Path):
 
 
 def test_a_disk_that_is_too_small_is_found_before_the_weights(hub: FakeHub, uploaded: Path, tmp_path: Path):
-    manifest = json.loads((uploaded / MANIFEST_NAME).read_text())
+    manifest = described(uploaded)
     for file in manifest["files"]:
         if file["path"] == "weights/decoder.bin":
             file["bytes"] = 2**50

@@ -12,7 +12,7 @@ from edgephi import Model, SamplingOptions
 from edgephi.bundle import MANIFEST_NAME
 from edgephi.manifest import GenerationDefaults
 from edgephi.sampling_options import DrawRules
-from support.bundles import copy_bundle, small_bundle
+from support.bundles import copy_bundle, described, small_bundle
 from support.shell import invoke
 
 ADVICE: list[dict[str, Any]] = [
@@ -24,7 +24,7 @@ FEW = 12
 
 def _advising(folder: Path, advice: dict[str, Any]) -> Path:
     bundle = copy_bundle(small_bundle(), folder)
-    manifest = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    manifest = described(bundle)
     manifest["generation"] |= advice
     (bundle / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
     return bundle

@@ -14,7 +14,7 @@ from edgephi.block_hashes import BLOCK_BYTES, BLOCKS_NAME, BlockHashes, BlockSum
 from edgephi.bundle import MANIFEST_NAME, Bundle
 from edgephi.errors import ArtifactError
 from edgephi.folder_files import HeldFiles
-from support.bundles import copy_bundle, put, small_bundle
+from support.bundles import copy_bundle, described, put, small_bundle
 from support.shell import invoke
 
 
@@ -75,7 +75,7 @@ def test_every_byte_of_a_small_file_counts(tmp_path: Path, name: str):
 def test_a_folder_of_an_older_version_loads_without_the_check(tmp_path: Path):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
     (folder / BLOCKS_NAME).unlink()
-    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    manifest = described(folder)
     manifest["files"] = [file for file in manifest["files"] if file["path"] != BLOCKS_NAME]
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
     assert Bundle(folder).look_for_damage() == 0

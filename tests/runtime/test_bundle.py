@@ -28,7 +28,7 @@ from edgephi.manifest import (
 )
 from edgephi.tensor_index import StoredTensorInfo, TensorIndex
 from edgephi.tensor_ref import TableInfo, TensorRef
-from support.bundles import put
+from support.bundles import described, put
 
 EMBEDDING = np.arange(12, dtype=np.float32).reshape(6, 2)
 EMBEDDING_REF = TensorRef(file="weights/decoder.bin", offset=4096, dtype="float32", shape=(6, 2))
@@ -86,7 +86,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _edit(folder: Path, **changes: object) -> None:
     path = folder / MANIFEST_NAME
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**described(folder), **changes}))
 
 
 def test_manifest_survives_the_round_trip(folder: Path):
@@ -156,7 +156,7 @@ def test_a_manifest_cannot_reach_outside_its_folder(folder: Path):
 
 
 def test_a_tensor_outside_its_file_is_refused(folder: Path):
-    decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
+    decoder = described(folder)["decoder"]
     decoder["embedding"]["values"]["offset"] = 8192
     _edit(folder, decoder=decoder)
     with pytest.raises(ArtifactError, match=r"shape \(6, 2\) leaves weights/decoder.bin"):
@@ -174,7 +174,7 @@ PACKED = {
 
 @pytest.mark.parametrize("part", ["values", "scales", "zero_points"])
 def test_every_part_of_a_packed_table_must_lie_in_a_listed_file(folder: Path, part: str):
-    decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
+    decoder = described(folder)["decoder"]
     _edit(folder, decoder={**decoder, "embedding": PACKED})
     Bundle(folder)
     for change, match in (({"offset": 4150}, "leaves weights/decoder.bin"), ({"file": "x.bin"}, "x.bin is used but")):
@@ -186,7 +186,7 @@ def test_every_part_of_a_packed_table_must_lie_in_a_listed_file(folder: Path, pa
 
 @pytest.mark.parametrize("key", ["graph", "text_graph"])
 def test_a_graph_that_is_not_listed_is_refused(folder: Path, key: str):
-    decoder = json.loads((folder / MANIFEST_NAME).read_text())["decoder"]
+    decoder = described(folder)["decoder"]
     decoder[key] = "other.onnx"
     _edit(folder, decoder=decoder, adapters={"mode": "routed", "available": []})
     with pytest.raises(ArtifactError, match=r"other\.onnx is used but not listed"):
@@ -195,7 +195,7 @@ def test_a_graph_that_is_not_listed_is_refused(folder: Path, key: str):
 
 @pytest.mark.parametrize("name", ["tensors.json", "tokenizer.json", "chat_template.jinja", "weights/decoder.bin"])
 def test_a_file_that_every_model_needs_must_be_listed(folder: Path, name: str):
-    files = json.loads((folder / MANIFEST_NAME).read_text())["files"]
+    files = described(folder)["files"]
     _edit(folder, files=[file for file in files if file["path"] != name])
     with pytest.raises(ArtifactError, match=f"{name} is used but not listed"):
         Bundle(folder)
@@ -203,7 +203,7 @@ def test_a_file_that_every_model_needs_must_be_listed(folder: Path, name: str):
 
 def test_a_file_listed_twice_is_refused(folder: Path):
     """One of the two entries would never be checked."""
-    files = json.loads((folder / MANIFEST_NAME).read_text())["files"]
+    files = described(folder)["files"]
     _edit(folder, files=[*files, {**files[1], "sha256": "0"}])
     with pytest.raises(ArtifactError, match=r"tensors.json is listed twice under files"):
         Bundle(folder)
@@ -341,7 +341,7 @@ FLOATS = dataclasses.asdict(EMBEDDING_REF)
     ],
 )
 def test_sizes_that_contradict_each_other_are_refused(folder: Path, place: dict[str, Any], message: str):
-    raw = json.loads((folder / MANIFEST_NAME).read_text())
+    raw = described(folder)
     ((part, change),) = place.items()
     merged = {**(raw[part] or {}), **change}
     if isinstance(change.get("embedding"), dict):

@@ -19,7 +19,7 @@ from edgephi.errors import CapacityError
 from edgephi.fitting import check_graph_fits
 from edgephi.headroom import Headroom, headroom
 from edgephi.machine import Memory, swap_bytes
-from support.bundles import copy_bundle, small_bundle
+from support.bundles import copy_bundle, described, small_bundle
 from support.shell import invoke
 from support.signals import clip, picture
 
@@ -213,7 +213,7 @@ def test_a_limit_of_addresses_is_named_and_one_that_suffices_is_not(tmp_path: Pa
     path = folder / "weights/decoder.bin"
     with path.open("r+b") as stream:
         stream.truncate(600 * MIB)  # a hole, as large as a real one
-    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    manifest = described(folder)
     for file in manifest["files"]:
         file["bytes"] = 600 * MIB if file["path"] == "weights/decoder.bin" else file["bytes"]
     manifest["files"] = [file for file in manifest["files"] if file["path"] != BLOCKS_NAME]

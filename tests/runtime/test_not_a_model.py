@@ -12,7 +12,7 @@ import pytest
 from edgephi.bundle import MANIFEST_NAME, Bundle
 from edgephi.errors import ArtifactError, ConfigError
 from edgephi_export import ExportOptions, export
-from support.bundles import copy_bundle, small_bundle, small_checkpoint
+from support.bundles import copy_bundle, described, small_bundle, small_checkpoint
 from support.media_files import write_clip
 from support.shell import invoke
 
@@ -131,7 +131,7 @@ def test_a_model_folder_inside_the_given_one_is_pointed_at(tmp_path: Path):
 def test_a_folder_of_a_newer_edgephi_asks_for_that(tmp_path: Path, version: int):
     """Exporting again with the old one is not what its owner wants, and may be impossible on the device."""
     folder = copy_bundle(small_bundle("phi3"), tmp_path / "m")
-    manifest = json.loads((folder / MANIFEST_NAME).read_text())
+    manifest = described(folder)
     manifest |= {"schema_version": version, "generator": "edgephi 9.1"}
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
     with pytest.raises(

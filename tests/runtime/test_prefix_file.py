@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgephi import ArtifactError, CapacityError, ConfigError, Model, SamplingOptions
-from support.bundles import copy_bundle, small_bundle
+from support.bundles import copy_bundle, described, small_bundle
 from support.signals import picture
 
 PICTURE = picture("prefix file", 90, 60)
@@ -95,8 +96,8 @@ def test_a_file_that_is_there_is_loaded_and_one_that_is_not_is_made(tmp_path: Pa
 
 def test_a_prefix_of_another_model_is_refused(saved: Path, tmp_path: Path):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
-    manifest = folder / "edgephi.json"
-    manifest.write_text(manifest.read_text().replace('"revision": null', '"revision": "x"'))
+    text = json.dumps(described(folder)).replace('"revision": null', '"revision": "x"')
+    (folder / "edgephi.json").write_text(text)
     with (
         _load(folder) as model,
         pytest.raises(ArtifactError, match=r"talk.prefix: made with another model folder than"),

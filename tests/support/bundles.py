@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from edgephi.bundle import MANIFEST_NAME
 from edgephi.manifest import CacheKind
@@ -69,10 +70,16 @@ def copy_bundle(bundle: Path, folder: Path) -> Path:
     return folder
 
 
+def described(bundle: Path) -> dict[str, Any]:
+    """The values of its manifest to be changed and written again, without the checksum that would tell of it."""
+    raw: dict[str, Any] = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    return {key: value for key, value in raw.items() if key != "checksum"}
+
+
 def put(bundle: Path, name: str, content: bytes) -> None:
     """Change a file of a copied bundle, and the manifest with it: as if an export had written it so."""
     (bundle / name).write_bytes(content)
-    manifest = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    manifest = described(bundle)
     facts = {"path": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     manifest["files"] = [*(file for file in manifest["files"] if file["path"] != name), facts]
     (bundle / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
