@@ -9,9 +9,11 @@ from urllib.parse import unquote_to_bytes
 
 from edgephi.errors import ConfigError
 
-_SCHEME = re.compile(r"\s*data:", re.IGNORECASE)
+# As the URL standard reads it: blanks and control characters before it, tabs and line ends anywhere.
+_SCHEME = re.compile(r"[\s\x00-\x20]*d[\t\n\r]*a[\t\n\r]*t[\t\n\r]*a[\t\n\r]*:", re.IGNORECASE)
 _BASE64_MARK = re.compile(r";\s*base64\s*\Z", re.IGNORECASE)
 _WHITE_SPACE = re.compile(r"[ \t\n\f\r]+")
+_NO_LINE_ENDS = {9: None, 10: None, 13: None}
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -33,9 +35,9 @@ def read_data_address(url: str, where: str) -> bytes:
     if not comma:
         raise ConfigError(f"{where}: a data: address needs a comma before its data")
     data = data.partition("#")[0]
-    if _BASE64_MARK.search(header):
+    if _BASE64_MARK.search(header.translate(_NO_LINE_ENDS)):
         return read_base64(_unquoted(data, where).decode("latin-1") if "%" in data else data, where)
-    return _unquoted(data.strip().translate({9: None, 10: None, 13: None}), where)
+    return _unquoted(data.strip().translate(_NO_LINE_ENDS), where)
 
 
 def read_base64(text: str, where: str) -> bytes:

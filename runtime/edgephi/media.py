@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 from edgephi.errors import ConfigError
 
 _stderr_lock = Lock()
+_LONGEST_NAME = 1024
 
 
 class PipedMedia(str):
@@ -42,10 +43,15 @@ def media_name(source: object, kind: str) -> str:
     if isinstance(source, PipedMedia):
         return source.name
     if isinstance(source, str | Path):
-        return str(source)
+        return _shortened(str(source))
     if isinstance(source, bytes):
         return f"{kind} of {len(source):,} bytes"
     return f"{kind} array" if kind == "audio" else kind
+
+
+def _shortened(path: str) -> str:
+    """A path for a message of one line; its two ends where it is longer than any file's."""
+    return path if len(path) <= _LONGEST_NAME else f"{path[:60]}...{path[-40:]}"
 
 
 def open_media(source: str | Path | bytes, kind: str) -> BinaryIO:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
+from edgephi.data_address import is_data_address, read_data_address
 from edgephi.errors import ConfigError
 
 
 def plain_source(source: Any, kind: str) -> Any:
-    """A buffer or an open file as the bytes that it holds; everything else as it is.
+    """A buffer, an open file or a `data:` address as the bytes that it holds; everything else as it is.
 
     An open file is read from its beginning if it can go there, and left where it was: a buffer that was just written
     to stands at its end.
@@ -19,8 +21,10 @@ def plain_source(source: Any, kind: str) -> Any:
         kind: What messages call it.
 
     Raises:
-        ConfigError: A file that is closed, open as text, or cannot be read.
+        ConfigError: A file that is closed, open as text, or cannot be read, or an address with damaged data.
     """
+    if isinstance(source, str) and is_data_address(source) and not os.path.lexists(source):
+        return read_data_address(source, kind)
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
     if not callable(getattr(source, "read", None)):

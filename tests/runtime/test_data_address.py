@@ -22,6 +22,7 @@ def _wrapped(text: str, width: int, end: str) -> str:
 @pytest.mark.parametrize("header", [
     "data:image/png;base64", "DATA:image/png;base64", "Data:IMAGE/PNG;Base64", "data:;base64", "data:a/b; base64 ",
     "data:image/png;charset=utf-8;base64", "  data:text/plain;name=a b.png;BASE64", "data:audio/x-wav;codecs=1;base64",
+    "\x01\x1f data:image/png;base64", "d\nat\r\na\t:image/png;ba\nse64",
 ])  # fmt: skip
 @pytest.mark.parametrize("data", [
     PLAIN, PLAIN + "\n", _wrapped(PLAIN, 76, "\n"), _wrapped(PLAIN, 64, "\r\n"), _wrapped(PLAIN, 20, " \t"),

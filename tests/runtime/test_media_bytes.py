@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import sys
 import tempfile
@@ -93,6 +94,30 @@ def test_a_clip_is_the_same_in_every_holder(holder: Callable[[bytes], Any]):
     source = holder(content)
     np.testing.assert_array_equal(load_audio(source).samples, load_audio(content).samples)
     _close(source)
+
+
+@pytest.mark.parametrize("address", ["data:;base64,{}", "DATA:application/octet-stream;Base64, {}\n"])
+def test_a_data_address_stands_for_its_bytes_wherever_a_path_may(address: str):
+    def data_of(content: bytes) -> str:
+        return address.format(base64.b64encode(content).decode())
+
+    assert load_image(data_of(_encoded("PNG"))).tobytes() == load_image(_encoded("PNG")).tobytes()
+    np.testing.assert_array_equal(load_audio(data_of(_sound())).samples, load_audio(_sound()).samples)
+
+
+def test_damaged_data_is_not_printed():
+    with pytest.raises(ConfigError, match="image: not valid base64") as refusal:
+        load_image("data:image/png;base64,@" + "A" * 100_000)
+    assert len(str(refusal.value)) < 100
+    with pytest.raises(ConfigError, match="cannot be opened") as refusal:
+        load_image("iVBORw0KGgo" * 10_000)  # base64 without an address
+    assert len(str(refusal.value)) < 300
+
+
+def test_a_file_that_is_named_like_an_address_is_still_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data:,x").write_bytes(_encoded("PNG"))
+    assert load_image("data:,x").size == PICTURE.size
 
 
 def test_an_open_file_is_read_whole_and_left_where_it_was(tmp_path: Path):
