@@ -52,6 +52,7 @@ class DecoderGraph:
         self._cache_dtype = "int8" if self._pair is not self._info else self._info.dtype
         self._options, self._chunk = options, chunk
         self._name: str | None = None
+        self._is_first = True
         self.session: Any = None
         self.takes_adapter = False
         self.pages = HugePages()
@@ -80,7 +81,8 @@ class DecoderGraph:
         name = self._needed(with_adapters)
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
-        check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=self._options.ignore_memory)
+        ignore, is_first, self._is_first = self._options.ignore_memory, self._is_first, False
+        check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=ignore, with_vocabulary=is_first)
         before, began_s = own_memory(), time.perf_counter()
         session = open_session(path, self._options, should_stop, self._bundle.files)
         self.pages.take(without(own_memory(), before))

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Iterable, Iterator
 
 from edgephi.bundle import Bundle
 from edgephi.errors import CapacityError, EdgeError
 from edgephi.headroom import IGNORE_VARIABLE, Headroom, give_back_freed, headroom, human, is_ignored
 from edgephi.manifest import AdapterMode, Manifest
+from edgephi.packed_sizes import is_quantized, packed_bytes, tokenizer_bytes
 
 #: Of the stored bytes, what is in memory for certain: packed weights were larger wherever they were measured.
 _LEAST_SHARE = 0.95
+#: Processors on which quantized weights were measured to take what packed_sizes.py says, or some 0.3 % more.
+_MEASURED = ("x86_64", "AMD64")
+#: Floats that a pass holds for each position and unit of the hidden size: half of what packed_sizes.py counts.
+_LEAST_WORK_FLOATS = 22
 #: Not worth asking the system for its free memory.
 _SMALL_BYTES = 64 << 20
-#: Floats that a pass holds for each position and unit of the hidden size: half of what footprint.py counts.
-_LEAST_WORK_FLOATS = 22
-#: `int4-fast`, its head included.
-_FEWEST_BITS = 4.25
+#: `int4-fast` as it is packed, its head included.
+_FEWEST_BITS = 4.375
 _LEAST_CHUNK = 16
 
 
-def check_graph_fits(bundle: Bundle, graph: str, *, chunk: int = 0, ignore: bool = False) -> None:
+def check_graph_fits(
+    bundle: Bundle, graph: str, *, chunk: int = 0, ignore: bool = False, with_vocabulary: bool = False
+) -> None:
     """Refuse a graph whose weights this machine has no memory for: the system would end the process midway.
 
     What is counted is the least that must be there, so that nothing is refused that would run.
@@ -31,14 +37,17 @@ def check_graph_fits(bundle: Bundle, graph: str, *, chunk: int = 0, ignore: bool
         graph: One of its graphs.
         chunk: Positions that the decoder reads at once; 0 for an encoder.
         ignore: Do not ask.
+        with_vocabulary: The vocabulary is read at the same time.
 
     Raises:
         CapacityError: It does not fit. The message says what would.
     """
     parts = _parts(bundle, graph)
-    weights = _stored_bytes(bundle, parts)
+    weights = _least_bytes(bundle, parts)
     if not bundle.files.are_in_place:
         weights *= 2  # a folder that was replaced is copied while it is loaded (see session.py)
+    if with_vocabulary:
+        weights += tokenizer_bytes(bundle.manifest)
     needed = weights + _work_bytes(bundle.manifest, chunk)
     if needed < _SMALL_BYTES or ignore or is_ignored():
         return
@@ -67,6 +76,19 @@ def _parts(bundle: Bundle, graph: str) -> tuple[str, ...]:
     return ("decoder", "adapter_vision", "adapter_speech") if routed else ("decoder",)
 
 
+def _least_bytes(bundle: Bundle, parts: tuple[str, ...]) -> int:
+    """Memory of the weights once they are packed, at least."""
+    stored = _stored_bytes(bundle, parts)
+    if platform.machine() not in _MEASURED:
+        return stored
+    try:
+        tensors = bundle.tensor_index().tensors
+    except EdgeError:  # the folder's own fault is told elsewhere
+        return stored
+    sizes = (packed_bytes(t) if is_quantized(t) else _LEAST_SHARE * t.num_bytes for t in tensors if t.part in parts)
+    return max(stored, int(sum(sizes)))
+
+
 def _stored_bytes(bundle: Bundle, parts: Iterable[str]) -> int:
     names = {f"weights/{part}.bin" for part in parts}
     return int(_LEAST_SHARE * sum(info.bytes for info in bundle.manifest.files if info.path in names))
@@ -88,7 +110,7 @@ def _levers(bundle: Bundle, parts: tuple[str, ...], room: Headroom, weights: int
         smaller //= 2
     if smaller >= _LEAST_CHUNK:
         yield f"use --chunk {smaller}"
-    alone = _stored_bytes(bundle, ("decoder",))
+    alone = _least_bytes(bundle, ("decoder",))
     if len(parts) > 1 and fits(alone + work):
         if manifest.decoder.text_graph is not None:
             yield f"ask for text alone, which takes {human(alone + work)}"

@@ -10,29 +10,22 @@ held; on another processor weights may be packed otherwise.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgephi.bundle import TOKENIZER_NAME, Bundle
+from edgephi.bundle import Bundle
 from edgephi.decoder import DEFAULT_CHUNK
 from edgephi.errors import ConfigError
 from edgephi.kv_cache import cache_shape
 from edgephi.manifest import CacheChoice, Manifest
 from edgephi.mode import Mode, Route, choose_route
+from edgephi.packed_sizes import WORK_FLOATS, packed_bytes, tokenizer_bytes
 from edgephi.tensor_index import Part, StoredTensorInfo
 
 #: Interpreter, libraries and open sessions of a small model.
 _PROCESS_BYTES = 45_000_000
-#: What the vocabulary takes in memory for each byte of `tokenizer.json`.
-_TOKENIZER_FACTOR = 10
-#: Floats that a pass holds for each position and each unit of the hidden size.
-_WORK_FLOATS = 45
 #: Floats that a tower holds for each patch of a crop, or row of a window, and each unit of the decoder's hidden size.
 _TOWER_FLOATS = 24
-#: A block's scale and the sum of its codes, both float32 beside the codes.
-_BLOCK_BITS = 64
 _MEDIA: dict[Mode, tuple[int, int]] = {
     "text": (0, 0),
     "speech": (0, 1),
@@ -78,8 +71,7 @@ def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[Need, ...]:
         ConfigError: The folder has no graphs for `kv_cache`.
     """
     manifest, tensors = bundle.manifest, bundle.tensor_index().tensors
-    tokenizer = next(file.bytes for file in manifest.files if file.path == TOKENIZER_NAME)
-    process = _PROCESS_BYTES + _TOKENIZER_FACTOR * tokenizer
+    process = _PROCESS_BYTES + tokenizer_bytes(manifest)
     return tuple(
         Need(
             mode=route.mode,
@@ -89,16 +81,6 @@ def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[Need, ...]:
         )
         for route in _routes(manifest)
     )
-
-
-def packed_bytes(tensor: StoredTensorInfo) -> int:
-    """Memory of one tensor once a session has packed it; the mapped original is released then."""
-    count = math.prod(tensor.shape)
-    if found := re.match(r"int(\d+):(\d+|rows)\b", tensor.format):
-        bits, block = int(found[1]), found[2]
-        per_weight = bits if block == "rows" else bits + _BLOCK_BITS / int(block)
-        return round(count * per_weight / 8)
-    return tensor.num_bytes
 
 
 def _routes(manifest: Manifest) -> Iterable[Route]:
@@ -125,7 +107,7 @@ def _resident(manifest: Manifest, route: Route) -> set[Part]:
 
 def _work_bytes(manifest: Manifest, mode: Mode) -> int:
     """What the graphs hold beside weights and cache while they run; sessions keep it for the next run."""
-    floats = _WORK_FLOATS * DEFAULT_CHUNK
+    floats = WORK_FLOATS * DEFAULT_CHUNK
     num_images, num_audio = _MEDIA[mode]
     if num_images and manifest.vision is not None:
         floats += _TOWER_FLOATS * manifest.vision.patches_per_side**2

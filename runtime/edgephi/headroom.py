@@ -64,7 +64,7 @@ def give_back_freed() -> None:
 
 def human(count: int) -> str:
     """A size for people."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
 def _address_bytes(root: Path) -> int | None:

@@ -10,6 +10,7 @@ read after all comes back from the file.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import threading
@@ -83,9 +84,11 @@ class MappedWeights:
     def _give_back(self) -> None:
         if not _CAN_GIVE_BACK:
             return
+        library = ctypes.CDLL(None)  # its calls, unlike those of `mmap`, let other threads of the interpreter run
         for mapped in self.maps.values():
-            with suppress(OSError):  # a process that locks its memory keeps its pages
-                mapped.madvise(mmap.MADV_DONTNEED)
+            start = np.frombuffer(mapped, np.uint8).ctypes.data
+            # In a process that locks its memory it fails, and the pages stay.
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), mmap.MADV_DONTNEED)
 
     def _array(self, tensor: ExternalTensor) -> NDArray[Any] | None:
         mapped, dtype, count = self._map(tensor.file), np.dtype(tensor.dtype), math.prod(tensor.shape)

@@ -19,6 +19,7 @@ from edgephi.errors import CapacityError
 from edgephi.fitting import check_graph_fits
 from edgephi.headroom import Headroom, headroom
 from edgephi.machine import Memory, swap_bytes
+from edgephi.packed_sizes import packed_bytes
 from support.bundles import copy_bundle, described, small_bundle
 from support.shell import invoke
 from support.signals import clip, picture
@@ -47,7 +48,7 @@ def _size(folder: Path, *names: str) -> int:
 
 
 def test_what_fits_exactly_is_loaded_and_a_byte_less_is_refused(offer: Offer):
-    folder = small_bundle(recipe="int4")
+    folder = small_bundle(recipe="fp32")
     bundle = Bundle(folder)
     work = 22 * 4 * 256 * bundle.manifest.decoder.hidden_size
     needed = int(0.95 * _size(folder, "decoder")) + work
@@ -57,6 +58,36 @@ def test_what_fits_exactly_is_loaded_and_a_byte_less_is_refused(offer: Offer):
     with pytest.raises(CapacityError, match=r"_text\.onnx: takes at least \d+ MB of memory but \d+ MB are available"):
         check_graph_fits(bundle, "decoder_text.onnx", chunk=256)
     check_graph_fits(bundle, "decoder_text.onnx", chunk=256, ignore=True)
+
+
+@pytest.mark.parametrize("recipe", ["int4", "int8"])
+def test_quantized_weights_are_counted_as_they_are_packed(offer: Offer, monkeypatch: pytest.MonkeyPatch, recipe: str):
+    """The system ended a process whose file would have fitted: each block is packed with a scale and a sum."""
+    bundle = Bundle(small_bundle(recipe=recipe))
+    tensors = [tensor for tensor in bundle.tensor_index().tensors if tensor.part == "decoder"]
+    quantized = [tensor for tensor in tensors if tensor.format.startswith("int")]
+    assert quantized
+    others = sum(tensor.num_bytes for tensor in tensors) - sum(tensor.num_bytes for tensor in quantized)
+    needed = int(sum(map(packed_bytes, quantized)) + 0.95 * others)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    offer(needed)
+    check_graph_fits(bundle, "decoder_text.onnx")
+    offer(needed - 2)
+    with pytest.raises(CapacityError, match="takes at least"):
+        check_graph_fits(bundle, "decoder_text.onnx")
+    monkeypatch.setattr("platform.machine", lambda: "another")  # where it was never measured, nothing is refused
+    check_graph_fits(bundle, "decoder_text.onnx")
+
+
+def test_the_vocabulary_is_counted_while_it_is_not_read(offer: Offer):
+    folder = small_bundle(recipe="fp32")
+    bundle, weights = Bundle(folder), int(0.95 * _size(folder, "decoder"))
+    offer(weights + 10 * (folder / "tokenizer.json").stat().st_size)
+    check_graph_fits(bundle, "decoder_text.onnx", with_vocabulary=True)
+    offer(weights + 10 * (folder / "tokenizer.json").stat().st_size - 1)
+    check_graph_fits(bundle, "decoder_text.onnx")
+    with pytest.raises(CapacityError, match="takes at least"):
+        check_graph_fits(bundle, "decoder_text.onnx", with_vocabulary=True)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +127,8 @@ def test_parts_that_come_late_are_asked_for_when_they_come(offer: Offer):
     offer(2**40)
     with Model.load(folder, threads=1, chunk=16) as model:
         expected = model.generate("hello", options=FEW).token_ids
-        offer(_size(folder, "decoder") + 22 * 4 * 16 * model.manifest.decoder.hidden_size)
+        packed = sum(packed_bytes(t) for t in model._bundle.tensor_index().tensors if t.part == "decoder")
+        offer(packed + 22 * 4 * 16 * model.manifest.decoder.hidden_size)
         with pytest.raises(CapacityError, match=r"/decoder\.onnx: .* ask for text alone, which takes") as caught:
             model.generate("hello", audio=[(clip("fit", 0.5, 16000), 16000)], options=FEW)
         assert "--adapters speech" in str(caught.value)
