@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import meta, nodes
@@ -123,8 +123,22 @@ class _GenerationBlocks(Extension):
         return nodes.Scope(body).set_lineno(line)  # names set in the block end with it, as in the reference
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """Raises what a rendering raised as it is.
+
+    The traceback that jinja2 makes for it refers to itself, so what all callers hold, such as a model that was closed,
+    would stay in memory until the garbage collector runs.
+    """
+
+    def handle_exception(self, source: str | None = None) -> NoReturn:
+        """Called while an exception is handled; `source` is a template that does not compile."""
+        if source is not None:
+            super().handle_exception(source)
+        raise  # noqa: PLE0704 - the caller's exception
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlocks, "jinja2.ext.loopcontrols"]
     )
     environment.globals["raise_exception"] = _refuse

@@ -138,7 +138,7 @@ def test_a_stream_left_early_gives_its_turn_back(model: Model):
 def test_errors_are_raised_where_the_reply_is_awaited(model: Model):
     async def ask() -> None:
         waiting = AsyncModel(model)
-        with pytest.raises(ConfigError, match="not a picture"):
+        with pytest.raises(ConfigError, match="not an image"):
             await waiting.generate("hello", images=[b"no picture"])
         with pytest.raises(ConfigError, match="tool_choice"):
             await waiting.generate("hello", tool_choice="required")
