@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def test_media_alone_are_a_request_and_tags_place_them(tmp_path: Path):
     assert _json(*media)["token_ids"]
     one = _json("<|image_1|>and<|image_2|>", *media)["timing"]["prompt_tokens"]
     assert one == _json("and", *media)["timing"]["prompt_tokens"]
+
+
+def test_media_may_be_data_addresses(tmp_path: Path):
+    picture, clip = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    given = [f"data:;base64,{base64.b64encode(Path(path).read_bytes()).decode()}" for path in (picture, clip)]
+    limit, model = ("--max-new-tokens", 2), small_bundle()
+    by_address = invoke("run", model, "x", "--image", given[0], "--audio", given[1], *limit)
+    assert by_address.exit_code == 0, by_address.stderr
+    assert by_address.stdout == invoke("run", model, "x", "--image", picture, "--audio", clip, *limit).stdout
 
 
 def test_the_prompt_can_come_from_stdin(model: Model):

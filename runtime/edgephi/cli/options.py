@@ -131,12 +131,13 @@ class Request:
             ConfigError: One is missing, not readable or empty, or `max_crops` is out of range.
         """
         from edgephi.media import open_media
+        from edgephi.media_bytes import plain_source
 
         if self.max_crops is not None and self.max_crops < 1:
             raise ConfigError(f"max_crops is {self.max_crops}; use a whole number, 1 or more")
         for kind, paths in (("image", self.images), ("audio", self.audio)):
             for path in paths:
-                open_media(path, kind).close()
+                open_media(plain_source(path, kind), kind).close()
 
     def notes(self) -> list[str]:
         """What the user should know of the clips though they can be read whole, a line each.
@@ -146,9 +147,10 @@ class Request:
         """
         if not self.audio:
             return []
+        from edgephi.media_bytes import plain_source
         from edgephi.sound import sound_notes
 
-        return [note for path in self.audio for note in sound_notes(path)]
+        return [note for path in self.audio for note in sound_notes(plain_source(path, "audio"))]
 
     def messages(self) -> list[dict[str, Any]]:
         """The chat: an optional system turn, with the tools, and one user turn.
