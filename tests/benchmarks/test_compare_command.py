@@ -184,6 +184,16 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_folders_that_would_run_with_caches_of_two_kinds_are_not_compared() -> None:
+    """The difference would be the cache's, and be told as the model's."""
+    plain, smaller = small_bundle(recipe="int4"), small_bundle(recipe="int4", kv_cache="int8")
+    result = CliRunner().invoke(group, ["bench", "compare", str(plain), str(smaller)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{plain} keeps keys and values in float, {smaller} in int8; to compare them, give --kv-cache float" in (
+        result.stderr
+    )
+
+
 def test_a_failed_comparison_is_one_json_object_that_says_why(tmp_path: Path) -> None:
     result = _compare(tmp_path, _steady(), _scaled("load, warm", 1.5), "--json")
     assert result.exit_code == 1

@@ -22,8 +22,8 @@ def _scenes(folder: Path) -> list[Scene]:
 
 
 def test_a_signal_at_any_moment_ends_a_command_in_order(tmp_path: Path):
-    found = tries(_scenes(tmp_path), 30, seed=1)
-    assert sum(found.values()) == 30
+    found = tries(_scenes(tmp_path), 24, seed=1)  # each command twice with each signal
+    assert sum(found.values()) == 24
 
 
 @pytest.mark.slow

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_S = 60
+_AT_ONCE = 2
 _MISHAPS = ("Traceback", "Exception ignored", "Fatal Python error", "terminate called", "core dumped", "Segmentation")
 #: Where Python ends when a signal comes before the first line of ours runs: it says so itself.
 _OURS = ("cli/main.py", "cli/ending.py", "in program", "session.py", "click/")
@@ -140,26 +142,28 @@ def whole(scene: Scene, folder: Path) -> tuple[Scene, float]:
 
 
 def tries(scenes: list[Scene], count: int, seed: int = 0) -> collections.Counter[str]:
-    """How `count` tries ended; every one is judged."""
-    draw, found = random.Random(seed), collections.Counter[str]()
-    with tempfile.TemporaryDirectory() as place:
-        timed = []
-        for index, scene in enumerate(scenes):
-            folder = Path(place) / f"whole-{index}"
-            folder.mkdir()
-            timed.append(whole(scene, folder))
-        for index in range(count):
+    """How `count` tries ended, some at a time; every one is judged."""
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(_AT_ONCE) as pool:
+        timed = list(pool.map(whole, scenes, [_folder(place, f"whole-{index}") for index in range(len(scenes))]))
+
+        def one(index: int, share: float) -> str:
             scene, took_s = timed[index % len(timed)]
-            folder = Path(place) / str(index)
-            folder.mkdir()
             number = NUMBERS[index // len(timed) % len(NUMBERS)]
-            delay_s = draw.uniform(0, took_s)
+            delay_s = share * took_s
             try:
-                outcome = judged(scene, run_command(scene, folder, number, delay_s), number)
+                outcome = judged(scene, run_command(scene, _folder(place, str(index)), number, delay_s), number)
             except AssertionError as error:
                 raise AssertionError(f"{scene.arguments[0]} after {delay_s:.3f} s: {error}") from error
-            found[f"{scene.arguments[0]}: {outcome}"] += 1
-    return found
+            return f"{scene.arguments[0]}: {outcome}"
+
+        return collections.Counter(pool.map(one, range(count), [draw.random() for _ in range(count)]))
+
+
+def _folder(place: str, name: str) -> Path:
+    folder = Path(place) / name
+    folder.mkdir()
+    return folder
 
 
 def scenes(model: str, talk: Path, sound: Path) -> list[Scene]:
