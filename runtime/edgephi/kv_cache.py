@@ -214,7 +214,9 @@ def _check_memory(positions: int, shape: CacheShape) -> None:
     if short := room.missing(needed):
         advice = [f"shorten the input by {positions - room.free_bytes // shape.bytes_per_position:,} tokens or more"]
         if shape.dtype != "int8":
-            advice.append(f"use --kv-cache int8, which needs {human(needed // shape.bytes_per_value)}")
+            advice.append(
+                f"use a folder exported with --kv-cache int8, which needs {human(needed // shape.bytes_per_value)}"
+            )
         raise CapacityError(
             f"{positions:,} more tokens need {human(needed)} but {short}; {', or '.join(advice)}; a smaller "
             "--cache-bytes keeps less of earlier requests"

@@ -1,7 +1,4 @@
-"""A Hugging Face id, against a hub on this machine: what is asked of it, and what a user reads when it fails.
-
-Every test runs the command in a process of its own, with nothing of the library replaced.
-"""
+"""A Hugging Face id, against a hub on this machine, in processes of their own with nothing of the library replaced."""
 
 from __future__ import annotations
 

@@ -160,7 +160,8 @@ def test_a_prompt_that_outgrows_memory_is_refused_with_what_would_fit(offer: Off
         position = 1024
         offer(600 * position)
         with pytest.raises(
-            CapacityError, match=r"shorten the input by \d+ tokens or more, or use --kv-cache int8"
+            CapacityError,
+            match=r"by \d+ tokens or more, or use a folder exported with --kv-cache int8",
         ) as caught:
             model.logits([5] * 1000)
         assert "--cache-bytes" in str(caught.value)

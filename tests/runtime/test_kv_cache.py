@@ -154,7 +154,8 @@ def test_more_than_the_free_memory_is_refused_before_anything_changes(monkeypatc
     before = cache.buffers
     words = (
         r"^101 more tokens need 0 MB but 0 MB are available; shorten the input by 1 tokens or more, or use "
-        r"--kv-cache int8, which needs 0 MB; a smaller --cache-bytes keeps less of earlier requests$"
+        r"a folder exported with --kv-cache int8, which needs 0 MB; a smaller "
+        r"--cache-bytes keeps less of earlier requests$"
     )
     with pytest.raises(CapacityError, match=words):
         cache.reserve(cache.capacity + 101)
