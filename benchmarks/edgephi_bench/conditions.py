@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgephi_bench.system_files import number_in, text_in
+
 #: From so many processors on, others' work is worth a warning.
 BUSY_PROCESSORS = 0.1
 _ROOT = Path("/")
@@ -90,7 +92,7 @@ class Watch:
         )
 
     def _work(self) -> _Work | None:
-        line = _text(self._root / "proc/stat").partition("\n")[0].split()
+        line = text_in(self._root / "proc/stat").partition("\n")[0].split()
         if len(line) < _COLUMNS + 1 or line[0] != "cpu":
             return None
         columns = [int(word) / self._ticks for word in line[1 : _COLUMNS + 1]]
@@ -102,7 +104,7 @@ class Watch:
         """Of this process, of what it started and of what of that has ended."""
         processes = {}
         for path in (self._root / "proc").glob("[0-9]*/stat"):
-            fields = _text(path).rpartition(")")[2].split()
+            fields = text_in(path).rpartition(")")[2].split()
             if len(fields) >= _TIMES.stop:
                 processes[int(path.parent.name)] = (int(fields[_PARENT]), sum(map(int, fields[_TIMES])))
         return sum(ticks for number, (_, ticks) in processes.items() if self._is_ours(number, processes))
@@ -119,18 +121,18 @@ class Watch:
 
 def clock_mhz(root: Path = _ROOT) -> float | None:
     """Mean of all processors: as the kernel's governor tells it, else as /proc/cpuinfo does."""
-    found = [_number(path) for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    found = [number_in(path) for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")]
     kilohertz = [number for number in found if number]
     if kilohertz:
         return statistics.fmean(kilohertz) / 1000
-    megahertz = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    megahertz = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text_in(root / "proc/cpuinfo"), re.MULTILINE)
     return statistics.fmean(map(float, megahertz)) if megahertz else None
 
 
 def temperature_celsius(root: Path = _ROOT) -> float | None:
     """Of the warmest thermal zone; where there are none, of the warmest sensor of the hardware monitors."""
     for pattern in ("sys/class/thermal/thermal_zone*/temp", "sys/class/hwmon/hwmon*/temp*_input"):
-        found = [number / 1000 for path in root.glob(pattern) if (number := _number(path)) is not None]
+        found = [number / 1000 for path in root.glob(pattern) if (number := number_in(path)) is not None]
         plausible = [celsius for celsius in found if -40 < celsius < 150]
         if plausible:
             return max(plausible)
@@ -151,21 +153,7 @@ def busy_warning(rounds: Iterable[Conditions], processors: int) -> str | None:
 
 
 def _load(root: Path) -> float | None:
-    words = _text(root / "proc/loadavg").split()
+    words = text_in(root / "proc/loadavg").split()
     with suppress(ValueError, IndexError):
         return float(words[0])
     return None
-
-
-def _number(path: Path) -> float | None:
-    with suppress(ValueError):
-        return float(_text(path))
-    return None
-
-
-def _text(path: Path) -> str:
-    """Empty where it cannot be read: a process has ended, a sensor is switched off."""
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgephi_bench.system_files import number_in, text_in
 
 _ROOT = Path("/")
 _SAMPLE_SECONDS = 0.05
@@ -29,7 +30,7 @@ class _Counter:
     largest: float
 
     def read(self) -> float | None:
-        return _number(self.path)
+        return number_in(self.path)
 
     def between(self, before: float, after: float) -> float:
         """Joules, if it began again at most once."""
@@ -113,11 +114,11 @@ def _rapl(root: Path) -> tuple[list[_Counter], list[str], bool]:
     """
     counters, names, closed = [], [], False
     for folder in sorted((root / "sys/class/powercap").glob("intel-rapl:*")):
-        name = _text(folder / "name")
+        name = text_in(folder / "name")
         if folder.name.count(":") != 1 or not name.startswith("package"):
             continue
-        largest = _number(folder / "max_energy_range_uj")
-        if largest is None or _number(folder / "energy_uj") is None:
+        largest = number_in(folder / "max_energy_range_uj")
+        if largest is None or number_in(folder / "energy_uj") is None:
             closed |= (folder / "energy_uj").exists()
             continue
         counters.append(_Counter(folder / "energy_uj", largest))
@@ -128,14 +129,14 @@ def _rapl(root: Path) -> tuple[list[_Counter], list[str], bool]:
 def _power(root: Path) -> tuple[str, Callable[[], float | None]] | None:
     """A sensor's name and what reads its watts: INA chips first, then the battery while it discharges."""
     for folder in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        name = _text(folder / "name")
+        name = text_in(folder / "name")
         if name.startswith("ina") and (found := _ina(folder)):
             return name, found
     for path in sorted((root / "sys/bus/iio/devices").glob("iio:device*/in_power0_input")):
-        if _number(path) is not None:
-            return _text(path.parent / "name") or path.parent.name, _scaled(path, _MILLI)
+        if number_in(path) is not None:
+            return text_in(path.parent / "name") or path.parent.name, _scaled(path, _MILLI)
     for folder in sorted((root / "sys/class/power_supply").glob("*")):
-        if _text(folder / "type") == "Battery" and _text(folder / "status") == "Discharging":
+        if text_in(folder / "type") == "Battery" and text_in(folder / "status") == "Discharging":
             found = _battery(folder)
             if found:
                 return f"battery {folder.name}", found
@@ -144,22 +145,22 @@ def _power(root: Path) -> tuple[str, Callable[[], float | None]] | None:
 
 def _ina(folder: Path) -> Callable[[], float | None] | None:
     """The first rail, which on the boards that have such chips is the input."""
-    if _number(folder / "power1_input") is not None:
+    if number_in(folder / "power1_input") is not None:
         return _scaled(folder / "power1_input", _MICRO)
     volts, amperes = folder / "in1_input", folder / "curr1_input"
-    return _product(volts, amperes, _MILLI) if None not in (_number(volts), _number(amperes)) else None
+    return _product(volts, amperes, _MILLI) if None not in (number_in(volts), number_in(amperes)) else None
 
 
 def _battery(folder: Path) -> Callable[[], float | None] | None:
-    if _number(folder / "power_now") is not None:
+    if number_in(folder / "power_now") is not None:
         return _scaled(folder / "power_now", _MICRO)
     volts, amperes = folder / "voltage_now", folder / "current_now"
-    return _product(volts, amperes, _MICRO) if None not in (_number(volts), _number(amperes)) else None
+    return _product(volts, amperes, _MICRO) if None not in (number_in(volts), number_in(amperes)) else None
 
 
 def _scaled(path: Path, unit: float) -> Callable[[], float | None]:
     def read() -> float | None:
-        number = _number(path)
+        number = number_in(path)
         return None if number is None else abs(number) * unit
 
     return read
@@ -167,21 +168,7 @@ def _scaled(path: Path, unit: float) -> Callable[[], float | None]:
 
 def _product(first: Path, second: Path, unit: float) -> Callable[[], float | None]:
     def read() -> float | None:
-        one, other = _number(first), _number(second)
+        one, other = number_in(first), number_in(second)
         return None if one is None or other is None else abs(one * other) * unit * unit
 
     return read
-
-
-def _number(path: Path) -> float | None:
-    with suppress(ValueError):
-        return float(_text(path))
-    return None
-
-
-def _text(path: Path) -> str:
-    """Empty where it cannot be read."""
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 
 from edgephi.errors import ArtifactError
 from edgephi.folder_files import HeldFiles
-from edgephi.schema import decode
+from edgephi.schema import decode, parse
 
 BLOCKS_NAME = "blocks.json"
 BLOCK_BYTES = 1 << 16
@@ -70,11 +70,7 @@ class BlockHashes:
         Raises:
             ArtifactError: Not JSON, an unknown or missing key, or a wrong type.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{where}: not valid JSON ({error})") from error
-        return decode(cls, raw, where)
+        return decode(cls, parse(text, where), where)
 
 
 class BlockSums:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from edgephi.errors import ArtifactError
 from edgephi.manifest_checksum import CHECKSUM, check_checksum, with_checksum
-from edgephi.schema import decode
+from edgephi.schema import decode, parse
 from edgephi.tensor_ref import TableInfo, TensorRef
 from edgephi.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
 
@@ -339,10 +339,7 @@ class Manifest:
             ArtifactError: Not JSON, another schema version, an unknown or missing key, a wrong type, a path that
                 leaves the folder, a changed value.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{where}: not valid JSON ({error})") from error
+        raw = parse(text, where)
         if not isinstance(raw, dict) or "schema_version" not in raw:
             raise ArtifactError(f"{where}: not the description of an edgephi model; it has no schema_version")
         version = raw["schema_version"]

@@ -161,8 +161,7 @@ class Model(PrefixRequests, TranscriptRequests):
         Args:
             messages: A string is one user turn; otherwise messages of the OpenAI chat shape. If the last is the
                 assistant's, the reply goes on with it. `<|image_1|>` and `<|audio_1|>` in a user's string place the
-                media; without any, media go before the last user turn. In a conversation, keep each in its own turn, as
-                a part of that message: what was read of it then serves.
+                media, which else go before the last user turn; in a conversation, keep each in a message of its own.
             images: Paths, bytes of files, PIL images or uint8 arrays [H, W, 3].
             audio: Paths, bytes of files, `(samples [n] or [n, channels], hertz)`, or what `encode_ahead` gave for one.
             options: How tokens are chosen; what it leaves open, or None, is the checkpoint's own recommendation.
@@ -172,8 +171,7 @@ class Model(PrefixRequests, TranscriptRequests):
                 `none`: no tool is offered, and no call possible; `required`, or an object that names a function: the
                 reply is calls and nothing else. All but `none` need the extra `constrain`.
             adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
-            max_crops: Most crops of each picture, 1 to the model's own number; None for that. Fewer are read sooner
-                and show less detail.
+            max_crops: Most crops of each image, 1 to the model's own number (None); fewer are faster and show less.
             tags: False takes `<|image_1|>` in a user's string for letters: for messages that come from outside.
             paths: False refuses paths in messages and takes `data:` addresses only, likewise.
             should_stop: Asked between steps, and some 20 times a second during those that take long; True ends the

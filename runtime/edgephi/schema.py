@@ -7,6 +7,7 @@ have the declared type. Knows nothing about what the dataclasses mean.
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from typing import Any, TypeVar
@@ -15,6 +16,23 @@ from edgephi.checks import is_finite
 from edgephi.errors import ArtifactError
 
 T = TypeVar("T")
+
+
+def parse(text: str, where: str) -> object:
+    """The JSON value of a file's text.
+
+    Args:
+        text: Of the file.
+        where: Its path, used in messages.
+
+    Raises:
+        ArtifactError: Not JSON.
+    """
+    try:
+        raw: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: not valid JSON ({error})") from error
+    return raw
 
 
 def decode(cls: type[T], raw: object, where: str) -> T:

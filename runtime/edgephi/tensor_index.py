@@ -10,8 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from edgephi.errors import ArtifactError
-from edgephi.schema import decode
+from edgephi.schema import decode, parse
 from edgephi.tensor_ref import TensorRef
 
 TENSORS_NAME = "tensors.json"
@@ -69,8 +68,4 @@ class TensorIndex:
         Raises:
             ArtifactError: Not JSON, an unknown or missing key, or a wrong type.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{where}: not valid JSON ({error})") from error
-        return decode(cls, raw, where)
+        return decode(cls, parse(text, where), where)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgephi_bench import conditions, energy
+from edgephi_bench import conditions, system_files
 from edgephi_bench.conditions import Conditions, Watch, busy_warning, clock_mhz, temperature_celsius
 from edgephi_bench.energy import EnergyMeter
 from edgephi_bench.observing import Observer, Round
@@ -160,8 +160,8 @@ def test_a_counter_that_begins_again_is_no_loss_of_energy(tmp_path: Path) -> Non
 
 def test_counters_for_root_only_are_named_and_give_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _rapl(tmp_path, 1, 1)
-    read = energy._text
-    monkeypatch.setattr(energy, "_text", lambda path: "" if path.name == "energy_uj" else read(path))
+    read = system_files.text_in
+    monkeypatch.setattr(system_files, "text_in", lambda path: "" if path.name == "energy_uj" else read(path))
     meter = EnergyMeter(tmp_path)
     assert meter.source is None
     assert meter.reason == "RAPL's counters may be read by root only"
