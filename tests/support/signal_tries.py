@@ -1,7 +1,4 @@
-"""A signal at a random moment of a command's life, and whether what follows is what a user expects.
-
-python tests/support/signal_tries.py TRIES [SEED]   prints how the tries ended
-"""
+"""A signal at a random moment of a command's life, and whether what follows is what a user expects."""
 
 from __future__ import annotations
 
