@@ -39,7 +39,7 @@ class AddedWords:
 
     def __init__(self, words: Mapping[int, AddedToken], normalizer: Any) -> None:
         self._normalizer = normalizer
-        self._bytes = {number: word.content.encode("utf-8") for number, word in words.items()}
+        self._bytes: dict[int, bytes] = {number: word.content.encode("utf-8") for number, word in words.items()}
         self._raw = _Finder({n: word.content for n, word in words.items() if not word.normalized}, words)
         self._late = _Finder({n: self._normal(word.content) for n, word in words.items() if word.normalized}, words)
 
