@@ -131,13 +131,9 @@ def ignores_case(folder: Path) -> bool:
     Raises:
         OSError: None can be made. Permissions alone do not tell: quotas, immutable folders, network file systems.
     """
-    probe = sibling(folder / "a")
-    try:
+    with _removed(sibling(folder / "a")) as probe:
         probe.open("xb").close()
         return probe.with_name(probe.name.upper()).exists()
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 def check_text_output(path: Path) -> None:
@@ -203,19 +199,25 @@ def staged_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    partial = sibling(target)
-    _unfinished.add(partial)
-    try:
+    with _removed(sibling(target)) as partial:
         with partial.open("xb") as stream:
             make_alike(stream.fileno(), target)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         _put(partial, target)
+
+
+@contextmanager
+def _removed(path: Path) -> Iterator[Path]:
+    """A file that is gone after the block; if an interruption comes in between, `remove_unfinished` removes it."""
+    _unfinished.add(path)
+    try:
+        yield path
     finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        _unfinished.discard(partial)
+            path.unlink(missing_ok=True)
+        _unfinished.discard(path)
 
 
 def _put(partial: Path, target: Path) -> None:

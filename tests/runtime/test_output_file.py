@@ -243,6 +243,21 @@ def test_what_an_interruption_left_is_removed_at_the_end(tmp_path: Path, monkeyp
     assert os.listdir(tmp_path) == []
 
 
+def test_the_file_of_a_check_that_was_interrupted_is_removed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            check_output_file(tmp_path / "a.txt")
+    assert len(os.listdir(tmp_path)) == 1
+    remove_unfinished()
+    assert os.listdir(tmp_path) == []
+
+
 def _sound(kind: str) -> bytes:
     target = io.BytesIO()
     soundfile.write(target, np.sin(np.arange(16_000) / 20) / 2, 16_000, format=kind)
