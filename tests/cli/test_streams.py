@@ -88,7 +88,9 @@ def _limited(megabytes: int) -> subprocess.CompletedProcess[str]:
 def test_too_little_address_space_is_not_a_missing_package(megabytes: int):
     """`ulimit -v`, as batch systems set it."""
     done = _limited(megabytes)
-    assert done.returncode in (4, 0) or "OpenBLAS" in done.stderr, done.stderr
+    # Native code that cannot go on ends the process with a line of its own: OpenBLAS, or the tokenizer's Rust.
+    by_itself = "OpenBLAS" in done.stderr or "memory allocation of" in done.stderr
+    assert done.returncode in (4, 0) or by_itself, done.stderr
     assert "Traceback" not in done.stderr
     assert "not installed" not in done.stderr
     if done.returncode == 4:
