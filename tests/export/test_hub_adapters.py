@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,12 @@ from edgephi_export import ExportOptions, export
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_checkpoint
 from support.fake_hub import FakeHub
-from support.forked import run_forked
+from support.hub_process import run_with_hub
 from support.sizes import Sizes
 from support.tensor_files import change_json
 
 BASE, ADAPTER = "microsoft/Phi-4-small", "me/my-lora"
 SPEC = AdapterSpec(shapes=decoder_shapes(Sizes()))
-_EXPORT = """
-from edgephi.cli.main import CommandGroup
-from edgephi_export.cli import export
-group = CommandGroup("edgephi")
-group.get_command = lambda ctx, name: export
-group(["export", *__import__("sys").argv[1:]], prog_name="edgephi")
-"""
 
 
 @pytest.fixture
@@ -39,10 +30,7 @@ def hub() -> Iterator[FakeHub]:
 
 
 def _run(hub: FakeHub, tmp_path: Path, *arguments: object) -> Any:
-    kept = {name: value for name, value in os.environ.items() if not name.lower().startswith(("hf_", "hugging"))}
-    paths = os.pathsep.join(filter(None, sys.path))
-    environment = kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": paths}
-    return run_forked(_EXPORT, list(map(str, arguments)), environment)
+    return run_with_hub(hub, tmp_path, "export", *arguments)
 
 
 def _base(hub: FakeHub, tmp_path: Path) -> Path:

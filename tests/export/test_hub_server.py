@@ -25,18 +25,12 @@ from support.bundles import small_checkpoint
 from support.checkpoints import Layout
 from support.fake_hub import COMMIT, Asked, FakeHub
 from support.forked import run_forked
+from support.hub_process import START, hub_environment
 from support.tensor_files import change_json
 
 MODEL = "microsoft/Phi-4-small"
-#: Waits between retries are cut; so are the pieces of a download, as small files would come in one.
-_START = """
-import time
-time.sleep = lambda seconds: None
-import huggingface_hub.constants
-huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1 << 14
-"""
 _EXPORT = (
-    _START
+    START
     + """
 from edgephi.cli.main import CommandGroup
 from edgephi_export.cli import export
@@ -46,7 +40,7 @@ group(["export", *__import__("sys").argv[1:]], prog_name="edgephi")
 """
 )
 _LOCATE = (
-    _START
+    START
     + """
 import json, sys
 from edgephi.errors import EdgeError
@@ -99,15 +93,7 @@ def _repository(hub: FakeHub, tmp_path: Path, layout: Layout = "phi3") -> Path:
 
 
 def _run(hub: FakeHub, tmp_path: Path, code: str, *arguments: object, **environment: str) -> Any:
-    return run_forked(code, list(map(str, arguments)), _environment(hub, tmp_path) | environment)
-
-
-def _environment(hub: FakeHub, tmp_path: Path) -> dict[str, str]:
-    """Nothing of the user's own: neither token nor cache nor proxy."""
-    foreign = ("hf_", "hugging", "http_proxy", "https_proxy", "all_proxy")
-    kept = {name: value for name, value in os.environ.items() if not name.lower().startswith(foreign)}
-    paths = os.pathsep.join(filter(None, sys.path))
-    return kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": paths}
+    return run_forked(code, list(map(str, arguments)), hub_environment(hub, tmp_path) | environment)
 
 
 def _located(done: Any) -> list[tuple[Path, str, str]]:
@@ -229,7 +215,7 @@ def test_ctrl_c_stops_a_download_at_once(hub: FakeHub, tmp_path: Path):
     hub.break_off(after=20_000, times=1, hold=True)
     command = [sys.executable, "-c", _EXPORT, MODEL, "-o", str(tmp_path / "out")]
     settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=_environment(hub, tmp_path), **settings) as running:
+    with subprocess.Popen(command, env=hub_environment(hub, tmp_path), **settings) as running:
         try:
             assert hub.dropped.wait(timeout=30)
             running.send_signal(signal.SIGINT)
@@ -383,7 +369,7 @@ def _on_a_terminal(hub: FakeHub, tmp_path: Path, code: str, *arguments: object) 
     reader = threading.Thread(target=_drain, args=(leader, shown), daemon=True)
     reader.start()
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = _environment(hub, tmp_path) | {"TERM": "xterm"}
+    environment = hub_environment(hub, tmp_path) | {"TERM": "xterm"}
     subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=follower, env=environment, timeout=120)
     os.close(follower)
     reader.join(timeout=10)

@@ -33,8 +33,12 @@ group(sys.argv[1:], prog_name="edgephi")
 
 def run_with_hub(hub: FakeHub, home: Path, *arguments: object, **environment: str) -> Any:
     """`edgephi export` or `edgephi pull`; `home` is where the library's cache goes."""
+    return run_forked(COMMAND, list(map(str, arguments)), hub_environment(hub, home) | environment)
+
+
+def hub_environment(hub: FakeHub, home: Path) -> dict[str, str]:
+    """Nothing of the user's own: neither token nor cache nor proxy."""
     foreign = ("hf_", "hugging", "http_proxy", "https_proxy", "all_proxy")
     kept = {name: value for name, value in os.environ.items() if not name.lower().startswith(foreign)}
     paths = os.pathsep.join(filter(None, sys.path))
-    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "PYTHONPATH": paths}
-    return run_forked(COMMAND, list(map(str, arguments)), kept | own | environment)
+    return kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home / "hf"), "PYTHONPATH": paths}
