@@ -6,11 +6,11 @@ encode them once. Knows nothing about encoders, prompts or the decoder.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -151,27 +151,34 @@ class LazyRows:
         return self._known
 
 
-def media_digest(item: Any, projection: str | None) -> bytes:
-    """sha256 of everything an encoder gets: equal for the same picture from a path, bytes or an array.
+@dataclass(frozen=True, slots=True)
+class MediaContent:
+    """Everything an encoder gets of one image or recording, under names that never change.
+
+    Saved prefixes hold the digest of these names and values, so a name outlives renamed classes and fields.
+
+    Attributes:
+        kind: What it is.
+        arrays: Name and values of each array, in a fixed order. Not copied.
+        numbers: Name and value of each number, likewise.
+    """
+
+    kind: str
+    arrays: tuple[tuple[str, NDArray[Any]], ...]
+    numbers: tuple[tuple[str, int], ...]
+
+
+def media_digest(content: MediaContent, projection: str | None) -> bytes:
+    """sha256 of everything an encoder gets: equal for the same image from a path, bytes or an array.
 
     Args:
-        item: A dataclass of arrays, numbers and further such dataclasses.
+        content: Its arrays and numbers.
         projection: The encoder's output layer; it changes the rows.
     """
-    digest = hashlib.sha256(f"{type(item).__name__}/{projection}".encode())
-    for name, value in _leaves(item, ""):
-        if isinstance(value, np.ndarray):
-            digest.update(f"{name} {value.dtype} {value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).view(np.uint8).data)
-        else:
-            digest.update(f"{name} {value!r}".encode())
+    digest = hashlib.sha256(f"{content.kind}/{projection}".encode())
+    for name, array in content.arrays:
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    for name, number in content.numbers:
+        digest.update(f"{name} {int(number)}".encode())
     return digest.digest()
-
-
-def _leaves(item: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(item):
-        value, name = getattr(item, field.name), f"{prefix}.{field.name}"
-        if dataclasses.is_dataclass(value):
-            yield from _leaves(value, name)
-        else:
-            yield name, value

@@ -193,7 +193,7 @@ class RequestReader:
         """The rows of a picture or clip, encoded when the decoder must read them."""
         projection = route.projection if isinstance(item, HeardClip) else None
         encode = partial(self._senses.encode, item, projection, should_stop, steps.begin_next)
-        return LazyRows(item.num_rows, media_digest(item, projection), encode, self._media, should_stop)
+        return LazyRows(item.num_rows, media_digest(item.content, projection), encode, self._media, should_stop)
 
 
 def _is_due(rows: LazyRows, unread: Sequence[MediaRows]) -> bool:

@@ -23,6 +23,7 @@ from edgephi.errors import ConfigError
 from edgephi.fitting import check_graph_fits
 from edgephi.image import ImageViews, num_image_rows, split_views
 from edgephi.media import media_name
+from edgephi.media_rows import MediaContent
 from edgephi.mel import log_mel, num_audio_rows
 from edgephi.mode import Projection
 from edgephi.picture import load_image
@@ -39,6 +40,24 @@ class SeenPicture:
     views: ImageViews
     num_rows: int
 
+    @property
+    def content(self) -> MediaContent:
+        """What the encoder gets. The names are those of saved prefixes, and stay whatever the fields are called."""
+        views = self.views
+        return MediaContent(
+            kind="SeenPicture",
+            arrays=(
+                (".views.overview", views.overview),
+                (".views.tiles", views.tiles),
+                (".views.patch_mask", views.patch_mask),
+            ),
+            numbers=(
+                (".views.tile_rows", views.tile_rows),
+                (".views.tile_columns", views.tile_columns),
+                (".num_rows", self.num_rows),
+            ),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class HeardClip:
@@ -46,6 +65,11 @@ class HeardClip:
 
     mel: NDArray[np.float32]
     num_rows: int
+
+    @property
+    def content(self) -> MediaContent:
+        """What the encoder gets, under the names that saved prefixes hold."""
+        return MediaContent(kind="HeardClip", arrays=((".mel", self.mel),), numbers=((".num_rows", self.num_rows),))
 
 
 class Senses:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edgephi.image import split_views
+from edgephi.image import ImageViews, split_views
 from edgephi.media_rows import LazyRows, RowsCache, media_digest
 from edgephi.senses import HeardClip, SeenPicture
 from edgephi.stopping import Stopped
@@ -42,30 +42,40 @@ def test_the_same_picture_has_the_same_digest_and_any_other_another():
         (HeardClip(mel[:19], 3), "speech"),
         (HeardClip(mel.reshape(10, 160), 3), "speech"),
     ]
-    digests = {media_digest(item, projection) for item, projection in items}
+    digests = {media_digest(item.content, projection) for item, projection in items}
     assert len(digests) == len(items)
-    assert media_digest(_seen(one.copy()), None) in digests
+    assert media_digest(_seen(one.copy()).content, None) in digests
+
+
+def _views() -> ImageViews:
+    return ImageViews(
+        overview=np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 4, 4),
+        tiles=np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4),
+        patch_mask=np.arange(12).reshape(3, 2, 2) % 3 > 0,
+        tile_rows=1,
+        tile_columns=2,
+    )
+
+
+def test_saved_prefixes_find_their_media_again_whatever_the_classes_are_called():
+    """The digests are those that the first release of saved prefixes wrote to disk."""
+    mel = np.linspace(-3, 3, 5 * 80, dtype=np.float32).reshape(5, 80)
+    assert media_digest(SeenPicture(_views(), 9).content, None).hex() == "830b654c58abf18c9cf17e37cf7e405bf5cd6e2d403a1336f45cfff003af3a0f"
+    assert media_digest(HeardClip(mel, 3).content, "speech").hex() == "b5736be7871610c475a6bd2d15f2c54949ab47475f2cbbb8eddf221226cf5423"
 
 
 def test_every_field_counts():
-    @dataclass(frozen=True)
-    class Inner:
-        mask: np.ndarray
-        rows: int
-
-    @dataclass(frozen=True)
-    class Outer:
-        inner: Inner
-        name: str
-
-    item = Outer(Inner(np.array([True, False]), 3), "a")
+    views = _views()
     others = [
-        replace(item, name="b"),
-        replace(item, inner=replace(item.inner, rows=4)),
-        replace(item, inner=replace(item.inner, mask=np.array([True, True]))),
-        replace(item, inner=replace(item.inner, mask=np.array([1, 0], np.uint8))),
+        replace(views, tile_rows=2, tile_columns=1),
+        replace(views, patch_mask=~views.patch_mask),
+        replace(views, patch_mask=views.patch_mask.astype(np.uint8)),
+        replace(views, overview=-views.overview),
+        replace(views, tiles=views.tiles[::-1]),
     ]
-    assert len({media_digest(other, None) for other in [item, *others]}) == 5
+    digests = {media_digest(SeenPicture(one, 9).content, None) for one in [views, *others]}
+    digests.add(media_digest(SeenPicture(views, 10).content, None))
+    assert len(digests) == 7
 
 
 def test_the_least_recently_used_rows_are_forgotten_first():
