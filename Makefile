@@ -28,7 +28,7 @@ slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the re
 	$(BIN)/python -m pytest -m "slow and not reference"
 
 signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
-	$(BIN)/python -m pytest -s -m slow tests/cli/test_signals.py
+	$(BIN)/python -m pytest -s -m slow tests/runtime/cli/test_signals.py
 
 accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy

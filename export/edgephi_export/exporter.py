@@ -11,27 +11,27 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from edgephi.bundle import MANIFEST_NAME
-from edgephi.errors import ConfigError
-from edgephi.manifest import CACHE_KINDS
-from edgephi.session import runtime
-from edgephi.staging import FolderKind, check_output, check_space, staged
-from edgephi_export.adapter_files import check_same_template
-from edgephi_export.bundle_plan import plan_bundle
-from edgephi_export.bundle_writer import write_bundle
-from edgephi_export.calibration import add_int8_cache
-from edgephi_export.calibration_files import OwnFiles, read_own_files
-from edgephi_export.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
-from edgephi_export.config import MODALITIES, Modality
-from edgephi_export.genai_record import RECORD_NAME
-from edgephi_export.genai_writer import check_genai_recipe, choose_genai, plan_genai, write_genai
-from edgephi_export.hub import Located, locate, locate_adapter
+from edgephi.base.atomic_write import FolderKind, check_output, check_space, staged
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.bundle import MANIFEST_NAME
+from edgephi.bundle.manifest import CACHE_KINDS
+from edgephi.ort.session import runtime
+from edgephi_export.calibration.run import add_int8_cache
+from edgephi_export.calibration.samples import OwnFiles, read_own_files
+from edgephi_export.checkpoint.adapter_files import check_same_template
+from edgephi_export.checkpoint.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
+from edgephi_export.checkpoint.config import MODALITIES, Modality
+from edgephi_export.checkpoint.peft_adapter import Adapter
+from edgephi_export.checkpoint.selection import Selection, choose
+from edgephi_export.documents import add_papers
+from edgephi_export.hub.download import Located, locate, locate_adapter
+from edgephi_export.layouts.edgephi.plan import plan_bundle
+from edgephi_export.layouts.edgephi.writer import write_bundle
+from edgephi_export.layouts.genai.record import RECORD_NAME
+from edgephi_export.layouts.genai.writer import check_genai_recipe, choose_genai, plan_genai, write_genai
 from edgephi_export.meter import Meter
 from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progress
-from edgephi_export.papers import add_papers
-from edgephi_export.peft_adapter import Adapter
-from edgephi_export.selection import Selection, choose
-from edgephi_export.weight_plan import WeightPlan
+from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
 
 #: What an export makes, in either layout.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # it would load numpy, and `edgephi --help` reads this file
-    from edgephi.manifest import CacheKind
+    from edgephi.bundle.manifest import CacheKind
 
 DEFAULT_RECIPE = "int4"
 #: As `merge_adapter`: the adapter lies in the checkpoint's own folder.

@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from edgephi.bundle import file_sha256
-from edgephi.manifest import FileInfo, SourceInfo
-from edgephi_export.checkpoint import Checkpoint
-from edgephi_export.hub import Located
+from edgephi.bundle.bundle import file_sha256
+from edgephi.bundle.manifest import FileInfo, SourceInfo
+from edgephi_export.checkpoint.checkpoint import Checkpoint
+from edgephi_export.hub.download import Located
 
 
 def generator() -> str:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edgephi import Model, SamplingOptions
-from edgephi.manifest import CacheKind
+from edgephi.bundle.manifest import CacheKind
 from edgephi_export import ExportOptions, export
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
 from edgephi_nano.tokenizer import END, END_OF_TEXT, USER, build_tokenizer, special_id

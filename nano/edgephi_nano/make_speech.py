@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgephi.audio import Waveform, log_mel
+from edgephi.audio.decoding import Waveform, log_mel
 from edgephi_nano.speech_data import KNOWN_VOICES, clip_of, training_text
 
 SHARD_CLIPS = 1000

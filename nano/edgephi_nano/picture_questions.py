@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from edgephi.audio import Waveform, log_mel
+from edgephi.audio.decoding import Waveform, log_mel
 from edgephi_nano.pictures import Picture
 from edgephi_nano.scenes import compose
 from edgephi_nano.speech_data import KNOWN_VOICES, UNSEEN_VOICES, clips_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalImageEmbedding
 
-from edgephi.image import ImageViews, useful_grid
+from edgephi.images.crops import ImageViews, useful_grid
 from edgephi_nano.sight import WIDTH, pooled_features
 from edgephi_nano.views import GRID
 

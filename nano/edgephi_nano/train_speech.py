@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from edgephi.audio import Waveform, log_mel
+from edgephi.audio.decoding import Waveform, log_mel
 from edgephi_nano.adapters import adapter_parameters, attach, save_adapter
 from edgephi_nano.config import SPEECH_ADAPTER
 from edgephi_nano.hearing import pad_clips

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edgephi.audio import Waveform, log_mel
+from edgephi.audio.decoding import Waveform, log_mel
 from edgephi_nano import adapters
 from edgephi_nano.branching import Branch
 from edgephi_nano.picture_questions import SPOKEN, answers, spoken_questions

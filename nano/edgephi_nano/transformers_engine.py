@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache, Phi4MultimodalForCausalLM
 
-from edgephi.audio import Waveform, log_mel
-from edgephi.image import num_image_rows, split_views
+from edgephi.audio.decoding import Waveform, log_mel
+from edgephi.images.crops import num_image_rows, split_views
 from edgephi_nano.config import vision_config
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
 from edgephi_nano.tokenizer import AUDIO_SLOT, END, END_OF_TEXT, IMAGE_SLOT, build_tokenizer, special_id

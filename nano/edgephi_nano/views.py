@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from edgephi.image import ImageViews, split_views
+from edgephi.images.crops import ImageViews, split_views
 from edgephi_nano.pictures import COLOURS, CROP, GLYPHS, RANKS, SHAPES, Canvas, Mark, Picture
 
 PATCH, CELL, GRID = 14, 28, 6

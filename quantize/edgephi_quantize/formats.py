@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgephi.errors import ConfigError
+from edgephi.base.errors import ConfigError
 
 #: What ONNX Runtime's MatMulNBits computes with.
 BITS = (2, 4, 8)

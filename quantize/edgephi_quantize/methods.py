@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.errors import ConfigError
-from edgephi_quantize.codes import BlockCodes
+from edgephi.base.errors import ConfigError
+from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
 from edgephi_quantize.rtn import Rtn
 from edgephi_quantize.search import Search

@@ -1,7 +1,7 @@
 """Codes to the bytes that ONNX Runtime's MatMulNBits reads.
 
 Owns the order of bits in a byte: the first code lies in the lowest bits. Knows nothing about what the codes mean.
-`edgephi.blocks` is the way back, which a device needs.
+`edgephi.decoder.dequantize` is the way back, which a device needs.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from edgephi.errors import ConfigError
-from edgephi.manifest import FloatName, RecipeInfo, RuleInfo
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import FloatName, RecipeInfo, RuleInfo
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat, parse_format
 from edgephi_quantize.methods import METHODS
 

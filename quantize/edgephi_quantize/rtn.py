@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgephi_quantize.codes import BlockCodes
+from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
-from edgephi_quantize.tiles import Floats, Tile, solve_in_tiles
+from edgephi_quantize.search_tiles import Floats, Tile, solve_in_tiles
 
 #: The float32 below a half: adding it and cutting off the fraction rounds halves up, and what lies under a half down.
 _BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgephi_quantize.codes import BlockCodes
+from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
 from edgephi_quantize.rtn import inverses, ranges
-from edgephi_quantize.tiles import Floats, Tile, solve_in_tiles
+from edgephi_quantize.search_tiles import Floats, Tile, solve_in_tiles
 
 #: Scales tried, relative to that of round-to-nearest. Those above 1 cut nothing off.
 _FACTORS = {

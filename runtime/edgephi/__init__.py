@@ -6,17 +6,27 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgephi.asynchronous import AsyncModel
-    from edgephi.constraint import Grammar, JsonSchema, Regex
-    from edgephi.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+    from edgephi.async_model import AsyncModel
+    from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+    from edgephi.base.stage import Stage
+    from edgephi.base.version import __version__
+    from edgephi.generation.constraint import Grammar, JsonSchema, Regex
+    from edgephi.generation.reply import (
+        Choice,
+        DoneEvent,
+        Event,
+        Reply,
+        TextEvent,
+        Timing,
+        TokenEvent,
+        ToolCall,
+        ToolCallEvent,
+    )
+    from edgephi.generation.sampler import SamplingOptions
     from edgephi.model import Model
-    from edgephi.reply import Choice, DoneEvent, Event, Reply, TextEvent, Timing, TokenEvent, ToolCall, ToolCallEvent
-    from edgephi.sampling import SamplingOptions
-    from edgephi.stage import Stage
     from edgephi.transcription.transcript import Segment, Transcript
     from edgephi.transcription.whole import TranscriptProgress
     from edgephi.transcription.windows import WindowRules
-    from edgephi.version import __version__
 
 __all__ = [
     "ArtifactError",
@@ -48,20 +58,20 @@ __all__ = [
 
 # Loaded on first use (PEP 562): `edgephi --help` and the host packages need none of these.
 _HOME = {
-    **dict.fromkeys(("ArtifactError", "CapacityError", "ConfigError", "EdgeError"), "edgephi.errors"),
-    **dict.fromkeys(("Grammar", "JsonSchema", "Regex"), "edgephi.constraint"),
+    **dict.fromkeys(("ArtifactError", "CapacityError", "ConfigError", "EdgeError"), "edgephi.base.errors"),
+    **dict.fromkeys(("Grammar", "JsonSchema", "Regex"), "edgephi.generation.constraint"),
     **dict.fromkeys(
         ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall", "ToolCallEvent"),
-        "edgephi.reply",
+        "edgephi.generation.reply",
     ),
-    "AsyncModel": "edgephi.asynchronous",
+    "AsyncModel": "edgephi.async_model",
     "Model": "edgephi.model",
-    "SamplingOptions": "edgephi.sampling",
+    "SamplingOptions": "edgephi.generation.sampler",
     **dict.fromkeys(("Segment", "Transcript"), "edgephi.transcription.transcript"),
-    "Stage": "edgephi.stage",
+    "Stage": "edgephi.base.stage",
     "TranscriptProgress": "edgephi.transcription.whole",
     "WindowRules": "edgephi.transcription.windows",
-    "__version__": "edgephi.version",
+    "__version__": "edgephi.base.version",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from edgephi.cli import interruption
+from edgephi.console import interruption
 
 
 def program() -> NoReturn:

@@ -15,29 +15,29 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.bundle import Bundle
-from edgephi.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
-from edgephi.embed import as_token_ids
-from edgephi.errors import ConfigError, EdgeError
-from edgephi.generate import Clock, Job, generate
-from edgephi.kv_cache import cache_kind
-from edgephi.limits import DEFAULT_QUEUE, ModelLimits
-from edgephi.manifest import CacheChoice
-from edgephi.media_places import check_media_lists
-from edgephi.message_tools import Tools
-from edgephi.messages import Messages, Outside
-from edgephi.mode import AdapterChoice
-from edgephi.prefixes import PrefixRequests
-from edgephi.prompt import Prompt
-from edgephi.reply import DoneEvent, Event, Reply
-from edgephi.request_reader import Handling, Terms
-from edgephi.sampling import SamplingOptions
-from edgephi.senses import HeardClip
-from edgephi.session import DeviceOptions
-from edgephi.stage import OnStage, Stages, untold
-from edgephi.stopping import Stopped, never
-from edgephi.tool_choice import ToolChoice, read_tool_use
-from edgephi.tool_constraint import start_constraint
+from edgephi.base.cancellation import Stopped, never
+from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.base.stage import OnStage, Stages, untold
+from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.manifest import CacheChoice
+from edgephi.cache.kv_cache import cache_kind
+from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
+from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.reply import DoneEvent, Event, Reply
+from edgephi.generation.sampler import SamplingOptions
+from edgephi.media.processor import HeardClip
+from edgephi.model_options import DEFAULT_QUEUE, ModelLimits
+from edgephi.ort.session import DeviceOptions
+from edgephi.prefill import Handling, Terms
+from edgephi.prompt.input_sequence import as_token_ids
+from edgephi.prompt.media_placement import check_media_lists
+from edgephi.prompt.message_tools import Tools
+from edgephi.prompt.messages import Messages, Outside
+from edgephi.prompt.prompt import Prompt
+from edgephi.prompt.routing import AdapterChoice
+from edgephi.saved_prefixes import PrefixRequests
+from edgephi.tools.choice import ToolChoice, read_tool_use
+from edgephi.tools.constraint import start_constraint
 from edgephi.transcription.requests import TranscriptRequests
 
 
@@ -76,7 +76,7 @@ class Model(PrefixRequests, TranscriptRequests):
             path: The folder that `edgephi export` made.
             device: `cpu`.
             threads: Threads to use; None for the physical cores this process may use. Each session has a pool of its
-                own unless the program called `edgephi.session.share_threads()`.
+                own unless the program called `edgephi.ort.session.share_threads()`.
             max_context: Positions a request may take; None for the model's own limit. Memory is taken as it fills.
             chunk: Most positions of a prompt read in one pass. More is faster, and takes more memory while it runs.
             cache_bytes: Most memory that stays taken between requests, so that the next one need not read again what

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import edgephi
 import edgephi_bench
-from edgephi_bench.workers.decoder_engine import Decoder
+from edgephi_bench.engines.workers.edgephi_decoder import Decoder
 
 _SLOWER = """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgephi_bench.sizes import Sizes
+from edgephi_bench.synthetic.sizes import Sizes
 
 _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgephi import Model, SamplingOptions
-from edgephi.cli.samples import Sample, read_samples
+from edgephi.inspection.samples import Sample, read_samples
 from edgephi_export import export
 
 NANO = Path(__file__).parents[2] / "nano"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgephi import Model, SamplingOptions
-from edgephi.cli.samples import Sample, read_samples
-from edgephi.kv_cache import KVCache
+from edgephi.cache.kv_cache import KVCache
+from edgephi.inspection.samples import Sample, read_samples
 from edgephi_export import ExportOptions, export
 
 NANO = Path(__file__).parents[2] / "nano"

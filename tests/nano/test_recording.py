@@ -15,10 +15,10 @@ import pytest
 import soundfile
 
 from edgephi import Model, SamplingOptions
-from edgephi.cli.samples import read_samples
+from edgephi.inspection.samples import read_samples
+from edgephi.transcription.prompts import TRANSCRIBE
 from edgephi.transcription.recording import open_recording
 from edgephi.transcription.transcriber import TranscriptionOptions, transcribe
-from edgephi.transcription.wording import TRANSCRIBE
 from edgephi_export import export
 from edgephi_nano.recordings import LongRecording, long_recording
 from edgephi_nano.scoring import word_error_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgephi.errors import ConfigError
+from edgephi.base.errors import ConfigError
 from edgephi_quantize.formats import BITS, BLOCK_SIZES, BlockFormat, FloatFormat, RowFormat, parse_format
 from edgephi_quantize.methods import METHODS, get_method
 

@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from edgephi.blocks import dequantize
-from edgephi_quantize.codes import BlockCodes
+from edgephi.decoder.dequantize import dequantize
+from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BITS, BLOCK_SIZES, BlockFormat
 from edgephi_quantize.methods import get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points

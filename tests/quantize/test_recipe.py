@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import pytest
 
-from edgephi.errors import ConfigError
-from edgephi.manifest import RecipeInfo, RuleInfo
-from edgephi.schema import decode
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import RecipeInfo, RuleInfo
+from edgephi.bundle.strict_json import decode
 from edgephi_quantize.recipe import RECIPES, Recipe, make_recipe, parse_rule
 
 

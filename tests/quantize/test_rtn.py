@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from edgephi.errors import ArtifactError
+from edgephi.base.errors import ArtifactError
 from edgephi_quantize.formats import BITS, BLOCK_SIZES, BlockFormat
 from edgephi_quantize.methods import METHODS, get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgephi_quantize import tiles
-from edgephi_quantize.codes import BlockCodes
+from edgephi_quantize import search_tiles as tiles
+from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BITS, BLOCK_SIZES, BlockFormat, parse_format
 from edgephi_quantize.methods import METHODS, get_method
 from edgephi_quantize.sqnr import SqnrMeter

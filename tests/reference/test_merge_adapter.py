@@ -10,9 +10,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Phi3ForCausalLM
 
-from edgephi_export.checkpoint import open_checkpoint
-from edgephi_export.peft_adapter import Adapter
-from edgephi_export.selection import choose
+from edgephi_export.checkpoint.checkpoint import open_checkpoint
+from edgephi_export.checkpoint.peft_adapter import Adapter
+from edgephi_export.checkpoint.selection import choose
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_checkpoint
 from support.sizes import Sizes

@@ -1,6 +1,6 @@
 """Exported models against PyTorch transformers, live, and the recorded answers against what would be recorded now.
 
-`make reference` runs these. They are the proof behind tests/runtime/test_golden.py.
+`make reference` runs these. They are the proof behind tests/runtime/decoder/test_golden_logits.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edgephi import SamplingOptions
-from edgephi.image import num_image_rows, split_views
-from edgephi.mel import Waveform, log_mel
-from edgephi.picture import load_image
+from edgephi.audio.log_mel import Waveform, log_mel
+from edgephi.images.crops import num_image_rows, split_views
+from edgephi.images.decoding import load_image
 from reference import record, sounds
 from reference.oracle import mini_logits
 from reference.pictures import prepare_image

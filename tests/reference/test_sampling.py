@@ -15,9 +15,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from edgephi.candidates import candidates
-from edgephi.penalties import Penalties
-from edgephi.sampling import SamplingOptions
+from edgephi.generation.logits_penalties import Penalties
+from edgephi.generation.sampler import SamplingOptions
+from edgephi.generation.token_selection import candidates
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("default")]
 

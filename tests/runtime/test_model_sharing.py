@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgephi import CapacityError, ConfigError, DoneEvent, Model, SamplingOptions, TokenEvent
-from edgephi.encoders import SpeechEncoder, VisionEncoder
+from edgephi.media.encoders import SpeechEncoder, VisionEncoder
 from support.bundles import small_bundle
 from support.signals import clip, picture
 

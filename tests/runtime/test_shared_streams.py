@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from edgephi import ConfigError, DoneEvent, Model, SamplingOptions, TextEvent
-from edgephi.errors import EdgeError
-from edgephi.queueing import Turns
-from edgephi.stopping import Stopped
+from edgephi.base.cancellation import Stopped
+from edgephi.base.errors import EdgeError
+from edgephi.request_queue import Turns
 from support.bundles import small_bundle
 
 LIMIT_S = 60

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgephi import Model, SamplingOptions, Stage, TokenEvent, watched
-from edgephi.manifest import CacheKind
+from edgephi import Model, SamplingOptions, Stage, TokenEvent
+from edgephi.bundle.manifest import CacheKind
+from edgephi.ort import cancellable_run as watched
 from support.bundles import small_bundle
 from support.signals import clip, picture
 
@@ -109,8 +110,8 @@ def test_ctrl_c_while_loading_waits_for_no_graph(monkeypatch: pytest.MonkeyPatch
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgephi.decoder_graph.open_session", loads_for_ever)
-    monkeypatch.setattr("edgephi.served.open_tokenizer", interrupted)
+    monkeypatch.setattr("edgephi.decoder.graph.open_session", loads_for_ever)
+    monkeypatch.setattr("edgephi.loaded_model.open_tokenizer", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         Model.load(small_bundle(), threads=1)

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgephi.bundle import MANIFEST_NAME
-from edgephi.manifest import CacheKind
+from edgephi.bundle.bundle import MANIFEST_NAME
+from edgephi.bundle.manifest import CacheKind
 from edgephi_export import ExportOptions, export
 from support.checkpoints import CheckpointSpec, Layout, write_checkpoint
 

@@ -17,7 +17,14 @@ from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 #: Imported once. None of them may read an environment variable that a test sets.
-_WARM = ["numpy", "requests", "tokenizers", "edgephi.cli.main", "edgephi_export.cli", "edgephi_export.exporter"]
+_WARM = [
+    "numpy",
+    "requests",
+    "tokenizers",
+    "edgephi.cli.main",
+    "edgephi_export.commands.export",
+    "edgephi_export.exporter",
+]
 
 
 @functools.cache

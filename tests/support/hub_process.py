@@ -22,8 +22,8 @@ COMMAND = (
     + """
 import sys
 from edgephi.cli.main import CommandGroup
-from edgephi_export.cli import export
-from edgephi_export.pull_command import pull
+from edgephi_export.commands.export import export
+from edgephi_export.commands.pull import pull
 group = CommandGroup("edgephi")
 group.get_command = lambda ctx, name: {"export": export, "pull": pull}[name]
 group(sys.argv[1:], prog_name="edgephi")

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from edgephi.errors import ConfigError
+from edgephi.base.errors import ConfigError
 from support.signals import clip, picture
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from edgephi_bench.environment import Environment, Version
-from edgephi_bench.figures import Figure
-from edgephi_bench.floor import Floor, FloorRound
-from edgephi_bench.latency_report import BenchReport, ModelFacts, PeerFacts, Repeat, Sentinel
+from edgephi_bench.latency.report import BenchReport, ModelFacts, PeerFacts, Repeat, Sentinel
+from edgephi_bench.measure.environment import Environment, Version
+from edgephi_bench.measure.measurement import Figure
+from edgephi_bench.measure.roofline import Floor, FloorRound
 
 _ENVIRONMENT = Environment(
     cpu="Test CPU",

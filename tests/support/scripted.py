@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from edgephi.cli.options import ModelSource
-from edgephi.manifest import Manifest
+from edgephi.bundle.manifest import Manifest
+from edgephi.console.options import ModelSource
 from support.bundles import small_bundle
 from support.listening import FakeModel, loudness
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from edgephi.manifest import AdapterName, Manifest
+    from edgephi.bundle.manifest import AdapterName, Manifest
 
 Kind = Literal["image", "audio"]
 _TRANSCRIBING = re.compile(r"\btranscri|\btranslate the (audio|speech|recording|clip)", re.IGNORECASE)
@@ -24,7 +24,7 @@ def adapter_of(manifest: Manifest, kinds: Sequence[Kind]) -> AdapterName:
     Raises:
         ConfigError: The folder cannot take them in.
     """
-    from edgephi.mode import choose_route
+    from edgephi.prompt.routing import choose_route
 
     return choose_route(manifest, num_images=kinds.count("image"), num_audio=kinds.count("audio")).adapter
 

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.cli import interruption
-from edgephi.cli.commands import ModelCommand, in_group
-from edgephi.cli.options import ModelSource, model_options, quiet_option
-from edgephi.cli.packing import decorated_with
-from edgephi.cli.report import error_line, human_bytes, note_line, one_line, shown, timing_line
-from edgephi.cli.sampling import Sampling, sampling_options
-from edgephi.cli.stage_line import StageLine
-from edgephi.cli.tools_file import read_tools_file, tools_option
-from edgephi.errors import CapacityError, ConfigError, EdgeError
+from edgephi.base.errors import CapacityError, ConfigError, EdgeError
+from edgephi.console import interruption
+from edgephi.console.commands import ModelCommand, in_group
+from edgephi.console.options import ModelSource, model_options, quiet_option
+from edgephi.console.packing import decorated_with
+from edgephi.console.report import error_line, human_bytes, note_line, one_line, shown, timing_line
+from edgephi.console.sampling_options import Sampling, sampling_options
+from edgephi.console.stage_line import StageLine
+from edgephi.console.tools_file import read_tools_file, tools_option
 
 if TYPE_CHECKING:
     from edgephi.cli.adapter_notes import Kind
     from edgephi.cli.conversation import Conversation, Role
     from edgephi.cli.line_reader import LineReader
+    from edgephi.generation.options import SamplingOptions
+    from edgephi.generation.reply import Reply
     from edgephi.model import Model
-    from edgephi.reply import Reply
-    from edgephi.sampling_options import SamplingOptions
 
 _COMMANDS = {
     "/image": "FILE   attach an image to the next message",
@@ -198,7 +198,7 @@ class _Session:
             self._remark(reply)
 
     def _stream(self, text: str, role: Role, should_stop: Callable[[], bool]) -> Reply:
-        from edgephi.reply import DoneEvent, TextEvent, ToolCallEvent
+        from edgephi.generation.reply import DoneEvent, TextEvent, ToolCallEvent
 
         wrote = False
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from edgephi.cli.program_name import NAME
+from edgephi.console.program_name import NAME
 
 _VARIABLE = f"_{NAME.upper()}_COMPLETE"
 _SHELLS = ("bash", "zsh", "fish")

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgephi.base.errors import ConfigError
+from edgephi.base.output_file import check_output_file, reason, staged_file
 from edgephi.cli.adapter_notes import Kind, adapter_note
-from edgephi.cli.tools_file import with_tools
-from edgephi.errors import ConfigError
-from edgephi.output_file import check_output_file, reason, staged_file
+from edgephi.console.tools_file import with_tools
 
 if TYPE_CHECKING:
-    from edgephi.manifest import Manifest
-    from edgephi.reply import Reply, ToolCall
+    from edgephi.bundle.manifest import Manifest
+    from edgephi.generation.reply import Reply, ToolCall
 
 Role = Literal["user", "tool"]
 
@@ -84,9 +84,9 @@ class Conversation:
         Raises:
             ConfigError: The file cannot be used, or the model takes in none of its kind.
         """
-        from edgephi.audio import load_audio
-        from edgephi.mode import choose_route
-        from edgephi.picture import load_image
+        from edgephi.audio.decoding import load_audio
+        from edgephi.images.decoding import load_image
+        from edgephi.prompt.routing import choose_route
 
         kinds = [item.kind for item in self._attachments()] + [kind]
         choose_route(self._manifest, num_images=kinds.count("image"), num_audio=kinds.count("audio"))

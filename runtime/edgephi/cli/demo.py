@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import ModelCommand, group
-from edgephi.cli.options import ModelSource, json_option, model_options
-from edgephi.cli.program_name import command_line
-from edgephi.cli.report import one_line, printable, timing_json
-from edgephi.errors import NOT_AS_RECORDED, EdgeError
+from edgephi.base.errors import NOT_AS_RECORDED, EdgeError
+from edgephi.console.commands import ModelCommand, group
+from edgephi.console.options import ModelSource, json_option, model_options
+from edgephi.console.program_name import command_line
+from edgephi.console.report import one_line, printable, timing_json
 
 if TYPE_CHECKING:
-    from edgephi.cli.samples import Sample
+    from edgephi.generation.reply import Reply
+    from edgephi.inspection.samples import Sample
     from edgephi.model import Model
-    from edgephi.reply import Reply
 
 _MAX_NEW_TOKENS = 128
 _INDENT = " " * 9
@@ -73,7 +73,7 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     Example:
       edgephi demo models/nano --samples nano/samples
     """
-    from edgephi.cli.samples import read_samples
+    from edgephi.inspection.samples import read_samples
 
     samples = read_samples(Path(folder))
     outcomes: list[Outcome] = []
@@ -101,7 +101,7 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
 
 
 def _try(model: Model, sample: Sample, folder: Path) -> Outcome:
-    from edgephi.sampling import SamplingOptions
+    from edgephi.generation.sampler import SamplingOptions
 
     given = repr(sample.prompt) if sample.prompt else "(no text)"
     try:
@@ -125,7 +125,7 @@ def _media(sample: Sample) -> list[tuple[str, str]]:
 
 def _preview(sample: Sample, folder: Path) -> None:
     """What goes in, as far as a terminal can show it."""
-    from edgephi.cli.preview import can_preview, image_preview, sound_preview
+    from edgephi.console.preview import can_preview, image_preview, sound_preview
 
     if not can_preview():
         return
@@ -140,8 +140,8 @@ def _preview(sample: Sample, folder: Path) -> None:
 
 def _toy_line(model: Path) -> str | None:
     """For a model far smaller than the real one, that its speed says nothing; None for others."""
-    from edgephi.bundle import Bundle
-    from edgephi.cli.contents import components, overall
+    from edgephi.bundle.bundle import Bundle
+    from edgephi.inspection.weights_summary import components, overall
 
     bundle = Bundle(model)
     parts = components(bundle.tensor_index(), bundle.manifest.decoder.embedding.values)
@@ -157,11 +157,11 @@ def _toy_line(model: Path) -> str | None:
 def _describe(path: Path, kind: str) -> str:
     """`nano/samples/sign.png 320x168` or `nano/samples/kitchen.wav 1.8 s`."""
     if kind == "image":
-        from edgephi.picture import load_image
+        from edgephi.images.decoding import load_image
 
         width, height = load_image(path).size
         return f"{path} {width}x{height}"
-    from edgephi.audio import load_audio
+    from edgephi.audio.decoding import load_audio
 
     return f"{path} {load_audio(path).duration_s:.1f} s"
 

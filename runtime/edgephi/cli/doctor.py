@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import GroupedCommand, group, renamed
-from edgephi.cli.options import check_hashes_option, json_option, kv_cache_option
-from edgephi.cli.report import human_bytes, one_line
+from edgephi.console.commands import GroupedCommand, group, renamed
+from edgephi.console.options import check_hashes_option, json_option, kv_cache_option
+from edgephi.console.report import human_bytes, one_line
 
 if TYPE_CHECKING:
-    from edgephi.cli.checkup import Checkup, Machine, Prospect, Software
+    from edgephi.inspection.diagnosis import Checkup, Machine, Prospect, Software
 
 
 @click.command(cls=GroupedCommand, context_settings=renamed(context="max-context"))
@@ -51,7 +51,7 @@ def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any
       edgephi doctor phi4mm --max-context 16384 --json
       edgephi doctor phi4mm --max-context 16384 --kv-cache int8
     """
-    from edgephi.cli.checkup import examine
+    from edgephi.inspection.diagnosis import examine
 
     found = examine(model, **asked)
     if as_json:

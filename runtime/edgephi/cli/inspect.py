@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import MODEL_VARIABLE, GroupedCommand
-from edgephi.cli.options import check_hashes_option, json_option
-from edgephi.cli.report import human_bytes
+from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand
+from edgephi.console.options import check_hashes_option, json_option
+from edgephi.console.report import human_bytes
 
 if TYPE_CHECKING:
-    from edgephi.bundle import Bundle
-    from edgephi.cli.contents import Component
-    from edgephi.manifest import CacheKind, GenerationDefaults, Manifest, RecipeInfo, TokenInfo
-    from edgephi.papers import Papers
+    from edgephi.bundle.bundle import Bundle
+    from edgephi.bundle.documents import Papers
+    from edgephi.bundle.manifest import CacheKind, GenerationDefaults, Manifest, RecipeInfo, TokenInfo
+    from edgephi.inspection.weights_summary import Component
 
 
 @click.command(cls=GroupedCommand)
@@ -32,8 +32,8 @@ def inspect(model: str, check_hashes: bool, as_json: bool) -> None:
       edgephi inspect phi4mm
       edgephi inspect phi4mm --check-hashes --json
     """
-    from edgephi.bundle import Bundle
-    from edgephi.cli.contents import components
+    from edgephi.bundle.bundle import Bundle
+    from edgephi.inspection.weights_summary import components
 
     bundle = Bundle(model, check_hashes=check_hashes)
     parts = components(bundle.tensor_index(), bundle.manifest.decoder.embedding.values)
@@ -95,25 +95,25 @@ def _papers_json(bundle: Bundle) -> dict[str, Any]:
 
 
 def _papers(bundle: Bundle) -> Papers:
-    from edgephi.papers import read_papers
+    from edgephi.bundle.documents import read_papers
 
     return read_papers(bundle.files.folder, (file.path for file in bundle.manifest.files))
 
 
 def _cache_bytes(manifest: Manifest, kind: CacheKind) -> int:
-    from edgephi.kv_cache import cache_shape
+    from edgephi.cache.kv_cache import cache_shape
 
     return cache_shape(manifest, kind=kind).bytes_per_position
 
 
 def _weights_json(parts: tuple[Component, ...]) -> dict[str, Any]:
-    from edgephi.cli.contents import overall
+    from edgephi.inspection.weights_summary import overall
 
     return {"components": [part.to_json() for part in parts], "weights": overall(parts).to_json()}
 
 
 def _lines(bundle: Bundle, parts: tuple[Component, ...], hashes_checked: bool) -> list[str]:
-    from edgephi.cli.contents import table
+    from edgephi.inspection.weights_summary import table
 
     rows = [*_facts(bundle), ("hashes", "checked" if hashes_checked else "not checked (--check-hashes)")]
     header, *weights = table(parts)

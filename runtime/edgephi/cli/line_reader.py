@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from edgephi.errors import ConfigError
+from edgephi.base.errors import ConfigError
 
 _PROMPT, _MORE = "> ", ". "
 

@@ -15,16 +15,16 @@ from typing import Any, NoReturn
 
 import click
 
-from edgephi.cli import interruption
-from edgephi.cli.commands import SuggestingGroup
-from edgephi.cli.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say, spare_memory
-from edgephi.cli.failures import fail, remember_arguments, tell_json
-from edgephi.cli.logs import log_options
-from edgephi.cli.packing import decorated_with
-from edgephi.errors import CapacityError, EdgeError
-from edgephi.no_memory import is_no_memory
-from edgephi.pool import share_threads
-from edgephi.version import package_version
+from edgephi.base.errors import CapacityError, EdgeError
+from edgephi.base.no_memory import is_no_memory
+from edgephi.base.version import package_version
+from edgephi.console import interruption
+from edgephi.console.commands import SuggestingGroup
+from edgephi.console.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say, spare_memory
+from edgephi.console.failures import fail, remember_arguments, tell_json
+from edgephi.console.logs import log_options
+from edgephi.console.packing import decorated_with
+from edgephi.ort.thread_pool import share_threads
 
 COMMAND_GROUP = "edgephi.commands"
 _OWN = {

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from edgephi.cli import interruption
-from edgephi.cli.commands import ModelCommand, in_group
-from edgephi.cli.ending import say
-from edgephi.cli.options import ModelSource, Output, Request, model_options, output_options, request_options
-from edgephi.cli.packing import decorated_with
-from edgephi.cli.report import note_line, reply_json, shown, timing_line
-from edgephi.cli.sampling import Sampling, sampling_options
-from edgephi.cli.spool import check_stdin, spooled
-from edgephi.cli.stage_line import StageLine
-from edgephi.errors import ConfigError, EdgeError
+from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.console import interruption
+from edgephi.console.commands import ModelCommand, in_group
+from edgephi.console.ending import say
+from edgephi.console.options import ModelSource, Output, Request, model_options, output_options, request_options
+from edgephi.console.packing import decorated_with
+from edgephi.console.report import note_line, reply_json, shown, timing_line
+from edgephi.console.sampling_options import Sampling, sampling_options
+from edgephi.console.spool import check_stdin, spooled
+from edgephi.console.stage_line import StageLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgephi.reply import Choice, Event, Reply
+    from edgephi.generation.reply import Choice, Event, Reply
 
 
 _run_options = decorated_with(
@@ -137,7 +137,7 @@ def _without_pipes(request: Request) -> Request:
 
 def _check_cache_file(path: str | None) -> None:
     """What --cache-prompt could not write is said before a model is loaded."""
-    from edgephi.output_file import check_output_file
+    from edgephi.base.output_file import check_output_file
 
     if path is not None and not os.path.exists(path):
         check_output_file(Path(path))
@@ -176,7 +176,7 @@ def _end_early(reply: Reply, notes: list[str], *, as_json: bool) -> NoReturn:
 
 def _follow(events: Iterator[Event], line: StageLine, *, silent: bool) -> Reply:
     """Write text as it comes; the finished reply."""
-    from edgephi.reply import DoneEvent, TextEvent, ToolCallEvent
+    from edgephi.generation.reply import DoneEvent, TextEvent, ToolCallEvent
 
     for event in events:
         line.clear()

@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from edgephi.cli.channel import channel_given
-from edgephi.cli.commands import ModelCommand, group
 from edgephi.cli.completion import complete_files
-from edgephi.cli.options import ModelSource, json_option, model_options
-from edgephi.cli.partial_file import check_no_partial
-from edgephi.cli.spool import called, check_stdin, spooled
-from edgephi.cli.stage_line import StageLine
-from edgephi.cli.transcript_files import Destination
-from edgephi.cli.transcript_job import Job, Order
-from edgephi.cli.transcript_origin import model_id
-from edgephi.transcription.wording import LANGUAGES, prompt_for
+from edgephi.cli.transcripts.channel import channel_given
+from edgephi.cli.transcripts.files import Destination
+from edgephi.cli.transcripts.job import Job, Order
+from edgephi.cli.transcripts.origin import model_id
+from edgephi.cli.transcripts.partial_file import check_no_partial
+from edgephi.console.commands import ModelCommand, group
+from edgephi.console.options import ModelSource, json_option, model_options
+from edgephi.console.spool import called, check_stdin, spooled
+from edgephi.console.stage_line import StageLine
+from edgephi.transcription.prompts import LANGUAGES, prompt_for
 
 OUTPUT_HELP = (
     "A file whose name ends in .txt, .srt, .vtt or .json, or a folder with one for each FILE: a name without an "
@@ -124,7 +124,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
       curl https://example.org/talk.mp3 | edgephi transcribe phi4mm - -o talk.srt
       edgephi transcribe phi4mm lecture.ogg --pause-s 2 --cache-bytes 256MB
     """
-    from edgephi.mode import choose_route
+    from edgephi.prompt.routing import choose_route
 
     check_stdin(files)
     names = tuple(map(called, files))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.cli.commands import MODEL_VARIABLE, GroupedCommand, group
-from edgephi.cli.failures import end_unsuccessful
-from edgephi.cli.options import json_option
-from edgephi.cli.progress import progress_bar
-from edgephi.cli.report import human_bytes
-from edgephi.errors import ArtifactError, EdgeError
+from edgephi.base.errors import ArtifactError, EdgeError
+from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand, group
+from edgephi.console.failures import end_unsuccessful
+from edgephi.console.options import json_option
+from edgephi.console.progress import progress_bar
+from edgephi.console.report import human_bytes
 
 if TYPE_CHECKING:
-    from edgephi.bundle import Bundle
-    from edgephi.comparison import Compare, TensorComparison
+    from edgephi.bundle.bundle import Bundle
+    from edgephi.inspection.comparison import Compare, TensorComparison
 
 PLUGIN_GROUP = "edgephi.plugins"
 _COMPARE = "compare"
@@ -61,7 +61,7 @@ def verify(model: str, reference: str | None, as_json: bool) -> None:
       edgephi verify phi4mm
       edgephi verify phi4mm --reference microsoft/Phi-4-multimodal-instruct
     """
-    from edgephi.bundle import Bundle
+    from edgephi.bundle.bundle import Bundle
 
     compare = _find_compare() if reference is not None else None
     bundle = Bundle(model)

@@ -16,7 +16,7 @@ def version() -> None:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    from edgephi.version import package_version
+    from edgephi.base.version import package_version
 
     click.echo(f"edgephi {package_version()}")
     for name in ("onnxruntime", "onnxruntime-gpu"):

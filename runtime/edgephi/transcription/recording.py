@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.audio import AudioSource, load_audio, open_sound
-from edgephi.channel_choice import ALL, MIX, Channel, Channels, check_channel
-from edgephi.media_bytes import plain_source
-from edgephi.mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
-from edgephi.resampling import resampled
-from edgephi.sound import open_channels
-from edgephi.stopping import never
+from edgephi.audio.channel_choice import ALL, MIX, Channel, Channels, check_channel
+from edgephi.audio.decoding import AudioSource, load_audio, open_sound
+from edgephi.audio.log_mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
+from edgephi.audio.resampling import resampled
+from edgephi.audio.sound_file import open_channels
+from edgephi.base.cancellation import never
+from edgephi.sources.open_files import plain_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgephi.audio import AudioSource
-from edgephi.channel_choice import MIX, Channels
-from edgephi.stopping import never
+from edgephi.audio.channel_choice import MIX, Channels
+from edgephi.audio.decoding import AudioSource
+from edgephi.base.cancellation import never
+from edgephi.transcription.prompts import check_language, prompt_for
 from edgephi.transcription.transcriber import TranscriptionOptions
 from edgephi.transcription.transcript import Transcript
 from edgephi.transcription.whole import ListeningModel, OnProgress, transcribe_whole, untold_progress
 from edgephi.transcription.windows import WindowRules
-from edgephi.transcription.wording import check_language, prompt_for
 
 
 class TranscriptRequests:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.mel import SAMPLE_RATE_HZ
-from edgephi.resampling import resampled
+from edgephi.audio.log_mel import SAMPLE_RATE_HZ
+from edgephi.audio.resampling import resampled
 from edgephi.transcription.leveling import Leveling
 from edgephi.transcription.openmp import one_thread_in
 from edgephi.transcription.recording import Recording

@@ -13,11 +13,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgephi.channel_choice import MIX, Channels
-from edgephi.errors import EdgeError
-from edgephi.reply import DoneEvent, Reply, TokenEvent
-from edgephi.sampling import SamplingOptions
-from edgephi.stopping import never
+from edgephi.audio.channel_choice import MIX, Channels
+from edgephi.base.cancellation import never
+from edgephi.base.errors import EdgeError
+from edgephi.generation.reply import DoneEvent, Reply, TokenEvent
+from edgephi.generation.sampler import SamplingOptions
 from edgephi.transcription.loops import LoopGuard
 from edgephi.transcription.read_ahead import read_ahead
 from edgephi.transcription.recording import Recording
@@ -26,7 +26,7 @@ from edgephi.transcription.transcript import Segment, Stretch
 from edgephi.transcription.windows import Window, WindowRules, cut_windows
 
 if TYPE_CHECKING:
-    from edgephi.reply import Event
+    from edgephi.generation.reply import Event
 
 _TOKENS_PER_S = 12  # fast speech in the language with the longest spelling stays below
 _TOKENS_AT_LEAST = 64

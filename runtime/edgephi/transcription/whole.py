@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgephi.audio import AudioSource
-from edgephi.errors import EdgeError
-from edgephi.manifest import Manifest
-from edgephi.media import media_name
-from edgephi.mode import choose_route
-from edgephi.stopping import Stopped, never
+from edgephi.audio.decoding import AudioSource
+from edgephi.base.cancellation import Stopped, never
+from edgephi.base.errors import EdgeError
+from edgephi.bundle.manifest import Manifest
+from edgephi.prompt.routing import choose_route
+from edgephi.sources.source import media_name
 from edgephi.transcription.recording import open_recordings
 from edgephi.transcription.transcriber import Listener, TranscriptionOptions, transcribe
 from edgephi.transcription.transcript import Segment, Transcript

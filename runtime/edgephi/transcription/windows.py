@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.checks import is_finite
-from edgephi.errors import ConfigError
+from edgephi.base.errors import ConfigError
+from edgephi.base.numbers import is_finite
 from edgephi.transcription.speech import FRAME_S, Frame
 
 MOST_WINDOW_S = 30.0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgephi.audio import load_audio
-from edgephi.errors import ConfigError
+from edgephi.audio.decoding import load_audio
+from edgephi.base.errors import ConfigError
 from edgephi.transcription.recording import open_recording
 from support.signals import clip
 

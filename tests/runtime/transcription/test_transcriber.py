@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from edgephi.errors import ArtifactError, CapacityError
+from edgephi.base.errors import ArtifactError, CapacityError
 from edgephi.transcription.recording import open_recording
 from edgephi.transcription.transcriber import TranscriptionOptions, transcribe
 from edgephi.transcription.transcript import Segment

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import pytest
 
-from edgephi.errors import ConfigError
+from edgephi.base.errors import ConfigError
 from edgephi.transcription.speech import FRAME_S, Frame
 from edgephi.transcription.windows import Window, WindowRules, cut_windows
 from support.listening import frames_of, tone, turns

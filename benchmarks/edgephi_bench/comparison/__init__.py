@@ -1,0 +1,1 @@
+"""Whether one build or report is slower than another."""

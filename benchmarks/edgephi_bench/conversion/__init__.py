@@ -1,0 +1,1 @@
+"""How long a conversion takes and what it needs."""

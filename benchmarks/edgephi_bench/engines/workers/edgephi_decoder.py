@@ -1,0 +1,119 @@
+"""edgephi's decoder on request: reading a prompt, and steps at a depth.
+
+Owns how a sequence is brought to a depth. Knows nothing about text, media or the protocol.
+
+A step at depth D reads one position after D cached ones, from the token's embedding row to the choice of the next
+token. The cache is really filled: its content does not matter for time, but that it was written does.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.manifest import AdapterName, CacheKind
+from edgephi.decoder.decoder import Decoder
+from edgephi.decoder.embedding_table import EmbeddingTable
+from edgephi.ort.session import DeviceOptions, runtime
+from edgephi.prompt.input_sequence import InputSequence
+
+_LONGEST_REST_S = 60.0
+
+
+def prepare() -> None:
+    """Import what a program that runs models has imported before it loads one."""
+    runtime()
+
+
+def open_engine(options: dict[str, Any]) -> DecoderEngine:
+    """Load the model folder `model` for `threads` threads, the `adapter` and the kind of `kv_cache`."""
+    device = DeviceOptions(threads=options["threads"])
+    return DecoderEngine(Bundle(options["model"]), device, options["adapter"], options["kv_cache"])
+
+
+class DecoderEngine:
+    """One decoder and the sequence it is at.
+
+    Args:
+        bundle: The model folder.
+        device: Where it runs.
+        adapter: Every sequence is read with it.
+        kv_cache: What keys and values are kept in.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: DeviceOptions, adapter: AdapterName, kv_cache: CacheKind = "float"
+    ) -> None:
+        self.version = _version()
+        self._adapter = adapter
+        self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
+        self._decoder = Decoder(bundle, device, with_adapters=adapter != "none", cache_bytes=0, kv_cache=kv_cache)
+        self._ids = np.random.default_rng(0).integers(0, len(self._table), self._decoder.shape.max_positions)
+        self._depth: int | None = None
+        self._sequence: InputSequence | None = None
+
+    def prefill(self, tokens: int) -> list[float]:
+        """Seconds to read a prompt of random tokens into an empty cache, the last one's logits included."""
+        self._settle()
+        self._depth = None
+        before = time.perf_counter()
+        sequence = self._start(tokens, fresh=True)
+        self._decoder.read(sequence, adapter=self._adapter)
+        return [time.perf_counter() - before]
+
+    def decode(self, depth: int, tokens: int) -> list[float]:
+        """Seconds of each of the `tokens` - 1 steps between so many tokens, the first after `depth` positions.
+
+        A pass before them is not timed: the first after a pause is slower whatever the runner, and peers too have just
+        read something when their time begins.
+        """
+        self._settle()
+        self._steps(depth, 1)
+        return self._steps(depth, tokens - 1)
+
+    def _settle(self) -> None:
+        """Rest as a model does between requests, once for all and in nobody's time: peers are asked in turn."""
+        self._decoder.rest()
+        end = time.monotonic() + _LONGEST_REST_S
+        while not self._decoder.is_settled and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _steps(self, depth: int, count: int) -> list[float]:
+        sequence = self._at(depth)
+        token_id, seconds = 0, []
+        for total in range(depth + 1, depth + count + 1):
+            before = time.perf_counter()
+            if len(sequence) < total:
+                sequence.append(token_id)
+            token_id = int(self._decoder.read(sequence, adapter=self._adapter).argmax())
+            seconds.append(time.perf_counter() - before)
+        return seconds
+
+    def _at(self, depth: int) -> InputSequence:
+        """The sequence of `depth` positions, all of them read, with the rotary factors of the next position."""
+        if self._sequence is None or self._depth != depth:
+            self._depth = None
+            self._sequence = self._start(max(depth, 1), fresh=False)
+            if depth:
+                self._sequence.append(0)
+            self._decoder.read(self._sequence, adapter=self._adapter)
+            self._depth = depth
+        self._sequence.truncate(max(depth, 1))
+        self._decoder.rewind(depth)
+        return self._sequence
+
+    def _start(self, tokens: int, *, fresh: bool) -> InputSequence:
+        sequence = InputSequence(self._table, self._ids[:tokens], {})
+        self._decoder.begin(sequence, self._adapter, fresh=fresh)
+        return sequence
+
+
+def _version() -> str:
+    try:
+        return version("edgephi")
+    except PackageNotFoundError:
+        return "run from source"

@@ -1,0 +1,1 @@
+"""What `edgephi bench MODEL` measures, and its report."""

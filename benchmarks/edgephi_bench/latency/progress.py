@@ -1,0 +1,64 @@
+"""How much of a run is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from edgephi.bundle.bundle import Bundle
+from edgephi_bench.latency.plan import BenchPlan, routed_adapters
+from edgephi_bench.latency.requests import requests_of
+
+OnLine = Callable[[str], None]
+_MOST_LOADS = 3
+#: Before so long, what is left cannot be told.
+_LEAST_SECONDS = 3.0
+
+
+class Progress:
+    """Puts before each line how far the run is, and about how long it still takes.
+
+    Args:
+        total: Lines that will come.
+        on_line: Told the longer line.
+        clock: Seconds; for tests.
+    """
+
+    def __init__(self, total: int, on_line: OnLine, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total, self._on_line, self._clock = total, on_line, clock
+        self._begin, self.done = clock(), 0
+
+    def __call__(self, line: str) -> None:
+        """A step begins."""
+        seconds, steps = self._clock() - self._begin, self.done
+        self.done += 1
+        left = ""
+        if steps and seconds >= _LEAST_SECONDS and self.done <= self.total:
+            left = f", about {_duration(seconds / steps * (self.total - steps))} left"
+        self._on_line(f"[{min(self.done, self.total)}/{self.total}{left}] {line}")
+
+
+def count_steps(plan: BenchPlan, modes: tuple[str, ...], bundle: Bundle) -> int:
+    """Lines that measuring a plan tells, if no peer fails."""
+    rounds = plan.warmup + plan.runs
+    requests = requests_of(plan, modes)
+    tasks = len(plan.depths) * len(plan.new_tokens) * ("decode" in plan.parts)
+    tasks += len(plan.prompt_tokens) * ("prefill" in plan.parts)
+    if "decode" in plan.parts:
+        tasks += len(routed_adapters(bundle.manifest))
+    if "threads" in plan.parts:
+        tasks += sum(count != plan.threads or "decode" not in plan.parts for count in plan.thread_counts)
+    parts = {
+        "load": plan.drop_cache + min(plan.runs, _MOST_LOADS),
+        "requests": len(requests) * rounds + ("text" in modes),
+        "memory": len(modes) + len(plan.peers),
+        "output": 1,
+        "repeat": plan.repeats,
+    }
+    return tasks * rounds + sum(count for part, count in parts.items() if part in plan.parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,208 @@
+"""The report of one `edgephi bench MODEL`: a record, and the same as JSON.
+
+Owns the schema of the JSON. Knows nothing about how figures are measured or drawn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgephi.base.errors import ArtifactError
+from edgephi.bundle.manifest import CacheKind
+from edgephi.bundle.strict_json import decode
+from edgephi_bench.engines.sentinel import FixedLogits
+from edgephi_bench.latency.aliases import known_as
+from edgephi_bench.measure.environment import Environment
+from edgephi_bench.measure.measurement import Figure, Ratio, ratios
+from edgephi_bench.measure.observer import RoundFacts
+from edgephi_bench.measure.roofline import Floor
+
+#: 4: figures of `image of ...`, `audio of ...` and `prompt tokens`, which had other names. 3: repetitions by new
+#: processes, conditions and energy of each round, logits of fixed requests; no percentiles of few samples. Reports of
+#: versions 2 and 3 are read as well.
+REPORT_VERSION = 4
+_READ_VERSIONS = (2, 3, REPORT_VERSION)
+#: How conditions began and figures were named before version 4.
+_FORMER_CONDITIONS = {"picture of ": "image of ", "clip of ": "audio of "}
+_FORMER_NAMES = {"prompt positions": "prompt tokens"}
+#: What is written for those who read the JSON and computed anew when it is read.
+_DERIVED = {
+    "figures": ("min", "median", "mean", "sd", "p90", "p99", "max", "known_as"),
+    "floors": ("bandwidth", "floor_s", "reached", "reached_of_best"),
+    "repeats": ("spread",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """The model folder that was measured.
+
+    Attributes:
+        path: As given.
+        source: What it was exported from.
+        recipe: How its weights are stored.
+        modes: In which it was asked.
+        manifest_sha256: Of `edgephi.json`, which has the hashes of all other files in it.
+    """
+
+    path: str
+    source: str
+    recipe: str
+    modes: tuple[str, ...]
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerFacts:
+    """A peer: its version, or why it was not measured (to the end)."""
+
+    name: str
+    version: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentinel:
+    """The greedy reply to a fixed prompt: equal hashes mean equal tokens."""
+
+    sha256: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """One figure that several processes of the same program measured, minutes apart: the A/A level of the report.
+
+    Attributes:
+        mode: Of the figure.
+        name: Of the figure.
+        condition: Of the figure.
+        processes: The median of each.
+    """
+
+    mode: str
+    name: str
+    condition: str
+    processes: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.processes or min(self.processes) <= 0:
+            raise ValueError(f"the repetitions of {self.name} are not all above 0")
+
+    @property
+    def spread(self) -> float:
+        """How far the slowest lies above the fastest, as a share."""
+        return max(self.processes) / min(self.processes) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchReport:
+    """Everything about one run.
+
+    Attributes:
+        model: What was measured.
+        environment: Where.
+        threads: Of every runner, unless a figure's condition says otherwise.
+        date: Day and time of the end, UTC.
+        kv_cache: What edgephi kept keys and values in.
+        figures: All of them.
+        floors: One for each decode figure of edgephi.
+        peers: One for each that was asked for.
+        output: None where it was not asked for.
+        notes: What was left out, and why.
+        repeats: Figures that new processes measured again.
+        rounds: What the machine did beside each round.
+        energy_source: What told the rounds' joules; None where the machine tells none.
+        fixed: Logits of the fixed requests, one for each mode.
+    """
+
+    model: ModelFacts
+    environment: Environment
+    threads: int
+    date: str
+    kv_cache: CacheKind
+    figures: tuple[Figure, ...]
+    floors: tuple[Floor, ...] = ()
+    peers: tuple[PeerFacts, ...] = ()
+    output: Sentinel | None = None
+    notes: tuple[str, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    rounds: tuple[RoundFacts, ...] = ()
+    energy_source: str | None = None
+    fixed: tuple[FixedLogits, ...] = ()
+
+    @property
+    def ratios(self) -> tuple[Ratio, ...]:
+        """Ours against the peers'."""
+        return ratios(self.figures)
+
+
+def report_json(report: BenchReport) -> dict[str, Any]:
+    """The report as JSON values; what can be derived is there as well, for those who read it."""
+    content = {"report_version": REPORT_VERSION, **dataclasses.asdict(report)}
+    content["figures"] = [
+        dataclasses.asdict(figure)
+        | {name: getattr(figure, name) for name in _DERIVED["figures"][:-1]}
+        | {"known_as": known_as(figure)}
+        for figure in report.figures
+    ]
+    content["floors"] = [
+        dataclasses.asdict(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]}
+        for floor in report.floors
+    ]
+    content["repeats"] = [dataclasses.asdict(repeat) | {"spread": repeat.spread} for repeat in report.repeats]
+    content["ratios"] = [dataclasses.asdict(ratio) | {"median": ratio.median} for ratio in report.ratios]
+    return content
+
+
+def _parsed(text: str) -> Any:
+    """Of several objects, one a line, the last."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if error.msg != "Extra data" or len(lines) < 2:
+            raise
+        return json.loads(lines[-1])
+
+
+def _rename(item: dict[str, Any]) -> None:
+    """Give a figure, a floor or a repetition of an older report the name that it has today, so that they compare."""
+    name, condition = item.get("name"), item.get("condition")
+    if isinstance(name, str):
+        item["name"] = _FORMER_NAMES.get(name, name)
+    if isinstance(condition, str):
+        for former, present in _FORMER_CONDITIONS.items():
+            if condition.startswith(former):
+                item["condition"] = present + condition.removeprefix(former)
+
+
+def read_report(path: Path) -> BenchReport:
+    """Read what `--json` wrote, or the last report of a file that `--append` wrote.
+
+    Raises:
+        ArtifactError: The file cannot be read or is not such a report.
+    """
+    try:
+        raw = _parsed(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+    version = raw.pop("report_version", None) if isinstance(raw, dict) else None
+    if version not in _READ_VERSIONS:
+        known = f"{', '.join(map(str, _READ_VERSIONS[:-1]))} and {REPORT_VERSION}"
+        what = "not a report" if version is None else f"a report of version {version}; only {known} are read"
+        raise ArtifactError(f"{path}: {what}; make a new one: edgephi bench MODEL --json > {path.name}")
+    raw.pop("ratios", None)
+    for name, derived in _DERIVED.items():
+        for item in raw.get(name, ()):
+            if isinstance(item, dict):
+                for key in derived:
+                    item.pop(key, None)
+                _rename(item)
+    return decode(BenchReport, raw, str(path))

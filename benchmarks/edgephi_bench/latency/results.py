@@ -1,0 +1,47 @@
+"""What a run of `edgephi bench MODEL` has measured so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from edgephi.bundle.manifest import AdapterName
+from edgephi_bench.engines.sentinel import FixedLogits
+from edgephi_bench.engines.worker import WorkerError
+from edgephi_bench.latency.report import PeerFacts, Sentinel
+from edgephi_bench.latency.rounds import Task
+from edgephi_bench.measure.measurement import Figure
+from edgephi_bench.measure.observer import Observer
+from edgephi_bench.measure.roofline import Floor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """A decode of edgephi's that was measured, and what was read from memory beside it."""
+
+    task: Task
+    adapter: AdapterName
+    read_speeds: tuple[float, ...]
+
+
+@dataclass(slots=True)
+class Found:
+    """Filled part by part."""
+
+    figures: list[Figure] = field(default_factory=list)
+    floors: list[Floor] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    peers: dict[str, PeerFacts] = field(default_factory=dict)
+    output: Sentinel | None = None
+    fixed: tuple[FixedLogits, ...] = ()
+    decoded: list[Decoded] = field(default_factory=list)
+    observer: Observer = field(default_factory=Observer)
+
+    @contextmanager
+    def noting(self, peer: str) -> Iterator[None]:
+        """What fails inside is noted as the peer's."""
+        try:
+            yield
+        except WorkerError as error:
+            self.peers[peer] = PeerFacts(name=peer, version=self.peers[peer].version, error=str(error))

@@ -1,0 +1,97 @@
+"""The figures that answered requests give."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from edgephi_bench.engines.requests import STEP
+from edgephi_bench.latency.requests import Asked
+from edgephi_bench.measure.measurement import Better, Figure, Unit
+
+#: Stages of the waterfall in their order, and the figure that each is.
+STAGES = {
+    "preprocess": "preprocess",
+    "encode": "encode",
+    "prefill": "prefill",
+    "first_token": "first token chosen",
+    "decode": "decode",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What the worker told of one kind of request.
+
+    Attributes:
+        answers: One for each counted run.
+        rows: Positions that its media take.
+        crops: Of its image; 0 without one.
+    """
+
+    answers: list[dict[str, Any]]
+    rows: int
+    crops: int
+
+    def of(self, key: str) -> list[float]:
+        """One value of every answer."""
+        return [sum(answer["steps"]) if key == "decode" else answer[key] for answer in self.answers]
+
+
+def figures_of(asked: Asked, found: Answers) -> list[Figure]:
+    """Stages, waits and what else the kind of request has."""
+    kind = _Kind(asked)
+    figures = [
+        kind.figure(f"stage: {name}", found.of(key))
+        for key, name in STAGES.items()
+        if key != "encode" or asked.mode != "text"
+    ]
+    figures += [
+        kind.figure("stage: detokenize", found.of("detokenize")),
+        kind.figure("time to first token", found.of("ttft")),
+        kind.steps([answer["steps"] for answer in found.answers]),
+        kind.figure("end to end", found.of("end_to_end")),
+        kind.figure("prompt tokens", found.of("prompt_tokens")[-1:], "tokens", None),
+    ]
+    if asked.audio_s:
+        factors = [seconds / asked.audio_s for seconds in found.of("end_to_end")]
+        figures += [
+            kind.figure("real-time factor", factors, "x"),
+            kind.figure("speed over real time", [1 / factor for factor in factors], "x", "more"),
+            kind.figure("tokens per second of audio", [found.rows / asked.audio_s], "tokens/s", None),
+        ]
+    elif asked.image:
+        figures.append(kind.figure("tokens per image", [float(found.rows)], "tokens", None))
+        figures.append(kind.figure("encode per crop", [seconds / found.crops for seconds in found.of("encode")]))
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Makes figures of one kind of request."""
+
+    asked: Asked
+
+    def figure(self, name: str, samples: list[float], unit: Unit = "s", better: Better | None = "less") -> Figure:
+        rounds = tuple(samples) if name.startswith("stage: ") else ()
+        return Figure(
+            mode=self.asked.mode,
+            name=name,
+            condition=self.asked.condition,
+            unit=unit,
+            better=better,
+            samples=tuple(samples),
+            rounds=rounds,
+        )
+
+    def steps(self, steps: list[list[float]]) -> Figure:
+        """A reply that ended early has fewer steps, and then there are no rounds."""
+        even = len({len(item) for item in steps}) == 1
+        return Figure(
+            mode=self.asked.mode,
+            name=STEP,
+            condition=self.asked.condition,
+            samples=tuple(second for item in steps for second in item),
+            rounds=tuple(map(statistics.fmean, steps)) if even else (),
+        )

@@ -1,0 +1,1 @@
+"""Single measurements: time, memory, bandwidth, energy, and what the machine did meanwhile."""

@@ -1,0 +1,133 @@
+"""What a decode step must read from memory: the least time it can take.
+
+Owns the arithmetic of bytes. Knows nothing about measuring.
+
+Weights count as ONNX Runtime holds them once packed, not as they lie on disk: for each block of b-bit codes a float32
+scale and a float32 sum, so b + 64 / block_size bits per weight (on x86 with version 1.31; private memory of sessions
+agrees for 2, 4 and 8 bits). Every weight of the decoder is read once per token; of
+the embedding only one row is, but the head that shares its bytes is read whole. Activations stay in the caches of the
+processor and are not counted.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.manifest import AdapterName, CacheChoice
+from edgephi.bundle.tensor_index import StoredTensorInfo
+from edgephi.cache.kv_cache import cache_shape
+
+_BLOCK_OVERHEAD_BITS = 64  # scale and sum of a block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepBytes:
+    """What one step reads.
+
+    Attributes:
+        weights: Of the decoder, the head included.
+        adapter: Of the adapter that is on.
+        kv_per_position: Keys and values of one cached position.
+    """
+
+    weights: int
+    adapter: int
+    kv_per_position: int
+
+    def at(self, depth: float) -> float:
+        """Bytes of a step after `depth` cached positions."""
+        return self.weights + self.adapter + self.kv_per_position * depth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloorRound:
+    """One round: both numbers were taken within a second or two, with as many threads.
+
+    Attributes:
+        bandwidth: Bytes per second that were read from memory just before and just after the steps, their mean.
+        mean_step_s: Of edgephi's steps.
+    """
+
+    bandwidth: float
+    mean_step_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The floor of the steps that were measured at one depth, and how near they came.
+
+    Attributes:
+        mode: `text`, or the modality whose adapter was on.
+        condition: Of the figure.
+        num_bytes: Of the middle one of the steps.
+        rounds: What was read and how long steps took, round by round.
+        best_bandwidth: Bytes per second of the fastest pass over memory in the whole run, with as many threads.
+        median_s: Of all steps.
+    """
+
+    mode: str
+    condition: str
+    num_bytes: float
+    rounds: tuple[FloorRound, ...]
+    best_bandwidth: float
+    median_s: float
+
+    def __post_init__(self) -> None:
+        if not self.rounds:
+            raise ValueError(f"the floor of {self.condition} has no rounds")
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes per second: the middle of the rounds."""
+        return statistics.median(item.bandwidth for item in self.rounds)
+
+    @property
+    def floor_s(self) -> float:
+        """The time that reading takes at the speed of the middle round."""
+        return self.num_bytes / self.bandwidth
+
+    @property
+    def reached(self) -> float:
+        """The middle over the rounds of that round's floor over that round's mean step; 1.0 where they are equal.
+
+        Floor and step of a round shared the same second of the machine, so its changes of speed cancel out.
+        """
+        return statistics.median(self.num_bytes / item.bandwidth / item.mean_step_s for item in self.rounds)
+
+    @property
+    def reached_of_best(self) -> float:
+        """The same for the median step against the best speed of memory that was ever seen: never kinder."""
+        return self.num_bytes / self.best_bandwidth / self.median_s
+
+
+def step_bytes(bundle: Bundle, adapter: AdapterName = "none", kv_cache: CacheChoice = "float") -> StepBytes:
+    """What a decode step of this model reads.
+
+    Raises:
+        ArtifactError: The list of its tensors is damaged.
+        ConfigError: It has no graphs for `kv_cache`.
+    """
+    index = bundle.tensor_index()
+    parts = {"decoder": 0, f"adapter_{adapter}": 0}
+    for tensor in index.tensors:
+        if tensor.part in parts:
+            parts[tensor.part] += packed_bytes(tensor)
+    shape = cache_shape(bundle.manifest, kind=kv_cache)
+    return StepBytes(
+        weights=parts["decoder"], adapter=parts[f"adapter_{adapter}"], kv_per_position=shape.bytes_per_position
+    )
+
+
+def packed_bytes(tensor: StoredTensorInfo) -> int:
+    """Memory of one tensor once a session has packed it."""
+    family, _, block = tensor.format.partition(":")
+    block = block.partition(":")[0]
+    if not block.isdigit():  # floats, and codes with one scale per row, are held as they are stored
+        return tensor.num_bytes
+    *rows, columns = tensor.shape
+    blocks = math.prod(rows) * -(-columns // int(block))
+    bits = int(family.removeprefix("int"))
+    return blocks * (int(block) * bits + _BLOCK_OVERHEAD_BITS) // 8

@@ -1,0 +1,1 @@
+"""Reports as tables, charts, text and a page."""

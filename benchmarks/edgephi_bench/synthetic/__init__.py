@@ -1,0 +1,1 @@
+"""Checkpoints of the public models' sizes with random weights."""

@@ -1,0 +1,1 @@
+"""Ranges of keys and values, measured on sample requests, for an int8 KV cache."""

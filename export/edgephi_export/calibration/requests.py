@@ -1,0 +1,113 @@
+"""What is read to find the ranges of keys and values.
+
+Owns which conversations meet which adapter and media. Knows nothing about graphs or caches.
+
+    adapters   texts                         media
+    none       alone                         -
+    routed     once with each adapter, none  a picture, a sound, both, by the model's own rule
+    merged     after a picture or a sound    the same, without which the folder takes no request
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from edgephi.bundle.manifest import Manifest
+from edgephi.prompt.routing import AdapterChoice
+from edgephi_export.calibration.samples import OwnFiles
+from edgephi_export.calibration.texts import CONVERSATIONS
+
+_HERTZ = 16_000
+_LETTERING = ("Invoice 2047", "TOTAL 318.60", "OPEN 9-17", "Rue de la Paix", "50% off", "E = m c2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRequest:
+    """One conversation; arguments as those of `Model.visit_cache`."""
+
+    messages: list[dict[str, Any]]
+    images: tuple[Any, ...] = ()
+    audio: tuple[Any, ...] = ()
+    adapter: AdapterChoice = "auto"
+
+
+def calibration_requests(manifest: Manifest, own: OwnFiles) -> tuple[CalibrationRequest, ...]:
+    """Everything that a bundle is calibrated with."""
+    mode = manifest.adapters.mode
+    talks = [list(talk) for talk in CONVERSATIONS]
+    texts = [_asked(text) for text in own.texts]
+    if mode == "routed":
+        adapters: list[AdapterChoice] = ["none", *(info.name for info in manifest.adapters.available)]
+        every = [CalibrationRequest(messages=m, adapter=name) for name in adapters for m in (*talks, *texts)]
+    elif mode == "none":
+        every = [CalibrationRequest(messages=m) for m in (*talks, *texts)]
+    else:
+        media = _clip(1.0) if mode == "speech" else _picture(manifest, 1)
+        every = [_with(m, mode, media) for m in ([turn for talk in talks for turn in talk[-2:]], *texts)]
+    return (*every, *_media_requests(manifest, own))
+
+
+def _media_requests(manifest: Manifest, own: OwnFiles) -> Iterator[CalibrationRequest]:
+    """Pictures and sounds, ours and the user's."""
+    sees, hears = manifest.vision is not None, manifest.speech is not None
+    if sees:
+        yield _with(_asked("Describe the picture, and read what is written in it."), "vision", _picture(manifest, 2))
+        for picture in own.pictures:
+            yield _with(_asked("What is in this picture?"), "vision", picture)
+    if hears and manifest.adapters.mode != "vision":
+        for sound in (_clip(6.0), *own.sounds):
+            yield _with(_asked("Transcribe the audio clip into text."), "speech", sound)
+    if hears and sees:
+        for sound in (_clip(4.0), *(own.sounds if manifest.adapters.mode == "vision" else ())):
+            yield CalibrationRequest(messages=_asked(""), images=(_picture(manifest, 1),), audio=(sound,))
+
+
+def _asked(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
+
+
+def _with(messages: list[dict[str, Any]], kind: str, media: Any) -> CalibrationRequest:
+    """A conversation whose last user turn has this picture or sound before it."""
+    if kind == "vision":
+        return CalibrationRequest(messages=messages, images=(media,))
+    return CalibrationRequest(messages=messages, audio=(media,))
+
+
+def _picture(manifest: Manifest, crops: int) -> Image.Image:
+    """Colours that run into each other, noise, shapes and lettering: `crops` crops wide, one high."""
+    side = manifest.vision.crop_size if manifest.vision is not None else 448
+    x, y = np.meshgrid(np.linspace(0, 1, crops * side), np.linspace(0, 1, side))
+    waves = [127 * (1 + np.sin(2 * np.pi * (f * x + g * y))) for f, g in ((1, 2), (3, -1), (0.5, 5))]
+    noise = np.random.default_rng(1).normal(0, 12, (side, crops * side, 3))
+    picture = Image.fromarray(np.clip(np.stack(waves, axis=-1) + noise, 0, 255).astype(np.uint8))
+    draw, unit = ImageDraw.Draw(picture), side // 8
+    for place, words in enumerate(_LETTERING):
+        left, top = (place % 2) * crops * side // 2 + unit // 2, (place // 2) * side // 3 + unit // 2
+        draw.rectangle((left, top, left + 3 * unit, top + unit), fill="white", outline="black")
+        draw.text((left + 2, top + 2), words, fill="black", font_size=max(unit // 2, 8))
+        draw.ellipse((left, top + unit, left + unit, top + 2 * unit), fill=("red", "navy", "black")[place % 3])
+    return picture
+
+
+def _clip(seconds: float) -> tuple[NDArray[np.float32], int]:
+    """Something like speech: pulses of a gliding pitch through moving formants, hisses, and pauses."""
+    random, count = np.random.default_rng(2), int(seconds * _HERTZ)
+    time = np.arange(count) / _HERTZ
+    pitch = 140 + 40 * np.sin(2 * np.pi * 0.7 * time)
+    phase = 2 * np.pi * np.cumsum(pitch) / _HERTZ
+    voiced = np.zeros(count)
+    for harmonic in range(1, 24):
+        frequency = harmonic * pitch
+        formants = (500 + 250 * np.sin(2 * np.pi * 1.3 * time), 1500 + 600 * np.sin(2 * np.pi * 0.9 * time), 2600.0)
+        gain = sum(np.exp(-(((frequency - formant) / 180) ** 2)) for formant in formants)
+        voiced += (gain + 0.02) * np.sin(harmonic * phase)
+    hiss = random.normal(0, 0.5, count) * (np.sin(2 * np.pi * 2.1 * time) > 0.8)
+    syllables = np.clip(np.sin(2 * np.pi * 3.5 * time) + 0.4, 0, 1) * (np.sin(2 * np.pi * 0.4 * time) > -0.7)
+    samples = 0.2 * (voiced * syllables + hiss) + random.normal(0, 0.003, count)
+    return np.clip(samples, -1, 1).astype(np.float32), _HERTZ

@@ -1,0 +1,77 @@
+"""Finds the scales of an int8 cache by running a finished folder, and adds them to it.
+
+Owns the order of the steps. Knows nothing about what is read (calibration_requests.py) or how a range becomes a scale
+(cache_scales.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, BlockSums
+from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
+from edgephi.bundle.manifest import Int8CacheInfo
+from edgephi.model import Model
+from edgephi.model_options import ModelLimits
+from edgephi.ort.session import DeviceOptions
+from edgephi_export.calibration.requests import calibration_requests
+from edgephi_export.calibration.samples import OwnFiles
+from edgephi_export.layouts.edgephi.plan import BundlePlan
+from edgephi_export.meter import Meter
+from edgephi_export.provenance import describe
+from edgephi_export.weights.kv_scales import SCALES_FILE, CacheRanges, write_scales
+
+
+def add_int8_cache(folder: Path, plan: BundlePlan, own: OwnFiles, threads: int | None, meter: Meter) -> None:
+    """Measure, write the scales, and name the int8 graphs, which are there already, in the manifest.
+
+    Args:
+        folder: A bundle that is complete but for the scales.
+        plan: It was written by, with an int8 cache.
+        own: The user's files.
+        threads: The model runs with; None for the physical cores.
+        meter: Hears of the progress.
+
+    Raises:
+        EdgeError: The folder cannot answer a prompt.
+        CapacityError: This machine has not enough memory to run the model.
+    """
+    info, config, bundle = plan.int8_cache, plan.checkpoint.config, Bundle(folder)
+    if info is None:
+        raise ValueError("the plan has no int8 cache")
+    ranges = CacheRanges(config.decoder, config.rope.rotary_dim)
+    requests = calibration_requests(bundle.manifest, own)
+    meter.stage("key and value scales")
+    # Without memory between prompts none counts as read before, so all of each is seen.
+    limits, is_routed = ModelLimits(cache_bytes=0), bundle.manifest.adapters.mode == "routed"
+    with Model(bundle, DeviceOptions(threads=threads), limits, with_adapters=is_routed) as model:
+        for number, request in enumerate(requests, start=1):
+            meter.detail(f"prompt {number:,} of {len(requests):,}")
+            model.visit_cache(
+                request.messages, ranges.add, images=request.images, audio=request.audio, adapter=request.adapter
+            )
+    _write(folder, bundle, info, ranges)
+
+
+def _write(folder: Path, bundle: Bundle, info: Int8CacheInfo, ranges: CacheRanges) -> None:
+    """The scales' file and the new manifest."""
+    write_scales(folder, (info.key_scales, info.value_scales), ranges.scales())
+    manifest = bundle.manifest
+    _add_blocks(folder, SCALES_FILE)
+    kept = (file for file in manifest.files if file.path != BLOCKS_NAME)
+    files = (*kept, describe(folder, SCALES_FILE), describe(folder, BLOCKS_NAME))
+    manifest = dataclasses.replace(
+        manifest,
+        decoder=dataclasses.replace(manifest.decoder, int8_cache=info),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def _add_blocks(folder: Path, name: str) -> None:
+    """Checksums of one more file's blocks."""
+    path, sums = folder / BLOCKS_NAME, BlockSums()
+    blocks = BlockHashes.from_json(path.read_text(encoding="utf-8"), str(path))
+    sums.update((folder / name).read_bytes())
+    path.write_text(dataclasses.replace(blocks, files=(*blocks.files, sums.of(name))).to_json(), encoding="utf-8")

@@ -1,0 +1,127 @@
+"""The user's own files for the calibration of an int8 cache: texts, pictures and sounds.
+
+Owns telling them apart, by what is in them, and refusing what cannot be used before an export begins. Knows nothing
+about graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgephi.audio.decoding import load_audio
+from edgephi.base.errors import ConfigError
+from edgephi.images.crops import plan_crops
+from edgephi.images.decoding import load_image
+from edgephi.prompt.messages import MEDIA_TAG
+from edgephi.prompt.routing import missing_modality
+from edgephi.sources.source import open_media
+from edgephi_export.checkpoint.config import VisionConfig
+
+#: About seventeen prompts: what reads in minutes on a small machine, with each adapter.
+_MOST_TEXT_BYTES = 1 << 16
+#: More takes gigabytes of keys and values, and says little more about their ranges.
+_MOST_SOUND_S = 60
+#: Characters of one prompt: about a thousand tokens.
+_PIECE = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFiles:
+    """What was given.
+
+    Attributes:
+        texts: Pieces of prompt size.
+        pictures: Paths.
+        sounds: Paths.
+    """
+
+    texts: tuple[str, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    sounds: tuple[Path, ...] = ()
+
+    def check(self, modalities: Iterable[str]) -> None:
+        """Refuse media of a kind that the bundle will not take in.
+
+        Raises:
+            ConfigError: There are some.
+        """
+        held = set(modalities)
+        if self.pictures and "vision" not in held:
+            raise ConfigError(f"--calibration {self.pictures[0]}: an image, but {missing_modality('vision')}")
+        if self.sounds and "speech" not in held:
+            raise ConfigError(f"--calibration {self.sounds[0]}: audio, but {missing_modality('speech')}")
+
+    def check_shapes(self, vision: VisionConfig | None) -> None:
+        """Refuse pictures of a shape that the model cannot be shown.
+
+        Raises:
+            ConfigError: There are some.
+        """
+        if vision is None:
+            return
+        for path in self.pictures:
+            picture = load_image(path)
+            try:
+                plan_crops(picture.width, picture.height, crop_size=vision.crop_size, max_crops=vision.max_crops)
+            except ConfigError as error:
+                raise ConfigError(f"--calibration {path}: {error}") from None
+
+
+def read_own_files(paths: Iterable[str | Path]) -> OwnFiles:
+    """Look into every file.
+
+    Raises:
+        ConfigError: One is missing, empty, too long, or neither text nor picture nor sound.
+    """
+    texts: list[str] = []
+    pictures: list[Path] = []
+    sounds: list[Path] = []
+    for path in map(Path, paths):
+        text = _text(path)
+        if text is not None:
+            texts += [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
+        elif _is_picture(path):
+            pictures.append(path)
+        else:
+            sounds.append(path)
+    return OwnFiles(texts=tuple(texts), pictures=tuple(pictures), sounds=tuple(sounds))
+
+
+def _text(path: Path) -> str | None:
+    """What is in a text file; None for other files: no picture or sound is UTF-8 without a zero byte."""
+    with open_media(path, "calibration file") as stream:
+        content = stream.read(_MOST_TEXT_BYTES + 1)
+    if b"\0" in content:
+        return None
+    try:
+        # The last letter may be cut where the file is longer than what was read.
+        text = content.decode("utf-8", "ignore" if len(content) > _MOST_TEXT_BYTES else "strict")
+    except UnicodeDecodeError:
+        return None
+    if len(content) > _MOST_TEXT_BYTES:
+        if len(text.encode()) < _MOST_TEXT_BYTES - 3:  # more than that letter was dropped
+            return None
+        raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
+    text = MEDIA_TAG.sub("", text)  # stands for a picture or clip that only a request could bring along
+    if not text.strip():
+        raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, an image or audio")
+    return text
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether it is one and not a sound. Both are decoded whole: an export must not fail at its end."""
+    try:
+        load_image(path)
+    except ConfigError as no_picture:
+        try:
+            sound = load_audio(path)
+        except ConfigError as no_sound:
+            raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_picture}, nor {no_sound}") from None
+        if len(sound.samples) > _MOST_SOUND_S * sound.sample_rate_hz:
+            raise ConfigError(
+                f"--calibration {path}: over {_MOST_SOUND_S} seconds of audio; give a part of it"
+            ) from None
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The commands `edgephi export` and `edgephi pull`."""

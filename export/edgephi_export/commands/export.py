@@ -1,0 +1,206 @@
+"""`edgephi export`: the command line of the exporter.
+
+Owns options and the summary. Knows nothing about checkpoints or graphs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgephi.console.commands import GroupedCommand, group
+from edgephi.console.options import json_option
+from edgephi.console.signals import stoppable
+from edgephi_export.api import export as run_export
+from edgephi_export.options import BESIDE, DEFAULT_RECIPE, ExportOptions, LayoutName
+from edgephi_export.progress import progress_display
+
+_FORMATS = (
+    "float32, float16, int8:rows, or int2, int4, int8 with a block size and perhaps :symmetric, as in int4:64. "
+    "Repeat for more; the last counts."
+)
+
+
+def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:  # noqa: ARG001
+    """Words separated by commas."""
+    return None if value is None else tuple(word.strip() for word in value.split(","))
+
+
+_SOURCE_OPTIONS = group(
+    "Source", click.option("--revision", help="Branch, tag or commit of a Hugging Face id.  [default: main]")
+)
+_MACHINE_OPTIONS = group(
+    "Machine", click.option("--threads", type=click.IntRange(1, 1024), help="Workers.  [default: every core]")
+)
+_OUTPUT_OPTIONS = group(
+    "Output",
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make."),
+    click.option("--force", is_flag=True, help="Replace an existing model folder, once the new one is complete."),
+    click.option(
+        "--push-ready", is_flag=True, help="Also write a model card, for `hf upload ORG/NAME DIR` as the folder is."
+    ),
+)
+#: How weights are stored.
+_RECIPE_OPTIONS = group(
+    "Weight",
+    click.option("--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help="How weights are stored."),
+    click.option(
+        "--method",
+        metavar="NAME",
+        help="How codes are chosen: search tries many scales, rtn rounds to nearest.  [default: search]",
+    ),
+    click.option(
+        "--override",
+        "overrides",
+        multiple=True,
+        metavar="PATTERN=FORMAT",
+        help=f"Store the linears whose names match the glob PATTERN in FORMAT: {_FORMATS}",
+    ),
+)
+#: Which parts go into the bundle.
+_PART_OPTIONS = group(
+    "Content",
+    click.option(
+        "--layout",
+        type=click.Choice(["edgephi", "genai"]),
+        default="edgephi",
+        show_default=True,
+        help="genai: for onnxruntime-genai 0.18 instead of edgephi; text only, on the CPU.",
+    ),
+    click.option(
+        "--adapters",
+        type=click.Choice(["routed", "speech", "vision", "none"]),
+        help="routed: chosen per request; speech, vision: merged in, for one purpose; none: text only.  "
+        "[default: routed where there are any]",
+    ),
+    click.option(
+        "--modalities",
+        callback=_words,
+        metavar="LIST",
+        help="text,vision,speech or fewer.  [default: all there are]",
+    ),
+    click.option(
+        "--merge-adapter",
+        is_flag=False,
+        flag_value=BESIDE,
+        metavar="[DIR]",
+        help="Merge a PEFT adapter (LoRA, DoRA) into the base: its folder or Hugging Face id; without DIR, the one in "
+        "CHECKPOINT's own folder.",
+    ),
+)
+#: What keys and values can be kept in.
+_CACHE_OPTIONS = group(
+    "KV cache",
+    click.option(
+        "--kv-cache",
+        type=click.Choice(["float", "int8"]),
+        default="float",
+        show_default=True,
+        help="int8: also write graphs that keep keys and values in int8, for `edgephi run --kv-cache int8`. At the "
+        "end the model is run on this machine to calibrate them, which takes the memory of running it.",
+    ),
+    click.option(
+        "--calibration",
+        multiple=True,
+        metavar="FILE",
+        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or audio; repeat for more. Use "
+        "what the model will be asked.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What was made; the object that --json prints."""
+
+    path: str
+    source: str
+    revision: str | None
+    recipe: str
+    adapters: str
+    modalities: tuple[str, ...]
+    bytes: int
+    seconds: float
+    ends: tuple[str, ...]
+    not_applied: tuple[str, ...]
+    licence: str | None
+
+    def __str__(self) -> str:
+        takes = ", ".join(self.modalities)
+        size = f"{self.bytes / 1e6:,.1f} MB in {self.seconds} s"
+        ends = f"; replies end at {', '.join(self.ends)}" if self.ends else ""
+        licence = f"licence {self.licence}" if self.licence else "the checkpoint states no licence"
+        return f"{self.path}: takes {takes}; adapters {self.adapters}; recipe {self.recipe}{ends}; {size}; {licence}"
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("checkpoint")
+@_SOURCE_OPTIONS
+@_RECIPE_OPTIONS
+@_PART_OPTIONS
+@_CACHE_OPTIONS
+@_MACHINE_OPTIONS
+@_OUTPUT_OPTIONS
+@json_option
+def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None:
+    """Turn CHECKPOINT into a folder that `edgephi run` understands.
+
+    CHECKPOINT is a local folder or a Hugging Face id: Phi-4-multimodal (original or transformers layout) or Phi-4-mini.
+    It is read tensor by tensor, so memory stays small whatever its size.
+
+    \b
+    Recipes:
+      int4       4 bits, 8 for the head, down_proj, adapters and encoders: the best answers for its size
+      int4-fast  4 bits throughout the decoder: the fewest bytes per token
+      int8       8 bits throughout
+      fp32       as the checkpoint is
+      int4-cuda, fp16   float16 activations, for GPUs
+
+    \b
+    Examples:
+      edgephi export microsoft/Phi-4-multimodal-instruct -o phi4mm
+      edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
+      edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
+      edgephi export ./Phi-4-mini-instruct -o mini-genai --layout genai
+      edgephi export microsoft/Phi-4-mini-instruct -o mini --push-ready
+      edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
+      edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt
+    """  # noqa: D301 - click reads the \b
+    chosen = ExportOptions(**options)
+    start = time.perf_counter()
+    with stoppable(), progress_display(quiet=as_json) as on_progress:
+        run_export(checkpoint, output, chosen, on_progress)
+    summary = _summary(output, chosen.layout, time.perf_counter() - start)
+    if summary.not_applied:
+        left_out = ", ".join(summary.not_applied)
+        click.echo(f"note: generation_config.json also recommends what edgephi does not do: {left_out}", err=True)
+    click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
+
+
+def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
+    from edgephi.bundle.bundle import MANIFEST_NAME, Bundle  # noqa: PLC0415 - keeps --help fast
+    from edgephi.bundle.documents import read_papers  # noqa: PLC0415
+    from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord  # noqa: PLC0415
+
+    is_genai = layout == "genai"
+    manifest = GenaiRecord.load(output) if is_genai else Bundle(output).manifest
+    described = output / (RECORD_NAME if is_genai else MANIFEST_NAME)
+    return Summary(
+        path=str(output),
+        source=manifest.source.id,
+        revision=manifest.source.revision,
+        recipe=manifest.recipe.name,
+        adapters=manifest.adapters.mode,
+        modalities=manifest.modalities,
+        bytes=sum(file.bytes for file in manifest.files) + described.stat().st_size,
+        seconds=round(seconds, 2),
+        ends=() if isinstance(manifest, GenaiRecord) else tuple(end.text for end in manifest.tokens.ends),
+        not_applied=() if isinstance(manifest, GenaiRecord) else manifest.generation.not_applied,
+        licence=read_papers(output, (file.path for file in manifest.files)).licence,
+    )

@@ -1,0 +1,1 @@
+"""How close an exported folder is to its checkpoint."""

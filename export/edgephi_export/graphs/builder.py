@@ -1,0 +1,147 @@
+"""A small builder over onnx_ir: nodes one call each, branches as functions, small constants shared and at the root.
+
+Owns names and constants. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgephi.bundle.tensor_ref import TensorRef
+
+OPSET = 21  # the newest whose operators used here all have float32 CPU kernels in ONNX Runtime 1.31
+IR_VERSION = 10
+MICROSOFT = "com.microsoft"
+Axes = Sequence[int | str]
+T = TypeVar("T")
+Attribute = int | float | str | Sequence[int] | ir.Graph
+
+
+class GraphBuilder:
+    """Builds one graph; `branch` makes the builders of its subgraphs.
+
+    Args:
+        name: The graph's name.
+        root: The builder whose graph holds the small constants; None for the root itself.
+    """
+
+    def __init__(self, name: str, root: GraphBuilder | None = None) -> None:
+        self._name = name
+        self._root = root or self
+        self._nodes: list[ir.Node] = []
+        self._inputs: list[ir.Value] = []
+        self._outputs: list[ir.Value] = []
+        self._constants: dict[str, ir.Value] = {}
+        self._used_names: dict[str, int] = {}
+        self._shared: dict[object, Any] = {}
+
+    def input(self, name: str, dtype: ir.DataType, shape: Axes) -> ir.Value:
+        """A graph input; a string in `shape` is a free axis."""
+        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
+        self._inputs.append(value)
+        return value
+
+    def output(self, value: ir.Value, name: str, dtype: ir.DataType, shape: Axes) -> None:
+        """Make `value` a graph output under `name`."""
+        value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(shape)
+        self._outputs.append(value)
+
+    def op(
+        self, op_type: str, *inputs: ir.Value | None, name: str = "", domain: str = "", **attributes: Attribute
+    ) -> ir.Value:
+        """Add a node with one output."""
+        return self.ops(op_type, *inputs, count=1, name=name, domain=domain, **attributes)[0]
+
+    def ops(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        count: int,
+        name: str = "",
+        domain: str = "",
+        **attributes: Attribute,
+    ) -> tuple[ir.Value, ...]:
+        """Add a node with `count` outputs."""
+        unique = self._root._unique(f"{name}.{op_type}" if name else op_type)
+        outputs = [ir.Value(name=f"{unique}.{i}" if i else unique) for i in range(count)]
+        self._nodes.append(ir.node(op_type, inputs, attributes, domain=domain, outputs=outputs, name=unique))
+        return tuple(outputs)
+
+    def constant(self, array: NDArray[np.generic] | np.generic | Sequence[int] | int) -> ir.Value:
+        """A small constant kept inside the graph file; whole numbers become int64. Equal ones are shared."""
+        values = np.asarray(array)
+        key = f"const.{values.dtype}.{values.shape}.{values.tobytes().hex()}"
+        if key not in self._root._constants:
+            name = f"const_{len(self._root._constants)}"
+            self._root._constants[key] = _initializer(name, ir.Tensor(values, name=name))
+        return self._root._constants[key]
+
+    def stored(self, name: str, ref: TensorRef) -> ir.Value:
+        """A constant of this graph or branch whose data lies in a weights file.
+
+        ONNX Runtime packs a branch's own constants when it loads the graph. Those that a branch within a branch takes
+        from the outermost graph it leaves as they are, and spreads the whole matrix at every call.
+        """
+        if name not in self._constants:
+            self._constants[name] = _initializer(name, _external_tensor(name, ref))
+        return self._constants[name]
+
+    def shared(self, key: object, make: Callable[[], T]) -> T:
+        """What `make` gave for `key` in this graph or branch; nodes that several others read are added once."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        made: T = self._shared[key]
+        return made
+
+    def choose(
+        self,
+        condition: ir.Value,
+        then: Callable[[GraphBuilder], ir.Value],
+        otherwise: Callable[[GraphBuilder], ir.Value],
+        *,
+        name: str,
+    ) -> ir.Value:
+        """An `If`: `then(branch)` where `condition` holds, else `otherwise(branch)`.
+
+        The functions add nodes to their branch, may use values of this graph, and return a value of their own branch.
+        """
+        then_branch, else_branch = self._branch(f"{name}.then", then), self._branch(f"{name}.else", otherwise)
+        return self.op("If", condition, name=name, then_branch=then_branch, else_branch=else_branch)
+
+    def save(self, path: Path) -> None:
+        """Write the graph; the data of weights stays in its files."""
+        graph = ir.Graph(
+            self._inputs,
+            self._outputs,
+            nodes=self._nodes,
+            initializers=list(self._constants.values()),
+            opset_imports={"": OPSET, MICROSOFT: 1},
+            name=self._name,
+        )
+        ir.save(ir.Model(graph, ir_version=IR_VERSION, producer_name="edgephi"), path)
+
+    def _branch(self, name: str, fill: Callable[[GraphBuilder], ir.Value]) -> ir.Graph:
+        branch = GraphBuilder(name, self._root)
+        output = fill(branch)
+        return ir.Graph([], [output], nodes=branch._nodes, initializers=list(branch._constants.values()), name=name)
+
+    def _unique(self, name: str) -> str:
+        count = self._used_names.get(name, 0)
+        self._used_names[name] = count + 1
+        return f"{name}_{count}" if count else name
+
+
+def _external_tensor(name: str, ref: TensorRef) -> ir.ExternalTensor:
+    """Graphs stand at the bundle's root, so the path is relative to them."""
+    dtype = ir.DataType.from_numpy(np.dtype(ref.dtype))
+    return ir.ExternalTensor(ref.file, ref.offset, ref.num_bytes, dtype, shape=ir.Shape(ref.shape), name=name)
+
+
+def _initializer(name: str, tensor: ir.Tensor[Any] | ir.ExternalTensor) -> ir.Value:
+    return ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)

@@ -1,0 +1,110 @@
+"""Builds vision.onnx: the image tower (SigLIP with NaViT positions), pooled and projected to embedding rows.
+
+Owns the tower's arithmetic and the names of its inputs and outputs. Knows nothing about pictures or crops.
+
+    N views, C crop side in pixels, P patches per side, L = P * P, g = P / 2, H hidden of the decoder
+    inputs   pixel_values float32 [N, 3, C, C]    patch_mask bool [N, L]    position_ids int64 [N, L]
+    output   image_features float32 [N, g * g, H]
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgephi.bundle.tensor_ref import TensorRef
+from edgephi_export.checkpoint.config import VisionConfig
+from edgephi_export.checkpoint.lazy_tensor import LazyTensor, computed
+from edgephi_export.checkpoint.tensors import WeightSource
+from edgephi_export.graphs.builder import GraphBuilder
+from edgephi_export.graphs.layers import AttentionMask, LayerBuilder
+from edgephi_export.weights.plan import WeightPlan
+
+FLOAT, INT64, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
+
+
+@dataclass(frozen=True, slots=True)
+class Separators:
+    """Places of the two projected separators, float32 [H] each."""
+
+    row_separator: TensorRef
+    global_separator: TensorRef
+
+
+def build_vision(
+    config: VisionConfig, hidden: int, source: WeightSource, plan: WeightPlan
+) -> tuple[GraphBuilder, Separators]:
+    """The image tower's graph, its weights being planned, and the places of the separators.
+
+    Args:
+        config: The tower.
+        hidden: Width of the decoder.
+        source: The checkpoint's weights.
+        plan: Gives them places.
+    """
+    graph = GraphBuilder("vision")
+    layers = LayerBuilder(graph=graph, source=source, plan=plan, part="vision")
+    side, count = config.crop_size, config.patches_per_side**2
+    pixels = graph.input("pixel_values", FLOAT, ["N", 3, side, side])
+    patch_mask = graph.input("patch_mask", BOOL, ["N", count])
+    position_ids = graph.input("position_ids", INT64, ["N", count])
+    state = _embed(layers, config, layers.enter(pixels, "pixel_values"), position_ids)
+    keys = graph.op("Cast", patch_mask, name="patch_mask", to=ir.DataType.INT32.value)
+    mask = AttentionMask(num_heads=config.num_heads, key_padding=keys)
+    for layer in range(config.num_used_layers):
+        state = _layer(layers, f"vision.layers.{layer}", state, mask, config.layer_norm_eps)
+    features = layers.project(_pool(graph, config, state), "vision.projector")
+    graph.output(layers.leave(features, "image_features"), "image_features", FLOAT, ["N", count // 4, hidden])
+    places = (
+        plan.place_array("vision", _separator(source, f"vision.{name}", hidden), "float32").values
+        for name in ("row_separator", "global_separator")
+    )
+    return graph, Separators(*places)
+
+
+def _embed(layers: LayerBuilder, config: VisionConfig, pixels: ir.Value, position_ids: ir.Value) -> ir.Value:
+    """Patches and their positions, float32 [N, L, D]."""
+    graph, patch, name = layers.graph, config.patch_size, "vision.embeddings.patch_embedding"
+    kernel, bias = layers.weight(f"{name}.weight"), layers.weight(f"{name}.bias")
+    patches = graph.op("Conv", pixels, kernel, bias, name=name, kernel_shape=[patch, patch], strides=[patch, patch])
+    axes = graph.constant([0, config.hidden_size, config.patches_per_side**2])
+    rows = graph.op("Transpose", graph.op("Reshape", patches, axes, name=name), name=name, perm=[0, 2, 1])
+    name = "vision.embeddings.position_embedding"
+    positions = graph.op("Gather", layers.weight(f"{name}.weight"), position_ids, name=name, axis=0)
+    return graph.op("Add", rows, positions, name=name)
+
+
+def _layer(layers: LayerBuilder, prefix: str, state: ir.Value, mask: AttentionMask, epsilon: float) -> ir.Value:
+    graph = layers.graph
+    normed = layers.layer_norm(state, f"{prefix}.layer_norm1", epsilon)
+    attended = layers.attention(normed, f"{prefix}.self_attn", mask)
+    state = graph.op("Add", state, layers.linear(attended, f"{prefix}.self_attn.out_proj"), name=f"{prefix}.self_attn")
+    normed = layers.layer_norm(state, f"{prefix}.layer_norm2", epsilon)
+    inner = layers.linear(normed, f"{prefix}.mlp.fc1")
+    inner = graph.op("Gelu", inner, name=f"{prefix}.mlp", approximate="tanh")
+    return graph.op("Add", state, layers.linear(inner, f"{prefix}.mlp.fc2"), name=f"{prefix}.mlp")
+
+
+def _pool(graph: GraphBuilder, config: VisionConfig, state: ir.Value) -> ir.Value:
+    """Mean of each 2x2 patches, float32 [N, g * g, D]."""
+    half, width = config.patches_per_side // 2, config.hidden_size
+    grid = graph.op("Reshape", state, graph.constant([-1, half, 2, half, 2, width]), name="pool.grid")
+    pooled = graph.op("ReduceMean", grid, graph.constant([2, 4]), name="pool", keepdims=0)
+    return graph.op("Reshape", pooled, graph.constant([-1, half * half, width]), name="pool.rows")
+
+
+def _separator(source: WeightSource, name: str, hidden: int) -> LazyTensor:
+    return computed(name, (hidden,), lambda: project_separator(source, name), source.num_bytes(name))
+
+
+def project_separator(source: WeightSource, name: str) -> NDArray[np.float32]:
+    """A separator after the projector (linear, exact GELU, linear), float32 [H]. Computed in float64."""
+    value = source.read(name).reshape(-1).astype(np.float64)
+    inner = source.read("vision.projector.up.weight") @ value + source.read("vision.projector.up.bias")
+    inner = np.array([0.5 * x * (1.0 + math.erf(x / math.sqrt(2.0))) for x in inner])
+    outer = source.read("vision.projector.down.weight") @ inner + source.read("vision.projector.down.bias")
+    return outer.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Checkpoints and model folders from the Hugging Face hub."""

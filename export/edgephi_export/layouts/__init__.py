@@ -1,0 +1,1 @@
+"""The folders that an export can write, one room for each layout."""

@@ -1,0 +1,1 @@
+"""The folder that this project's own runtime loads."""

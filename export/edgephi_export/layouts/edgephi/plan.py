@@ -1,0 +1,147 @@
+"""Everything about a bundle that can be decided before a weight is read: graphs, places, sizes.
+
+Owns which graphs a bundle has. Knows nothing about files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgephi.bundle.manifest import AdapterMode, CacheKind, DecoderInfo, Int8CacheInfo, SpeechInfo, VisionInfo
+from edgephi_export.checkpoint.checkpoint import Checkpoint
+from edgephi_export.checkpoint.selection import Selection
+from edgephi_export.graphs.builder import GraphBuilder
+from edgephi_export.graphs.decoder import DecoderParts, build_decoder
+from edgephi_export.graphs.speech_encoder import build_speech
+from edgephi_export.graphs.vision_encoder import build_vision
+from edgephi_export.weights.kv_scales import place_scales
+from edgephi_export.weights.plan import WeightPlan, as_table
+from edgephi_quantize.recipe import HEAD
+
+_DECODER, _TEXT, _VISION, _SPEECH = "decoder.onnx", "decoder_text.onnx", "vision.onnx", "speech.onnx"
+_DECODER_INT8, _TEXT_INT8 = "decoder_kv8.onnx", "decoder_text_kv8.onnx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundlePlan:
+    """What will be written.
+
+    Attributes:
+        checkpoint: What from.
+        selection: Which parts.
+        weights: Every tensor's place.
+        graphs: The graphs by file name.
+        decoder: What the manifest says of the decoder, the int8 cache aside.
+        int8_cache: What it will say of that once the scales are there; None where there is none.
+        vision: The same of the image tower; None where there is none.
+        speech: The same of the audio tower; None where there is none.
+    """
+
+    checkpoint: Checkpoint
+    selection: Selection
+    weights: WeightPlan
+    graphs: dict[str, GraphBuilder]
+    decoder: DecoderInfo
+    int8_cache: Int8CacheInfo | None
+    vision: VisionInfo | None
+    speech: SpeechInfo | None
+
+
+def plan_bundle(
+    checkpoint: Checkpoint, selection: Selection, weights: WeightPlan, kv_cache: CacheKind = "float"
+) -> BundlePlan:
+    """Build the graphs of a bundle; `weights` gets every tensor they need, the scales of an int8 cache aside."""
+    graphs: dict[str, GraphBuilder] = {}
+    modes = _modes(selection)
+    return BundlePlan(
+        checkpoint=checkpoint,
+        selection=selection,
+        weights=weights,
+        graphs=graphs,
+        decoder=_plan_decoder(checkpoint, modes, weights, graphs),
+        int8_cache=_plan_int8_cache(checkpoint, modes, weights, graphs) if kv_cache == "int8" else None,
+        vision=_plan_vision(checkpoint, weights, graphs),
+        speech=_plan_speech(checkpoint, selection, weights, graphs),
+    )
+
+
+def _modes(selection: Selection) -> dict[str, AdapterMode]:
+    """The decoder's graphs, and how adapters are built into each."""
+    modes: dict[str, AdapterMode] = {_DECODER: selection.mode}
+    if selection.mode == "routed":
+        modes[_TEXT] = "none"
+    return modes
+
+
+def _plan_decoder(
+    checkpoint: Checkpoint, modes: dict[str, AdapterMode], weights: WeightPlan, graphs: dict[str, GraphBuilder]
+) -> DecoderInfo:
+    config = checkpoint.config
+    for name, mode in modes.items():
+        parts = DecoderParts(config=config, source=checkpoint.weights, plan=weights, mode=mode)
+        graphs[name], table = build_decoder(parts)
+    sizes = config.decoder
+    return DecoderInfo(
+        graph=_DECODER,
+        text_graph=_TEXT if _TEXT in graphs else None,
+        dtype=weights.recipe.activations,
+        hidden_size=sizes.hidden_size,
+        num_layers=sizes.num_layers,
+        num_heads=sizes.num_heads,
+        num_kv_heads=sizes.num_kv_heads,
+        head_size=sizes.head_size,
+        vocab_size=sizes.vocab_size,
+        embedding=as_table(table, weights.recipe.format_of(HEAD)),
+    )
+
+
+def _plan_int8_cache(
+    checkpoint: Checkpoint, modes: dict[str, AdapterMode], weights: WeightPlan, graphs: dict[str, GraphBuilder]
+) -> Int8CacheInfo:
+    """The decoder's graphs again: their weights have places already."""
+    config = checkpoint.config
+    keys, values = place_scales(config.decoder)
+    parts = DecoderParts(
+        config=config, source=checkpoint.weights, plan=weights, mode="none", cache_scales=(keys, values)
+    )
+    names = {_DECODER: _DECODER_INT8, _TEXT: _TEXT_INT8}
+    for name, mode in modes.items():
+        graphs[names[name]], _ = build_decoder(replace(parts, mode=mode))
+    return Int8CacheInfo(
+        graph=_DECODER_INT8,
+        text_graph=_TEXT_INT8 if _TEXT in modes else None,
+        key_scales=keys,
+        value_scales=values,
+    )
+
+
+def _plan_vision(checkpoint: Checkpoint, weights: WeightPlan, graphs: dict[str, GraphBuilder]) -> VisionInfo | None:
+    config = checkpoint.config.vision
+    if config is None:
+        return None
+    hidden = checkpoint.config.decoder.hidden_size
+    graphs[_VISION], separators = build_vision(config, hidden, checkpoint.weights, weights)
+    return VisionInfo(
+        graph=_VISION,
+        crop_size=config.crop_size,
+        patch_size=config.patch_size,
+        max_crops=config.max_crops,
+        row_separator=separators.row_separator,
+        global_separator=separators.global_separator,
+    )
+
+
+def _plan_speech(
+    checkpoint: Checkpoint, selection: Selection, weights: WeightPlan, graphs: dict[str, GraphBuilder]
+) -> SpeechInfo | None:
+    config = checkpoint.config.speech
+    if config is None:
+        return None
+    graphs[_SPEECH] = build_speech(config, checkpoint.weights, weights, selection.projections)
+    return SpeechInfo(
+        graph=_SPEECH,
+        num_mels=config.num_mels,
+        time_reduction=config.time_reduction,
+        window_rows=config.window_rows,
+        projections=selection.projections,
+    )

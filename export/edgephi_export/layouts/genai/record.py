@@ -1,0 +1,48 @@
+"""edgephi_export.json: what a folder for onnxruntime-genai was made from, and which files it consists of.
+
+Owns the record's schema. The library that runs the folder does not read it; `--force` and the summary do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgephi.bundle.bundle import reading
+from edgephi.bundle.manifest import AdaptersInfo, FileInfo, RecipeInfo, SourceInfo
+from edgephi.bundle.strict_json import decode
+
+#: Another name than the manifest's: `edgephi run` cannot run such a folder, and says so.
+RECORD_NAME = "edgephi_export.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenaiRecord:
+    """Everything edgephi_export.json says."""
+
+    layout: Literal["genai"]
+    generator: str
+    source: SourceInfo
+    recipe: RecipeInfo
+    adapters: AdaptersInfo
+    modalities: tuple[str, ...]
+    files: tuple[FileInfo, ...]
+
+    def to_json(self) -> str:
+        """The text of edgephi_export.json."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def load(cls, folder: Path) -> GenaiRecord:
+        """The record of a folder.
+
+        Raises:
+            ArtifactError: There is none, or it is damaged.
+        """
+        path = folder / RECORD_NAME
+        with reading(path):
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        return decode(cls, raw, str(path))

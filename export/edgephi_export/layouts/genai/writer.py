@@ -1,0 +1,158 @@
+"""Writes a folder that onnxruntime-genai 0.18 loads as it is, for text on the CPU.
+
+Owns which files such a folder has and what cannot be exported to it. Knows nothing about what they say.
+
+    genai_config.json model.onnx weights/decoder.bin
+    tokenizer.json tokenizer_config.json chat_template.jinja
+    edgephi_export.json           where all of it came from (see genai_record.py)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME
+from edgephi.bundle.manifest import AdaptersInfo
+from edgephi_export.checkpoint.checkpoint import Checkpoint
+from edgephi_export.checkpoint.config import Modality
+from edgephi_export.checkpoint.json_fields import Fields
+from edgephi_export.checkpoint.selection import Selection, choose
+from edgephi_export.graphs.builder import GraphBuilder
+from edgephi_export.graphs.decoder import DecoderParts
+from edgephi_export.hub.download import Located
+from edgephi_export.layouts.genai.config import genai_config
+from edgephi_export.layouts.genai.graph import build_genai
+from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
+from edgephi_export.meter import Meter
+from edgephi_export.provenance import describe, generator, source_info
+from edgephi_export.weights.plan import WeightPlan
+from edgephi_export.weights.writer import write_weights
+from edgephi_quantize.recipe import Recipe
+
+_CONFIG, _GRAPH, _TOKENIZER_CONFIG = "genai_config.json", "model.onnx", "tokenizer_config.json"
+#: What any tokenizer.json fits; without this key the library finds no chat template.
+_TOKENIZER_CLASS = "PreTrainedTokenizerFast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenaiPlan:
+    """What will be written.
+
+    Attributes:
+        checkpoint: What from.
+        weights: Every tensor's place.
+        graph: The one graph.
+        tokenizer_config: The text of tokenizer_config.json.
+    """
+
+    checkpoint: Checkpoint
+    weights: WeightPlan
+    graph: GraphBuilder
+    tokenizer_config: str
+
+
+def check_genai_recipe(recipe: Recipe) -> None:
+    """Refuse a recipe that the CPU cannot compute with.
+
+    Raises:
+        ConfigError: It is one for GPUs.
+    """
+    if recipe.activations != "float32":
+        raise ConfigError(
+            f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; --layout genai is for the CPU: use "
+            "int4, int4-fast, int8 or fp32"
+        )
+
+
+def choose_genai(adapters: str | None, modalities: Sequence[str] | None, available: tuple[Modality, ...]) -> Selection:
+    """Text without adapters, which is all that this layout holds, whatever the checkpoint has besides.
+
+    Args:
+        adapters: None or `none`.
+        modalities: None or text.
+        available: What the checkpoint has.
+
+    Raises:
+        ConfigError: Something else was asked for.
+    """
+    if adapters not in (None, "none"):
+        raise ConfigError(
+            f"--layout genai is text only and has no adapters, so not --adapters {adapters}; leave it out, or use "
+            "--layout edgephi"
+        )
+    if modalities is not None and tuple(modalities) != ("text",):
+        raise ConfigError(
+            f"--layout genai is text only, not {','.join(modalities)}; leave --modalities out, or use --layout edgephi"
+        )
+    return choose("none", ("text",), available)
+
+
+def plan_genai(checkpoint: Checkpoint, weights: WeightPlan) -> GenaiPlan:
+    """Build the graph; `weights` gets every tensor it needs.
+
+    Raises:
+        ArtifactError: The checkpoint's tokenizer_config.json is damaged.
+    """
+    parts = DecoderParts(config=checkpoint.config, source=checkpoint.weights, plan=weights, mode="none")
+    return GenaiPlan(
+        checkpoint=checkpoint,
+        weights=weights,
+        graph=build_genai(parts),
+        tokenizer_config=_tokenizer_config(checkpoint),
+    )
+
+
+def write_genai(plan: GenaiPlan, located: Located, folder: Path, threads: int, meter: Meter) -> None:
+    """Write every file; the record comes last.
+
+    Args:
+        plan: What to write.
+        located: What to call the source.
+        folder: Where to; it exists and is empty.
+        threads: Workers.
+        meter: Hears of the progress.
+
+    Raises:
+        ArtifactError: A tensor of the checkpoint cannot be read or holds values that are not finite.
+        ConfigError: A value is too large for its format.
+    """
+    checkpoint = plan.checkpoint
+    files = [file.info for file in write_weights(plan.weights, folder, threads, meter)]
+    meter.stage("graphs")
+    plan.graph.save(folder / _GRAPH)
+    shutil.copyfile(checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
+    texts = {
+        _CONFIG: genai_config(checkpoint.config, _GRAPH).to_json(),
+        _TOKENIZER_CONFIG: plan.tokenizer_config,
+        CHAT_TEMPLATE_NAME: checkpoint.chat_template,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    files += [describe(folder, name) for name in (_GRAPH, TOKENIZER_NAME, *texts)]
+    record = GenaiRecord(
+        layout="genai",
+        generator=generator(),
+        source=source_info(checkpoint, located),
+        recipe=plan.weights.recipe.to_info(),
+        adapters=AdaptersInfo(mode="none", available=()),
+        modalities=("text",),
+        files=tuple(sorted(files, key=lambda info: info.path)),
+    )
+    (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
+
+
+def _tokenizer_config(checkpoint: Checkpoint) -> str:
+    """The checkpoint's own tokenizer_config.json, if it has one, without a chat template.
+
+    The library takes a template in here for better than chat_template.jinja, which holds the one that counts.
+    """
+    path = checkpoint.path / _TOKENIZER_CONFIG
+    values = dict(Fields.load(path).values) if path.is_file() else {}
+    values.pop("chat_template", None)
+    values.setdefault("tokenizer_class", _TOKENIZER_CLASS)
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"

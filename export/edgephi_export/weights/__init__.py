@@ -1,0 +1,1 @@
+"""Where every weight lies, how it is encoded, and its writing."""

@@ -1,0 +1,103 @@
+"""From rows of float32 to what is stored of them, and back.
+
+Owns the step from a chunk to its stored form and the way back, one per format. Knows nothing about files or graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.base.errors import ArtifactError, ConfigError
+from edgephi.bundle.manifest import FloatName
+from edgephi.decoder.dequantize import dequantize
+from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
+from edgephi_quantize.methods import get_method
+from edgephi_quantize.packing import pack_codes, pack_zero_points
+from edgephi_quantize.per_row import quantize_rows
+from edgephi_quantize.recipe import DEFAULT_METHOD, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Some rows of a tensor in stored form; scales and zero points as far as the format has them.
+
+    The codes of `int8:rows` are [n, inputs] here; the file holds them transposed.
+    """
+
+    values: NDArray[Any]
+    scales: NDArray[Any] | None = None
+    zero_points: NDArray[np.uint8] | None = None
+
+
+class Encoder:
+    """Encodes chunks of rows as a recipe wants it. Holds no state that changes, so threads may share one."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._method = get_method(recipe.method or DEFAULT_METHOD)
+        self._scale_dtype: FloatName = recipe.activations
+
+    def encode(self, name: str, rows: NDArray[np.float32], format_: Format) -> StoredRows:
+        """The stored form of `rows`.
+
+        Args:
+            name: Of the tensor, for messages.
+            rows: float32 [n, ...]; [n, inputs] for all formats but floats.
+            format_: How to store them.
+
+        Raises:
+            ArtifactError: A value is infinite or not a number, as sums of huge ones are, or the values of a block lie
+                too far apart for any scale.
+            ConfigError: A value is too large for float16.
+        """
+        try:
+            return self._encode(name, rows, format_)
+        except ArtifactError as error:
+            raise ArtifactError(f"tensor {name}: {error}") from error
+
+    def _encode(self, name: str, rows: NDArray[np.float32], format_: Format) -> StoredRows:
+        if isinstance(format_, FloatFormat):
+            return StoredRows(_narrowed(name, rows, format_.dtype))
+        if isinstance(format_, RowFormat):
+            codes, row_scales = quantize_rows(rows)
+            return StoredRows(codes, _narrowed(name, row_scales, self._scale_dtype))
+        blocks = self._method.quantize(rows, format_)
+        return StoredRows(
+            pack_codes(blocks.codes, format_.bits),
+            _narrowed(name, blocks.scales, self._scale_dtype),
+            None if format_.symmetric else pack_zero_points(blocks.zero_points, format_.bits),
+        )
+
+
+def decode(stored: StoredRows, format_: Format, size: int) -> NDArray[np.floating]:
+    """The values that `stored` stands for; [n, size], or floats of any shape as they are.
+
+    Raises:
+        ValueError: The format has scales, and there are none.
+    """
+    if isinstance(format_, FloatFormat):
+        return stored.values
+    if stored.scales is None:
+        raise ValueError(f"rows stored as {format_} have no scales")
+    if isinstance(format_, BlockFormat):
+        return dequantize(stored.values, stored.scales, stored.zero_points, bits=format_.bits, size=size)
+    rows: NDArray[np.float32] = stored.values.astype(np.float32) * stored.scales[:, None]
+    return rows
+
+
+def _narrowed(name: str, values: NDArray[np.float32], dtype: FloatName) -> NDArray[Any]:
+    if not np.isfinite(values).all():
+        raise ArtifactError("a weight is infinite or not a number; the checkpoint is damaged: fetch it again")
+    if dtype == "float32":
+        return values
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float16)
+    if not np.isfinite(narrow).all():
+        raise ConfigError(
+            f"tensor {name} holds {np.abs(values).max():g}, float16 ends at 65504; choose a recipe that computes with "
+            "float32"
+        )
+    return narrow

@@ -1,0 +1,152 @@
+"""Where every weight will lie, decided before any is read.
+
+Owns offsets, formats and names of the tensors of one bundle. Reads and writes nothing: graphs are built against the
+plan, its size is known before the first byte is written, and `verify` compares a finished bundle with it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import FloatName
+from edgephi.bundle.tensor_index import Part, StoredTensorInfo
+from edgephi.bundle.tensor_ref import TableInfo, TensorRef
+from edgephi_export.checkpoint.lazy_tensor import LazyTensor
+from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
+from edgephi_quantize.recipe import Recipe, Rule
+
+#: Mapped pages start at multiples of this on every system that ONNX Runtime runs on, 64 KiB pages aside.
+ALIGNMENT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """One tensor and its place."""
+
+    tensor: LazyTensor
+    format: Format
+    info: StoredTensorInfo
+
+
+class WeightPlan:
+    """Gives tensors their places, one file per part of the model.
+
+    Args:
+        recipe: Gives the format of each linear.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._files: dict[str, _PlannedFile] = {}
+        self._linears: set[str] = set()
+
+    @property
+    def files(self) -> dict[str, tuple[Allocation, ...]]:
+        """What each file holds, in order, by its path in the bundle."""
+        return {name: tuple(file.allocations.values()) for name, file in self._files.items()}
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self._files.values())
+
+    @property
+    def source_bytes(self) -> int:
+        """Bytes of the checkpoint that will be read."""
+        return sum(allocation.tensor.source_bytes for held in self.files.values() for allocation in held)
+
+    def place_array(self, part: Part, tensor: LazyTensor, dtype: FloatName) -> StoredTensorInfo:
+        """A place for floats of any shape. A name that has a place keeps it: several graphs may share a weight."""
+        return self._place(part, tensor, FloatFormat(dtype=dtype))
+
+    def place_linear(self, part: Part, tensor: LazyTensor) -> StoredTensorInfo:
+        """A place for the matrix [outputs, inputs] of a linear, in the recipe's format."""
+        self._linears.add(tensor.name)
+        return self._place(part, tensor, self.recipe.format_of(tensor.name))
+
+    def check_rules(self, rules: tuple[Rule, ...]) -> None:
+        """Refuse a rule that no linear of this model follows.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        for rule in rules:
+            if not any(rule.matches(name) for name in self._linears):
+                some = ", ".join(sorted(self._linears)[:: max(len(self._linears) // 5, 1)][:5])
+                raise ConfigError(f"pattern {rule.pattern!r} matches no linear of this model; there are {some}, ...")
+
+    def check_method(self, method: str | None) -> None:
+        """Refuse a method that was asked for where no weight of this model has codes to choose.
+
+        Raises:
+            ConfigError: So it is.
+        """
+        formats = (allocation.format for held in self.files.values() for allocation in held)
+        if method is not None and not any(isinstance(format_, BlockFormat) for format_ in formats):
+            raise ConfigError(f"--method {method} has nothing to choose: no weight is stored in blocks; leave it out")
+
+    def _place(self, part: Part, tensor: LazyTensor, format_: Format) -> StoredTensorInfo:
+        path = f"weights/{part}.bin"
+        file = self._files.setdefault(path, _PlannedFile(path, self.recipe.activations))
+        return file.place(part, tensor, format_)
+
+
+class _PlannedFile:
+    def __init__(self, path: str, scale_dtype: FloatName) -> None:
+        self.path = path
+        self.scale_dtype = scale_dtype  # MatMulNBits wants scales of the activations' type
+        self.size = 0
+        self.allocations: dict[str, Allocation] = {}
+
+    def place(self, part: Part, tensor: LazyTensor, format_: Format) -> StoredTensorInfo:
+        if tensor.name in self.allocations:
+            return self.allocations[tensor.name].info
+        values, scales, zero_points = self._parts(tensor.shape, format_)
+        info = StoredTensorInfo(
+            name=tensor.name,
+            part=part,
+            format=str(format_),
+            shape=tensor.shape,
+            values=values,
+            scales=scales,
+            zero_points=zero_points,
+        )
+        self.allocations[tensor.name] = Allocation(tensor, format_, info)
+        return info
+
+    def _parts(self, shape: tuple[int, ...], format_: Format) -> tuple[TensorRef, TensorRef | None, TensorRef | None]:
+        """Places of values, scales and zero points."""
+        if isinstance(format_, FloatFormat):
+            return self._reserve(format_.dtype, shape), None, None
+        rows, columns = shape
+        if isinstance(format_, RowFormat):  # MatMulIntegerToFloat wants [inputs, outputs]
+            return self._reserve("int8", (columns, rows)), self._reserve(self.scale_dtype, (rows,)), None
+        blocks, bits = -(-columns // format_.block_size), format_.bits
+        values = self._reserve("uint8", (rows, blocks, format_.block_size * bits // 8))
+        scales = self._reserve(self.scale_dtype, (rows, blocks))
+        if format_.symmetric:
+            return values, scales, None
+        return values, scales, self._reserve("uint8", (rows, math.ceil(blocks * bits / 8)))
+
+    def _reserve(self, dtype: str, shape: tuple[int, ...]) -> TensorRef:
+        offset = self.size + -self.size % ALIGNMENT_BYTES
+        ref = TensorRef(file=self.path, offset=offset, dtype=dtype, shape=shape)  # type: ignore[arg-type]
+        self.size = offset + ref.num_bytes
+        return ref
+
+
+def as_table(info: StoredTensorInfo, format_: Format) -> TableInfo:
+    """The same tensor as the runtime reads rows from it."""
+    if isinstance(format_, BlockFormat):
+        bits, block_size = format_.bits, format_.block_size
+    else:
+        bits, block_size = {"float32": 32, "float16": 16}[info.format], None
+    return TableInfo(
+        bits=bits,  # type: ignore[arg-type]
+        block_size=block_size,
+        values=info.values,
+        scales=info.scales,
+        zero_points=info.zero_points,
+    )

@@ -1,0 +1,165 @@
+"""`AsyncModel`: a model for asyncio programs. Each request runs in a thread of its own; the event loop never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypedDict, Unpack
+
+from edgephi.audio.decoding import AudioSource
+from edgephi.base.cancellation import never
+from edgephi.base.errors import EdgeError
+from edgephi.base.stage import OnStage
+from edgephi.generation.reply import DoneEvent, Event, Reply
+from edgephi.generation.sampler import SamplingOptions
+from edgephi.model import Model
+from edgephi.prompt.message_tools import Tools
+from edgephi.prompt.messages import Messages
+from edgephi.prompt.routing import AdapterChoice
+from edgephi.tools.choice import ToolChoice
+from edgephi.transcription.transcript import Transcript
+
+
+class RequestOptions(TypedDict, total=False):
+    """What `Model.stream` takes beside the messages; its callbacks are called in the request's thread."""
+
+    images: Sequence[Any]
+    audio: Sequence[Any]
+    options: SamplingOptions | None
+    tools: Tools | None
+    tool_choice: ToolChoice | None
+    adapter: AdapterChoice
+    max_crops: int | None
+    tags: bool
+    paths: bool
+    should_stop: Callable[[], bool]
+    on_stage: OnStage
+
+
+class AsyncModel:
+    """A loaded model whose requests are awaited. Make one with `AsyncModel.load`, or around a `Model`.
+
+    Requests are served one at a time in the order they came, with those of the `Model`'s other users. A task that is
+    cancelled ends its request within a step, queued or running.
+
+    Args:
+        model: What answers.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @classmethod
+    async def load(cls, path: str | Path, **options: Any) -> Self:
+        """Open a model folder; options and errors are those of `Model.load`."""
+        loading = asyncio.ensure_future(asyncio.to_thread(Model.load, path, **options))
+        try:
+            return cls(await asyncio.shield(loading))
+        except asyncio.CancelledError:
+            loading.add_done_callback(_close_loaded)
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As `Model.close`."""
+        self.model.close()
+
+    async def generate(self, messages: Messages, **request: Unpack[RequestOptions]) -> Reply:
+        """Answer a conversation; arguments and errors are those of `Model.stream`."""
+        async with aclosing(self.stream(messages, **request)) as events:
+            async for event in events:
+                if isinstance(event, DoneEvent):
+                    return event.reply
+        raise EdgeError("the generation ended without a reply")
+
+    async def stream(self, messages: Messages, **request: Unpack[RequestOptions]) -> AsyncGenerator[Event, None]:
+        """Answer a conversation, telling of every token; arguments, events and errors are those of `Model.stream`.
+
+        The request begins when the result is first awaited, and goes on while nobody awaits it. Close the result, as
+        `contextlib.aclosing` does, to end it early.
+        """
+        worker = _Worker(self.model, messages, request)
+        worker.start()
+        try:
+            while (event := await worker.next()) is not None:
+                yield event
+        finally:
+            await worker.end()
+
+    async def transcribe(self, source: AudioSource, **options: Any) -> Transcript:
+        """Write down a recording; arguments and errors are those of `Model.transcribe`. Cancelling ends it soon."""
+        is_left, theirs = threading.Event(), options.pop("should_stop", never)
+        work = asyncio.ensure_future(
+            asyncio.to_thread(
+                self.model.transcribe, source, **options, should_stop=lambda: is_left.is_set() or theirs()
+            )
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            is_left.set()
+            await asyncio.wait([work])
+            raise
+
+
+class _Worker:
+    """A thread that iterates one stream and hands its events to the event loop."""
+
+    def __init__(self, model: Model, messages: Messages, request: RequestOptions) -> None:
+        self._model = model
+        self._messages = messages
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        self._is_left = threading.Event()
+        self._is_over = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="edgephi-request", daemon=True).start()
+
+    async def next(self) -> Event | None:
+        """The next event; None after the last. Raises what ended the stream."""
+        item = await self._events.get()
+        self._is_over = item is None
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    async def end(self) -> None:
+        """Make the thread stop, and wait until it has given its turn back."""
+        self._is_left.set()
+        while not self._is_over:
+            self._is_over = await self._events.get() is None
+
+    def _run(self) -> None:
+        theirs = self._request.get("should_stop", never)
+        request: RequestOptions = {**self._request, "should_stop": lambda: self._is_left.is_set() or theirs()}
+        try:
+            for event in self._model.stream(self._messages, **request):
+                self._tell(event)
+        except BaseException as error:  # raised where the stream is awaited
+            self._tell(error)
+        self._tell(None)
+
+    def _tell(self, item: Event | BaseException | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, item)
+        except RuntimeError:  # the loop was closed, so nobody waits
+            self._is_left.set()
+
+
+def _close_loaded(loading: asyncio.Future[Model]) -> None:
+    """The model came after its task was cancelled."""
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().close()

@@ -1,0 +1,1 @@
+"""Recordings: containers and codecs, channels, sample rates, log-mel features."""

@@ -1,0 +1,1 @@
+"""What every room uses: errors, numbers, files written whole, cancellation, progress, the machine."""

@@ -1,0 +1,1 @@
+"""Keys and values of sequences: the KV cache, the prefix cache, prefixes saved to files."""

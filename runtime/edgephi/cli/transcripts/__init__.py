@@ -1,0 +1,1 @@
+"""The files that `edgephi transcribe` writes and resumes."""

@@ -1,0 +1,1 @@
+"""What commands of every package share: options, signals, progress, messages and exit codes."""

@@ -1,0 +1,274 @@
+"""Options that several commands share, packed into one object each.
+
+Owns their names, help and defaults. Knows nothing about the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgephi.base.errors import ConfigError
+from edgephi.cli.completion import complete_files, complete_folders
+from edgephi.console.commands import group, in_group
+from edgephi.console.logs import log_options
+from edgephi.console.packing import Command, packed
+from edgephi.console.sizes import parse_size
+from edgephi.console.tools_file import read_tools_file, tools_option, with_tools
+
+if TYPE_CHECKING:
+    from edgephi.base.stage import OnStage
+    from edgephi.bundle.manifest import CacheChoice
+    from edgephi.model import Model
+    from edgephi.prompt.routing import AdapterChoice
+
+kv_cache_option = group(
+    "Model",
+    click.option(
+        "--kv-cache",
+        type=click.Choice(["auto", "float", "int8"]),
+        default="auto",
+        show_default=True,
+        help="What keys and values are kept in. int8 takes a quarter of the memory and is read faster; the folder must "
+        "have been made with `edgephi export --kv-cache int8`. auto: int8 for such a folder, else float.",
+    ),
+)
+quiet_option = group(
+    "Output",
+    click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."),
+)
+check_hashes_option = group(
+    "Model",
+    click.option("--check-hashes", is_flag=True, help="First read every file of the model and compare its sha256."),
+)
+json_option = group(
+    "Output", click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """Which model folder, and how it runs; None where Model.load's own default serves."""
+
+    model: str
+    threads: int | None
+    kv_cache: CacheChoice
+    max_context: int | None
+    chunk: int | None
+    cache_bytes: int | None
+    check_hashes: bool
+    ignore_memory: bool
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(self.model)
+
+    @contextmanager
+    def load(self, *, with_adapters: bool = False, on_stage: OnStage | None = None) -> Iterator[Model]:
+        """The model for one command, with its adapters at once where it is known that they will be needed.
+
+        In a process of the command's own a signal ends loading at once, and the model lives as long as the process.
+        """
+        from edgephi.console.loaded import loaded
+
+        with loaded(partial(self._load, with_adapters), on_stage) as model:
+            yield model
+
+    def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
+        from edgephi.model import Model
+
+        limits = {"max_context": self.max_context, "chunk": self.chunk, "cache_bytes": self.cache_bytes}
+        given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+        if on_stage is not None:
+            given["on_stage"] = on_stage
+        given |= {"check_hashes": self.check_hashes, "ignore_memory": self.ignore_memory}
+        return Model.load(self.path, threads=self.threads, kv_cache=self.kv_cache, with_adapters=with_adapters, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What goes to stdout and stderr beside the answer."""
+
+    quiet: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of the model."""
+
+    prompt: str
+    system: str | None
+    images: tuple[str, ...]
+    audio: tuple[str, ...]
+    adapter: AdapterChoice
+    max_crops: int | None
+    tools_file: str | None
+
+    @property
+    def needs_adapter(self) -> bool:
+        """Whether the model's rule, or the user, puts an adapter to work."""
+        if self.adapter == "auto":
+            return bool(self.images or self.audio)
+        return self.adapter != "none"
+
+    def media(self) -> dict[str, Any]:
+        """The arguments of Model's requests beside the messages."""
+        given: dict[str, Any] = {"images": self.images, "audio": self.audio, "adapter": self.adapter}
+        return given if self.max_crops is None else {**given, "max_crops": self.max_crops}
+
+    def check_files(self) -> None:
+        """Open every media file once, which costs nothing beside loading a model.
+
+        Raises:
+            ConfigError: One is missing, not readable or empty, or `max_crops` is out of range.
+        """
+        from edgephi.sources.open_files import plain_source
+        from edgephi.sources.source import open_media
+
+        if self.max_crops is not None and self.max_crops < 1:
+            raise ConfigError(f"max_crops is {self.max_crops}; use a whole number, 1 or more")
+        for kind, paths in (("image", self.images), ("audio", self.audio)):
+            for path in paths:
+                open_media(plain_source(path, kind), kind).close()
+
+    def notes(self) -> list[str]:
+        """What the user should know of the clips though they can be read whole, a line each.
+
+        Raises:
+            ConfigError: One cannot be read.
+        """
+        if not self.audio:
+            return []
+        from edgephi.audio.sound_file import sound_notes
+        from edgephi.sources.open_files import plain_source
+
+        return [note for path in self.audio for note in sound_notes(plain_source(path, "audio"))]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The chat: an optional system turn, with the tools, and one user turn.
+
+        Raises:
+            ConfigError: The tools cannot be used.
+        """
+        tools = None if self.tools_file is None else read_tools_file(self.tools_file)
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        return with_tools([*system, {"role": "user", "content": self.prompt}], tools)
+
+
+def model_options(command: Command) -> Command:
+    """Adds MODEL and how it runs; passes them as `source: ModelSource`."""
+    return packed(
+        command,
+        ModelSource,
+        "source",
+        [
+            click.argument("model", shell_complete=complete_folders),
+            *in_group("Model", [_threads_option(), kv_cache_option, *_memory_options(), check_hashes_option]),
+            *in_group("Output", log_options()),
+        ],
+    )
+
+
+def _threads_option() -> Callable[[Command], Command]:
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        envvar="EDGEPHI_THREADS",
+        show_envvar=True,
+        help="Threads to use.  [default: one per physical core]",
+    )
+
+
+def output_options(command: Command) -> Command:
+    """Adds --json and --quiet; passes them as `output: Output`."""
+    return packed(command, Output, "output", in_group("Output", [quiet_option, json_option]))
+
+
+def _memory_options() -> list[Callable[[Command], Command]]:
+    """What the model may take of the machine's memory. ModelLimits says in one line what is out of range."""
+    return [
+        click.option(
+            "--max-context",
+            type=int,
+            metavar="N",
+            help="Refuse requests longer than N tokens, such as 4096, before any work.  [default: the model's own]",
+        ),
+        click.option(
+            "--cache-bytes",
+            callback=_size,
+            metavar="SIZE",
+            help="Most memory kept between requests for what they read, such as 512MB; 0 keeps nothing.  "
+            "[default: 1GiB]",
+        ),
+        click.option(
+            "--chunk",
+            type=int,
+            metavar="N",
+            help="Tokens of a prompt read at once: more are faster and take more memory.  [default: 256]",
+        ),
+        click.option(
+            "--ignore-memory", is_flag=True, help="Try even what this machine does not seem to have the memory for."
+        ),
+    ]
+
+
+def _size(_: click.Context, option: click.Parameter, given: str | None) -> int | None:
+    return None if given is None else parse_size(given, option.opts[0])
+
+
+def request_options(command: Command) -> Command:
+    """Adds PROMPT, media, --system and --adapter; passes them as `request: Request`."""
+    return packed(
+        command,
+        Request,
+        "request",
+        [
+            click.argument("prompt", default=""),
+            *in_group("Prompt", _prompt_options()),
+        ],
+    )
+
+
+def _prompt_options() -> list[Callable[[Command], Command]]:
+    return [
+        click.option(
+            "--image",
+            "images",
+            metavar="FILE",
+            multiple=True,
+            shell_complete=complete_files,
+            help="An image; repeat for more.",
+        ),
+        click.option(
+            "--audio",
+            metavar="FILE",
+            multiple=True,
+            shell_complete=complete_files,
+            help="Audio; repeat for more.",
+        ),
+        click.option("--system", metavar="TEXT", help='Text of the system turn, such as "Answer in French."'),
+        tools_option,
+        click.option(
+            "--adapter",
+            type=click.Choice(["auto", "none", "vision", "speech"]),
+            default="auto",
+            show_default=True,
+            help="Force an adapter, for experiments; auto follows the model's rule.",
+        ),
+        click.option(
+            "--max-crops",
+            type=int,
+            metavar="N",
+            help="Cut an image into N parts at most, such as 4: fewer are faster and show less.  "
+            "[default: the model's own number]",
+        ),
+    ]

@@ -1,0 +1,69 @@
+"""`--tools FILE`: the functions that the model may call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgephi.base.errors import ConfigError
+from edgephi.cli.completion import complete_files
+
+tools_option = click.option(
+    "--tools",
+    "tools_file",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help='Functions that the model may call, as JSON: [{"name": ..., "description": ..., "parameters": {...}}], or as '
+    "OpenAI's clients write them.",
+)
+
+
+def read_tools_file(path: str) -> list[dict[str, Any]]:
+    """The tools, checked as far as every model needs them.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds no list of functions with names of their own.
+    """
+    where = f"--tools {path}"
+    tools = _parsed(path, where)
+    tools = [tools] if isinstance(tools, dict) else tools
+    if not isinstance(tools, list) or not tools:
+        raise ConfigError(f'{where}: holds no list of functions; write [{{"name": ..., "parameters": {{...}}}}]')
+    names = [_name(tool, f"{where}: function {number}") for number, tool in enumerate(tools, start=1)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{where}: {twice!r} is there twice; give each function a name of its own")
+    return tools
+
+
+def with_tools(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """The messages, their system turn offering the tools."""
+    if tools is None:
+        return messages
+    has_system = bool(messages) and messages[0]["role"] == "system"
+    system = messages[0] if has_system else {"role": "system", "content": ""}
+    return [{**system, "tools": tools}, *messages[has_system:]]
+
+
+def _parsed(path: str, where: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not UTF-8 at byte {error.start:,}; convert it") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not valid JSON ({error})") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{where}: cannot be read ({error.strerror or error}); give the path of a JSON file"
+        ) from None
+
+
+def _name(tool: object, where: str) -> str:
+    """Of a function, or of what OpenAI's clients wrap one in."""
+    inner = tool.get("function", tool) if isinstance(tool, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:
+        raise ConfigError(f'{where} has no name; write {{"name": ..., "parameters": {{...}}}}')
+    name: str = inner["name"]
+    return name

@@ -1,0 +1,1 @@
+"""The language model: input embeddings to logits, one forward pass after another."""

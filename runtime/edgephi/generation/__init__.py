@@ -1,0 +1,1 @@
+"""The generation loop: choosing tokens, constraints, speculation, text, the reply."""

@@ -1,0 +1,83 @@
+"""What has been said counts against what comes next, and what the caller prefers.
+
+Owns logit bias, the repetition, presence and frequency penalties, and the tokens they remember. Knows nothing about
+drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.base.errors import ConfigError
+from edgephi.generation.options import SamplingOptions
+
+Ids = NDArray[np.int64]
+
+
+class Penalties:
+    """Changes the logits of one reply's next token.
+
+    Args:
+        options: Their strengths.
+        prompt_ids: int64 [S]. The repetition penalty is for these too.
+    """
+
+    def __init__(self, options: SamplingOptions, prompt_ids: Sequence[int] | NDArray[Any]) -> None:
+        self._options = options
+        self._repetition = options.rules().repetition_penalty
+        self._bias_ids: Ids = np.array([token_id for token_id, _ in options.bias_pairs], np.int64)
+        self._bias = np.array([bias for _, bias in options.bias_pairs], np.float32)
+        self._seen: Ids = np.unique(np.asarray(prompt_ids, np.int64))
+        self._said: Ids = np.empty(0, np.int64)
+        self._times = np.empty(0, np.float32)  # how often each of `_said` was said
+
+    @property
+    def change_nothing(self) -> bool:
+        """Whether `apply` would leave every logit as it is."""
+        options = self._options
+        penalties = (self._repetition - 1, options.presence_penalty, options.frequency_penalty)
+        return not options.logit_bias and not any(penalties)
+
+    def apply(self, logits: NDArray[np.float32]) -> None:
+        """Add the bias, then the repetition penalty, then presence and frequency.
+
+        Args:
+            logits: float32 [V]. Changed in place.
+
+        Raises:
+            ConfigError: A bias is for a token that the vocabulary lacks.
+        """
+        options = self._options
+        if len(self._bias_ids):
+            if self._bias_ids[-1] >= len(logits):
+                raise ConfigError(
+                    f"logit_bias names token {self._bias_ids[-1]} but the vocabulary ends at {len(logits) - 1}"
+                )
+            logits[self._bias_ids] += self._bias
+        if self._repetition != 1:
+            seen = logits[self._seen]
+            logits[self._seen] = np.where(
+                seen < 0, seen * np.float32(self._repetition), seen / np.float32(self._repetition)
+            )
+        if options.presence_penalty or options.frequency_penalty:
+            logits[self._said] -= np.float32(options.presence_penalty) + self._times * np.float32(
+                options.frequency_penalty
+            )
+
+    def accept(self, token_id: int) -> None:
+        """Remember a token of the reply."""
+        if self.change_nothing:
+            return
+        at = int(np.searchsorted(self._said, token_id))
+        if at < len(self._said) and self._said[at] == token_id:
+            self._times[at] += 1
+            return
+        self._said = np.insert(self._said, at, token_id)
+        self._times = np.insert(self._times, at, 1)
+        place = int(np.searchsorted(self._seen, token_id))
+        if place == len(self._seen) or self._seen[place] != token_id:
+            self._seen = np.insert(self._seen, place, token_id)

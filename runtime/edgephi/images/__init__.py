@@ -1,0 +1,1 @@
+"""Images: decoding, and the crops that the vision encoder takes."""

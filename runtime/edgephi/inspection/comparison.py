@@ -1,0 +1,50 @@
+"""How close a model folder's tensors are to the checkpoint it was made from.
+
+Owns the record that `edgephi verify` shows. Knows nothing about how it is made: reading a checkpoint is work for the
+host, which adds the function as the entry point `compare` of the group `edgephi.plugins`.
+
+    sqnr_db = 10 log10(sum w^2 / sum (w - stored)^2), inf where nothing was lost
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgephi.bundle.tensor_index import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorComparison:
+    """One tensor beside its source.
+
+    Attributes:
+        name: As in `tensors.json`.
+        part: The component it belongs to.
+        format: How it is stored.
+        sqnr_db: Signal to quantization noise, in decibels.
+        floor_db: What rounding to nearest keeps of it in the same format, less a decibel, and at most 100; less means
+            that something went wrong.
+        ok: Whether it is that close.
+    """
+
+    name: str
+    part: Part
+    format: str
+    sqnr_db: float
+    floor_db: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonReport:
+    """Every tensor of a model folder beside its source, in no particular order; the manifest describes that source."""
+
+    tensors: tuple[TensorComparison, ...]
+
+
+#: Told how much of how much is done.
+OnProgress = Callable[[int, int], None]
+#: Compares the model folder with a checkpoint: a folder or a Hugging Face id.
+Compare = Callable[[Path, str, OnProgress], ComparisonReport]

@@ -1,0 +1,105 @@
+"""The samples that `edgephi demo` runs: what goes in, and the answer that is right.
+
+Owns the shape of `samples.json` and the judgement of an answer. Knows nothing about how it is shown.
+
+    {"samples": [{"mode": "speech", "title": "A spoken command", "prompt": "Transcribe the audio clip into text.",
+                  "audio": "kitchen.wav", "expected": "turn on the kitchen lamp"}, ...]}
+
+Paths are relative to the folder of `samples.json`. `tools` is the JSON text of the tools offered in the system turn;
+such a sample's `expected` is the JSON list of calls. `mode` says which media there are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgephi.base.errors import ArtifactError
+from edgephi.bundle.strict_json import decode
+from edgephi.prompt.routing import Mode
+
+if TYPE_CHECKING:
+    from edgephi.generation.reply import Reply
+
+SAMPLES_NAME = "samples.json"
+_MEDIA: dict[Mode, tuple[bool, bool]] = {
+    "text": (False, False),
+    "speech": (False, True),
+    "vision": (True, False),
+    "vision_speech": (True, True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One request with its right answer."""
+
+    mode: Mode
+    title: str
+    prompt: str
+    expected: str
+    system: str | None = None
+    tools: str | None = None
+    image: str | None = None
+    audio: str | None = None
+
+    def __post_init__(self) -> None:
+        has = (self.image is not None, self.audio is not None)
+        if has != _MEDIA[self.mode]:
+            raise ValueError(f"mode is {self.mode!r} but image is {self.image!r} and audio is {self.audio!r}")
+        if self.tools is not None and not isinstance(_json_or_none(self.expected), list):
+            raise ValueError("expected must be a JSON list of calls when tools are given")
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The chat that asks it."""
+        system: dict[str, Any] = {"role": "system", "content": self.system or ""}
+        if self.tools is not None:
+            system["tools"] = self.tools
+        turns = [system] if self.system is not None or self.tools is not None else []
+        return [*turns, {"role": "user", "content": self.prompt}]
+
+    def is_right(self, reply: Reply) -> bool:
+        """Whether the reply is the expected one: the same calls, or the same text without outer white space."""
+        if self.tools is None:
+            return reply.text.strip() == self.expected.strip()
+        calls = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls if call.error is None]
+        return len(calls) == len(reply.tool_calls) and calls == _json_or_none(self.expected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleList:
+    """The content of `samples.json`."""
+
+    samples: tuple[Sample, ...]
+
+
+def read_samples(folder: Path) -> tuple[Sample, ...]:
+    """Read `samples.json` and check that every file it names is there.
+
+    Raises:
+        ArtifactError: It is missing, malformed or empty, or names a file that is not there.
+    """
+    path = folder / SAMPLES_NAME
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); give the folder that holds it") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+    samples = decode(SampleList, raw, str(path)).samples
+    if not samples:
+        raise ArtifactError(f"{path}: has no samples")
+    for sample in samples:
+        for name in (sample.image, sample.audio):
+            if name is not None and not (folder / name).is_file():
+                raise ArtifactError(f"{folder / name}: missing, but {SAMPLES_NAME} names it")
+    return samples
+
+
+def _json_or_none(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,161 @@
+"""A loaded model folder and the queue of requests before it: what every kind of request shares."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from edgephi.base.cancellation import never
+from edgephi.base.errors import ConfigError
+from edgephi.base.log import logger
+from edgephi.base.stage import OnStage, Stages, untold
+from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.manifest import Manifest
+from edgephi.decoder.decoder import Decoder
+from edgephi.generation.constraint import ConstraintCompiler
+from edgephi.model_options import ModelLimits
+from edgephi.ort.session import DeviceOptions
+from edgephi.prefill import Handling, RequestReader
+from edgephi.prompt.messages import Messages
+from edgephi.prompt.prompt_files import open_tokenizer
+from edgephi.request_queue import Turns
+
+_log = logger(__name__)
+
+
+class ServedModel:
+    """The parts of a loaded model folder, and whose turn at them it is. `Model` adds the requests."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: DeviceOptions,
+        limits: ModelLimits | None = None,
+        *,
+        with_adapters: bool = False,
+        on_stage: OnStage = untold,
+    ) -> None:
+        manifest, limits, stages = bundle.manifest, limits or ModelLimits(), Stages(on_stage)
+        self._bundle = bundle
+        self._manifest = manifest
+        # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
+        stages.tell("load", 0, 2)
+        with _beside() as (beside, is_left):
+            opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters, is_left)
+            self._tokenizer = open_tokenizer(bundle)
+            self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
+            self._constraints = ConstraintCompiler(
+                self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
+            )
+            stages.tell("load", 1, 2)
+            self._decoder: Decoder | None = opening.result()
+        stages.tell("load", 2, 2)
+        _log.info("loaded %s: takes %s, recipe %s", bundle.path, ", ".join(manifest.modalities), manifest.recipe.name)
+        self._turns = Turns(limits.max_queue)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the folder says about itself."""
+        return self._manifest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the sessions and the cache. Later requests raise ConfigError.
+
+        So do requests that wait, and one that runs, before its next step; what it uses is freed when it has ended.
+        """
+        self._decoder = None
+        self._reader.close()
+        self._bundle.close()
+
+    def forget(self) -> None:
+        """Forget what earlier requests read, and give its memory back. Waits for its turn."""
+        with self._turn(self._until_closed(never)) as decoder:
+            decoder.clear()
+            self._reader.forget()
+
+    @contextmanager
+    def _whole(
+        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: Handling
+    ) -> Iterator[Decoder]:
+        """The decoder after every position of a conversation was read, until its turn ends."""
+        with self._turn(handling.should_stop) as decoder:
+            prompt = self._reader.prompt(messages, images, audio, handling.clock)
+            sequence, route = self._reader.read(decoder, prompt, handling)
+            if decoder.used < len(sequence):
+                decoder.read(sequence, adapter=route.adapter, should_stop=handling.should_stop)
+            yield decoder
+
+    @contextmanager
+    def _turn(self, should_stop: Callable[[], bool], stages: Stages | None = None) -> Iterator[Decoder]:
+        """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
+        with self._turns.taken(should_stop, stages), self._decoding() as decoder:
+            yield decoder
+
+    @contextmanager
+    def _decoding(self) -> Iterator[Decoder]:
+        """The decoder, for whoever has the turn."""
+        decoder = self._open_decoder()
+        self._bundle.check_unchanged()
+        try:
+            yield decoder
+            self._check_folder()
+        finally:
+            decoder.end()
+
+    def _check_folder(self) -> None:
+        """What is read comes from the folder that was loaded, or raise ArtifactError."""
+        if self._decoder is not None:  # closed meanwhile: there are no files to look at, and what ran was served
+            self._bundle.check_unchanged()
+
+    def _until_closed(self, should_stop: Callable[[], bool]) -> Callable[[], bool]:
+        """`should_stop` that also raises ConfigError once the model is closed."""
+
+        def asked() -> bool:
+            self._open_decoder()
+            return should_stop()
+
+        return asked
+
+    def _open_decoder(self) -> Decoder:
+        if self._decoder is None:
+            raise ConfigError("this model is closed; load it again")
+        return self._decoder
+
+
+@contextmanager
+def _beside() -> Iterator[tuple[ThreadPoolExecutor, Callable[[], bool]]]:
+    """A thread beside this one, and what tells it that the block was left by an error, such as Ctrl-C."""
+    left = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            yield beside, left.is_set
+        except BaseException:
+            left.set()
+            raise
+
+
+def _open_decoder(
+    bundle: Bundle, options: DeviceOptions, limits: ModelLimits, with_adapters: bool, should_stop: Callable[[], bool]
+) -> Decoder:
+    return Decoder(
+        bundle,
+        options,
+        max_context=limits.max_context,
+        with_adapters=with_adapters,
+        chunk=limits.chunk,
+        cache_bytes=limits.cache_bytes - limits.media_bytes,
+        kv_cache=limits.kv_cache,
+        should_stop=should_stop,
+    )

@@ -1,0 +1,1 @@
+"""The encoders and the cache of their embeddings."""

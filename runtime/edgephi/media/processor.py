@@ -1,0 +1,180 @@
+"""Pictures and clips of a request: from what the user gave to the rows the decoder reads.
+
+Owns the order of work for media: read and check all of them, know how many rows they take, only then encode. Knows
+nothing about prompts or the decoder.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.audio.decoding import load_audio
+from edgephi.audio.log_mel import log_mel, num_audio_rows
+from edgephi.base.cancellation import never
+from edgephi.base.errors import ConfigError
+from edgephi.base.numbers import is_whole
+from edgephi.bundle.bundle import Bundle
+from edgephi.images.crops import ImageViews, num_image_rows, split_views
+from edgephi.images.decoding import load_image
+from edgephi.media.embedding_cache import MediaContent
+from edgephi.media.encoders import SpeechEncoder, VisionEncoder, unnoticed
+from edgephi.ort.memory_check import check_graph_fits
+from edgephi.ort.session import DeviceOptions, open_session
+from edgephi.prompt.routing import Projection
+from edgephi.sources.source import media_name
+
+Encoder = TypeVar("Encoder", VisionEncoder, SpeechEncoder)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPicture:
+    """A picture cut into views, and how many decoder rows it becomes."""
+
+    views: ImageViews
+    num_rows: int
+
+    @property
+    def content(self) -> MediaContent:
+        """What the encoder gets. The names are those of saved prefixes, and stay whatever the fields are called."""
+        views = self.views
+        return MediaContent(
+            kind="SeenPicture",
+            arrays=(
+                (".views.overview", views.overview),
+                (".views.tiles", views.tiles),
+                (".views.patch_mask", views.patch_mask),
+            ),
+            numbers=(
+                (".views.tile_rows", views.tile_rows),
+                (".views.tile_columns", views.tile_columns),
+                (".num_rows", self.num_rows),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeardClip:
+    """A clip's features, float32 [T, 80], and how many decoder rows it becomes."""
+
+    mel: NDArray[np.float32]
+    num_rows: int
+
+    @property
+    def content(self) -> MediaContent:
+        """What the encoder gets, under the names that saved prefixes hold."""
+        return MediaContent(kind="HeardClip", arrays=((".mel", self.mel),), numbers=((".num_rows", self.num_rows),))
+
+
+class Senses:
+    """The encoders a bundle has; each graph is loaded at its first use."""
+
+    def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
+        def opener(path: Path) -> Any:
+            graph = path.relative_to(bundle.files.folder).as_posix()
+            check_graph_fits(bundle, graph, ignore=options.ignore_memory)
+            return open_session(path, options, files=bundle.files)
+
+        vision, speech = bundle.manifest.vision, bundle.manifest.speech
+        self._vision = None if vision is None else VisionEncoder(bundle, vision, opener)
+        self._speech = None if speech is None else SpeechEncoder(bundle, speech, opener)
+
+    def close(self) -> None:
+        """Free the encoders and their sessions; they cannot be used again."""
+        self._vision = self._speech = None
+
+    def prepare(
+        self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
+    ) -> list[SeenPicture | HeardClip]:
+        """Read and check all media; see `prepare_each`."""
+        return list(self.prepare_each(images, audio, max_crops))
+
+    def prepare_each(
+        self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
+    ) -> Iterator[SeenPicture | HeardClip]:
+        """Read and check media as they are asked for, pictures first; no encoder runs.
+
+        `choose_route` has found an encoder for each.
+
+        Args:
+            images: Sources of `load_image`.
+            audio: Sources of `load_audio`, or what `clip` gave for them.
+            max_crops: Most crops of each picture, 1 to the model's own number; None for that. A picture that would
+                take more is scaled down as the model's rule does it, only with this number.
+
+        Raises:
+            ConfigError: A picture or clip cannot be used, or `max_crops` is out of range.
+            CapacityError: A picture or clip is larger than any request may hold.
+        """
+        crops = self._crops(max_crops)
+        return itertools.chain((self._picture(source, crops) for source in images), map(self.clip, audio))
+
+    def num_steps(self, item: SeenPicture | HeardClip) -> int:
+        """Views or windows that `encode` takes for it."""
+        if isinstance(item, SeenPicture):
+            return len(item.views)
+        return _usable(self._speech).num_windows(item.num_rows)
+
+    def encode(
+        self,
+        item: SeenPicture | HeardClip,
+        projection: Projection | None,
+        should_stop: Callable[[], bool] = never,
+        on_step: Callable[[], None] = unnoticed,
+    ) -> NDArray[np.float32]:
+        """float32 [num_rows, H]. `projection` is for clips; `should_stop` is asked before and during each view and
+        window, `on_step` is told before each.
+
+        Raises:
+            Stopped: `should_stop` said so.
+            ArtifactError: The encoder's graph is damaged.
+        """
+        if isinstance(item, SeenPicture):
+            return _usable(self._vision).encode(item.views, should_stop, on_step)
+        return _usable(self._speech).encode(item.mel, projection or "speech", should_stop, on_step)
+
+    def _crops(self, wanted: int | None) -> int | None:
+        """What was asked for, if this model can do it."""
+        own = None if self._vision is None else self._vision.info.max_crops
+        if wanted is None:
+            return own
+        if not (is_whole(wanted) and 1 <= wanted <= (own or wanted)):
+            most = "or more" if own is None else f"to {own}, this model's own number"
+            raise ConfigError(f"max_crops is {wanted!r}; use 1 {most}")
+        return wanted
+
+    def _picture(self, source: Any, max_crops: int | None) -> SeenPicture:
+        info = _usable(self._vision).info
+        picture, crops = load_image(source), max_crops or info.max_crops
+        try:
+            views = split_views(picture, crop_size=info.crop_size, patch_size=info.patch_size, max_crops=crops)
+        except ConfigError as error:
+            named = f"{media_name(source, 'image')}: " if isinstance(source, str | Path | bytes) else ""
+            raise ConfigError(f"{named}{error}") from None
+        return SeenPicture(views, num_image_rows(views))
+
+    def clip(self, source: Any) -> HeardClip:
+        """Read and check one clip: a source of `load_audio`, or what this method gave for one.
+
+        Raises:
+            ConfigError: It cannot be used.
+            CapacityError: It is longer than any request may hold.
+        """
+        if isinstance(source, HeardClip):
+            return source
+        info = _usable(self._speech).info
+        mel = log_mel(load_audio(source))
+        return HeardClip(mel, num_audio_rows(len(mel), info.time_reduction))
+
+
+def _usable(encoder: Encoder | None) -> Encoder:
+    """A request for an encoder that the bundle lacks was refused before, so one that is not there was closed."""
+    if encoder is None:
+        raise ConfigError("this model is closed; load it again")
+    return encoder

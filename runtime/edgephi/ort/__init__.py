@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, mapped weights, memory, runs that can be cancelled."""

@@ -1,0 +1,214 @@
+"""Opening ONNX Runtime sessions on the chosen device.
+
+Owns the device options and the one place that imports ONNX Runtime. Knows nothing about what a graph computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgephi.base.cancellation import never
+from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.base.hardware import num_physical_cores
+from edgephi.base.no_memory import is_no_memory
+from edgephi.base.numbers import is_utf8, is_whole
+from edgephi.bundle.bundle import reading
+from edgephi.bundle.folder_files import PlainFiles
+from edgephi.ort.cancellable_run import watched
+from edgephi.ort.mapped_weights import MappedWeights
+from edgephi.ort.thread_pool import Pool, share_threads
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+__all__ = ["DEVICES", "DeviceOptions", "open_session", "running", "runtime", "share_threads"]
+
+DEVICES = ("cpu",)
+_LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
+_MAX_THREADS = 1024
+#: Where ONNX Runtime looks for weight files that it was not given, and whether those are there that it was.
+_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceOptions:
+    """Where graphs run.
+
+    Attributes:
+        device: `cpu`.
+        threads: Threads of each session; None takes the physical cores this process may use.
+        ignore_memory: Load what does not seem to fit.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+    ignore_memory: bool = False
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise ConfigError(f"device is {self.device!r}; use {' or '.join(map(repr, DEVICES))}")
+        if self.threads is not None and not (is_whole(self.threads) and 1 <= self.threads <= _MAX_THREADS):
+            raise ConfigError(
+                f"threads is {self.threads!r}; use 1 to {_MAX_THREADS:,}, or None for every physical core"
+            )
+
+    @property
+    def num_threads(self) -> int:
+        """Threads a session gets."""
+        if self.threads is not None:
+            return self.threads
+        return num_physical_cores()
+
+
+def runtime() -> Any:
+    """The `onnxruntime` module, imported on first use with its telemetry off.
+
+    Raises:
+        EdgeError: It is not installed, and the message is the pip command; or it cannot be loaded.
+        CapacityError: There is not enough memory to load it.
+    """
+    # Read once by the library when it loads; a device at a customer's must not call home.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    with suppress(OSError):  # loaded while there is memory: without it the first C++ exception ends the process
+        ctypes.CDLL("libgcc_s.so.1")
+    try:
+        import onnxruntime  # noqa: PLC0415 - optional, and heavy
+    except ModuleNotFoundError as error:
+        raise EdgeError('ONNX Runtime is not installed; run: pip install "edgephi[cpu]"') from error
+    except (ImportError, OSError, MemoryError) as error:
+        if is_no_memory(error):
+            raise CapacityError(f"not enough free memory to load ONNX Runtime ({_first_line(error)})") from error
+        raise EdgeError(f"ONNX Runtime is installed but cannot be loaded ({_first_line(error)})") from error
+    return onnxruntime
+
+
+def open_session(
+    path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never, files: PlainFiles | None = None
+) -> ort.InferenceSession:
+    """Load a graph.
+
+    Args:
+        path: The ONNX file. Its weight files are mapped from beside it, and stay so while the session lives.
+        options: Where it runs.
+        should_stop: Asked while it is loaded.
+        files: The model folder's, through which graph and weights are read; None to open them by name.
+
+    Raises:
+        Stopped: `should_stop` said so.
+        ArtifactError: The file is missing, damaged, or uses an operator this ONNX Runtime lacks.
+        ConfigError: The process shares a pool of another number of threads, or the path is not UTF-8.
+        CapacityError: This machine has not enough free memory for it.
+        EdgeError: ONNX Runtime is not installed.
+    """
+    if not is_utf8(path):
+        raise ConfigError(f"{os.fsencode(path)!r}: not UTF-8, so ONNX Runtime cannot open it; rename the folder")
+    files = files or PlainFiles(path.parent)
+    ort = runtime()
+    settings = _settings(ort, options.num_threads)
+    with reading(path):
+        try:
+            weights = MappedWeights(path, files)
+        except (FileNotFoundError, IsADirectoryError):
+            raise ArtifactError(f"{path}: missing; export the model again") from None
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays.items()}
+    for name, value in values.items():
+        settings.add_initializer(name, value)
+    with weights.giving_back(), files.names_beside() as folder:
+        settings.add_session_config_entry(_FOLDER_KEY, str(folder))
+        if folder != files.folder:
+            _add_files(settings, weights)
+        session = watched(
+            lambda: _load(ort, path, weights.graph, settings),
+            lambda: settings.set_load_cancellation_flag(True),
+            should_stop,
+        )
+    session.edgephi_weights = weights, values  # it reads them by address as long as it lives
+    return session
+
+
+def _add_files(settings: Any, weights: MappedWeights) -> None:
+    """Give ONNX Runtime whole files as well: folding constants, it reads tensors from there that it was given already.
+
+    It copies them, so this is for a folder that was replaced, whose files no path leads to.
+    """
+    maps = weights.maps
+    arrays = [np.frombuffer(mapped, np.uint8) for mapped in maps.values()]
+    settings.add_external_initializers_from_files_in_memory([*maps], arrays, [array.nbytes for array in arrays])
+
+
+def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    except MemoryError:
+        raise
+    except Exception as error:  # the library raises a dozen unrelated classes for a bad file
+        if is_no_memory(error):
+            raise CapacityError(
+                f"{path}: not enough free memory to load it; free some, or export the model with a smaller recipe"
+            ) from error
+        raise ArtifactError(
+            f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
+        ) from error
+
+
+def _settings(ort: Any, num_threads: int) -> Any:
+    """How sessions run: idle threads stop spinning by themselves some 50 ms after the last run."""
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _LOG_FATAL_ONLY
+    # A plan of all activations per input shape holds more memory than the arena alone (80 MB for a chunk of 512).
+    settings.enable_mem_pattern = False
+    # All threads pack weights at once. ONNX Runtime then keeps its own mappings whole until the last is packed, twice
+    # the memory; ours give their pages back (see mapped_weights.py).
+    settings.add_session_config_entry("session.prepack.enable_parallel", "1")
+    if Pool.wanted:
+        _make_pool(ort, num_threads)
+        settings.use_per_session_threads = False
+    else:
+        settings.intra_op_num_threads = num_threads
+        settings.inter_op_num_threads = 1
+    return settings
+
+
+def _make_pool(ort: Any, num_threads: int) -> None:
+    """The process's pool, made at the first session. Raises ConfigError if it has another number of threads."""
+    if Pool.num_threads is None:
+        ort.set_global_thread_pool_sizes(num_threads, 1)
+        Pool.num_threads = num_threads
+    if Pool.num_threads != num_threads:
+        raise ConfigError(
+            f"threads is {num_threads}, but the sessions of this process share a pool of {Pool.num_threads}; "
+            "use that number, or another process"
+        )
+
+
+@contextmanager
+def running(where: str) -> Iterator[None]:
+    """Around a session's run: what ONNX Runtime raises becomes one line.
+
+    Args:
+        where: What runs, such as `the decoder`.
+
+    Raises:
+        CapacityError: This machine has not enough free memory.
+        EdgeError: ONNX Runtime failed.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # the library raises a dozen unrelated classes
+        if is_no_memory(error):
+            raise CapacityError(f"not enough free memory for {where}; free some, or shorten the input") from error
+        raise EdgeError(f"ONNX Runtime failed in {where} ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,200 @@
+"""From what a request gives to what the decoder reads: the prompt, its media, their rows, one sequence.
+
+Owns the order of that work, and the rows of media that are kept between requests. Knows nothing about whose turn it
+is, nor how an answer is made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from edgephi.base.cancellation import Stopped, ask, never
+from edgephi.base.log import logger
+from edgephi.base.stage import EncodingSteps, Stages
+from edgephi.bundle.bundle import Bundle
+from edgephi.decoder.decoder import Decoder
+from edgephi.decoder.embedding_table import EmbeddingTable
+from edgephi.generation.loop import Clock
+from edgephi.media.embedding_cache import LazyRows, RowsCache, media_digest
+from edgephi.media.processor import HeardClip, SeenPicture, Senses
+from edgephi.ort.session import DeviceOptions
+from edgephi.prompt.input_sequence import InputSequence, MediaRows, check_ids
+from edgephi.prompt.media_placement import check_media_lists
+from edgephi.prompt.message_tools import ToolList
+from edgephi.prompt.messages import Messages, Outside
+from edgephi.prompt.prompt import Prompt, media_slots
+from edgephi.prompt.prompt_files import open_prompts
+from edgephi.prompt.routing import AdapterChoice, MissingModalityError, Route, choose_route, missing_modality
+from edgephi.prompt.tokenizer import Tokenizer
+
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """How a request is read.
+
+    Attributes:
+        adapter: `auto` follows the model's rule.
+        max_crops: Most crops of each picture; None for the model's own number.
+        should_stop: Asked between steps of the work; True ends it with Stopped.
+        fresh: Read every position again, whatever earlier requests left.
+        clock: Where the time of each stage is noted.
+        stages: Told how far the work is.
+    """
+
+    adapter: AdapterChoice
+    max_crops: int | None = None
+    should_stop: Callable[[], bool] = never
+    fresh: bool = False
+    clock: Clock = field(default_factory=Clock)
+    stages: Stages = field(default_factory=Stages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What goes with a conversation.
+
+    Attributes:
+        tools: Offered to the model, if no message offers them.
+        outside: How far the messages are trusted.
+    """
+
+    tools: ToolList | None = None
+    outside: Outside = field(default_factory=Outside)
+
+
+_TRUSTED = Terms()
+
+
+class RequestReader:
+    """Makes the decoder ready for requests of one model folder."""
+
+    def __init__(self, bundle: Bundle, options: DeviceOptions, tokenizer: Tokenizer, media_bytes: int) -> None:
+        self._manifest = bundle.manifest
+        self._prompts = open_prompts(bundle, tokenizer)
+        self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
+        self._senses = Senses(bundle, options)
+        self._media = RowsCache(media_bytes)
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        return len(self._table)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of the rows of media that earlier requests left."""
+        return self._media.num_bytes
+
+    def close(self) -> None:
+        """Free the encoders. A request with media cannot be read after that."""
+        self._senses.close()
+
+    def forget(self) -> None:
+        """Forget the rows of earlier requests' media."""
+        self._media.clear()
+
+    def prompt(
+        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock, terms: Terms = _TRUSTED
+    ) -> Prompt:
+        """Token ids and media of a conversation; what `stream` of `Model` takes.
+
+        Raises:
+            ConfigError: Messages that cannot be used, or that do not pair up with their media.
+        """
+        before = time.perf_counter()
+        try:
+            prompt = self._prompts.build(messages, images=images, audio=audio, tools=terms.tools, outside=terms.outside)
+        except MissingModalityError as error:
+            raise missing_modality(error.name, self._manifest) from None
+        clock.preprocess_s += time.perf_counter() - before
+        return prompt
+
+    def read(self, decoder: Decoder, prompt: Prompt, handling: Handling) -> tuple[InputSequence, Route]:
+        """The decoder's input, with the media encoded that must be, and the decoder made ready for it.
+
+        Raises:
+            ConfigError: Ids outside the vocabulary, media that cannot be used, a mode that the folder lacks.
+            CapacityError: More positions than the context has.
+            ArtifactError: A graph is damaged.
+            Stopped: `handling.should_stop` said so.
+        """
+        route = choose_route(
+            self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=handling.adapter
+        )
+        clock, before = handling.clock, time.perf_counter()
+        check_ids(prompt.token_ids, len(self._table))
+        slots = media_slots(prompt, self._manifest.tokens)
+        items = self._prepared(decoder, prompt, handling)
+        steps = EncodingSteps(handling.stages)
+        lazy = [self._rows(item, route, handling.should_stop, steps) for item in items]
+        sequence = InputSequence(self._table, prompt.token_ids, dict(zip(slots, lazy, strict=True)))
+        clock.preprocess_s += time.perf_counter() - before
+
+        held = clock.cached_tokens = decoder.begin(sequence, route.adapter, fresh=handling.fresh)
+        self._prepare(decoder, route, handling)
+        before = time.perf_counter()
+        unread = sequence.media_after(held)
+        steps.expect(
+            sum(self._senses.num_steps(item) for item, rows in zip(items, lazy, strict=True) if _is_due(rows, unread))
+        )
+        for rows in unread:
+            rows.rows()
+        steps.finish()
+        clock.encode_s = time.perf_counter() - before
+        facts = (len(sequence), held, len(prompt.images), len(prompt.audio), route.adapter)
+        _log.info("request of %d tokens, %d kept from before, %d images, %d audio, adapter %s", *facts)
+        return sequence, route
+
+    def encode_ahead(self, audio: Sequence[Any], handling: Handling) -> list[HeardClip]:
+        """Encode clips of a later request while there is room for their rows; see `Model.encode_ahead`."""
+        check_media_lists((), audio)
+        route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=handling.adapter)
+        hidden_size = self._manifest.decoder.hidden_size
+        clips = [self._senses.clip(source) for source in audio]
+        with suppress(Stopped):
+            for clip in clips:
+                if self._media.has_room(clip.num_rows, hidden_size):
+                    self._rows(clip, route, handling.should_stop, EncodingSteps(handling.stages)).rows()
+        return clips
+
+    def _prepare(self, decoder: Decoder, route: Route, handling: Handling) -> None:
+        """The decoder's graph for the route, loaded if need be."""
+        is_loaded = decoder.serves(route.adapter)
+        if not is_loaded:
+            handling.stages.tell("load", 0, 1)
+        decoder.prepare(route.adapter, handling.should_stop)
+        if not is_loaded:
+            handling.stages.tell("load", 1, 1)
+
+    def _prepared(self, decoder: Decoder, prompt: Prompt, handling: Handling) -> list[SeenPicture | HeardClip]:
+        """All media read, the next only while there is room for a row of each that is left."""
+        positions, items = len(prompt.token_ids), list[SeenPicture | HeardClip]()
+        left = len(prompt.images) + len(prompt.audio)
+        decoder.check_length(positions, is_least=left > 0)
+        handling.stages.tell("preprocess", 0, left)
+        for item in self._senses.prepare_each(prompt.images, prompt.audio, handling.max_crops):
+            items.append(item)
+            handling.stages.tell("preprocess", len(items), left)
+            ask(handling.should_stop)
+            positions += item.num_rows - 1
+            decoder.check_length(positions, is_least=len(items) < left)
+        return items
+
+    def _rows(
+        self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool], steps: EncodingSteps
+    ) -> LazyRows:
+        """The rows of a picture or clip, encoded when the decoder must read them."""
+        projection = route.projection if isinstance(item, HeardClip) else None
+        encode = partial(self._senses.encode, item, projection, should_stop, steps.begin_next)
+        return LazyRows(item.num_rows, media_digest(item.content, projection), encode, self._media, should_stop)
+
+
+def _is_due(rows: LazyRows, unread: Sequence[MediaRows]) -> bool:
+    return not rows.is_known and any(rows is other for other in unread)

@@ -1,0 +1,128 @@
+"""The model's own rule: which adapter and which audio projection serve a request.
+
+Owns the rule and the check that a bundle can follow it. Knows nothing about prompts, media files or sessions.
+
+    request has        adapter   audio projection
+    text only          none      -
+    audio              speech    speech
+    image(s)           vision    -
+    image(s) and audio vision    vision
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import AdapterName, Manifest
+
+Mode = Literal["text", "speech", "vision", "vision_speech"]
+Projection = Literal["speech", "vision"]
+AdapterChoice = Literal["auto", "none", "vision", "speech"]
+ADAPTER_CHOICES: tuple[AdapterChoice, ...] = ("auto", "none", "vision", "speech")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one request goes through the model, prefill and decode alike. `projection` is None without audio."""
+
+    mode: Mode
+    adapter: AdapterName
+    projection: Projection | None
+
+
+_RULE: dict[tuple[bool, bool], Route] = {
+    (False, False): Route("text", "none", None),
+    (False, True): Route("speech", "speech", "speech"),
+    (True, False): Route("vision", "vision", None),
+    (True, True): Route("vision_speech", "vision", "vision"),
+}
+
+
+def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter: AdapterChoice = "auto") -> Route:
+    """The route of a request with this many images and clips.
+
+    Args:
+        manifest: Of the bundle that will serve it.
+        num_images: Pictures in the request.
+        num_audio: Audio clips in the request.
+        adapter: `auto` for the rule; another name forces that adapter, for experiments on a routed bundle.
+
+    Raises:
+        ConfigError: The bundle lacks an encoder or the adapter that the rule asks for. The message names the export
+            option.
+    """
+    route = _RULE[num_images > 0, num_audio > 0]
+    if num_images and manifest.vision is None:
+        raise missing_modality("vision", manifest)
+    if num_audio and manifest.speech is None:
+        raise missing_modality("speech", manifest)
+    if route.projection and manifest.speech and route.projection not in manifest.speech.projections:
+        raise ConfigError(
+            f"this model folder has no {route.projection!r} audio projection, which a {route.mode} request needs; "
+            "export the model again"
+        )
+    if adapter != "auto":
+        return Route(route.mode, _forced(manifest, adapter), route.projection)
+    _check_adapter(manifest, route)
+    return route
+
+
+class MissingModalityError(ConfigError):
+    """Media of a kind that the bundle cannot take in; `name` is the kind."""
+
+    def __init__(self, name: Literal["vision", "speech"], message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def missing_modality(name: Literal["vision", "speech"], manifest: Manifest | None = None) -> MissingModalityError:
+    """The error for media of a kind that the bundle cannot take in: what it is, and what to export instead."""
+    if manifest is None:
+        return MissingModalityError(
+            name, f"this model folder has no {name}; export the checkpoint with --adapters routed"
+        )
+    if manifest.source.model_type == "phi3":
+        what, checkpoint = "it is a text model", "microsoft/Phi-4-multimodal-instruct"
+    else:
+        mode = manifest.adapters.mode
+        what = f"it was made with --adapters {mode}" if mode != "routed" else "it was made with fewer --modalities"
+        checkpoint = manifest.source.id if manifest.source.revision else "CHECKPOINT"
+    return MissingModalityError(
+        name,
+        f"this model folder has no {name} ({what}); one that has: "
+        f"`edgephi export {checkpoint} -o DIR --adapters routed`",
+    )
+
+
+def _forced(manifest: Manifest, adapter: AdapterChoice) -> AdapterName:
+    if adapter not in ADAPTER_CHOICES:
+        raise ConfigError(f"adapter is {adapter!r}; use {', '.join(ADAPTER_CHOICES)}")
+    if manifest.adapters.mode != "routed":
+        raise ConfigError(
+            f"adapter {adapter!r} cannot be forced: this model folder's adapters are {manifest.adapters.mode!r}; "
+            "export with --adapters routed"
+        )
+    available: list[AdapterName] = ["none", *(info.name for info in manifest.adapters.available)]
+    for name in available:
+        if name == adapter:
+            return name
+    raise ConfigError(f"this model folder has no {adapter} adapter; it has {', '.join(available)}")
+
+
+def _check_adapter(manifest: Manifest, route: Route) -> None:
+    mode = manifest.adapters.mode
+    present = {info.name for info in manifest.adapters.available}
+    if mode == "routed":
+        if route.adapter != "none" and route.adapter not in present:
+            raise ConfigError(
+                f"this model folder has no {route.adapter} adapter, which a {route.mode} request needs; "
+                "export with --adapters routed and all modalities"
+            )
+    elif mode != route.adapter:
+        merged = "was exported without adapters" if mode == "none" else f"has its {mode} adapter merged in"
+        needed = "no adapter" if route.adapter == "none" else f"the {route.adapter} adapter"
+        raise ConfigError(
+            f"this model folder {merged}, but a {route.mode} request needs {needed}; export with --adapters routed"
+        )

@@ -1,0 +1,89 @@
+"""The floor of a decode step: bytes that must be read, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.tensor_index import StoredTensorInfo
+from edgephi.bundle.tensor_ref import TensorRef
+from edgephi_bench.measure.roofline import Floor, FloorRound, packed_bytes, step_bytes
+from support.bundles import small_bundle
+from support.sizes import Sizes
+
+SIZES = Sizes()
+
+
+@pytest.mark.parametrize(
+    ("form", "bits"),
+    [
+        # What ONNX Runtime holds per weight once packed: the codes, and 64 bits per block.
+        ("int4:32", 6.0), ("int4:64", 5.0), ("int4:128", 4.5), ("int4:32:symmetric", 6.0),
+        ("int8:32", 10.0), ("int8:128", 8.5), ("int2:64", 3.0),
+    ],
+)  # fmt: skip
+def test_blocks_count_as_they_are_packed(form: str, bits: float) -> None:
+    assert packed_bytes(_tensor(form, (10, 512))) == 10 * 512 * bits / 8
+
+
+def test_a_row_that_does_not_fill_its_last_block_takes_the_whole_block() -> None:
+    assert packed_bytes(_tensor("int4:128", (3, 130))) == packed_bytes(_tensor("int4:128", (3, 256)))
+
+
+def test_floats_and_row_scaled_codes_count_as_they_are_stored() -> None:
+    assert packed_bytes(_tensor("float32", (7, 5), dtype="float32")) == 7 * 5 * 4
+    assert packed_bytes(_tensor("int8:rows", (7, 5), dtype="int8")) == 7 * 5
+
+
+def test_a_step_reads_every_weight_of_the_decoder_once() -> None:
+    s = SIZES
+    qkv = (s.heads + 2 * s.kv_heads) * s.head_size
+    # Rows of 192 and 256: one block of 256, which takes 136 bytes, or two of 128 with 72 apiece.
+    wide, fine = qkv + s.hidden + 2 * s.intermediate, s.hidden
+    linears = s.layers * (wide * 136 + fine * 2 * 72) + s.vocab * 2 * 72
+    norms = (2 * s.layers + 1) * s.hidden * 4
+    read = step_bytes(Bundle(small_bundle(recipe="int4-fast")))
+    assert read.weights == linears + norms
+    assert read.adapter == 0
+
+
+def test_an_adapter_that_is_on_is_read_as_well_and_one_that_is_off_is_not() -> None:
+    bundle = Bundle(small_bundle())
+    off, speech, vision = (step_bytes(bundle, name) for name in ("none", "speech", "vision"))
+    assert off.weights == speech.weights == vision.weights
+    assert off.adapter == 0 < vision.adapter < speech.adapter  # the speech adapter has the larger rank
+
+
+def test_keys_and_values_grow_with_depth() -> None:
+    s = SIZES
+    read = step_bytes(Bundle(small_bundle()))
+    assert read.at(100) - read.at(0) == 100 * 2 * s.layers * s.kv_heads * s.head_size * 4
+
+
+def test_an_int8_cache_is_a_quarter_of_the_bytes_and_weights_stay() -> None:
+    bundle = Bundle(small_bundle(recipe="int4", kv_cache="int8"))
+    floats, small = step_bytes(bundle), step_bytes(bundle, kv_cache="int8")
+    assert floats.kv_per_position == 4 * small.kv_per_position
+    assert floats.weights == small.weights
+
+
+def test_each_round_is_held_against_the_memory_of_its_own_second() -> None:
+    # The machine was half as fast in two of three rounds, steps and memory alike: that is no fault of the program.
+    rounds = tuple(FloorRound(bandwidth=40e9 / slow, mean_step_s=0.1 * slow) for slow in (2, 1, 2))
+    floor = Floor(mode="text", condition="c", num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.2)
+    assert floor.reached == pytest.approx(0.5)
+    assert floor.reached_of_best == pytest.approx(0.25)
+    assert (floor.bandwidth, floor.floor_s) == (20e9, pytest.approx(0.1))
+
+
+def test_one_stalled_round_does_not_move_what_was_reached() -> None:
+    rounds = tuple(FloorRound(bandwidth=40e9, mean_step_s=step) for step in (0.1, 5.0, 0.1))
+    floor = Floor(mode="text", condition="c", num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.1)
+    assert floor.reached == pytest.approx(0.5)
+
+
+def _tensor(form: str, shape: tuple[int, int], dtype: str = "uint8") -> StoredTensorInfo:
+    values = TensorRef(file="weights/x.bin", offset=0, dtype=dtype, shape=shape)  # type: ignore[arg-type]
+    return StoredTensorInfo(
+        name="x", part="decoder", format=form, shape=shape, values=values, scales=None, zero_points=None
+    )

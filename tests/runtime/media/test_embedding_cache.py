@@ -1,0 +1,185 @@
+"""Rows may be used again for equal media only, and for as little memory as was granted."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgephi.base.cancellation import Stopped
+from edgephi.images.crops import ImageViews, split_views
+from edgephi.media.embedding_cache import LazyRows, RowsCache, media_digest
+from edgephi.media.processor import HeardClip, SeenPicture
+from support.signals import picture
+
+
+def _rows(count: int) -> np.ndarray:
+    return np.zeros((count, 4), np.float32)
+
+
+def _seen(pixels: np.ndarray) -> SeenPicture:
+    return SeenPicture(split_views(Image.fromarray(pixels), crop_size=56, patch_size=14, max_crops=4), 9)
+
+
+def test_the_same_picture_has_the_same_digest_and_any_other_another():
+    one = picture("one", 90, 60)
+    darker = one.copy()
+    darker[0, 0, 0] ^= 128
+    mel = np.random.default_rng(0).standard_normal((20, 80), dtype=np.float32)
+    louder = mel.copy()
+    louder[-1, -1] += 1
+    items = [
+        (_seen(one), None),
+        (_seen(darker), None),
+        (_seen(picture("two", 90, 60)), None),
+        (HeardClip(mel, 3), "speech"),
+        (HeardClip(mel, 3), "vision"),
+        (HeardClip(louder, 3), "speech"),
+        (HeardClip(mel[:19], 3), "speech"),
+        (HeardClip(mel.reshape(10, 160), 3), "speech"),
+    ]
+    digests = {media_digest(item.content, projection) for item, projection in items}
+    assert len(digests) == len(items)
+    assert media_digest(_seen(one.copy()).content, None) in digests
+
+
+def _views() -> ImageViews:
+    return ImageViews(
+        overview=np.linspace(-1, 1, 48, dtype=np.float32).reshape(3, 4, 4),
+        tiles=np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4),
+        patch_mask=np.arange(12).reshape(3, 2, 2) % 3 > 0,
+        tile_rows=1,
+        tile_columns=2,
+    )
+
+
+def test_saved_prefixes_find_their_media_again_whatever_the_classes_are_called():
+    """The digests are those that the first release of saved prefixes wrote to disk."""
+    mel = np.linspace(-3, 3, 5 * 80, dtype=np.float32).reshape(5, 80)
+    assert (
+        media_digest(SeenPicture(_views(), 9).content, None).hex()
+        == "830b654c58abf18c9cf17e37cf7e405bf5cd6e2d403a1336f45cfff003af3a0f"
+    )
+    assert (
+        media_digest(HeardClip(mel, 3).content, "speech").hex()
+        == "b5736be7871610c475a6bd2d15f2c54949ab47475f2cbbb8eddf221226cf5423"
+    )
+
+
+def test_every_field_counts():
+    views = _views()
+    others = [
+        replace(views, tile_rows=2, tile_columns=1),
+        replace(views, patch_mask=~views.patch_mask),
+        replace(views, patch_mask=views.patch_mask.astype(np.uint8)),
+        replace(views, overview=-views.overview),
+        replace(views, tiles=views.tiles[::-1]),
+    ]
+    digests = {media_digest(SeenPicture(one, 9).content, None) for one in [views, *others]}
+    digests.add(media_digest(SeenPicture(views, 10).content, None))
+    assert len(digests) == 7
+
+
+def test_the_least_recently_used_rows_are_forgotten_first():
+    cache = RowsCache(3 * _rows(5).nbytes)
+    for name in (b"a", b"b", b"c"):
+        cache.put(name, _rows(5))
+    assert cache.get(b"a") is not None
+    cache.put(b"d", _rows(5))
+    assert [cache.get(name) is not None for name in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
+    assert cache.num_bytes == 3 * _rows(5).nbytes
+
+
+def test_rows_larger_than_the_budget_are_not_kept():
+    cache = RowsCache(100)
+    cache.put(b"a", _rows(50))
+    assert (cache.get(b"a"), cache.num_bytes) == (None, 0)
+
+
+def test_rows_are_encoded_once_when_asked_for():
+    calls, cache = [], RowsCache(10_000)
+
+    def encode() -> np.ndarray:
+        calls.append(1)
+        return _rows(7)
+
+    first, second = (LazyRows(7, b"x", encode, cache) for _ in range(2))
+    assert (len(first), calls) == (7, [])
+    assert first.rows() is first.rows() is second.rows()
+    assert calls == [1]
+
+
+def test_rows_that_could_not_be_encoded_are_tried_again():
+    cache, answers = RowsCache(10_000), [ValueError("no"), _rows(7)]
+
+    def encode() -> np.ndarray:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    rows = LazyRows(7, b"x", encode, cache)
+    with pytest.raises(ValueError, match="no"):
+        rows.rows()
+    assert len(rows.rows()) == 7
+
+
+class _Slow:
+    """An encoder that waits until it is let go."""
+
+    def __init__(self, *answers: np.ndarray | Exception) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self) -> np.ndarray:
+        self.calls += 1
+        answer = self.answers.pop(0)
+        self.begun.set()
+        assert self.go_on.wait(10)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_two_threads_that_want_the_same_rows_encode_them_once():
+    """A clip that is encoded ahead must not be encoded again by the request that came for it meanwhile."""
+    cache, encode = RowsCache(10_000), _Slow(_rows(7))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get_or_encode, b"x", encode)
+        assert encode.begun.wait(10)
+        second = threads.submit(cache.get_or_encode, b"x", encode)
+        assert len(cache.get_or_encode(b"y", lambda: _rows(3))) == 3  # others need not wait
+        encode.go_on.set()
+        assert first.result(10) is second.result(10)
+    assert encode.calls == 1
+
+
+def test_who_waited_for_rows_that_failed_tries_itself():
+    cache, encode = RowsCache(10_000), _Slow(ValueError("no"), _rows(7))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(cache.get_or_encode, b"x", encode)
+        assert encode.begun.wait(10)
+        second = threads.submit(cache.get_or_encode, b"x", encode)
+        encode.go_on.set()
+        with pytest.raises(ValueError, match="no"):
+            first.result(10)
+        assert len(second.result(10)) == 7
+    assert encode.calls == 2
+
+
+def test_waiting_for_another_threads_rows_can_be_stopped():
+    cache, encode = RowsCache(10_000), _Slow(_rows(7))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(cache.get_or_encode, b"x", encode)
+        assert encode.begun.wait(10)
+        with pytest.raises(Stopped):
+            cache.get_or_encode(b"x", encode, lambda: True)
+        encode.go_on.set()
+        assert len(first.result(10)) == 7
+    assert len(cache.get_or_encode(b"x", encode)) == 7
+    assert encode.calls == 1

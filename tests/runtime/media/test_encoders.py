@@ -1,0 +1,216 @@
+"""How views and windows reach the encoder graphs, and how their outputs are put together.
+
+The graphs are replaced by arithmetic that shows where every row came from; the expected rows are made by plain loops.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgephi.audio.log_mel import num_audio_rows
+from edgephi.base.cancellation import Stopped
+from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.bundle.manifest import SpeechInfo, VisionInfo
+from edgephi.bundle.tensor_ref import TensorRef
+from edgephi.images.crops import num_image_rows, position_ids, split_views
+from edgephi.media.encoders import SpeechEncoder, VisionEncoder
+
+HIDDEN = 3
+ROW_SEPARATOR = np.array([-1, -1, -1], np.float32)
+GLOBAL_SEPARATOR = np.array([-2, -2, -2], np.float32)
+
+
+def reference(name: str) -> TensorRef:
+    return TensorRef(file=name, offset=0, dtype="float32", shape=(HIDDEN,))
+
+
+def bundle(window_rows: int = 5, projections: tuple[str, ...] = ("speech", "vision")) -> SimpleNamespace:
+    """What the encoders read of a bundle: crops of 56 px, 2x2 rows a view; windows of a few rows."""
+    vision = VisionInfo(
+        graph="vision.onnx",
+        crop_size=56,
+        patch_size=14,
+        max_crops=36,
+        row_separator=reference("row"),
+        global_separator=reference("global"),
+    )
+    speech = SpeechInfo(
+        graph="speech.onnx", num_mels=80, time_reduction=8, window_rows=window_rows, projections=projections
+    )
+    tensors = {"row": ROW_SEPARATOR, "global": GLOBAL_SEPARATOR}
+    return SimpleNamespace(
+        path=Path("model"),
+        manifest=SimpleNamespace(vision=vision, speech=speech),
+        file=lambda name: Path("model") / name,
+        tensor=lambda ref: tensors[ref.file],
+    )
+
+
+def vision(open_session) -> VisionEncoder:
+    folder = bundle()
+    return VisionEncoder(folder, folder.manifest.vision, open_session)
+
+
+def speech(open_session, **sizes) -> SpeechEncoder:
+    folder = bundle(**sizes)
+    return SpeechEncoder(folder, folder.manifest.speech, open_session)
+
+
+class FakeVision:
+    """Row (y, x) of the n-th view it is given becomes [n, y, x]; remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, np.ndarray]] = []
+
+    def run(self, output_names, inputs, run_options=None):
+        assert output_names == ["image_features"]
+        self.calls.append(inputs)
+        rows = [[len(self.calls) - 1, y, x] for y in range(2) for x in range(2)]
+        return [np.array([rows], np.float32)]
+
+
+@pytest.mark.parametrize("size", [(56, 56), (40, 56), (100, 60), (60, 160), (300, 20), (168, 112)])
+def test_picture_rows_are_assembled_in_the_models_order(size):
+    """Tiles before the global view, separators after every row: any other order reads as another picture."""
+    views = split_views(Image.new("RGB", size), crop_size=56, patch_size=14, max_crops=36)
+    mask = views.patch_mask
+    useful_rows = sum(int(mask[1 + views.tile_columns * t, ::2, 0].sum()) for t in range(views.tile_rows))
+    useful_columns = sum(int(mask[1 + t, 0, ::2].sum()) for t in range(views.tile_columns))
+    expected = []
+    for row in range(useful_rows):
+        for column in range(useful_columns):
+            tile = 1 + (row // 2) * views.tile_columns + column // 2
+            expected.append([tile, row % 2, column % 2])
+        expected.append(ROW_SEPARATOR)
+    expected.append(GLOBAL_SEPARATOR)
+    for row in range(2):
+        expected += [[0, row, 0], [0, row, 1], ROW_SEPARATOR]
+    rows = vision(lambda path: FakeVision()).encode(views)
+    np.testing.assert_array_equal(rows, np.array(expected, np.float32))
+    assert len(rows) == num_image_rows(views)
+    assert rows.dtype == np.float32
+
+
+def test_views_are_encoded_one_at_a_time_with_their_masks_and_positions():
+    """37 crops at once would need gigabytes; a wrong mask would let padding speak."""
+    views = split_views(Image.new("RGB", (100, 60)), crop_size=56, patch_size=14, max_crops=36)
+    session = FakeVision()
+    vision(lambda path: session).encode(views)
+    assert len(session.calls) == 5
+    for index, call in enumerate(session.calls):
+        np.testing.assert_array_equal(call["pixel_values"], views.pixels[index][None])
+        np.testing.assert_array_equal(call["patch_mask"], views.patch_mask[index].reshape(1, 16))
+        np.testing.assert_array_equal(call["position_ids"], position_ids(views.patch_mask)[index][None])
+        assert (call["patch_mask"].dtype, call["position_ids"].dtype) == (np.bool_, np.int64)
+
+
+def halve(rows: np.ndarray) -> np.ndarray:
+    """A convolution of stride 2, kernel 3, padding 1 along time, with whole-number weights so that sums are exact."""
+    padded = np.concatenate([np.zeros((1, rows.shape[1])), rows, np.zeros((2, rows.shape[1]))])
+    count = (len(rows) + 1) // 2
+    return np.array([padded[2 * r] + 2 * padded[2 * r + 1] + 3 * padded[2 * r + 2] for r in range(count)]) + 1
+
+
+def stem(mel: np.ndarray) -> np.ndarray:
+    """[T, 80] -> [ceil(T / 8), HIDDEN], strided as the real one is."""
+    return halve(halve(halve(mel[:, :HIDDEN].astype(np.float64))))
+
+
+def attend(rows: np.ndarray, window_rows: int, projection: int) -> np.ndarray:
+    """Every row sees its place and the whole window, padding included (which counts, as ones)."""
+    window = np.concatenate([rows, np.zeros((window_rows - len(rows), HIDDEN))]) + 1
+    mixed = window * 7 + window.sum(axis=0) + np.arange(window_rows)[:, None]
+    return (mixed[: len(rows)] + 1000 * projection).astype(np.float32)
+
+
+class FakeSpeech:
+    """The graph's contract: stem, drop rows at the left, pad to the window, attend, remove the padding."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, np.ndarray]] = []
+
+    def run(self, output_names, inputs, run_options=None):
+        assert output_names == ["audio_features"]
+        self.calls.append(inputs)
+        rows = stem(inputs["log_mel"][0])[int(inputs["drop_rows"]) :]
+        return [attend(rows, int(inputs["window_rows"]), int(inputs["projection"]))[None]]
+
+
+def clip(frames: int) -> np.ndarray:
+    return np.random.default_rng(frames).integers(0, 9, (frames, 80)).astype(np.float32)
+
+
+@pytest.mark.parametrize("projection", ["speech", "vision"])
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 39, 40, 41, 47, 48, 49, 79, 80, 81, 88, 89, 120, 200])
+def test_windows_equal_cutting_the_rows_of_the_whole_clip(frames, projection):
+    """A word at a cut must be heard as in the whole clip; windows of 5 rows are 40 frames."""
+    mel = clip(frames)
+    rows, place = stem(mel), ("speech", "vision").index(projection)
+    if len(rows) <= 5:
+        expected = attend(rows, len(rows), place)
+    else:
+        expected = np.concatenate([attend(rows[start : start + 5], 5, place) for start in range(0, len(rows), 5)])
+    encoded = speech(lambda path: FakeSpeech()).encode(mel, projection)
+    np.testing.assert_array_equal(encoded, expected)
+    assert len(encoded) == num_audio_rows(frames)
+    assert encoded.dtype == np.float32
+
+
+def test_long_clips_reach_the_graph_in_bounded_pieces():
+    """A 30-minute summary must not ask for attention over 22,500 rows."""
+    session = FakeSpeech()
+    speech(lambda path: session, window_rows=500).encode(clip(9001))
+    assert [call["log_mel"].shape for call in session.calls] == [(1, 4000, 80), (1, 4008, 80), (1, 1009, 80)]
+    assert [int(call["drop_rows"]) for call in session.calls] == [0, 1, 1]
+    assert [int(call["window_rows"]) for call in session.calls] == [500, 500, 500]
+    assert {call[name].dtype for call in session.calls for name in ("drop_rows", "window_rows", "projection")} == {
+        np.dtype(np.int64)
+    }
+
+
+def test_graphs_are_opened_at_first_use_and_once():
+    """A text prompt must not load the encoders, nor a second clip load them again."""
+    opened = []
+
+    def open_session(path):
+        opened.append(path.name)
+        return FakeSpeech()
+
+    encoder = speech(open_session)
+    assert opened == []
+    encoder.encode(clip(8))
+    encoder.encode(clip(9))
+    assert opened == ["speech.onnx"]
+
+
+def test_missing_projection_is_refused():
+    """Audio beside a picture through the speech projection would be heard as noise."""
+    encoder = speech(lambda path: FakeSpeech(), projections=("speech",))
+    with pytest.raises(ConfigError, match=r"no 'vision' projection, only speech; export with"):
+        encoder.encode(clip(8), "vision")
+
+
+def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
+    class Broken:
+        def run(self, output_names, inputs, run_options=None):
+            raise RuntimeError("first line\nsecond line")
+
+    encoder = speech(lambda path: Broken())
+    with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in speech.onnx \(first line\)$"):
+        encoder.encode(np.zeros((16, 80), np.float32))
+
+
+def test_encoding_stops_between_windows_and_views():
+    asked = iter([False, True])
+    with pytest.raises(Stopped):
+        speech(lambda path: FakeSpeech()).encode(np.zeros((200, 80), np.float32), should_stop=lambda: next(asked))
+    views = split_views(Image.new("RGB", (168, 112)), crop_size=56, patch_size=14, max_crops=36)
+    asked, graph = iter([False, True]), FakeVision()
+    with pytest.raises(Stopped):
+        vision(lambda path: graph).encode(views, should_stop=lambda: next(asked))
+    assert len(graph.calls) == 1
