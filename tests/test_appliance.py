@@ -26,10 +26,10 @@ sys.meta_path.insert(0, Refuse())
 _RUN = """
 import numpy, sys, edgephi
 with edgephi.Model.load(sys.argv[1], threads=1) as model:
-    picture, sound = numpy.zeros((60, 60, 3), "uint8"), (numpy.ones(4000, "float32"), 16000)
+    image, sound = numpy.zeros((60, 60, 3), "uint8"), (numpy.ones(4000, "float32"), 16000)
     options = edgephi.SamplingOptions(max_new_tokens=2)
     print(len(model.generate("hi", options=options).token_ids))
-    print(len(model.generate("hi", images=[picture], audio=[sound], options=options).token_ids))
+    print(len(model.generate("hi", images=[image], audio=[sound], options=options).token_ids))
 """
 _COMMAND = """
 from edgephi.cli.main import main

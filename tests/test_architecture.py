@@ -36,9 +36,9 @@ def test_running_a_model_imports_nothing_that_a_device_lacks():
     code = (
         "import numpy, edgephi\n"
         f"with edgephi.Model.load({str(small_bundle())!r}) as model:\n"
-        "    picture, sound = numpy.zeros((60, 60, 3), 'uint8'), (numpy.ones(4000, 'float32'), 16000)\n"
+        "    image, sound = numpy.zeros((60, 60, 3), 'uint8'), (numpy.ones(4000, 'float32'), 16000)\n"
         "    options = edgephi.SamplingOptions(max_new_tokens=2)\n"
-        "    model.generate('hi', images=[picture], audio=[sound], options=options)"
+        "    model.generate('hi', images=[image], audio=[sound], options=options)"
     )
     loaded = _modules_after(code)
     assert "onnxruntime" in loaded

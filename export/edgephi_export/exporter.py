@@ -17,14 +17,14 @@ from edgephi.bundle.bundle import MANIFEST_NAME
 from edgephi.bundle.manifest import CACHE_KINDS
 from edgephi.ort.session import runtime
 from edgephi_export.calibration.run import add_int8_cache
-from edgephi_export.calibration.samples import OwnFiles, read_own_files
+from edgephi_export.calibration.samples import CalibrationFiles, read_own_files
 from edgephi_export.checkpoint.adapter_files import check_same_template
 from edgephi_export.checkpoint.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
 from edgephi_export.checkpoint.config import MODALITIES, Modality
 from edgephi_export.checkpoint.peft_adapter import Adapter
 from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.documents import add_papers
-from edgephi_export.hub.download import Located, locate, locate_adapter
+from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.edgephi.plan import plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
 from edgephi_export.layouts.genai.record import RECORD_NAME
@@ -39,7 +39,7 @@ MODEL_FOLDER = FolderKind("an edgephi model folder", (MANIFEST_NAME, RECORD_NAME
 #: Room for graphs, tokenizer and manifest.
 _OVERHEAD_BYTES = 64 << 20
 _MAX_THREADS = 1024
-Write = Callable[[Located, Path, int, Meter], None]
+Write = Callable[[CheckpointSource, Path, int, Meter], None]
 
 
 def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_progress: OnProgress | None) -> Path:
@@ -72,7 +72,7 @@ def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_
     return output
 
 
-def _adapter(options: ExportOptions, base: Located, *, quiet: bool) -> Adapter | None:
+def _adapter(options: ExportOptions, base: CheckpointSource, *, quiet: bool) -> Adapter | None:
     """The adapter to merge, if one was asked for."""
     if options.merge_adapter is None:
         return None
@@ -88,14 +88,14 @@ def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selectio
     return chooser(options.adapters, options.modalities, available)
 
 
-def _check_kv_cache(options: ExportOptions, recipe: Recipe) -> OwnFiles:
+def _check_kv_cache(options: ExportOptions, recipe: Recipe) -> CalibrationFiles:
     """What calibration will read besides its own texts, once it is known that it can run."""
     if options.kv_cache not in CACHE_KINDS:
         raise ConfigError(f"kv_cache is {options.kv_cache!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
     if options.kv_cache == "float":
         if options.calibration:
             raise ConfigError("--calibration is for --kv-cache int8; give both, or leave it out")
-        return OwnFiles()
+        return CalibrationFiles()
     if options.layout == "genai":
         raise ConfigError("--kv-cache int8 is for edgephi's own layout; leave out --layout genai or --kv-cache")
     if recipe.activations != "float32":
@@ -108,14 +108,14 @@ def _check_kv_cache(options: ExportOptions, recipe: Recipe) -> OwnFiles:
 
 
 def _plan(
-    options: ExportOptions, own: OwnFiles, checkpoint: Checkpoint, selection: Selection, weights: WeightPlan
+    options: ExportOptions, own: CalibrationFiles, checkpoint: Checkpoint, selection: Selection, weights: WeightPlan
 ) -> Write:
     """Plan the folder; what comes back writes it."""
     if options.layout == "genai":
         return partial(write_genai, plan_genai(checkpoint, weights))
     bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache)
 
-    def write(located: Located, folder: Path, threads: int, meter: Meter) -> None:
+    def write(located: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
         write_bundle(bundle, located, folder, threads, meter)
         if bundle.int8_cache is not None:
             add_int8_cache(folder, bundle, own, options.threads, meter)

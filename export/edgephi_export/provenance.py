@@ -11,7 +11,7 @@ from pathlib import Path
 from edgephi.bundle.bundle import file_sha256
 from edgephi.bundle.manifest import FileInfo, SourceInfo
 from edgephi_export.checkpoint.checkpoint import Checkpoint
-from edgephi_export.hub.download import Located
+from edgephi_export.hub.download import CheckpointSource
 
 
 def generator() -> str:
@@ -22,7 +22,7 @@ def generator() -> str:
         return "edgephi (not installed)"
 
 
-def source_info(checkpoint: Checkpoint, located: Located) -> SourceInfo:
+def source_info(checkpoint: Checkpoint, located: CheckpointSource) -> SourceInfo:
     """What a folder was made from."""
     return SourceInfo(
         id=located.id,

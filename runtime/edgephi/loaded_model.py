@@ -12,14 +12,14 @@ from typing import Any, Self
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ConfigError
 from edgephi.base.log import logger
-from edgephi.base.stage import OnStage, Stages, untold
+from edgephi.base.stage import OnStage, Stages, ignore_stage
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Manifest
 from edgephi.decoder.decoder import Decoder
 from edgephi.generation.constraint import ConstraintCompiler
 from edgephi.model_options import ModelLimits
 from edgephi.ort.session import DeviceOptions
-from edgephi.prefill import Handling, RequestReader
+from edgephi.prefill import Prefill, PrefillOptions
 from edgephi.prompt.messages import Messages
 from edgephi.prompt.prompt_files import open_tokenizer
 from edgephi.request_queue import Turns
@@ -27,7 +27,7 @@ from edgephi.request_queue import Turns
 _log = logger(__name__)
 
 
-class ServedModel:
+class LoadedModel:
     """The parts of a loaded model folder, and whose turn at them it is. `Model` adds the requests."""
 
     def __init__(
@@ -37,7 +37,7 @@ class ServedModel:
         limits: ModelLimits | None = None,
         *,
         with_adapters: bool = False,
-        on_stage: OnStage = untold,
+        on_stage: OnStage = ignore_stage,
     ) -> None:
         manifest, limits, stages = bundle.manifest, limits or ModelLimits(), Stages(on_stage)
         self._bundle = bundle
@@ -47,7 +47,7 @@ class ServedModel:
         with _beside() as (beside, is_left):
             opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters, is_left)
             self._tokenizer = open_tokenizer(bundle)
-            self._reader = RequestReader(bundle, options, self._tokenizer, limits.media_bytes)
+            self._reader = Prefill(bundle, options, self._tokenizer, limits.media_bytes)
             self._constraints = ConstraintCompiler(
                 self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
             )
@@ -87,7 +87,7 @@ class ServedModel:
 
     @contextmanager
     def _whole(
-        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: Handling
+        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: PrefillOptions
     ) -> Iterator[Decoder]:
         """The decoder after every position of a conversation was read, until its turn ends."""
         with self._turn(handling.should_stop) as decoder:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgephi.base.cancellation import Stopped, never
 from edgephi.base.errors import ConfigError, EdgeError
-from edgephi.base.stage import OnStage, Stages, untold
+from edgephi.base.stage import OnStage, Stages, ignore_stage
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.cache.kv_cache import cache_kind
@@ -25,23 +25,23 @@ from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.generation.loop import Clock, Job, generate
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
-from edgephi.media.processor import HeardClip
+from edgephi.media.processor import AudioFeatures
 from edgephi.model_options import DEFAULT_QUEUE, ModelLimits
 from edgephi.ort.session import DeviceOptions
-from edgephi.prefill import Handling, Terms
+from edgephi.prefill import PrefillOptions, Terms
 from edgephi.prompt.input_sequence import as_token_ids
 from edgephi.prompt.media_placement import check_media_lists
 from edgephi.prompt.message_tools import Tools
 from edgephi.prompt.messages import Messages, Outside
 from edgephi.prompt.prompt import Prompt
 from edgephi.prompt.routing import AdapterChoice
-from edgephi.saved_prefixes import PrefixRequests
+from edgephi.saved_prefixes import SavedPrefixes
 from edgephi.tools.choice import ToolChoice, read_tool_use
 from edgephi.tools.constraint import start_constraint
 from edgephi.transcription.requests import TranscriptRequests
 
 
-class Model(PrefixRequests, TranscriptRequests):
+class Model(SavedPrefixes, TranscriptRequests):
     """A loaded model folder. Make one with `Model.load`; close it, or use it in a `with` block.
 
     Safe to share between threads: requests are served one at a time in the order they came, up to `max_queue` waiting.
@@ -50,7 +50,7 @@ class Model(PrefixRequests, TranscriptRequests):
     iterates, its thread goes on with that stream, whose events are kept: a stream left open delays, and never blocks.
 
     What a request read stays for the next: a conversation's next turn reads only what is new in it, a system prompt or
-    a picture is read once. Answers are those of a fresh reading, up to rounding.
+    an image is read once. Answers are those of a fresh reading, up to rounding.
     """
 
     @classmethod
@@ -68,7 +68,7 @@ class Model(PrefixRequests, TranscriptRequests):
         with_adapters: bool = False,
         check_hashes: bool = False,
         ignore_memory: bool = False,
-        on_stage: OnStage = untold,
+        on_stage: OnStage = ignore_stage,
     ) -> Self:
         """Open a model folder. Encoders and adapters are loaded when first needed.
 
@@ -118,7 +118,7 @@ class Model(PrefixRequests, TranscriptRequests):
         tags: bool = True,
         paths: bool = True,
         should_stop: Callable[[], bool] = never,
-        on_stage: OnStage = untold,
+        on_stage: OnStage = ignore_stage,
     ) -> Reply:
         """Answer a conversation; arguments and errors are those of `stream`."""
         events = self.stream(
@@ -154,7 +154,7 @@ class Model(PrefixRequests, TranscriptRequests):
         tags: bool = True,
         paths: bool = True,
         should_stop: Callable[[], bool] = never,
-        on_stage: OnStage = untold,
+        on_stage: OnStage = ignore_stage,
     ) -> Generator[Event, None, None]:
         """Answer a conversation, telling of every token; the work happens while the result is iterated.
 
@@ -190,7 +190,7 @@ class Model(PrefixRequests, TranscriptRequests):
         clock, stop, stages = Clock(), self._until_closed(should_stop), Stages(on_stage)
         chosen = self._recommended(options)
         job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock, stages=stages)
-        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
+        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
 
         def steps() -> Generator[Event, None, None]:
             with self._decoding() as decoder:
@@ -213,7 +213,7 @@ class Model(PrefixRequests, TranscriptRequests):
 
     def encode_ahead(
         self, *, audio: Sequence[Any], adapter: AdapterChoice = "auto", should_stop: Callable[[], bool] = never
-    ) -> list[HeardClip]:
+    ) -> list[AudioFeatures]:
         """Encode clips that a later request will hear, at once: another request may be served meanwhile.
 
         The rows are kept with those of earlier requests, so all of one call must fit into the part of `cache_bytes`
@@ -230,7 +230,7 @@ class Model(PrefixRequests, TranscriptRequests):
         Raises:
             EdgeError: As in `stream`; a request with these clips would raise the same.
         """
-        handling = Handling(adapter=adapter, should_stop=self._until_closed(should_stop))
+        handling = PrefillOptions(adapter=adapter, should_stop=self._until_closed(should_stop))
         self._check_folder()
         clips = self._reader.encode_ahead(audio, handling)
         self._check_folder()
@@ -249,7 +249,7 @@ class Model(PrefixRequests, TranscriptRequests):
         """Raw logits of a prompt, for proving an export against its source: always read from its first position.
 
         Args:
-            token_ids: The prompt, with one image token per picture and one audio token per clip. Not modified.
+            token_ids: The prompt, with one image token per image and one audio token per clip. Not modified.
             images: As in `stream`, in the order of their tokens.
             audio: As in `stream`, in the order of their tokens.
             rows: `last` for the next token's logits only.
@@ -268,7 +268,7 @@ class Model(PrefixRequests, TranscriptRequests):
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
         check_media_lists(images, audio)
         prompt = Prompt(as_token_ids(token_ids), tuple(images), tuple(audio))
-        handling = Handling(adapter=adapter, max_crops=max_crops, fresh=True)
+        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, fresh=True)
         with self._turn(self._until_closed(never)) as decoder:
             sequence, route = self._reader.read(decoder, prompt, handling)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)

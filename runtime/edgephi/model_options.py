@@ -12,7 +12,7 @@ from edgephi.base.numbers import is_whole
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 
-#: Of `cache_bytes`, the part for encoded pictures and clips: a row is a twentieth of its keys and values.
+#: Of `cache_bytes`, the part for encoded images and clips: a row is a twentieth of its keys and values.
 _MEDIA_SHARE = 16
 DEFAULT_QUEUE = 32
 

@@ -20,10 +20,10 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.generation.loop import Clock
-from edgephi.media.embedding_cache import LazyRows, RowsCache, media_digest
-from edgephi.media.processor import HeardClip, SeenPicture, Senses
+from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding, media_digest
+from edgephi.media.processor import AudioFeatures, ImageFeatures, MediaProcessor
 from edgephi.ort.session import DeviceOptions
-from edgephi.prompt.input_sequence import InputSequence, MediaRows, check_ids
+from edgephi.prompt.input_sequence import InputSequence, MediaEmbedding, check_ids
 from edgephi.prompt.media_placement import check_media_lists
 from edgephi.prompt.message_tools import ToolList
 from edgephi.prompt.messages import Messages, Outside
@@ -36,12 +36,12 @@ _log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handling:
+class PrefillOptions:
     """How a request is read.
 
     Attributes:
         adapter: `auto` follows the model's rule.
-        max_crops: Most crops of each picture; None for the model's own number.
+        max_crops: Most crops of each image; None for the model's own number.
         should_stop: Asked between steps of the work; True ends it with Stopped.
         fresh: Read every position again, whatever earlier requests left.
         clock: Where the time of each stage is noted.
@@ -72,15 +72,15 @@ class Terms:
 _TRUSTED = Terms()
 
 
-class RequestReader:
+class Prefill:
     """Makes the decoder ready for requests of one model folder."""
 
     def __init__(self, bundle: Bundle, options: DeviceOptions, tokenizer: Tokenizer, media_bytes: int) -> None:
         self._manifest = bundle.manifest
         self._prompts = open_prompts(bundle, tokenizer)
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
-        self._senses = Senses(bundle, options)
-        self._media = RowsCache(media_bytes)
+        self._media_processor = MediaProcessor(bundle, options)
+        self._media = EmbeddingCache(media_bytes)
 
     @property
     def vocab_size(self) -> int:
@@ -94,7 +94,7 @@ class RequestReader:
 
     def close(self) -> None:
         """Free the encoders. A request with media cannot be read after that."""
-        self._senses.close()
+        self._media_processor.close()
 
     def forget(self) -> None:
         """Forget the rows of earlier requests' media."""
@@ -116,7 +116,7 @@ class RequestReader:
         clock.preprocess_s += time.perf_counter() - before
         return prompt
 
-    def read(self, decoder: Decoder, prompt: Prompt, handling: Handling) -> tuple[InputSequence, Route]:
+    def read(self, decoder: Decoder, prompt: Prompt, handling: PrefillOptions) -> tuple[InputSequence, Route]:
         """The decoder's input, with the media encoded that must be, and the decoder made ready for it.
 
         Raises:
@@ -142,7 +142,11 @@ class RequestReader:
         before = time.perf_counter()
         unread = sequence.media_after(held)
         steps.expect(
-            sum(self._senses.num_steps(item) for item, rows in zip(items, lazy, strict=True) if _is_due(rows, unread))
+            sum(
+                self._media_processor.num_steps(item)
+                for item, rows in zip(items, lazy, strict=True)
+                if _is_due(rows, unread)
+            )
         )
         for rows in unread:
             rows.rows()
@@ -152,19 +156,19 @@ class RequestReader:
         _log.info("request of %d tokens, %d kept from before, %d images, %d audio, adapter %s", *facts)
         return sequence, route
 
-    def encode_ahead(self, audio: Sequence[Any], handling: Handling) -> list[HeardClip]:
+    def encode_ahead(self, audio: Sequence[Any], handling: PrefillOptions) -> list[AudioFeatures]:
         """Encode clips of a later request while there is room for their rows; see `Model.encode_ahead`."""
         check_media_lists((), audio)
         route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=handling.adapter)
         hidden_size = self._manifest.decoder.hidden_size
-        clips = [self._senses.clip(source) for source in audio]
+        clips = [self._media_processor.clip(source) for source in audio]
         with suppress(Stopped):
             for clip in clips:
                 if self._media.has_room(clip.num_rows, hidden_size):
                     self._rows(clip, route, handling.should_stop, EncodingSteps(handling.stages)).rows()
         return clips
 
-    def _prepare(self, decoder: Decoder, route: Route, handling: Handling) -> None:
+    def _prepare(self, decoder: Decoder, route: Route, handling: PrefillOptions) -> None:
         """The decoder's graph for the route, loaded if need be."""
         is_loaded = decoder.serves(route.adapter)
         if not is_loaded:
@@ -173,13 +177,15 @@ class RequestReader:
         if not is_loaded:
             handling.stages.tell("load", 1, 1)
 
-    def _prepared(self, decoder: Decoder, prompt: Prompt, handling: Handling) -> list[SeenPicture | HeardClip]:
+    def _prepared(
+        self, decoder: Decoder, prompt: Prompt, handling: PrefillOptions
+    ) -> list[ImageFeatures | AudioFeatures]:
         """All media read, the next only while there is room for a row of each that is left."""
-        positions, items = len(prompt.token_ids), list[SeenPicture | HeardClip]()
+        positions, items = len(prompt.token_ids), list[ImageFeatures | AudioFeatures]()
         left = len(prompt.images) + len(prompt.audio)
         decoder.check_length(positions, is_least=left > 0)
         handling.stages.tell("preprocess", 0, left)
-        for item in self._senses.prepare_each(prompt.images, prompt.audio, handling.max_crops):
+        for item in self._media_processor.prepare_each(prompt.images, prompt.audio, handling.max_crops):
             items.append(item)
             handling.stages.tell("preprocess", len(items), left)
             ask(handling.should_stop)
@@ -188,13 +194,13 @@ class RequestReader:
         return items
 
     def _rows(
-        self, item: SeenPicture | HeardClip, route: Route, should_stop: Callable[[], bool], steps: EncodingSteps
-    ) -> LazyRows:
-        """The rows of a picture or clip, encoded when the decoder must read them."""
-        projection = route.projection if isinstance(item, HeardClip) else None
-        encode = partial(self._senses.encode, item, projection, should_stop, steps.begin_next)
-        return LazyRows(item.num_rows, media_digest(item.content, projection), encode, self._media, should_stop)
+        self, item: ImageFeatures | AudioFeatures, route: Route, should_stop: Callable[[], bool], steps: EncodingSteps
+    ) -> LazyEmbedding:
+        """The rows of an image or clip, encoded when the decoder must read them."""
+        projection = route.projection if isinstance(item, AudioFeatures) else None
+        encode = partial(self._media_processor.encode, item, projection, should_stop, steps.begin_next)
+        return LazyEmbedding(item.num_rows, media_digest(item.content, projection), encode, self._media, should_stop)
 
 
-def _is_due(rows: LazyRows, unread: Sequence[MediaRows]) -> bool:
+def _is_due(rows: LazyEmbedding, unread: Sequence[MediaEmbedding]) -> bool:
     return not rows.is_known and any(rows is other for other in unread)

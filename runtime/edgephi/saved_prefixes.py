@@ -9,13 +9,13 @@ from typing import Any
 from edgephi.base.cancellation import never
 from edgephi.cache.kv_cache import KVCache
 from edgephi.cache.prefix_file import check_prefix_output, read_prefix, write_prefix
-from edgephi.loaded_model import ServedModel
-from edgephi.prefill import Handling
+from edgephi.loaded_model import LoadedModel
+from edgephi.prefill import PrefillOptions
 from edgephi.prompt.messages import Messages
 from edgephi.prompt.routing import AdapterChoice
 
 
-class PrefixRequests(ServedModel):
+class SavedPrefixes(LoadedModel):
     """The requests of `Model` that read a conversation without answering it."""
 
     def save_prefix(
@@ -49,7 +49,7 @@ class PrefixRequests(ServedModel):
             ArtifactError: As in `stream`.
         """
         check_prefix_output(Path(path))
-        handling = Handling(adapter=adapter, max_crops=max_crops, should_stop=self._until_closed(never))
+        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, should_stop=self._until_closed(never))
         with self._whole(messages, images, audio, handling) as decoder:
             write_prefix(Path(path), self._bundle, decoder.present())
             return decoder.used
@@ -67,7 +67,7 @@ class PrefixRequests(ServedModel):
 
         Other arguments and errors are those of `stream`.
         """
-        handling = Handling(adapter=adapter, should_stop=self._until_closed(never))
+        handling = PrefillOptions(adapter=adapter, should_stop=self._until_closed(never))
         with self._whole(messages, images, audio, handling) as decoder:
             visit(decoder.present().cache)
 

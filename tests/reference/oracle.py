@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import Phi3ForCausalLM, Phi4MultimodalForCausalLM
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalVisionEmbeddings
 
-from reference.pictures import PreparedImage, prepare_image
+from reference.images import PreparedImage, prepare_image
 from reference.sounds import log_mel
 from support.cases import AUDIO, IMAGE, Case
 from support.checkpoints import CheckpointSpec
@@ -54,7 +54,7 @@ class Oracle:
     @torch.inference_mode()
     def _logits(self, case: Case, adapter: str) -> NDArray[np.float32]:
         self._use(adapter)
-        images = [self._image(picture) for picture in case.load_images()]
+        images = [self._image(image) for image in case.load_images()]
         mels = [log_mel(samples, rate) for samples, rate in case.load_clips()]
         counts = {
             IMAGE: iter([image.num_rows for image in images]),
@@ -114,12 +114,12 @@ class Oracle:
             self.model.enable_adapters()
             self.model.set_adapter(adapter)
 
-    def _image(self, picture: NDArray[np.uint8]) -> PreparedImage:
+    def _image(self, image: NDArray[np.uint8]) -> PreparedImage:
         sizes = self.sizes
-        return prepare_image(picture, crop=sizes.crop, patch=sizes.patch, max_crops=sizes.max_crops)
+        return prepare_image(image, crop=sizes.crop, patch=sizes.patch, max_crops=sizes.max_crops)
 
     def _image_inputs(self, images: list[PreparedImage]) -> dict[str, Any]:
-        """Several pictures are padded to the same number of views: zero pixels, masks of ones, as upstream does."""
+        """Several images are padded to the same number of views: zero pixels, masks of ones, as upstream does."""
         if not images:
             return {}
         most = max(len(image.pixels) for image in images)

@@ -1,6 +1,6 @@
 """The reference's image preparation, written from its published rules with torch's own resize.
 
-transformers' processor needs torchvision, which is not part of the `reference` extra. Owns the way from a picture to
+transformers' processor needs torchvision, which is not part of the `reference` extra. Owns the way from an image to
 the tensors that `Phi4MultimodalForCausalLM` takes. Shares no code with the runtime.
 """
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedImage:
-    """Tensors of one picture: `pixels` [1 + tiles, 3, C, C], `mask` [1 + tiles, P, P], padded size in pixels."""
+    """Tensors of one image: `pixels` [1 + tiles, 3, C, C], `mask` [1 + tiles, P, P], padded size in pixels."""
 
     pixels: torch.Tensor
     mask: torch.Tensor
@@ -26,18 +26,18 @@ class PreparedImage:
     num_rows: int
 
 
-def prepare_image(picture: NDArray[np.uint8], *, crop: int, patch: int, max_crops: int) -> PreparedImage:
-    """Fit a picture into whole crops and cut it.
+def prepare_image(image: NDArray[np.uint8], *, crop: int, patch: int, max_crops: int) -> PreparedImage:
+    """Fit an image into whole crops and cut it.
 
     Args:
-        picture: uint8 [height, width, 3].
+        image: uint8 [height, width, 3].
         crop: Side of a crop in pixels, C.
         patch: Side of a patch in pixels.
-        max_crops: Most crops of one picture, the global view not counted.
+        max_crops: Most crops of one image, the global view not counted.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     columns, rows = choose_grid(width, height, crop, max_crops)
-    fitted, pad_right, pad_bottom = _fit(picture, columns * crop, rows * crop)
+    fitted, pad_right, pad_bottom = _fit(image, columns * crop, rows * crop)
     side = crop // patch
     mask = torch.ones(rows * side, columns * side)
     if pad_right >= patch:
@@ -65,7 +65,7 @@ def prepare_image(picture: NDArray[np.uint8], *, crop: int, patch: int, max_crop
 
 
 def choose_grid(width: int, height: int, crop: int, max_crops: int) -> tuple[int, int]:
-    """(columns, rows) of crops for a picture of this size."""
+    """(columns, rows) of crops for an image of this size."""
     columns, rows = math.ceil(width / crop), math.ceil(height / crop)
     if columns * rows <= max_crops:
         return columns, rows
@@ -80,14 +80,14 @@ def choose_grid(width: int, height: int, crop: int, max_crops: int) -> tuple[int
     return best
 
 
-def _fit(picture: NDArray[np.uint8], target_width: int, target_height: int) -> tuple[NDArray[np.uint8], int, int]:
-    """Scale to fit and pad with white: (picture, padding on the right, padding at the bottom)."""
-    height, width = picture.shape[:2]
+def _fit(image: NDArray[np.uint8], target_width: int, target_height: int) -> tuple[NDArray[np.uint8], int, int]:
+    """Scale to fit and pad with white: (image, padding on the right, padding at the bottom)."""
+    height, width = image.shape[:2]
     if target_width / width < target_height / height:
         size = (target_width, int(height * (target_width / width)))
     else:
         size = (int(width * (target_height / height)), target_height)
-    scaled = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+    scaled = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     padded = np.full((target_height, target_width, 3), 255, np.uint8)
     padded[: size[1], : size[0]] = scaled
     return padded, target_width - size[0], target_height - size[1]

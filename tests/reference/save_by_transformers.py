@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _save_processor(source: Path, saved: Path) -> None:
-    """The picture's side needs torchvision: where there is none, only the sound's side is saved."""
+    """The image's side needs torchvision: where there is none, only the sound's side is saved."""
     try:
         transformers.AutoProcessor.from_pretrained(source).save_pretrained(saved)
     except Exception as error:

@@ -13,18 +13,18 @@ from edgephi.audio.log_mel import Waveform, log_mel
 from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
 from reference import record, sounds
+from reference.images import prepare_image
 from reference.oracle import mini_logits
-from reference.pictures import prepare_image
 from support import golden
 from support.bundles import small_checkpoint
 from support.cases import CASES, CASES_BY_NAME, LONG_REPLY_TOKENS, long_prompt, long_prompt_ids
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("default")]
 
 #: How far BLAS libraries may move a recorded logit, in standard deviations of its row.
 BLAS_TOLERANCE = 2e-4
-PICTURE_SIZES = ((56, 56), (20, 13), (130, 90), (70, 161), (500, 310), (57, 56), (11, 300), (640, 480), (1000, 61))
+IMAGE_SIZES = ((56, 56), (20, 13), (130, 90), (70, 161), (500, 310), (57, 56), (11, 300), (640, 480), (1000, 61))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -59,16 +59,16 @@ def test_generation_across_the_border_equals_fresh_reads(models, oracle):
 @pytest.mark.parametrize("rate", golden.MEL_RATES_HZ)
 @pytest.mark.parametrize("seconds", [0.025, 0.5, 7.3])
 def test_log_mel_equals_transformers(rate, seconds):
-    samples = clip(f"mel {seconds}", seconds, rate)
+    samples = random_audio(f"mel {seconds}", seconds, rate)
     difference = np.abs(log_mel(Waveform(samples, rate)) - sounds.log_mel(samples, rate)[0].numpy())
     assert difference.max() <= 0.05
     assert difference.mean() <= 1e-3
 
 
-@pytest.mark.parametrize(("width", "height"), PICTURE_SIZES)
+@pytest.mark.parametrize(("width", "height"), IMAGE_SIZES)
 @pytest.mark.parametrize("crop", [56, 168, 448])
 def test_views_equal_torch(crop, width, height):
-    pixels = picture(f"views {width}x{height}", width, height)
+    pixels = random_image(f"views {width}x{height}", width, height)
     wanted = prepare_image(pixels, crop=crop, patch=14, max_crops=36)
     found = split_views(load_image(pixels), crop_size=crop, patch_size=14, max_crops=36)
     np.testing.assert_array_equal(found.patch_mask, wanted.mask.numpy().astype(np.bool_))

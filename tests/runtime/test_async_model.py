@@ -139,7 +139,7 @@ def test_errors_are_raised_where_the_reply_is_awaited(model: Model):
     async def ask() -> None:
         waiting = AsyncModel(model)
         with pytest.raises(ConfigError, match="not an image"):
-            await waiting.generate("hello", images=[b"no picture"])
+            await waiting.generate("hello", images=[b"no image"])
         with pytest.raises(ConfigError, match="tool_choice"):
             await waiting.generate("hello", tool_choice="required")
         with pytest.raises(ZeroDivisionError):

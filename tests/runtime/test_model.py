@@ -11,19 +11,19 @@ import pytest
 
 from edgephi import ArtifactError, CapacityError, ConfigError, DoneEvent, Model, SamplingOptions, TextEvent, TokenEvent
 from support.bundles import copy_bundle, small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 from support.vocabulary import special_id
 
 USER, END, ASSISTANT = special_id("<|user|>"), special_id("<|end|>"), special_id("<|assistant|>")
 IMAGE, AUDIO = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
-PICTURE = picture("model", 120, 70)
-SOUND = (clip("model", 1.0, 16000), 16000)
+IMAGE = random_image("model", 120, 70)
+SOUND = (random_audio("model", 1.0, 16000), 16000)
 FEW = SamplingOptions(max_new_tokens=5)
 MEDIA: dict[str, dict[str, list[Any]]] = {
     "text": {},
     "speech": {"audio": [SOUND]},
-    "vision": {"images": [PICTURE]},
-    "vision_speech": {"images": [PICTURE], "audio": [SOUND]},
+    "vision": {"images": [IMAGE]},
+    "vision_speech": {"images": [IMAGE], "audio": [SOUND]},
 }
 SLOTS = {"text": [], "speech": [AUDIO], "vision": [IMAGE], "vision_speech": [IMAGE, AUDIO]}
 
@@ -75,9 +75,9 @@ def test_media_change_the_answer_and_so_does_their_adapter(model: Model):
 
 
 def test_media_are_taken_in_the_order_of_their_tags(model: Model):
-    other = picture("other", 90, 60)
-    one = model.generate("<|image_2|>and<|image_1|>", images=[PICTURE, other], options=FEW)
-    two = model.generate("<|image_1|>and<|image_2|>", images=[other, PICTURE], options=FEW)
+    other = random_image("other", 90, 60)
+    one = model.generate("<|image_2|>and<|image_1|>", images=[IMAGE, other], options=FEW)
+    two = model.generate("<|image_1|>and<|image_2|>", images=[other, IMAGE], options=FEW)
     assert one.token_ids == two.token_ids
 
 
@@ -107,16 +107,16 @@ def test_the_prompts_tokens_include_the_medias_rows(model: Model):
 
 
 def test_the_arguments_are_not_modified(model: Model):
-    ids, pixels, samples = np.array(_ids("vision_speech")), PICTURE.copy(), SOUND[0].copy()
-    model.logits(ids, images=[PICTURE], audio=[SOUND])
+    ids, pixels, samples = np.array(_ids("vision_speech")), IMAGE.copy(), SOUND[0].copy()
+    model.logits(ids, images=[IMAGE], audio=[SOUND])
     assert ids.tolist() == _ids("vision_speech")
-    assert np.array_equal(PICTURE, pixels)
+    assert np.array_equal(IMAGE, pixels)
     assert np.array_equal(SOUND[0], samples)
 
 
 def test_a_cancelled_request_ends_before_the_next_encoder(model: Model):
     model.forget()
-    reply = model.generate("x", images=[PICTURE], should_stop=lambda: True)
+    reply = model.generate("x", images=[IMAGE], should_stop=lambda: True)
     assert (reply.finish_reason, reply.token_ids, reply.text) == ("cancelled", (), "")
 
 
@@ -176,7 +176,7 @@ def test_closing_a_model_in_the_midst_of_a_request_says_so():
         return False
 
     with pytest.raises(ConfigError, match="is closed"):
-        model.generate("x", images=[PICTURE, PICTURE], should_stop=close)
+        model.generate("x", images=[IMAGE, IMAGE], should_stop=close)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_closing_a_model_in_the_midst_of_a_request_says_so():
         ([], {}, "no tokens"),
         ([400], {}, "id 400 is outside the vocabulary of 400"),
         ([IMAGE, 1], {}, "1 image tokens but 0 were given"),
-        ([1], {"images": [PICTURE]}, "0 image tokens but 1 were given"),
+        ([1], {"images": [IMAGE]}, "0 image tokens but 1 were given"),
         ([AUDIO], {"audio": [SOUND, SOUND]}, "1 audio tokens but 2 were given"),
         ([1], {"rows": "first"}, "rows is 'first'"),
         ([1], {"adapter": "both"}, "adapter is 'both'"),
@@ -233,7 +233,7 @@ def test_a_reply_that_fills_the_context_ends_as_length():
     [
         (
             ("text", "speech"),
-            {"images": [PICTURE]},
+            {"images": [IMAGE]},
             r"^this model folder has no vision \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
         ),
         (
@@ -267,7 +267,7 @@ def test_a_text_model_answers_text_and_refuses_the_rest():
     with Model.load(small_bundle("phi3"), threads=1) as text_only:
         assert text_only.generate("hello", options=FEW).token_ids
         with pytest.raises(ConfigError, match="no vision"):
-            text_only.generate("x", images=[PICTURE])
+            text_only.generate("x", images=[IMAGE])
 
 
 def test_the_decoder_alone_is_loaded_for_a_text_request(tmp_path: Path):
@@ -278,7 +278,7 @@ def test_the_decoder_alone_is_loaded_for_a_text_request(tmp_path: Path):
     with Model.load(folder, threads=1) as damaged:
         assert damaged.generate("hello", options=FEW).token_ids
         with pytest.raises(ArtifactError, match=r"vision.onnx"):
-            damaged.generate("x", images=[PICTURE])
+            damaged.generate("x", images=[IMAGE])
         with pytest.raises(ArtifactError, match=r"speech.onnx"):
             damaged.generate("x", audio=[SOUND])
 
@@ -318,15 +318,15 @@ def test_damaged_weights_are_found_by_their_hash(tmp_path: Path):
 
 def test_raw_logits_take_lists_of_media_too(model: Model):
     with pytest.raises(ConfigError, match="images must be a list or a tuple"):
-        model.logits([1], images=PICTURE)
+        model.logits([1], images=IMAGE)
     with pytest.raises(ConfigError, match=r"audio=\[\(samples, hertz\)\]"):
         model.logits([1], audio=SOUND)
 
 
-def test_a_picture_is_cancelled_between_its_views(model: Model):
+def test_a_image_is_cancelled_between_its_views(model: Model):
     model.forget()  # it would not be encoded again
     answers = iter([False, False])  # before anything is encoded, and before the first view
-    reply = model.generate("x", images=[PICTURE], should_stop=lambda: next(answers, True))
+    reply = model.generate("x", images=[IMAGE], should_stop=lambda: next(answers, True))
     assert (reply.finish_reason, reply.token_ids) == ("cancelled", ())
 
 

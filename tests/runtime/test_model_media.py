@@ -1,4 +1,4 @@
-"""Requests with many pictures and clips, and pictures in fewer crops, through the whole model."""
+"""Requests with many images and clips, and images in fewer crops, through the whole model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from edgephi import CapacityError, ConfigError, Model, SamplingOptions
 from support.bundles import small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 from support.vocabulary import special_id
 
 USER, END, ASSISTANT = special_id("<|user|>"), special_id("<|end|>"), special_id("<|assistant|>")
 IMAGE, AUDIO = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
-PICTURES = [picture(str(i), 60 + 20 * i, 110 - 7 * i) for i in range(8)]
-CLIPS = [(clip(str(i), 0.2 + 0.17 * i, 16000), 16000) for i in range(5)]
-PAGE = picture("page", 300, 200)
+IMAGES = [random_image(str(i), 60 + 20 * i, 110 - 7 * i) for i in range(8)]
+CLIPS = [(random_audio(str(i), 0.2 + 0.17 * i, 16000), 16000) for i in range(5)]
+PAGE = random_image("page", 300, 200)
 FEW = SamplingOptions(max_new_tokens=4)
 DAMAGED = b"no image at all"
 
@@ -32,27 +32,27 @@ def _logits(model: Model, slots: list[int], **media: Any) -> np.ndarray:
     return model.logits([USER, *slots, 40, 41, END, ASSISTANT], **media)
 
 
-def test_eight_pictures_and_five_clips_follow_their_tags(model: Model):
+def test_eight_images_and_five_clips_follow_their_tags(model: Model):
     """`<|image_3|>` is the third file whatever the order of the tags; the wrong page answers another question."""
     order = [5, 0, 7, 2, 1, 6, 3, 4]
     tags = "".join(f"<|image_{i + 1}|>" for i in order) + "".join(f"<|audio_{i + 1}|>" for i in (4, 2, 0, 1, 3))
-    reply = model.generate(tags + "what", images=PICTURES, audio=CLIPS, options=FEW)
+    reply = model.generate(tags + "what", images=IMAGES, audio=CLIPS, options=FEW)
     model.forget()
     plain = "".join(f"<|image_{i + 1}|>" for i in range(8)) + "".join(f"<|audio_{i + 1}|>" for i in range(5))
-    sorted_media = {"images": [PICTURES[i] for i in order], "audio": [CLIPS[i] for i in (4, 2, 0, 1, 3)]}
+    sorted_media = {"images": [IMAGES[i] for i in order], "audio": [CLIPS[i] for i in (4, 2, 0, 1, 3)]}
     same = model.generate(plain + "what", **sorted_media, options=FEW)
     assert (reply.token_ids, reply.timing.prompt_tokens) == (same.token_ids, same.timing.prompt_tokens)
 
 
 def test_every_one_of_many_media_is_read(model: Model):
-    """Dropping the last of eight files would go unnoticed in the reply."""
+    """Dropping the last of eight files would go ignore_step in the reply."""
     slots = [IMAGE] * 8 + [AUDIO] * 5
-    whole = _logits(model, slots, images=PICTURES, audio=CLIPS)
+    whole = _logits(model, slots, images=IMAGES, audio=CLIPS)
     for last in (0, 4, 7):
-        others = [*PICTURES[:last], 255 - PICTURES[last], *PICTURES[last + 1 :]]
+        others = [*IMAGES[:last], 255 - IMAGES[last], *IMAGES[last + 1 :]]
         assert np.abs(_logits(model, slots, images=others, audio=CLIPS) - whole).max() > 1e-4
     quiet = [*CLIPS[:4], (CLIPS[4][0][::-1].copy(), 16000)]
-    assert np.abs(_logits(model, slots, images=PICTURES, audio=quiet) - whole).max() > 1e-4
+    assert np.abs(_logits(model, slots, images=IMAGES, audio=quiet) - whole).max() > 1e-4
 
 
 def test_the_limit_of_crops_never_shares_what_was_read_with_another(model: Model):
@@ -92,8 +92,8 @@ def test_more_media_than_the_context_holds_say_how_much_too_long():
     """Fewer crops are a way out, so the request must be told apart from a broken one."""
     with Model.load(small_bundle(), threads=1, max_context=200) as narrow:
         with pytest.raises(CapacityError, match=r"200"):
-            narrow.generate("what", images=PICTURES, options=FEW)
-        reply = narrow.generate("what", images=PICTURES[:2], max_crops=1, options=FEW)
+            narrow.generate("what", images=IMAGES, options=FEW)
+        reply = narrow.generate("what", images=IMAGES[:2], max_crops=1, options=FEW)
         assert reply.timing.prompt_tokens < 200
 
 
@@ -106,10 +106,10 @@ def test_media_are_read_only_while_there_is_room_for_them():
             small.generate("", images=[DAMAGED] * 100)  # a row each is too much already
         with pytest.raises(CapacityError, match=r"needs [0-9,]+ tokens"):
             small.generate("what", images=[PAGE])
-        assert small.generate("what", images=[PICTURES[0]], options=FEW).token_ids
+        assert small.generate("what", images=[IMAGES[0]], options=FEW).token_ids
 
 
-def test_a_picture_that_stays_in_its_turn_is_not_read_again(model: Model):
+def test_a_image_that_stays_in_its_turn_is_not_read_again(model: Model):
     """As a part of its message; the second question then reads only what is new."""
     model.forget()
     turn = {"role": "user", "content": [{"type": "image", "image": PAGE}, {"type": "text", "text": "what"}]}

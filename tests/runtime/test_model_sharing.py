@@ -16,12 +16,12 @@ import pytest
 from edgephi import CapacityError, ConfigError, DoneEvent, Model, SamplingOptions, TokenEvent
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder
 from support.bundles import small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 FEW = SamplingOptions(max_new_tokens=5, temperature=0.0)
 MANY = SamplingOptions(max_new_tokens=2000, temperature=5.0, seed=0)
-PICTURE, OTHER = picture("sharing", 120, 70), picture("sharing too", 120, 70)
-SOUND = (clip("sharing", 1.0, 16000), 16000)
+IMAGE, OTHER = random_image("sharing", 120, 70), random_image("sharing too", 120, 70)
+SOUND = (random_audio("sharing", 1.0, 16000), 16000)
 SYSTEM = {"role": "system", "content": "Answer in one word, and never more than one. " * 3}
 
 
@@ -77,9 +77,7 @@ def _alone(messages: Any, **media: Any) -> tuple[int, ...]:
         return fresh.generate(messages, options=FEW, **media).token_ids
 
 
-@pytest.mark.parametrize(
-    "media", [{}, {"images": [PICTURE]}, {"audio": [SOUND]}, {"images": [PICTURE], "audio": [SOUND]}]
-)
+@pytest.mark.parametrize("media", [{}, {"images": [IMAGE]}, {"audio": [SOUND]}, {"images": [IMAGE], "audio": [SOUND]}])
 def test_every_turn_of_a_conversation_is_answered_as_if_read_afresh(
     model: Model, widths: list[int], encoded: list[str], media: dict[str, Any]
 ):
@@ -105,20 +103,20 @@ def test_a_system_prompt_is_read_once_for_all_conversations(model: Model, widths
         assert widths[0] < 40 or number == 0
 
 
-def test_a_picture_seen_before_is_encoded_again_only_when_forgotten(model: Model, encoded: list[str]):
-    model.generate("one", images=[PICTURE], options=FEW)
-    model.generate("another question", images=[OTHER, PICTURE.copy()], options=FEW)
+def test_a_image_seen_before_is_encoded_again_only_when_forgotten(model: Model, encoded: list[str]):
+    model.generate("one", images=[IMAGE], options=FEW)
+    model.generate("another question", images=[OTHER, IMAGE.copy()], options=FEW)
     assert len(encoded) == 2
     model.forget()
-    model.generate("one", images=[PICTURE], options=FEW)
+    model.generate("one", images=[IMAGE], options=FEW)
     assert len(encoded) == 3
 
 
-def test_another_picture_in_the_same_words_is_looked_at(model: Model):
-    """The prompts' ids are equal, only the pictures differ."""
+def test_another_image_in_the_same_words_is_looked_at(model: Model):
+    """The prompts' ids are equal, only the images differ."""
     question = "what is there to see? " * 5
-    answers = [model.generate(question, images=[image], options=FEW).token_ids for image in (PICTURE, OTHER, PICTURE)]
-    assert answers == [_alone(question, images=[image]) for image in (PICTURE, OTHER, PICTURE)]
+    answers = [model.generate(question, images=[image], options=FEW).token_ids for image in (IMAGE, OTHER, IMAGE)]
+    assert answers == [_alone(question, images=[image]) for image in (IMAGE, OTHER, IMAGE)]
 
 
 def test_raw_logits_are_always_read_afresh(model: Model, widths: list[int]):
@@ -136,7 +134,7 @@ def test_forgetting_gives_the_memory_back(model: Model):
     decoder = model._decoder
     assert decoder is not None
     before = decoder.held_bytes
-    model.generate("x " * 300, images=[PICTURE], options=FEW)
+    model.generate("x " * 300, images=[IMAGE], options=FEW)
     model.generate("y " * 300, options=FEW)
     assert decoder.held_bytes > before
     model.forget()
@@ -241,14 +239,14 @@ def test_a_cancelled_request_does_not_spoil_the_next(where: str):
 
 
 def test_a_thousand_cancelled_requests_leave_memory_flat():
-    """Different prompts and pictures, cancelled at different steps; what is kept stays within its budget."""
+    """Different prompts and images, cancelled at different steps; what is kept stays within its budget."""
     with Model.load(small_bundle(), threads=1, cache_bytes=2 << 20) as model:
         decoder = model._decoder
         assert decoder is not None
 
         def cancel(number: int) -> None:
             left = iter(range(number % 3))
-            media = {"images": [PICTURE]} if number % 50 == 0 else {}
+            media = {"images": [IMAGE]} if number % 50 == 0 else {}
             model.generate(
                 f"{number} is a number, I say.", **media, options=MANY, should_stop=lambda: next(left, None) is None
             )

@@ -12,11 +12,11 @@ from edgephi import Model, SamplingOptions, Stage, TokenEvent
 from edgephi.bundle.manifest import CacheKind
 from edgephi.ort import cancellable_run as watched
 from support.bundles import small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 FEW = SamplingOptions(max_new_tokens=4)
-WIDE, SMALL = picture("wide", 900, 300), picture("small", 60, 40)
-LONG_CLIP, CLIP = (clip("long", 45.0, 16000), 16000), (clip("short", 1.0, 16000), 16000)
+WIDE, SMALL = random_image("wide", 900, 300), random_image("small", 60, 40)
+LONG_CLIP, CLIP = (random_audio("long", 45.0, 16000), 16000), (random_audio("short", 1.0, 16000), 16000)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 _RECORDINGS = {
     "WAV": ("PCM_16", "PCM_24", "DOUBLE", "ULAW", "IMA_ADPCM"),
@@ -30,7 +30,7 @@ _RECORDINGS = {
     "CAF": ("ALAC_16",),
     "AU": ("PCM_16",),
 }
-#: Pillow's format, the picture's mode, and options of the writer.
+#: Pillow's format, the image's mode, and options of the writer.
 _PHOTOS: Mapping[str, tuple[str, str, Mapping[str, object]]] = {
     "png": ("PNG", "RGB", {}),
     "palette.png": ("PNG", "P", {}),
@@ -52,7 +52,7 @@ _WITH_EXIF = ("PNG", "JPEG", "WEBP", "TIFF")
 @functools.cache
 def recordings() -> dict[str, bytes]:
     """Good recordings of half a second, by format."""
-    samples = np.stack([clip("left", 0.5, 16000), clip("right", 0.5, 16000)], axis=1)
+    samples = np.stack([random_audio("left", 0.5, 16000), random_audio("right", 0.5, 16000)], axis=1)
     made = {}
     for kind, subtypes in _RECORDINGS.items():
         for subtype in subtypes:
@@ -64,18 +64,18 @@ def recordings() -> dict[str, bytes]:
 
 @functools.cache
 def photos() -> dict[str, bytes]:
-    """Good pictures of 90x60, by format."""
+    """Good images of 90x60, by format."""
     exif = Image.Exif()
     exif[0x0112] = 6
     made = {}
     for name, (kind, mode, options) in _PHOTOS.items():
         extra = {"exif": exif} if kind in _WITH_EXIF else {}
-        made[name] = saved(Image.fromarray(picture(name, 90, 60)).convert(mode), kind, **extra, **options)
+        made[name] = saved(Image.fromarray(random_image(name, 90, 60)).convert(mode), kind, **extra, **options)
     return made
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """The bytes of a picture file."""
+    """The bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -162,13 +162,13 @@ def bad_recordings() -> dict[str, bytes]:
         "no data": wav().replace(b"data", b"junk"),
         "long flac": bytes(flac),
         "id3 of 256 MB": b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + noise,
-        "an image": saved(Image.fromarray(picture("wav", 90, 60))),
+        "an image": saved(Image.fromarray(random_image("wav", 90, 60))),
         **strangers(),
     }
 
 
-def bad_pictures() -> dict[str, bytes]:
-    """Pictures that never were any, or whose claims are absurd."""
+def bad_images() -> dict[str, bytes]:
+    """Images that never were any, or whose claims are absurd."""
     noise = np.random.default_rng(7).bytes(5000)
     starts = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff\xe0": "jpeg", b"GIF89a": "gif", b"BM": "bmp"}
     starts |= {b"II*\0\x08\0\0\0": "tiff", b"MM\0*": "big-endian tiff", b"RIFF\0\1\0\0WEBPVP8 ": "webp", b"P6 ": "ppm"}

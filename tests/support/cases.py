@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from support.random_values import integers
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 from support.vocabulary import FIRST_SPECIAL_ID, build_tokenizer, special_id
 
 IMAGE, AUDIO = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
@@ -28,7 +28,7 @@ class Case:
     Attributes:
         name: Also the key of its golden values.
         token_ids: One slot token per image and per clip, not yet expanded to rows.
-        images: (name, width, height) of each picture.
+        images: (name, width, height) of each image.
         clips: (name, seconds, sample rate) of each sound.
     """
 
@@ -44,11 +44,11 @@ class Case:
 
     def load_images(self) -> list[NDArray[np.uint8]]:
         """uint8 [height, width, 3] each."""
-        return [picture(*image) for image in self.images]
+        return [random_image(*image) for image in self.images]
 
     def load_clips(self) -> list[tuple[NDArray[np.float32], int]]:
         """(float32 samples, hertz) each."""
-        return [(clip(*sound), sound[2]) for sound in self.clips]
+        return [(random_audio(*sound), sound[2]) for sound in self.clips]
 
     def media(self) -> dict[str, Any]:
         """The keyword arguments of `edgephi.Model.logits`."""
@@ -75,9 +75,9 @@ def _speech(name: str, *clips: tuple[float, int]) -> Case:
 
 def _vision(name: str, *sizes: tuple[int, int], clips: tuple[tuple[float, int], ...] = ()) -> Case:
     sounds = tuple((f"{name} {i}", seconds, rate) for i, (seconds, rate) in enumerate(clips))
-    pictures = tuple((f"{name} {i}", width, height) for i, (width, height) in enumerate(sizes))
+    images = tuple((f"{name} {i}", width, height) for i, (width, height) in enumerate(sizes))
     slots = (IMAGE,) * len(sizes) + (AUDIO,) * len(clips)
-    return Case(name=name, token_ids=_turn(name, 9, slots), images=pictures, clips=sounds)
+    return Case(name=name, token_ids=_turn(name, 9, slots), images=images, clips=sounds)
 
 
 def frames_s(frames: int) -> float:

@@ -212,10 +212,10 @@ def _marks(folder: Path, random: Random) -> str:
 
 
 def _processor(folder: Path, random: Random) -> str:
-    """The picture's settings in either release's file, in both, or (they are the defaults) in none."""
+    """The image's settings in either release's file, in both, or (they are the defaults) in none."""
     old = folder / "preprocessor_config.json"
     if not old.is_file():
-        return "no pictures"
+        return "no images"
     native = (folder / "speech-lora").is_dir()
     form = _pick(random, "new", "both", *["none"] * native)
     if form != "none":

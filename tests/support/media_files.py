@@ -13,18 +13,18 @@ import soundfile
 from PIL import Image
 
 from edgephi.base.errors import ConfigError
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 
-def write_picture(path: Path, width: int = 90, height: int = 60) -> Path:
-    """A picture that is different for each file name."""
-    Image.fromarray(picture(path.name, width, height)).save(path)
+def write_image(path: Path, width: int = 90, height: int = 60) -> Path:
+    """An image that is different for each file name."""
+    Image.fromarray(random_image(path.name, width, height)).save(path)
     return path
 
 
 def write_clip(path: Path, seconds: float = 1.0, hertz: int = 16000) -> Path:
     """A clip that is different for each file name."""
-    soundfile.write(path, clip(path.name, seconds, hertz), hertz)
+    soundfile.write(path, random_audio(path.name, seconds, hertz), hertz)
     return path
 
 

@@ -1,6 +1,6 @@
-"""Sounds and pictures made by arithmetic, the same on every machine.
+"""Sounds and images made by arithmetic, the same on every machine.
 
-Owns the inputs' contents; knows nothing about models or cases. Pictures are drawn with NumPy alone, so that no
+Owns the inputs' contents; knows nothing about models or cases. Images are drawn with NumPy alone, so that no
 drawing library's version changes a pixel.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from support.random_values import uniform
 
 
-def clip(name: str, seconds: float, rate_hz: int) -> NDArray[np.float32]:
+def random_audio(name: str, seconds: float, rate_hz: int) -> NDArray[np.float32]:
     """float32 [seconds * rate_hz], a voice-like sound: harmonics of a gliding tone, syllables, noise.
 
     Samples are rounded to 16 bits, so a last-bit difference of a sine does not reach the model.
@@ -31,7 +31,7 @@ def clip(name: str, seconds: float, rate_hz: int) -> NDArray[np.float32]:
     return (np.round(samples * 32767.0) / 32768.0).astype(np.float32)
 
 
-def picture(name: str, width: int, height: int) -> NDArray[np.uint8]:
+def random_image(name: str, width: int, height: int) -> NDArray[np.uint8]:
     """uint8 [height, width, 3]: a colour gradient, rings, bars and a little noise; no symmetry."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     u, v = x / max(width - 1, 1), y / max(height - 1, 1)

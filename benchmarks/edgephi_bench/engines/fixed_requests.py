@@ -1,4 +1,4 @@
-"""The fixed requests whose logits a report keeps: the same text, picture and sound on every machine and at any time."""
+"""The fixed requests whose logits a report keeps: the same text, image and sound on every machine and at any time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgephi.prompt.routing import choose_route
 from edgephi.prompt.tokenizer import Tokenizer
 from edgephi_bench.engines.sentinel import FixedLogits
 
-#: How many pictures and clips each request has.
+#: How many images and clips each request has.
 FIXED = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0), "both": (1, 1)}
 _TEXT = "The fixed request of this benchmark: say what was seen, what was heard, and what seven times eight is."
 _HERTZ, _SECONDS = 16_000, 1.5
@@ -38,7 +38,7 @@ def _ask(model: Model, tokenizer: Tokenizer, mode: str) -> FixedLogits:
     tokens = model.manifest.tokens
     slots = [tokens.image] * num_images + [tokens.audio] * num_audio
     ids = [*(slot for slot in slots if slot is not None), *tokenizer.encode_text(_TEXT)]
-    row = model.logits(ids, images=[_picture()] * num_images, audio=[(_sound(), _HERTZ)] * num_audio)
+    row = model.logits(ids, images=[_image()] * num_images, audio=[(_sound(), _HERTZ)] * num_audio)
     kept = np.unique(np.linspace(0, len(row) - 1, min(_KEPT, len(row))).astype(int)).tolist()
     return FixedLogits(
         mode=mode,
@@ -49,7 +49,7 @@ def _ask(model: Model, tokenizer: Tokenizer, mode: str) -> FixedLogits:
     )
 
 
-def _picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _image() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Stripes and a disc: computed, so that nothing has to be shipped and no generator's version matters."""
     down, across = np.mgrid[0:_HEIGHT, 0:_WIDTH]
     stripes = (across // 16 + down // 24) % 2 * 160

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Rounding of int4 and int8 kernels stays far below it; a wrong weight, adapter or picture far above.
+#: Rounding of int4 and int8 kernels stays far below it; a wrong weight, adapter or image far above.
 TOLERANCE = 0.05
 
 
@@ -19,7 +19,7 @@ class FixedLogits:
     """The next token's logits after one fixed request.
 
     Attributes:
-        mode: `text`, `speech`, `vision`, or `both` for a picture and a clip.
+        mode: `text`, `speech`, `vision`, or `both` for an image and a clip.
         token_ids: Some of the vocabulary, evenly spaced.
         logits: Of these ids.
         deviation: Standard deviation over the whole vocabulary.

@@ -23,7 +23,7 @@ class OwnPrompt:
 
     Attributes:
         prompt: The user's words.
-        images: Picture files.
+        images: Image files.
         audio: Sound files.
         name: Shown in reports; its line's number where it has none.
     """

@@ -4,8 +4,8 @@ Owns which conversations meet which adapter and media. Knows nothing about graph
 
     adapters   texts                         media
     none       alone                         -
-    routed     once with each adapter, none  a picture, a sound, both, by the model's own rule
-    merged     after a picture or a sound    the same, without which the folder takes no request
+    routed     once with each adapter, none  an image, a sound, both, by the model's own rule
+    merged     after an image or a sound    the same, without which the folder takes no request
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from edgephi.bundle.manifest import Manifest
 from edgephi.prompt.routing import AdapterChoice
-from edgephi_export.calibration.samples import OwnFiles
+from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.calibration.texts import CONVERSATIONS
 
 _HERTZ = 16_000
@@ -37,7 +37,7 @@ class CalibrationRequest:
     adapter: AdapterChoice = "auto"
 
 
-def calibration_requests(manifest: Manifest, own: OwnFiles) -> tuple[CalibrationRequest, ...]:
+def calibration_requests(manifest: Manifest, own: CalibrationFiles) -> tuple[CalibrationRequest, ...]:
     """Everything that a bundle is calibrated with."""
     mode = manifest.adapters.mode
     talks = [list(talk) for talk in CONVERSATIONS]
@@ -48,24 +48,24 @@ def calibration_requests(manifest: Manifest, own: OwnFiles) -> tuple[Calibration
     elif mode == "none":
         every = [CalibrationRequest(messages=m) for m in (*talks, *texts)]
     else:
-        media = _clip(1.0) if mode == "speech" else _picture(manifest, 1)
+        media = _clip(1.0) if mode == "speech" else _image(manifest, 1)
         every = [_with(m, mode, media) for m in ([turn for talk in talks for turn in talk[-2:]], *texts)]
     return (*every, *_media_requests(manifest, own))
 
 
-def _media_requests(manifest: Manifest, own: OwnFiles) -> Iterator[CalibrationRequest]:
-    """Pictures and sounds, ours and the user's."""
+def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[CalibrationRequest]:
+    """Images and sounds, ours and the user's."""
     sees, hears = manifest.vision is not None, manifest.speech is not None
     if sees:
-        yield _with(_asked("Describe the picture, and read what is written in it."), "vision", _picture(manifest, 2))
-        for picture in own.pictures:
-            yield _with(_asked("What is in this picture?"), "vision", picture)
+        yield _with(_asked("Describe the image, and read what is written in it."), "vision", _image(manifest, 2))
+        for image in own.images:
+            yield _with(_asked("What is in this image?"), "vision", image)
     if hears and manifest.adapters.mode != "vision":
         for sound in (_clip(6.0), *own.sounds):
             yield _with(_asked("Transcribe the audio clip into text."), "speech", sound)
     if hears and sees:
         for sound in (_clip(4.0), *(own.sounds if manifest.adapters.mode == "vision" else ())):
-            yield CalibrationRequest(messages=_asked(""), images=(_picture(manifest, 1),), audio=(sound,))
+            yield CalibrationRequest(messages=_asked(""), images=(_image(manifest, 1),), audio=(sound,))
 
 
 def _asked(text: str) -> list[dict[str, Any]]:
@@ -73,26 +73,26 @@ def _asked(text: str) -> list[dict[str, Any]]:
 
 
 def _with(messages: list[dict[str, Any]], kind: str, media: Any) -> CalibrationRequest:
-    """A conversation whose last user turn has this picture or sound before it."""
+    """A conversation whose last user turn has this image or sound before it."""
     if kind == "vision":
         return CalibrationRequest(messages=messages, images=(media,))
     return CalibrationRequest(messages=messages, audio=(media,))
 
 
-def _picture(manifest: Manifest, crops: int) -> Image.Image:
+def _image(manifest: Manifest, crops: int) -> Image.Image:
     """Colours that run into each other, noise, shapes and lettering: `crops` crops wide, one high."""
     side = manifest.vision.crop_size if manifest.vision is not None else 448
     x, y = np.meshgrid(np.linspace(0, 1, crops * side), np.linspace(0, 1, side))
     waves = [127 * (1 + np.sin(2 * np.pi * (f * x + g * y))) for f, g in ((1, 2), (3, -1), (0.5, 5))]
     noise = np.random.default_rng(1).normal(0, 12, (side, crops * side, 3))
-    picture = Image.fromarray(np.clip(np.stack(waves, axis=-1) + noise, 0, 255).astype(np.uint8))
-    draw, unit = ImageDraw.Draw(picture), side // 8
+    image = Image.fromarray(np.clip(np.stack(waves, axis=-1) + noise, 0, 255).astype(np.uint8))
+    draw, unit = ImageDraw.Draw(image), side // 8
     for place, words in enumerate(_LETTERING):
         left, top = (place % 2) * crops * side // 2 + unit // 2, (place // 2) * side // 3 + unit // 2
         draw.rectangle((left, top, left + 3 * unit, top + unit), fill="white", outline="black")
         draw.text((left + 2, top + 2), words, fill="black", font_size=max(unit // 2, 8))
         draw.ellipse((left, top + unit, left + unit, top + 2 * unit), fill=("red", "navy", "black")[place % 3])
-    return picture
+    return image
 
 
 def _clip(seconds: float) -> tuple[NDArray[np.float32], int]:

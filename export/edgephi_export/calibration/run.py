@@ -16,14 +16,14 @@ from edgephi.model import Model
 from edgephi.model_options import ModelLimits
 from edgephi.ort.session import DeviceOptions
 from edgephi_export.calibration.requests import calibration_requests
-from edgephi_export.calibration.samples import OwnFiles
+from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.layouts.edgephi.plan import BundlePlan
 from edgephi_export.meter import Meter
 from edgephi_export.provenance import describe
 from edgephi_export.weights.kv_scales import SCALES_FILE, CacheRanges, write_scales
 
 
-def add_int8_cache(folder: Path, plan: BundlePlan, own: OwnFiles, threads: int | None, meter: Meter) -> None:
+def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, threads: int | None, meter: Meter) -> None:
     """Measure, write the scales, and name the int8 graphs, which are there already, in the manifest.
 
     Args:

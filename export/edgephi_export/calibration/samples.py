@@ -1,4 +1,4 @@
-"""The user's own files for the calibration of an int8 cache: texts, pictures and sounds.
+"""The user's own files for the calibration of an int8 cache: texts, images and sounds.
 
 Owns telling them apart, by what is in them, and refusing what cannot be used before an export begins. Knows nothing
 about graphs.
@@ -28,17 +28,17 @@ _PIECE = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnFiles:
+class CalibrationFiles:
     """What was given.
 
     Attributes:
         texts: Pieces of prompt size.
-        pictures: Paths.
+        images: Paths.
         sounds: Paths.
     """
 
     texts: tuple[str, ...] = ()
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     sounds: tuple[Path, ...] = ()
 
     def check(self, modalities: Iterable[str]) -> None:
@@ -48,49 +48,49 @@ class OwnFiles:
             ConfigError: There are some.
         """
         held = set(modalities)
-        if self.pictures and "vision" not in held:
-            raise ConfigError(f"--calibration {self.pictures[0]}: an image, but {missing_modality('vision')}")
+        if self.images and "vision" not in held:
+            raise ConfigError(f"--calibration {self.images[0]}: an image, but {missing_modality('vision')}")
         if self.sounds and "speech" not in held:
             raise ConfigError(f"--calibration {self.sounds[0]}: audio, but {missing_modality('speech')}")
 
     def check_shapes(self, vision: VisionConfig | None) -> None:
-        """Refuse pictures of a shape that the model cannot be shown.
+        """Refuse images of a shape that the model cannot be shown.
 
         Raises:
             ConfigError: There are some.
         """
         if vision is None:
             return
-        for path in self.pictures:
-            picture = load_image(path)
+        for path in self.images:
+            image = load_image(path)
             try:
-                plan_crops(picture.width, picture.height, crop_size=vision.crop_size, max_crops=vision.max_crops)
+                plan_crops(image.width, image.height, crop_size=vision.crop_size, max_crops=vision.max_crops)
             except ConfigError as error:
                 raise ConfigError(f"--calibration {path}: {error}") from None
 
 
-def read_own_files(paths: Iterable[str | Path]) -> OwnFiles:
+def read_own_files(paths: Iterable[str | Path]) -> CalibrationFiles:
     """Look into every file.
 
     Raises:
-        ConfigError: One is missing, empty, too long, or neither text nor picture nor sound.
+        ConfigError: One is missing, empty, too long, or neither text nor image nor sound.
     """
     texts: list[str] = []
-    pictures: list[Path] = []
+    images: list[Path] = []
     sounds: list[Path] = []
     for path in map(Path, paths):
         text = _text(path)
         if text is not None:
             texts += [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
-        elif _is_picture(path):
-            pictures.append(path)
+        elif _is_image(path):
+            images.append(path)
         else:
             sounds.append(path)
-    return OwnFiles(texts=tuple(texts), pictures=tuple(pictures), sounds=tuple(sounds))
+    return CalibrationFiles(texts=tuple(texts), images=tuple(images), sounds=tuple(sounds))
 
 
 def _text(path: Path) -> str | None:
-    """What is in a text file; None for other files: no picture or sound is UTF-8 without a zero byte."""
+    """What is in a text file; None for other files: no image or sound is UTF-8 without a zero byte."""
     with open_media(path, "calibration file") as stream:
         content = stream.read(_MOST_TEXT_BYTES + 1)
     if b"\0" in content:
@@ -104,21 +104,21 @@ def _text(path: Path) -> str | None:
         if len(text.encode()) < _MOST_TEXT_BYTES - 3:  # more than that letter was dropped
             return None
         raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
-    text = MEDIA_TAG.sub("", text)  # stands for a picture or clip that only a request could bring along
+    text = MEDIA_TAG.sub("", text)  # stands for an image or clip that only a request could bring along
     if not text.strip():
         raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, an image or audio")
     return text
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     """Whether it is one and not a sound. Both are decoded whole: an export must not fail at its end."""
     try:
         load_image(path)
-    except ConfigError as no_picture:
+    except ConfigError as no_image:
         try:
             sound = load_audio(path)
         except ConfigError as no_sound:
-            raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_picture}, nor {no_sound}") from None
+            raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_image}, nor {no_sound}") from None
         if len(sound.samples) > _MOST_SOUND_S * sound.sample_rate_hz:
             raise ConfigError(
                 f"--calibration {path}: over {_MOST_SOUND_S} seconds of audio; give a part of it"

@@ -53,7 +53,7 @@ class VisionConfig:
         num_heads: Attention heads.
         patch_size: Pixels along one side of a patch.
         crop_size: Pixels along one side of a view.
-        max_crops: Tiles that a picture is cut into, at most.
+        max_crops: Tiles that an image is cut into, at most.
         layer_norm_eps: Added to the variance.
     """
 

@@ -1,4 +1,4 @@
-"""Reads how many tiles a picture is cut into, from whichever file the processor was saved in.
+"""Reads how many tiles an image is cut into, from whichever file the processor was saved in.
 
 transformers 4 saves preprocessor_config.json; 5 saves processor_config.json, whose section image_processor is the same.
 """
@@ -18,7 +18,7 @@ _DEFAULT = 36
 
 
 def read_max_crops(folder: Path, layout: Layout) -> int:
-    """The most tiles of a picture.
+    """The most tiles of an image.
 
     Raises:
         ArtifactError: A file is damaged, the files differ, or none states it where there is no default.

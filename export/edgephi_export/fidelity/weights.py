@@ -27,7 +27,7 @@ from edgephi_export.checkpoint.checkpoint import available_modalities, open_chec
 from edgephi_export.checkpoint.peft_adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.exporter import num_threads
-from edgephi_export.hub.download import Located, locate, locate_adapter
+from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
 from edgephi_export.weights.encode import Encoder, StoredRows, decode
 from edgephi_export.weights.plan import Allocation, WeightPlan
@@ -80,7 +80,7 @@ def _plan(bundle: Bundle, checkpoint: str) -> BundlePlan:
     return plan_bundle(opened, selection, WeightPlan(recipe), kv_cache)
 
 
-def _adapter(bundle: Bundle, located: Located) -> Adapter | None:
+def _adapter(bundle: Bundle, located: CheckpointSource) -> Adapter | None:
     """The adapter that was merged when the bundle was made: from the hub, or beside the checkpoint's files."""
     merged = bundle.manifest.source.merged_adapter
     if merged is None:

@@ -48,7 +48,7 @@ _OR_PASS_A_FOLDER = "or download it elsewhere and pass its folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
+class CheckpointSource:
     """A checkpoint or adapter on this machine.
 
     Attributes:
@@ -64,7 +64,7 @@ class Located:
     is_download: bool = False
 
 
-def locate(checkpoint: str | Path, revision: str | None = None, *, quiet: bool = False) -> Located:
+def locate(checkpoint: str | Path, revision: str | None = None, *, quiet: bool = False) -> CheckpointSource:
     """The folder of a checkpoint; an id that is no folder here is downloaded or found in the local cache.
 
     Args:
@@ -92,7 +92,7 @@ def locate(checkpoint: str | Path, revision: str | None = None, *, quiet: bool =
     return _download(checkpoint, revision or "main", quiet, _fetch_all)
 
 
-def locate_adapter(adapter: str | Path, base: Located, *, quiet: bool = False) -> Located:
+def locate_adapter(adapter: str | Path, base: CheckpointSource, *, quiet: bool = False) -> CheckpointSource:
     """The folder of a PEFT adapter.
 
     Args:
@@ -116,17 +116,17 @@ def locate_adapter(adapter: str | Path, base: Located, *, quiet: bool = False) -
     return _download(adapter, "main", quiet, _fetch_adapter)
 
 
-def _named(folder: Path) -> Located:
+def _named(folder: Path) -> CheckpointSource:
     """A folder here; one of the hub's cache keeps the name and commit of its repository."""
     path = folder.absolute()
     if found := _SNAPSHOT.fullmatch("/".join(path.parts[-3:])) or _SNAPSHOT.fullmatch(
         "/".join(path.resolve().parts[-3:])
     ):
-        return Located(folder=folder, id=found["id"].replace("--", "/", 1), revision=found["revision"])
+        return CheckpointSource(folder=folder, id=found["id"].replace("--", "/", 1), revision=found["revision"])
     name = path.resolve().name
     if not name.isprintable():
         raise ConfigError(f"{os.fsencode(folder)!r}: this folder's name cannot be printed; rename it")
-    return Located(folder=folder, id=name, revision=None)
+    return CheckpointSource(folder=folder, id=name, revision=None)
 
 
 def check_id(repo_id: str, revision: str | None) -> None:
@@ -141,10 +141,10 @@ def check_id(repo_id: str, revision: str | None) -> None:
         raise ConfigError(f"{revision!r} is no revision; give the name of a branch or tag, or a commit")
 
 
-def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, str, bool], Path]) -> Located:
+def _download(repo_id: str, revision: str, quiet: bool, fetch: Callable[[str, str, bool], Path]) -> CheckpointSource:
     with downloading(repo_id, revision, quiet=quiet, what="no such folder here, and it could not be downloaded"):
         folder = fetch(repo_id, revision, quiet)
-    return Located(folder=folder, id=repo_id, revision=folder.name, is_download=True)
+    return CheckpointSource(folder=folder, id=repo_id, revision=folder.name, is_download=True)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from edgephi.audio.limits import check_rate
 from edgephi.audio.log_mel import SAMPLE_RATE_HZ
 from edgephi.audio.resampling import resampled
 from edgephi.base.errors import ConfigError
-from edgephi.sources.source import media_name, open_media, unheard
+from edgephi.sources.source import media_name, open_media, silence_library_output
 
 _BLOCK_VALUES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile reports its largest number then
@@ -139,7 +139,7 @@ def _open_part(part: Part) -> Iterator[Stream]:
             yield opened
         return
     # libmpg123 comments on damage.
-    quiet: AbstractContextManager[None] = unheard() if part.what == "MP3" else nullcontext()
+    quiet: AbstractContextManager[None] = silence_library_output() if part.what == "MP3" else nullcontext()
     descriptor = part.view.descriptor
     try:
         with quiet:
@@ -165,7 +165,7 @@ def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.floa
     size, total = max(1, _BLOCK_VALUES // sound.channels), 0
     while True:
         try:
-            with unheard() if part.what == "MP3" else nullcontext():
+            with silence_library_output() if part.what == "MP3" else nullcontext():
                 block = sound.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise DamagedSoundError(f"{part.what}: {error.error_string.rstrip('.')}") from error

@@ -137,7 +137,7 @@ def ignores_case(folder: Path) -> bool:
 
 
 def check_text_output(path: Path) -> None:
-    """Refuse to replace what is no text: a recording or a picture must not be lost to a slip of the shell.
+    """Refuse to replace what is no text: a recording or an image must not be lost to a slip of the shell.
 
     Raises:
         ConfigError: The file exists and begins like media or holds binary data.

@@ -31,7 +31,7 @@ class Stage:
 OnStage: TypeAlias = Callable[[Stage], None]
 
 
-def untold(_: Stage) -> None:
+def ignore_stage(_: Stage) -> None:
     """The default observer."""
 
 
@@ -42,7 +42,7 @@ class Stages:
         on_stage: The observer.
     """
 
-    def __init__(self, on_stage: OnStage = untold) -> None:
+    def __init__(self, on_stage: OnStage = ignore_stage) -> None:
         self._on_stage = on_stage
         self._last: Stage | None = None
 

@@ -27,7 +27,7 @@ _WORTH = 32
 
 
 @dataclass(slots=True, kw_only=True)
-class ReadSequence:
+class CachedSequence:
     """A cache and what it was filled with.
 
     Attributes:
@@ -61,7 +61,7 @@ class ReadSequence:
             return 0
         return self._agreement(sequence.token_ids, sequence.spans)
 
-    def is_within(self, other: ReadSequence) -> bool:
+    def is_within(self, other: CachedSequence) -> bool:
         """Whether `other`, which is settled as this one is, serves wherever this one would."""
         if (self.adapter, self.is_long) != (other.adapter, other.is_long):
             return False
@@ -87,10 +87,10 @@ class PrefixCache:
     def __init__(self, shape: CacheShape, budget_bytes: int) -> None:
         self._shape = shape
         self.budget_bytes = budget_bytes
-        self._held = [ReadSequence(cache=KVCache(shape))]  # least recently used first, `present` last
+        self._held = [CachedSequence(cache=KVCache(shape))]  # least recently used first, `present` last
 
     @property
-    def present(self) -> ReadSequence:
+    def present(self) -> CachedSequence:
         """The sequence the decoder continues."""
         return self._held[-1]
 
@@ -123,7 +123,7 @@ class PrefixCache:
 
     def forget(self) -> None:
         """Forget the present sequence."""
-        self._held[-1] = ReadSequence(cache=self.present.cache)
+        self._held[-1] = CachedSequence(cache=self.present.cache)
         self.present.cache.truncate(0)
 
     def clear(self) -> None:
@@ -150,7 +150,7 @@ class PrefixCache:
         self.present.cache.shrink(self.budget_bytes)
         self.present.settle()
 
-    def adopt(self, read: ReadSequence) -> None:
+    def adopt(self, read: CachedSequence) -> None:
         """Make a sequence that was read before `present`, if the budget has room for it.
 
         Raises:
@@ -165,7 +165,7 @@ class PrefixCache:
         self._enter(read)
         self.trim()
 
-    def _enter(self, entering: ReadSequence) -> None:
+    def _enter(self, entering: CachedSequence) -> None:
         """Make it the present sequence; the one before stays if it is worth it."""
         if self._held and self.present is not entering and self.present.cache.used < _WORTH:
             self._held.pop()
@@ -175,7 +175,7 @@ class PrefixCache:
         """Memory of a cache for this many positions."""
         return self.present.cache.rounded(total) * self._shape.bytes_per_position
 
-    def _find_space(self, total: int, keep: ReadSequence) -> bool:
+    def _find_space(self, total: int, keep: CachedSequence) -> bool:
         """Forget others until a cache for `total` fits beside `keep`; False, with nothing forgotten, if it cannot."""
         needed = keep.cache.num_bytes + self._size(total)
         if needed > self.budget_bytes:
@@ -183,7 +183,7 @@ class PrefixCache:
         self._evict(needed, keep=keep)
         return True
 
-    def _evict(self, needed: int, *, keep: ReadSequence) -> None:
+    def _evict(self, needed: int, *, keep: CachedSequence) -> None:
         """Forget others, oldest first, until they and `needed` bytes, which count `keep`, fit the budget."""
         others = [held for held in self._held if held is not keep]
         while others and needed + sum(held.cache.num_bytes for held in others) > self.budget_bytes:
@@ -191,10 +191,10 @@ class PrefixCache:
             self._held = [held for held in self._held if held is not dropped]
 
 
-def _branch(read: ReadSequence, length: int, total: int) -> ReadSequence:
+def _branch(read: CachedSequence, length: int, total: int) -> CachedSequence:
     """A sequence of its own that shares the first `length` positions; the same one where there is no memory for it."""
     try:
-        return ReadSequence(cache=read.cache.branch(length, total), ids=read.ids, spans=read.spans)
+        return CachedSequence(cache=read.cache.branch(length, total), ids=read.ids, spans=read.spans)
     except CapacityError:
         return read
 

@@ -29,7 +29,7 @@ from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.manifest import AdapterName, CacheDtype
 from edgephi.bundle.strict_json import decode
 from edgephi.cache.kv_cache import CacheShape, KVCache, cache_names, check_context
-from edgephi.cache.prefix_cache import ReadSequence
+from edgephi.cache.prefix_cache import CachedSequence
 from edgephi.prompt.input_sequence import MediaSpan
 
 _MAGIC = b"EDGEPHI-PREFIX-1\n"
@@ -41,7 +41,7 @@ _PIECE_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaEntry:
-    """A picture or clip of the prefix: its first row, how many there are, and the hexadecimal digest of its content."""
+    """An image or clip of the prefix: its first row, how many there are, and the hexadecimal digest of its content."""
 
     start: int
     length: int
@@ -61,7 +61,7 @@ class PrefixHeader:
         is_long: Whether the keys were rotated with LongRoPE's long factors.
         positions: S.
         dtype: Of keys and values.
-        media: Pictures and clips in the order of their rows.
+        media: Images and clips in the order of their rows.
     """
 
     manifest_sha256: str
@@ -91,7 +91,7 @@ def check_prefix_output(path: Path) -> None:
             raise ConfigError(f"{path}: exists and is not a saved prefix, so it is not replaced; choose another place")
 
 
-def write_prefix(path: Path, bundle: Bundle, read: ReadSequence) -> None:
+def write_prefix(path: Path, bundle: Bundle, read: CachedSequence) -> None:
     """Write what was read of a sequence. An older file of that name is replaced at once or not at all.
 
     Raises:
@@ -104,7 +104,7 @@ def write_prefix(path: Path, bundle: Bundle, read: ReadSequence) -> None:
         raise ConfigError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 
 
-def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
+def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> CachedSequence:
     """Read a file of `write_prefix`.
 
     Raises:
@@ -133,7 +133,7 @@ def read_prefix(path: Path, bundle: Bundle, shape: CacheShape) -> ReadSequence:
         return _read_body(stream, header, shape)
 
 
-def _write(stream: BinaryIO, bundle: Bundle, read: ReadSequence) -> None:
+def _write(stream: BinaryIO, bundle: Bundle, read: CachedSequence) -> None:
     cache = read.cache
     header = PrefixHeader(
         manifest_sha256=bundle.manifest_sha256,
@@ -151,7 +151,7 @@ def _write(stream: BinaryIO, bundle: Bundle, read: ReadSequence) -> None:
     stream.write(digest.digest())
 
 
-def _body(read: ReadSequence) -> Iterator[bytes]:
+def _body(read: CachedSequence) -> Iterator[bytes]:
     used = read.cache.used
     yield read.ids[:used].astype("<i8").tobytes()
     for name in cache_names(read.cache.shape.num_layers):
@@ -182,7 +182,7 @@ def _is_whole(stream: BinaryIO, size: int) -> bool:
     return digest.digest() == expected
 
 
-def _read_body(stream: BinaryIO, header: PrefixHeader, shape: CacheShape) -> ReadSequence:
+def _read_body(stream: BinaryIO, header: PrefixHeader, shape: CacheShape) -> CachedSequence:
     count = header.positions
     ids: NDArray[np.int64] = np.frombuffer(stream.read(8 * count), "<i8").astype(np.int64)
     cache = KVCache(shape, capacity=count)
@@ -191,7 +191,7 @@ def _read_body(stream: BinaryIO, header: PrefixHeader, shape: CacheShape) -> Rea
             stream.readinto(memoryview(head[:count]).cast("B"))  # type: ignore[attr-defined]
     cache.used = count
     spans = tuple(MediaSpan(item.start, item.length, bytes.fromhex(item.digest)) for item in header.media)
-    return ReadSequence(cache=cache, adapter=header.adapter, is_long=header.is_long, ids=ids, spans=spans)
+    return CachedSequence(cache=cache, adapter=header.adapter, is_long=header.is_long, ids=ids, spans=spans)
 
 
 def _damaged(path: Path) -> ArtifactError:

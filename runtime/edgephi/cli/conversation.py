@@ -28,7 +28,7 @@ Role = Literal["user", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A picture or clip. `data` is the file's bytes as they were when it was attached: later turns send them again."""
+    """An image or clip. `data` is the file's bytes as they were when it was attached: later turns send them again."""
 
     kind: Kind
     path: str
@@ -79,7 +79,7 @@ class Conversation:
         self.waiting: list[Attachment] = []
 
     def attach(self, kind: Kind, path: str) -> Attachment:
-        """Check a picture or clip and keep it for the next message.
+        """Check an image or clip and keep it for the next message.
 
         Raises:
             ConfigError: The file cannot be used, or the model takes in none of its kind.

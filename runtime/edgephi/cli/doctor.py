@@ -13,7 +13,7 @@ from edgephi.console.options import check_hashes_option, json_option, kv_cache_o
 from edgephi.console.report import human_bytes, one_line
 
 if TYPE_CHECKING:
-    from edgephi.inspection.diagnosis import Checkup, Machine, Prospect, Software
+    from edgephi.inspection.diagnosis import Diagnosis, Machine, Software, SpeedEstimate
 
 
 @click.command(cls=GroupedCommand, context_settings=renamed(context="max-context"))
@@ -61,7 +61,7 @@ def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any
     ctx.exit(found.exit_code)
 
 
-def _lines(found: Checkup) -> list[str]:
+def _lines(found: Diagnosis) -> list[str]:
     lines = [*_machine(found.machine), "", *_software(found.software)]
     if found.model is not None:
         lines += ["", f"model {one_line(found.model)}"]
@@ -108,7 +108,7 @@ def _software(software: Software) -> list[str]:
     return ["software", *(f"  {name:<{width}} {one_line(value)}" for name, value in rows.items())]
 
 
-def _prospect(prospect: Prospect) -> str:
+def _prospect(prospect: SpeedEstimate) -> str:
     verdict = "fits" if prospect.fits else "DOES NOT FIT"
     text = f"  {prospect.takes:<21} {human_bytes(prospect.memory_bytes):>9} at {prospect.context:,} tokens: {verdict}"
     if prospect.fits and prospect.most_tokens_s is not None:

@@ -1,4 +1,4 @@
-"""Small pictures of images and sounds for a terminal, so that a person sees what the model was given."""
+"""Small images of images and sounds for a terminal, so that a person sees what the model was given."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def image_preview(path: Path, columns: int) -> list[str]:
     """
     from edgephi.images.decoding import load_image
 
-    picture = load_image(path)
-    scale = min(1.0, _MOST_WIDTH / picture.width, _MOST_HEIGHT / picture.height, max(columns, 1) / picture.width)
-    size = (max(round(picture.width * scale), 1), max(round(picture.height * scale / 2), 1) * 2)
-    pixels = np.asarray(picture.convert("RGB").resize(size)) // _SHADES * _SHADES + _SHADES // 2
+    image = load_image(path)
+    scale = min(1.0, _MOST_WIDTH / image.width, _MOST_HEIGHT / image.height, max(columns, 1) / image.width)
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale / 2), 1) * 2)
+    pixels = np.asarray(image.convert("RGB").resize(size)) // _SHADES * _SHADES + _SHADES // 2
     return [
         _line(list(zip(*rows, strict=True))) for rows in zip(pixels[0::2].tolist(), pixels[1::2].tolist(), strict=True)
     ]

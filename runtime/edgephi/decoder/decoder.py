@@ -25,7 +25,7 @@ from edgephi.base.numbers import is_whole
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import ADAPTER_IDS, AdapterName, CacheChoice
 from edgephi.cache.kv_cache import KVCache, cache_kind, cache_shape, check_context
-from edgephi.cache.prefix_cache import PrefixCache, ReadSequence
+from edgephi.cache.prefix_cache import CachedSequence, PrefixCache
 from edgephi.decoder.forward import DecoderPass, PassMemory
 from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.rope import RotaryTables
@@ -142,12 +142,12 @@ class Decoder:
         """Whether no rest would make anything faster."""
         return self._graph.pages.num_left == 0
 
-    def present(self) -> ReadSequence:
+    def present(self) -> CachedSequence:
         """The present sequence and what was read of it, to be saved before the next step."""
         self._sequences.present.settle()
         return self._sequences.present
 
-    def adopt(self, read: ReadSequence) -> None:
+    def adopt(self, read: CachedSequence) -> None:
         """Go on from a sequence that was saved. Raises CapacityError if the budget has no room for it."""
         self._passes.clear()
         self._sequences.adopt(read)

@@ -227,7 +227,7 @@ def _choices(steps: _Steps, sampler: Sampler, job: Job) -> Generator[Choice, Non
             choice = sampler.choose(steps.after(choice.token_id))
             job.clock.decode_s += time.perf_counter() - before
     finally:
-        steps.forget_guesses()
+        steps.discard_drafts()
 
 
 class _Steps:
@@ -262,7 +262,7 @@ class _Steps:
         was_checked = bool(self._guesses) and self._guesses[0] == token_id
         self._known().accept(token_id, was_checked=was_checked)
         if not was_checked:
-            self.forget_guesses()
+            self.discard_drafts()
         self._sequence.append(token_id)
         if not was_checked:
             return self._pass()
@@ -270,7 +270,7 @@ class _Steps:
         del self._guesses[0]
         return self._row(len(self._rows) - 1 - len(self._guesses))
 
-    def forget_guesses(self) -> None:
+    def discard_drafts(self) -> None:
         """Forget what was read beyond what was said."""
         self._guesses = []
         if self._decoder.used > len(self._sequence):

@@ -1,7 +1,7 @@
-"""Pictures in: a file, bytes or an array becomes the crops the vision encoder reads.
+"""Images in: a file, bytes or an array becomes the crops the vision encoder reads.
 
 Owns the crop rules, resampling, patch masks and position ids. Knows nothing about graphs or prompts; decoding lives in
-picture.py and is only handed on here.
+image.py and is only handed on here.
 
     C crop side in pixels (448) | P patches per crop side (32) | N views: the global one, then tile_rows x tile_columns
 """
@@ -38,13 +38,13 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropPlan:
-    """Where a picture of a given size lands: a grid of crops, the scaled size inside it, white to the right and below.
+    """Where an image of a given size lands: a grid of crops, the scaled size inside it, white to the right and below.
 
     Attributes:
         tile_columns: Crops side by side.
         tile_rows: Crops one above the other.
-        width: Of the scaled picture, in pixels.
-        height: Of the scaled picture, in pixels.
+        width: Of the scaled image, in pixels.
+        height: Of the scaled image, in pixels.
         pad_right: White columns.
         pad_bottom: White rows.
     """
@@ -59,7 +59,7 @@ class CropPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageViews:
-    """One picture as the vision encoder reads it; `len` is N. Tiles stay bytes until read: a quarter of the memory.
+    """One image as the vision encoder reads it; `len` is N. Tiles stay bytes until read: a quarter of the memory.
 
     Attributes:
         overview: float32 [3, C, C] in -1 ... 1, the global view.
@@ -89,12 +89,12 @@ class ImageViews:
 
 
 def plan_crops(width: int, height: int, *, crop_size: int, max_crops: int) -> CropPlan:
-    """Choose the crop grid and the scaled size of a picture of `width` x `height` pixels.
+    """Choose the crop grid and the scaled size of an image of `width` x `height` pixels.
 
     Formula: the checkpoint's image processor (`dynamic_preprocess` in `processing_phi4mm.py`).
 
     Raises:
-        ConfigError: The picture is empty, or so long and thin that a side would be under 10 pixels.
+        ConfigError: The image is empty, or so long and thin that a side would be under 10 pixels.
     """
     if width < 1 or height < 1:
         raise ConfigError(f"image is {width}x{height} pixels; it needs at least one in each direction")
@@ -122,13 +122,13 @@ def plan_crops(width: int, height: int, *, crop_size: int, max_crops: int) -> Cr
 
 
 def split_views(image: Image.Image, *, crop_size: int, patch_size: int, max_crops: int) -> ImageViews:
-    """Scale a picture into its crop grid, pad it with white, and cut it into views.
+    """Scale an image into its crop grid, pad it with white, and cut it into views.
 
     Args:
         image: RGB. Not modified.
         crop_size: C, a multiple of twice `patch_size`.
         patch_size: Side of a patch in pixels.
-        max_crops: Most tiles a picture may become.
+        max_crops: Most tiles an image may become.
 
     Raises:
         ConfigError: As in `plan_crops`.
@@ -136,34 +136,34 @@ def split_views(image: Image.Image, *, crop_size: int, patch_size: int, max_crop
     plan = plan_crops(image.width, image.height, crop_size=crop_size, max_crops=max_crops)
     canvas = Image.new("RGB", (plan.width + plan.pad_right, plan.height + plan.pad_bottom), "white")
     canvas.paste(image.resize((plan.width, plan.height), Image.Resampling.BILINEAR))
-    picture = np.asarray(canvas).transpose(2, 0, 1)
+    pixels = np.asarray(canvas).transpose(2, 0, 1)
     patches = crop_size // patch_size
     mask = np.ones((plan.tile_rows * patches, plan.tile_columns * patches), np.bool_)
     mask[:, mask.shape[1] - plan.pad_right // patch_size :] = False
     mask[mask.shape[0] - plan.pad_bottom // patch_size :] = False
-    # Channel by channel, because the whole picture in floating point takes four times its bytes.
-    overview = [resize_bicubic(_normalized(channel)[None], crop_size) for channel in picture]
+    # Channel by channel, because the whole image in floating point takes four times its bytes.
+    overview = [resize_bicubic(_normalized(channel)[None], crop_size) for channel in pixels]
     return ImageViews(
         overview=np.concatenate(overview),
-        tiles=_tiles(picture, crop_size),
+        tiles=_tiles(pixels, crop_size),
         patch_mask=np.concatenate([np.ones((1, patches, patches), np.bool_), _tiles(mask[None], patches)[:, 0]]),
         tile_rows=plan.tile_rows,
         tile_columns=plan.tile_columns,
     )
 
 
-def resize_bicubic(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def resize_bicubic(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Resize [channels, height, width] to [channels, side, side] by cubic convolution.
 
     Keys' kernel with a = -0.75, pixel centres at half coordinates, edge pixels repeated, no antialiasing: every
     output pixel mixes 4x4 inputs even when shrinking (Keys 1981, doi 10.1109/TASSP.1981.1163711).
     """
-    rows, row_weights = _cubic_taps(picture.shape[1], side)
-    columns, column_weights = _cubic_taps(picture.shape[2], side)
-    wide = np.zeros((picture.shape[0], side, picture.shape[2]), np.float32)
+    rows, row_weights = _cubic_taps(image.shape[1], side)
+    columns, column_weights = _cubic_taps(image.shape[2], side)
+    wide = np.zeros((image.shape[0], side, image.shape[2]), np.float32)
     for tap in range(4):
-        wide += picture[:, rows[tap]] * row_weights[tap][:, None]
-    result = np.zeros((picture.shape[0], side, side), np.float32)
+        wide += image[:, rows[tap]] * row_weights[tap][:, None]
+    result = np.zeros((image.shape[0], side, side), np.float32)
     for tap in range(4):
         result += wide[:, :, columns[tap]] * column_weights[tap]
     return result
@@ -191,14 +191,14 @@ def position_ids(patch_mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def useful_grid(views: ImageViews) -> tuple[int, int]:
-    """Height and width of the part of the tile grid that shows the picture, counted on every second patch."""
+    """Height and width of the part of the tile grid that shows the image, counted on every second patch."""
     side = views.patch_mask.shape[-1] // 2
     grid = views.patch_mask[1:, ::2, ::2].reshape(views.tile_rows, views.tile_columns, side, side)
     return int(grid[:, 0, :, 0].sum()), int(grid[0, :, 0].sum())
 
 
 def num_image_rows(views: ImageViews) -> int:
-    """Embedding rows of a picture: its tiles and its global view, a separator after each row and between the two."""
+    """Embedding rows of an image: its tiles and its global view, a separator after each row and between the two."""
     side: int = views.patch_mask.shape[-1] // 2
     height, width = useful_grid(views)
     return height * (width + 1) + 1 + side * (side + 1)
@@ -211,7 +211,7 @@ def _normalized(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _closest_grid(width: int, height: int, crop_size: int, max_crops: int) -> tuple[int, int]:
-    """(columns, rows) of the closest ratio; of equal ratios the largest grid that the picture would half fill."""
+    """(columns, rows) of the closest ratio; of equal ratios the largest grid that the image would half fill."""
     aspect, best, best_difference = width / height, (1, 1), float("inf")
     grids = [(i, j) for i in range(1, max_crops + 1) for j in range(1, max_crops // i + 1)]
     for columns, rows in sorted(grids, key=lambda grid: grid[0] * grid[1]):
@@ -222,10 +222,10 @@ def _closest_grid(width: int, height: int, crop_size: int, max_crops: int) -> tu
     return best
 
 
-def _tiles(picture: NDArray[_Scalar], side: int) -> NDArray[_Scalar]:
+def _tiles(image: NDArray[_Scalar], side: int) -> NDArray[_Scalar]:
     """[channels, rows * side, columns * side] -> [rows * columns, channels, side, side]."""
-    channels, height, width = picture.shape
-    grid = picture.reshape(channels, height // side, side, width // side, side)
+    channels, height, width = image.shape
+    grid = image.reshape(channels, height // side, side, width // side, side)
     return grid.transpose(1, 3, 0, 2, 4).reshape(-1, channels, side, side)
 
 

@@ -1,4 +1,4 @@
-"""Decoding of pictures: a file, bytes, a Pillow image or an array becomes an upright RGB picture.
+"""Decoding of images: a file, bytes, a Pillow image or an array becomes an upright RGB image.
 
 Owns Pillow, its limits and its many ways to fail. Knows nothing about crops or the model.
 """
@@ -18,18 +18,18 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.sources.open_files import plain_source
-from edgephi.sources.source import media_name, open_media, unheard
+from edgephi.sources.source import media_name, open_media, silence_library_output
 
 #: A path, the bytes of a file, an open binary file, a Pillow image, or uint8 [H, W, 3].
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
 
 #: 100 megapixels are 300 MB of RGB; the model sees at most 36 crops of 448x448, 7 megapixels.
 MAX_PIXELS = 100_000_000
-# Named, because Pillow would start Ghostscript for EPS; an appliance must not run what a picture says.
+# Named, because Pillow would start Ghostscript for EPS; an appliance must not run what an image says.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-#: Brands of the HEIF family that hold HEVC, which the pictures of many telephones do.
+#: Brands of the HEIF family that hold HEVC, which the images of many telephones do.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-#: What turns a picture of each EXIF orientation upright; 1 is upright, any other number means nothing.
+#: What turns an image of each EXIF orientation upright; 1 is upright, any other number means nothing.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,11 +46,11 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def load_image(source: ImageSource) -> Image.Image:
-    """Decode a picture and turn it upright as its EXIF orientation says.
+    """Decode an image and turn it upright as its EXIF orientation says.
 
     What is transparent becomes white, as a viewer shows it. This departs from the checkpoint's own processor on
     purpose: that one calls `convert("RGB")`, which shows the colour stored in hidden pixels, so that the black
-    lettering of a drawing without background stands on black. Grey pictures of 16 bits keep their upper 8 (Pillow
+    lettering of a drawing without background stands on black. Grey images of 16 bits keep their upper 8 (Pillow
     alone would clip them to white). Of an animation or of several pages the first is taken. An EXIF block that cannot
     be read is passed over.
 
@@ -59,7 +59,7 @@ def load_image(source: ImageSource) -> Image.Image:
             extra `media`, HEIC; a Pillow image (not modified), or a uint8 array [H, W, 3].
 
     Raises:
-        ConfigError: The source is missing, not a picture, truncated, empty, of 32-bit pixels, or an array of another
+        ConfigError: The source is missing, not an image, truncated, empty, of 32-bit pixels, or an array of another
             type or shape. The message names the source.
         CapacityError: More than 100 million pixels.
     """
@@ -75,8 +75,8 @@ def load_image(source: ImageSource) -> Image.Image:
         warnings.simplefilter("ignore")  # Pillow warns about size and metadata; what matters is checked here
         if isinstance(source, Image.Image):
             return _upright_rgb(source, name)
-        with open_media(source, "image") as stream, _open(stream, name) as picture:
-            return _upright_rgb(picture, name)
+        with open_media(source, "image") as stream, _open(stream, name) as image:
+            return _upright_rgb(image, name)
 
 
 def _open(stream: BinaryIO, name: str) -> Image.Image:
@@ -93,7 +93,7 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
 
 
 def _open_heic(stream: BinaryIO, name: str) -> Image.Image:
-    """A picture that Pillow alone does not know, if it is of the kind that its companion reads."""
+    """An image that Pillow alone does not know, if it is of the kind that its companion reads."""
     stream.seek(0)
     head = stream.read(32)
     if head[4:8] != b"ftyp" or _HEIC_BRANDS.isdisjoint({head[8:12], head[16:20], head[20:24], head[24:28]}):
@@ -123,37 +123,37 @@ def _from_array(pixels: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
-    _check_size(picture.width, picture.height, name)
-    deep_grey = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM")
-    if picture.mode in ("I", "F") and not deep_grey:
+def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image.width, image.height, name)
+    deep_grey = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    if image.mode in ("I", "F") and not deep_grey:
         raise ConfigError(f"{name}: 32-bit pixels, whose white is unknown; save it with 8 or 16 bits per pixel")
     try:
-        with unheard() if picture.format == "TIFF" else nullcontext():  # libtiff comments on damage
-            picture.load()
-        turn = _TURNS.get(_orientation(picture))
+        with silence_library_output() if image.format == "TIFF" else nullcontext():  # libtiff comments on damage
+            image.load()
+        turn = _TURNS.get(_orientation(image))
         if deep_grey:
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        picture = picture if turn is None else picture.transpose(turn)
-        return _on_white(picture) if picture.has_transparency_data else picture.convert("RGB")
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = image if turn is None else image.transpose(turn)
+        return _on_white(image) if image.has_transparency_data else image.convert("RGB")
     except MemoryError:
         raise
     except Exception as error:
         raise _damaged(name, error) from error
 
 
-def _orientation(picture: Image.Image) -> Any:
+def _orientation(image: Image.Image) -> Any:
     """What the EXIF block says, 1 if it cannot be read: the pixels are no worse for it."""
     try:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Pillow's parser raises almost any class
         return 1
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """RGB of a picture with an alpha channel, a transparent colour or palette."""
-    blended = Image.new("RGB", picture.size, "white")
-    visible = picture.convert("RGBA")
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB of an image with an alpha channel, a transparent colour or palette."""
+    blended = Image.new("RGB", image.size, "white")
+    visible = image.convert("RGBA")
     blended.paste(visible, mask=visible)
     return blended
 

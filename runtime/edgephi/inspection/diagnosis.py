@@ -22,7 +22,7 @@ from edgephi.bundle.manifest import CacheChoice
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.console.report import human_bytes
 from edgephi.inspection.bundle_check import FolderCheck, check_folder
-from edgephi.inspection.footprint import Need, needs
+from edgephi.inspection.footprint import MemoryEstimate, needs
 from edgephi.prompt.routing import Mode
 
 #: What is imported -> what is installed.
@@ -92,7 +92,7 @@ class Software:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
+class SpeedEstimate:
     """What to expect of requests of one mode.
 
     Attributes:
@@ -123,13 +123,13 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkup:
+class Diagnosis:
     """Everything found. `problems` need to be solved, `advice` is free; `exit_code` is that of the worst problem."""
 
     machine: Machine
     software: Software
     model: str | None
-    prospects: tuple[Prospect, ...]
+    prospects: tuple[SpeedEstimate, ...]
     advice: tuple[str, ...]
     problems: tuple[str, ...]
     exit_code: int
@@ -142,7 +142,7 @@ def examine(
     threads: int | None,
     kv_cache: CacheChoice = "auto",
     check_hashes: bool = False,
-) -> Checkup:
+) -> Diagnosis:
     """Look at the machine, the installation and, unless None, the model folder."""
     machine = _machine(Path(model) if model else Path(), threads or here.num_physical_cores())
     software, broken = _software()
@@ -166,7 +166,7 @@ def examine(
         if context > limit:
             advice.append(f"this model's context ends at {limit:,} tokens; {context:,} were asked for")
     codes = ((damaged, ArtifactError), (unfit, CapacityError), (without, ConfigError), (broken, EdgeError))
-    return Checkup(
+    return Diagnosis(
         machine=machine,
         software=software,
         model=model,
@@ -253,10 +253,10 @@ def _installed(names: tuple[str, ...]) -> str | None:
     return None
 
 
-def _prospect(need: Need, context: int, limit: int, machine: Machine) -> Prospect:
+def _prospect(need: MemoryEstimate, context: int, limit: int, machine: Machine) -> SpeedEstimate:
     memory_bytes, filled = need.memory_bytes(context), need.read_bytes(context)
     speed, low = machine.read_bandwidth_bytes_s, machine.read_bandwidth_low_bytes_s
-    return Prospect(
+    return SpeedEstimate(
         mode=need.mode,
         takes=_TAKES[need.mode],
         context=context,
@@ -271,7 +271,7 @@ def _prospect(need: Need, context: int, limit: int, machine: Machine) -> Prospec
     )
 
 
-def _unfit(prospects: list[Prospect], machine: Machine) -> Iterator[str]:
+def _unfit(prospects: list[SpeedEstimate], machine: Machine) -> Iterator[str]:
     """One line for every mode that does not fit."""
     usable = machine.memory_bytes if machine.memory_limit_bytes is None else machine.memory_limit_bytes
     for prospect in prospects:
@@ -299,7 +299,9 @@ def _machine_advice(machine: Machine, software: Software) -> Iterator[str]:
         yield "this ONNX Runtime has no CPU provider, which edgephi runs on; install onnxruntime"
 
 
-def _cache_advice(prospects: list[Prospect], smaller: tuple[Need, ...], limit: int, machine: Machine) -> Iterator[str]:
+def _cache_advice(
+    prospects: list[SpeedEstimate], smaller: tuple[MemoryEstimate, ...], limit: int, machine: Machine
+) -> Iterator[str]:
     """What the int8 cache, which is not in use, would add to the context of the mode that takes most."""
     most, need = max(zip(prospects, smaller, strict=True), key=lambda pair: pair[1].fixed_bytes)
     positions = min(limit, need.positions_within(machine.available_bytes))
@@ -308,7 +310,7 @@ def _cache_advice(prospects: list[Prospect], smaller: tuple[Need, ...], limit: i
         yield f"with --kv-cache int8 {reach} fits with {most.takes}"
 
 
-def _model_advice(prospects: list[Prospect], limit: int, recipe: str) -> Iterator[str]:
+def _model_advice(prospects: list[SpeedEstimate], limit: int, recipe: str) -> Iterator[str]:
     fitting = [prospect for prospect in prospects if prospect.fits]
     if fitting:
         most = max(fitting, key=lambda prospect: prospect.memory_bytes)

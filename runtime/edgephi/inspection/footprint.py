@@ -35,7 +35,7 @@ _MEDIA: dict[Mode, tuple[int, int]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class MemoryEstimate:
     """What requests of one mode take.
 
     Attributes:
@@ -63,7 +63,7 @@ class Need:
         return self.step_bytes + context * self.position_bytes
 
 
-def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[Need, ...]:
+def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[MemoryEstimate, ...]:
     """One for every mode that the bundle can serve, in the order of `Mode`.
 
     Raises:
@@ -73,7 +73,7 @@ def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[Need, ...]:
     manifest, tensors = bundle.manifest, bundle.tensor_index().tensors
     process = _PROCESS_BYTES + tokenizer_bytes(manifest)
     return tuple(
-        Need(
+        MemoryEstimate(
             mode=route.mode,
             fixed_bytes=process + _work_bytes(manifest, route.mode) + _packed(tensors, _resident(manifest, route)),
             position_bytes=cache_shape(manifest, kind=kv_cache).bytes_per_position,

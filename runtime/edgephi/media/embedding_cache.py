@@ -1,4 +1,4 @@
-"""Encoded pictures and clips, kept by content.
+"""Encoded images and clips, kept by content.
 
 Owns what makes two media the same, which encoded rows stay within a budget, and that threads which want the same rows
 encode them once. Knows nothing about encoders, prompts or the decoder.
@@ -22,7 +22,7 @@ _POLL_S = 0.02
 _ROW_ITEM_BYTES = 4  # float32
 
 
-class RowsCache:
+class EmbeddingCache:
     """Rows by digest, the least recently used forgotten first. Safe to share between threads.
 
     Args:
@@ -110,8 +110,8 @@ class RowsCache:
             return True
 
 
-class LazyRows:
-    """The rows of one picture or clip, encoded when they are first asked for (see embed.MediaRows).
+class LazyEmbedding:
+    """The rows of one image or clip, encoded when they are first asked for (see embed.MediaEmbedding).
 
     Args:
         num_rows: How many it becomes.
@@ -126,7 +126,7 @@ class LazyRows:
         num_rows: int,
         digest: bytes,
         encode: Callable[[], NDArray[np.float32]],
-        cache: RowsCache,
+        cache: EmbeddingCache,
         should_stop: Callable[[], bool] = never,
     ) -> None:
         self.digest = digest

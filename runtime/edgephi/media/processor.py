@@ -1,4 +1,4 @@
-"""Pictures and clips of a request: from what the user gave to the rows the decoder reads.
+"""Images and clips of a request: from what the user gave to the rows the decoder reads.
 
 Owns the order of work for media: read and check all of them, know how many rows they take, only then encode. Knows
 nothing about prompts or the decoder.
@@ -24,7 +24,7 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.images.crops import ImageViews, num_image_rows, split_views
 from edgephi.images.decoding import load_image
 from edgephi.media.embedding_cache import MediaContent
-from edgephi.media.encoders import SpeechEncoder, VisionEncoder, unnoticed
+from edgephi.media.encoders import SpeechEncoder, VisionEncoder, ignore_step
 from edgephi.ort.memory_check import check_graph_fits
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi.prompt.routing import Projection
@@ -34,8 +34,8 @@ Encoder = TypeVar("Encoder", VisionEncoder, SpeechEncoder)
 
 
 @dataclass(frozen=True, slots=True)
-class SeenPicture:
-    """A picture cut into views, and how many decoder rows it becomes."""
+class ImageFeatures:
+    """An image cut into views, and how many decoder rows it becomes."""
 
     views: ImageViews
     num_rows: int
@@ -60,7 +60,7 @@ class SeenPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class HeardClip:
+class AudioFeatures:
     """A clip's features, float32 [T, 80], and how many decoder rows it becomes."""
 
     mel: NDArray[np.float32]
@@ -72,7 +72,7 @@ class HeardClip:
         return MediaContent(kind="HeardClip", arrays=((".mel", self.mel),), numbers=((".num_rows", self.num_rows),))
 
 
-class Senses:
+class MediaProcessor:
     """The encoders a bundle has; each graph is loaded at its first use."""
 
     def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
@@ -91,42 +91,42 @@ class Senses:
 
     def prepare(
         self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
-    ) -> list[SeenPicture | HeardClip]:
+    ) -> list[ImageFeatures | AudioFeatures]:
         """Read and check all media; see `prepare_each`."""
         return list(self.prepare_each(images, audio, max_crops))
 
     def prepare_each(
         self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
-    ) -> Iterator[SeenPicture | HeardClip]:
-        """Read and check media as they are asked for, pictures first; no encoder runs.
+    ) -> Iterator[ImageFeatures | AudioFeatures]:
+        """Read and check media as they are asked for, images first; no encoder runs.
 
         `choose_route` has found an encoder for each.
 
         Args:
             images: Sources of `load_image`.
             audio: Sources of `load_audio`, or what `clip` gave for them.
-            max_crops: Most crops of each picture, 1 to the model's own number; None for that. A picture that would
+            max_crops: Most crops of each image, 1 to the model's own number; None for that. An image that would
                 take more is scaled down as the model's rule does it, only with this number.
 
         Raises:
-            ConfigError: A picture or clip cannot be used, or `max_crops` is out of range.
-            CapacityError: A picture or clip is larger than any request may hold.
+            ConfigError: An image or clip cannot be used, or `max_crops` is out of range.
+            CapacityError: An image or clip is larger than any request may hold.
         """
         crops = self._crops(max_crops)
-        return itertools.chain((self._picture(source, crops) for source in images), map(self.clip, audio))
+        return itertools.chain((self._image(source, crops) for source in images), map(self.clip, audio))
 
-    def num_steps(self, item: SeenPicture | HeardClip) -> int:
+    def num_steps(self, item: ImageFeatures | AudioFeatures) -> int:
         """Views or windows that `encode` takes for it."""
-        if isinstance(item, SeenPicture):
+        if isinstance(item, ImageFeatures):
             return len(item.views)
         return _usable(self._speech).num_windows(item.num_rows)
 
     def encode(
         self,
-        item: SeenPicture | HeardClip,
+        item: ImageFeatures | AudioFeatures,
         projection: Projection | None,
         should_stop: Callable[[], bool] = never,
-        on_step: Callable[[], None] = unnoticed,
+        on_step: Callable[[], None] = ignore_step,
     ) -> NDArray[np.float32]:
         """float32 [num_rows, H]. `projection` is for clips; `should_stop` is asked before and during each view and
         window, `on_step` is told before each.
@@ -135,7 +135,7 @@ class Senses:
             Stopped: `should_stop` said so.
             ArtifactError: The encoder's graph is damaged.
         """
-        if isinstance(item, SeenPicture):
+        if isinstance(item, ImageFeatures):
             return _usable(self._vision).encode(item.views, should_stop, on_step)
         return _usable(self._speech).encode(item.mel, projection or "speech", should_stop, on_step)
 
@@ -149,28 +149,28 @@ class Senses:
             raise ConfigError(f"max_crops is {wanted!r}; use 1 {most}")
         return wanted
 
-    def _picture(self, source: Any, max_crops: int | None) -> SeenPicture:
+    def _image(self, source: Any, max_crops: int | None) -> ImageFeatures:
         info = _usable(self._vision).info
-        picture, crops = load_image(source), max_crops or info.max_crops
+        image, crops = load_image(source), max_crops or info.max_crops
         try:
-            views = split_views(picture, crop_size=info.crop_size, patch_size=info.patch_size, max_crops=crops)
+            views = split_views(image, crop_size=info.crop_size, patch_size=info.patch_size, max_crops=crops)
         except ConfigError as error:
             named = f"{media_name(source, 'image')}: " if isinstance(source, str | Path | bytes) else ""
             raise ConfigError(f"{named}{error}") from None
-        return SeenPicture(views, num_image_rows(views))
+        return ImageFeatures(views, num_image_rows(views))
 
-    def clip(self, source: Any) -> HeardClip:
+    def clip(self, source: Any) -> AudioFeatures:
         """Read and check one clip: a source of `load_audio`, or what this method gave for one.
 
         Raises:
             ConfigError: It cannot be used.
             CapacityError: It is longer than any request may hold.
         """
-        if isinstance(source, HeardClip):
+        if isinstance(source, AudioFeatures):
             return source
         info = _usable(self._speech).info
         mel = log_mel(load_audio(source))
-        return HeardClip(mel, num_audio_rows(len(mel), info.time_reduction))
+        return AudioFeatures(mel, num_audio_rows(len(mel), info.time_reduction))
 
 
 def _usable(encoder: Encoder | None) -> Encoder:

@@ -25,8 +25,8 @@ class RowTable(Protocol):
         """float32 [n, H], a new array."""
 
 
-class MediaRows(Protocol):
-    """The rows of one picture or clip, which may not have been computed yet."""
+class MediaEmbedding(Protocol):
+    """The rows of one image or clip, which may not have been computed yet."""
 
     @property
     def digest(self) -> bytes:
@@ -39,8 +39,8 @@ class MediaRows(Protocol):
         """float32 [rows, H]."""
 
 
-class KnownRows:
-    """Rows that are there already, as MediaRows."""
+class KnownEmbedding:
+    """Rows that are there already, as MediaEmbedding."""
 
     def __init__(self, rows: NDArray[np.float32]) -> None:
         self._rows = rows
@@ -56,7 +56,7 @@ class KnownRows:
 
 @dataclass(frozen=True, slots=True)
 class MediaSpan:
-    """Where the rows of one picture or clip lie in a sequence, and which content they are."""
+    """Where the rows of one image or clip lie in a sequence, and which content they are."""
 
     start: int
     length: int
@@ -68,13 +68,13 @@ class InputSequence:
 
     Args:
         table: Gives each token's row.
-        token_ids: int64 [P]. One slot id per picture or clip; `check_ids` has seen them.
+        token_ids: int64 [P]. One slot id per image or clip; `check_ids` has seen them.
         media: For each position of a slot in `token_ids`, the rows that replace it: float32 [rows, H], or rows that
             are computed when the decoder first reads them.
     """
 
     def __init__(
-        self, table: RowTable, token_ids: NDArray[np.int64], media: Mapping[int, NDArray[np.float32] | MediaRows]
+        self, table: RowTable, token_ids: NDArray[np.int64], media: Mapping[int, NDArray[np.float32] | MediaEmbedding]
     ) -> None:
         self._table = table
         repeats = np.ones(len(token_ids), dtype=np.int64)
@@ -84,15 +84,15 @@ class InputSequence:
         self._ids = expand_slots(token_ids, repeats)
         self._length = self._prompt_length = len(self._ids)
         ordered = [(int(starts[position]), media[position]) for position in sorted(media)]
-        self._media = [(at, KnownRows(rows) if isinstance(rows, np.ndarray) else rows) for at, rows in ordered]
+        self._media = [(at, KnownEmbedding(rows) if isinstance(rows, np.ndarray) else rows) for at, rows in ordered]
 
     @property
     def spans(self) -> tuple[MediaSpan, ...]:
-        """Pictures and clips in the order of their rows."""
+        """Images and clips in the order of their rows."""
         return tuple(MediaSpan(start, len(rows), rows.digest) for start, rows in self._media)
 
-    def media_after(self, position: int) -> list[MediaRows]:
-        """The pictures and clips with rows at `position` or later."""
+    def media_after(self, position: int) -> list[MediaEmbedding]:
+        """The images and clips with rows at `position` or later."""
         return [rows for start, rows in self._media if start + len(rows) > position]
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Which picture or clip stands where in a conversation."""
+"""Which image or clip stands where in a conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def place_media(messages: Sequence[Message], *, images: Sequence[Any], audio: Se
 
 
 def check_media_lists(images: object, audio: object) -> None:
-    """Refuse a picture or a clip where a list or tuple of them belongs.
+    """Refuse an image or a clip where a list or tuple of them belongs.
 
     Raises:
         ConfigError: It names the argument and what was given.

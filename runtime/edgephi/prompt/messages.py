@@ -8,7 +8,7 @@
     U: a local path, file:// or data: address; M: what `images=` / `audio=` accept, or absent for the next one given
     system may have "tools": JSON text or a list of tools; assistant may have "tool_calls"
 
-`<|image_1|>` and `<|audio_1|>` written in a user's string stand for the first picture and clip given; in a text part
+`<|image_1|>` and `<|audio_1|>` written in a user's string stand for the first image and clip given; in a text part
 they are letters.
 
 Of what OpenAI's clients send, these have no effect: an assistant's `annotations`, `parsed`, `id` and `content_parts`,
@@ -52,13 +52,13 @@ _PART_KEYS: dict[str, frozenset[str]] = {
 _MEDIA: dict[str, MediaKind] = {
     "image_url": "image", "image": "image", "audio_url": "audio", "input_audio": "audio", "audio": "audio"
 }  # fmt: skip
-#: Stands in a text for a picture or clip, the first of its kind being 1.
+#: Stands in a text for an image or clip, the first of its kind being 1.
 MEDIA_TAG = re.compile(r"<\|(image|audio)_([0-9]{1,6})\|>")
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRef:
-    """A place for one picture or clip.
+    """A place for one image or clip.
 
     Attributes:
         kind: What goes there.
@@ -79,7 +79,7 @@ class Outside:
     """How far messages are trusted; those of a server's clients should be given neither.
 
     Attributes:
-        tags: `<|image_1|>` in a user's string stands for a picture; otherwise it is letters.
+        tags: `<|image_1|>` in a user's string stands for an image; otherwise it is letters.
         paths: An address may be a path on this machine; otherwise it must hold the data itself.
     """
 

@@ -1,4 +1,4 @@
-"""From messages and media to the token ids the model reads, one slot token per picture or clip."""
+"""From messages and media to the token ids the model reads, one slot token per image or clip."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Prompt:
     """What the model will read.
 
     Attributes:
-        token_ids: int64 [P]. One slot id per picture or clip.
-        images: Pictures in the order of their slots.
+        token_ids: int64 [P]. One slot id per image or clip.
+        images: Images in the order of their slots.
         audio: Clips in the order of their slots.
     """
 
@@ -81,7 +81,7 @@ class PromptBuilder:
 
         Args:
             messages: See messages.py.
-            images: Pictures given beside the messages; without tags or parts they go to the start of the last user
+            images: Images given beside the messages; without tags or parts they go to the start of the last user
                 turn, before the audio.
             audio: Clips, likewise.
             tools: That the assistant may call, if no system message has them.
@@ -148,7 +148,7 @@ class PromptBuilder:
 
 
 def media_slots(prompt: Prompt, tokens: TokenInfo) -> list[int]:
-    """Positions in `prompt.token_ids` of the pictures' slots, then of the clips'.
+    """Positions in `prompt.token_ids` of the images' slots, then of the clips'.
 
     Raises:
         ConfigError: Their number is not that of the media. The message has both.

@@ -45,7 +45,7 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
 
     Args:
         manifest: Of the bundle that will serve it.
-        num_images: Pictures in the request.
+        num_images: Images in the request.
         num_audio: Audio clips in the request.
         adapter: `auto` for the rule; another name forces that adapter, for experiments on a routed bundle.
 

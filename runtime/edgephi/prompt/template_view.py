@@ -43,7 +43,7 @@ class TemplateView:
         fresh: Characters that occur nowhere.
 
     Attributes:
-        places: What stands at each of these characters: a picture or clip, or a control token's spelling.
+        places: What stands at each of these characters: an image or clip, or a control token's spelling.
         is_open: Whether the assistant is to begin a turn.
     """
 

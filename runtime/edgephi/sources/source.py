@@ -1,4 +1,4 @@
-"""Where a picture or a clip comes from: a path or bytes, opened with one clear line when it cannot be.
+"""Where an image or a clip comes from: a path or bytes, opened with one clear line when it cannot be.
 
 Owns the checks on files, the names used in messages, and keeping decoders quiet. Knows nothing about formats.
 """
@@ -91,7 +91,7 @@ def _check_regular(status: os.stat_result, name: str, kind: str) -> None:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def silence_library_output() -> Iterator[None]:
     """Around a decoder written in C that comments on damage on descriptor 2, where no option reaches it.
 
     What other threads write to standard error meanwhile is lost too, so only the formats that need it are decoded so.

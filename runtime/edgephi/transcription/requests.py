@@ -10,7 +10,7 @@ from edgephi.base.cancellation import never
 from edgephi.transcription.prompts import check_language, prompt_for
 from edgephi.transcription.transcriber import TranscriptionOptions
 from edgephi.transcription.transcript import Transcript
-from edgephi.transcription.whole import ListeningModel, OnProgress, transcribe_whole, untold_progress
+from edgephi.transcription.whole import ListeningModel, OnProgress, ignore_progress, transcribe_whole
 from edgephi.transcription.windows import WindowRules
 
 
@@ -25,7 +25,7 @@ class TranscriptRequests:
         translate_to: str | None = None,
         channel: Channels = MIX,
         rules: WindowRules | None = None,
-        on_progress: OnProgress = untold_progress,
+        on_progress: OnProgress = ignore_progress,
         should_stop: Callable[[], bool] = never,
     ) -> Transcript:
         """Write down a recording of any length, as `edgephi transcribe` does.

@@ -106,9 +106,9 @@ def transcribe_windows(
             the model does not hear them.
     """
     channels = [recordings] if isinstance(recordings, Recording) else recordings
-    ear = _Ear(model, options.prompt, channels[0].sample_rate_hz, should_stop)
+    ear = _WindowTranscriber(model, options.prompt, channels[0].sample_rate_hz, should_stop)
 
-    def make(is_closed: Callable[[], bool]) -> Iterator[_Heard]:
+    def make(is_closed: Callable[[], bool]) -> Iterator[_EncodedWindow]:
         def is_over() -> bool:
             return is_closed() or should_stop()
 
@@ -135,7 +135,7 @@ def _windows(
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _EncodedWindow:
     """A window of a channel, and how the model is given its sound."""
 
     window: Window
@@ -144,7 +144,7 @@ class _Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ear:
+class _WindowTranscriber:
     """Asks the model for one window after the other."""
 
     model: Listener
@@ -152,11 +152,11 @@ class _Ear:
     sample_rate_hz: int
     should_stop: Callable[[], bool]
 
-    def raw(self, window: Window, channel: int | None) -> _Heard:
+    def raw(self, window: Window, channel: int | None) -> _EncodedWindow:
         """The window as it is."""
-        return _Heard(window, channel, [(window.samples, self.sample_rate_hz)])
+        return _EncodedWindow(window, channel, [(window.samples, self.sample_rate_hz)])
 
-    def hear(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> _Heard:
+    def hear(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> _EncodedWindow:
         """The window encoded."""
         raw = self.raw(window, channel)
         try:
@@ -164,7 +164,7 @@ class _Ear:
         except (EdgeError, MemoryError):  # its request tries again, and raises what remains
             return raw
 
-    def segments(self, heard: _Heard) -> Iterator[Segment]:
+    def segments(self, heard: _EncodedWindow) -> Iterator[Segment]:
         """The window's text; after a loop that of its halves, where what loops again is a gap."""
         segment = self._listen(heard)
         halves = heard.window.halves() if segment.is_gap else []
@@ -173,7 +173,7 @@ class _Ear:
         else:
             yield from (self._listen(self.raw(half, heard.channel)) for half in halves)
 
-    def _listen(self, heard: _Heard) -> Segment:
+    def _listen(self, heard: _EncodedWindow) -> Segment:
         """One request; a reply that repeats itself is stopped at once."""
         length_s = len(heard.window.frames) * FRAME_S
         reply, guard = None, LoopGuard()

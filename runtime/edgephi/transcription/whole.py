@@ -37,7 +37,7 @@ class TranscriptProgress:
 OnProgress = Callable[[TranscriptProgress], None]
 
 
-def untold_progress(_: TranscriptProgress) -> None:
+def ignore_progress(_: TranscriptProgress) -> None:
     """Tells nobody."""
 
 
@@ -55,7 +55,7 @@ def transcribe_whole(
     options: TranscriptionOptions,
     *,
     language: str | None = None,
-    on_progress: OnProgress = untold_progress,
+    on_progress: OnProgress = ignore_progress,
     should_stop: Callable[[], bool] = never,
 ) -> Transcript:
     """See Model.transcribe."""

@@ -149,7 +149,7 @@ def test_a_report_of_the_version_before_is_still_read(tmp_path: Path) -> None:
 
 def test_figures_that_had_other_names_are_compared_with_those_of_today(tmp_path: Path) -> None:
     """A year's reports must not lose their images and audio because a word was changed."""
-    former = {"image of": "picture of", "audio of": "clip of", "prompt tokens": "prompt positions"}
+    former = {"image of": "image of", "audio of": "clip of", "prompt tokens": "prompt positions"}
     waits = [
         Figure(name="time to first token", mode=mode, condition=condition, samples=(1.0, 1.01, 0.99))
         for mode, condition in (("vision", "image of 640x480"), ("speech", "audio of 10 s"))

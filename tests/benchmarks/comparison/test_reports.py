@@ -92,7 +92,7 @@ def _logits(*values: float, mode: str = "vision", best: int = 3) -> FixedLogits:
     return FixedLogits(mode=mode, token_ids=tuple(range(len(values))), logits=values, deviation=2.0, best_id=best)
 
 
-def test_rounding_is_no_difference_and_a_wrong_picture_is() -> None:
+def test_rounding_is_no_difference_and_a_wrong_image_is() -> None:
     base, rounded = report(fixed=(_logits(1.0, 2.0),)), report(fixed=(_logits(1.01, 2.0),))
     wrong = report(fixed=(_logits(1.0, 4.0, best=1),))
     assert _compare(base, rounded).beyond_tolerance == ()

@@ -18,7 +18,7 @@ from edgephi.cache.kv_cache import CacheShape, KVCache
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi_export import ExportOptions, Progress, export
 from edgephi_export.calibration.requests import calibration_requests
-from edgephi_export.calibration.samples import OwnFiles, read_own_files
+from edgephi_export.calibration.samples import CalibrationFiles, read_own_files
 from edgephi_export.checkpoint.checkpoint import open_checkpoint
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.fidelity.weights import compare_with_checkpoint
@@ -27,7 +27,7 @@ from edgephi_export.weights.kv_scales import CacheRanges, layer_scales, place_sc
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.recipe import make_recipe
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 
 INT8 = ExportOptions(kv_cache="int8")
 
@@ -196,7 +196,7 @@ def test_layers_and_the_two_kinds_do_not_share_a_byte():
 @pytest.mark.parametrize("adapters", [None, "speech", "vision", "none"])
 def test_calibration_reads_every_adapter_and_every_kind_of_media(adapters: str | None):
     manifest = Bundle(small_bundle(adapters=adapters)).manifest
-    own = OwnFiles(texts=("our own words",))
+    own = CalibrationFiles(texts=("our own words",))
     requests = calibration_requests(manifest, own)
     kinds = {(bool(request.images), bool(request.audio), request.adapter) for request in requests}
     text = {(False, False, name) for name in ("none", "vision", "speech")}
@@ -215,9 +215,9 @@ def test_calibration_reads_every_adapter_and_every_kind_of_media(adapters: str |
 def test_own_files_are_told_apart_by_content(tmp_path: Path):
     text = tmp_path / "talk.wav"  # names say nothing
     text.write_text("Grüße. " * 1000, encoding="utf-8")
-    seen, heard = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "b.wav")
+    seen, heard = write_image(tmp_path / "a.png"), write_clip(tmp_path / "b.wav")
     own = read_own_files([text, seen, str(heard)])
-    assert (own.pictures, own.sounds) == ((seen,), (heard,))
+    assert (own.images, own.sounds) == ((seen,), (heard,))
     assert "".join(own.texts) == "Grüße. " * 1000
     assert max(map(len, own.texts)) <= 4000
 
@@ -243,7 +243,7 @@ def test_own_files_that_cannot_be_used_are_refused_before_an_export_begins(tmp_p
 
 def test_own_media_that_would_fail_at_the_end_are_refused_before_an_export_begins(tmp_path: Path):
     """By then hours may have gone into the weights."""
-    strip, song = write_picture(tmp_path / "a.png", 4000, 3), write_clip(tmp_path / "b.wav", 61.0, 8000)
+    strip, song = write_image(tmp_path / "a.png", 4000, 3), write_clip(tmp_path / "b.wav", 61.0, 8000)
     for path, words in ((strip, "cut it into less extreme pieces"), (song, "over 60 seconds of audio")):
         with pytest.raises(ConfigError, match=rf"--calibration {path}: .*{words}"):
             export(small_checkpoint().path, tmp_path / "out", ExportOptions(kv_cache="int8", calibration=(path,)))
@@ -258,7 +258,7 @@ def test_own_texts_may_hold_what_stands_for_media(tmp_path: Path):
 
 
 def test_own_media_need_their_encoder(tmp_path: Path):
-    for path, kind in ((write_picture(tmp_path / "a.png"), "an image"), (write_clip(tmp_path / "b.wav"), "audio")):
+    for path, kind in ((write_image(tmp_path / "a.png"), "an image"), (write_clip(tmp_path / "b.wav"), "audio")):
         with pytest.raises(ConfigError, match=rf"--calibration .*: {kind}, but this model folder has no"):
             _export(tmp_path / "out", calibration=(path,))
     assert not (tmp_path / "out").exists()
@@ -358,10 +358,10 @@ def test_a_reference_is_compared_with_the_int8_cache_too(tmp_path: Path):
             compare_with_checkpoint(folder, checkpoint, lambda done, total: None)
 
 
-def test_calibration_pictures_show_something(tmp_path: Path):
-    """An empty picture would calibrate the encoder's rows to next to nothing."""
-    requests = calibration_requests(Bundle(small_bundle()).manifest, OwnFiles())
-    pictures = [image for request in requests for image in request.images]
+def test_calibration_images_show_something(tmp_path: Path):
+    """An empty image would calibrate the encoder's rows to next to nothing."""
+    requests = calibration_requests(Bundle(small_bundle()).manifest, CalibrationFiles())
+    images = [image for request in requests for image in request.images]
     clips = [samples for request in requests for samples, _ in request.audio]
-    assert all(isinstance(picture, Image.Image) and np.asarray(picture).std() > 40 for picture in pictures)
+    assert all(isinstance(image, Image.Image) and np.asarray(image).std() > 40 for image in images)
     assert all(0.02 < samples.std() < 0.5 and np.abs(samples).max() <= 1 for samples in clips)

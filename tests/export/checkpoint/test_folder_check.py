@@ -195,7 +195,7 @@ def test_files_that_are_no_weights_may_lie_beside(tmp_path: Path):
     ):
         (folder / name).write_bytes(b"x")
     (folder / "runs").mkdir()
-    (folder / "picture.png").write_text(POINTER)
+    (folder / "image.png").write_text(POINTER)
     assert export(folder, tmp_path / "out").is_dir()
 
 

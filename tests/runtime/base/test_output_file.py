@@ -266,21 +266,21 @@ def _sound(kind: str) -> bytes:
     return target.getvalue()
 
 
-def _picture(kind: str) -> bytes:
+def _image(kind: str) -> bytes:
     target = io.BytesIO()
     Image.new("RGB", (40, 30), (200, 10, 10)).save(target, kind)
     return target.getvalue()
 
 
 SOUNDS = {kind: _sound(kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
-PICTURES = {kind: _picture(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")}
+IMAGES = {kind: _image(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")}
 FILMS = {
     "mp4": b"\0\0\0\x20ftypisom" + bytes(60),
     "m4a": b"\0\0\0\x20ftypM4A " + bytes(60),
     "webm": b"\x1aE\xdf\xa3" + bytes(60),
     "avi": b"RIFF\x10\0\0\0AVI " + bytes(60),
 }
-MEDIA = {**SOUNDS, **PICTURES, **FILMS}
+MEDIA = {**SOUNDS, **IMAGES, **FILMS}
 
 
 @pytest.mark.parametrize("kind", MEDIA)

@@ -159,7 +159,7 @@ def test_a_folder_of_a_newer_edgephi_asks_for_that(tmp_path: Path, version: int)
         ("phi3", None, None, "(it is a text model); one that has: `edgephi export microsoft/Phi-4-multimodal-instruct"),
     ],
 )
-def test_a_picture_for_a_folder_without_eyes_says_which_export_has_them(
+def test_a_image_for_a_folder_without_eyes_says_which_export_has_them(
     tmp_path: Path, layout: str, adapters: str | None, modalities: tuple[str, ...] | None, words: str
 ):
     folder = small_bundle(layout, adapters, modalities)  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ from edgephi import DoneEvent, Model, SamplingOptions
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.bundle import Bundle
 from support.bundles import copy_bundle, small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
-PICTURE = picture("replaced", 90, 60)
-SOUND = (clip("replaced", 0.8, 16000), 16000)
+IMAGE = random_image("replaced", 90, 60)
+SOUND = (random_audio("replaced", 0.8, 16000), 16000)
 IDS = list(range(30, 50))
 FEW = SamplingOptions(max_new_tokens=4, temperature=0.0)
 Replace = Callable[[Path, Path], None]
@@ -71,15 +71,15 @@ def place(tmp_path: Path) -> Callable[[Replace], tuple[Path, Path]]:
 
 
 def _answers(model: Model) -> list[np.ndarray]:
-    """Logits of text, of a picture and of a clip, whose parts are opened at the first of each."""
+    """Logits of text, of an image and of a clip, whose parts are opened at the first of each."""
     image, audio = model.manifest.tokens.image, model.manifest.tokens.audio
     assert image is not None
     assert audio is not None
     return [
         model.logits(IDS),
-        model.logits([*IDS, image], images=[PICTURE]),
+        model.logits([*IDS, image], images=[IMAGE]),
         model.logits([*IDS, audio], audio=[SOUND]),
-        model.logits([*IDS, image, audio], images=[PICTURE], audio=[SOUND]),
+        model.logits([*IDS, image, audio], images=[IMAGE], audio=[SOUND]),
     ]
 
 
@@ -87,7 +87,7 @@ def _answers(model: Model) -> list[np.ndarray]:
 def test_a_replaced_folder_goes_on_being_the_one_that_was_loaded(
     place: Callable[[Replace], tuple[Path, Path]], replace: Replace
 ):
-    """Text of one recipe and pictures of another would be an answer of no model at all."""
+    """Text of one recipe and images of another would be an answer of no model at all."""
     folder, new = place(replace)
     with Model.load(small_bundle(), threads=1) as whole:
         expected = _answers(whole)
@@ -109,7 +109,7 @@ def test_a_folder_written_in_place_is_refused_by_every_kind_of_request(place: Ca
         requests: list[Callable[[], object]] = [
             lambda: model.logits(IDS),
             lambda: model.generate("hello", options=FEW),
-            lambda: model.generate("hello", images=[PICTURE], options=FEW),
+            lambda: model.generate("hello", images=[IMAGE], options=FEW),
             lambda: model.generate("hello", audio=[SOUND], options=FEW),
             lambda: model.encode_ahead(audio=[SOUND]),
             lambda: model.save_prefix("hello", folder.with_name("prefix")),
@@ -136,7 +136,7 @@ def test_one_file_written_in_place_is_enough(tmp_path: Path, name: str, how: str
             else:
                 stream.write(b"something else")
         with pytest.raises(ArtifactError, match=f"{name}: "):
-            model.generate("hello", images=[PICTURE], options=FEW)
+            model.generate("hello", images=[IMAGE], options=FEW)
 
 
 def test_a_file_written_during_a_reply_spoils_the_reply(tmp_path: Path):
@@ -162,7 +162,7 @@ def test_files_that_no_answer_depends_on_may_change(tmp_path: Path):
         (folder / "vision.onnx").write_bytes((folder / "vision.onnx").read_bytes())
         folder.chmod(0o755)
         assert model.generate("hello", options=FEW).token_ids == expected
-        model.generate("hello", images=[PICTURE], options=FEW)
+        model.generate("hello", images=[IMAGE], options=FEW)
 
 
 def _handles(folder: Path) -> int:
@@ -180,7 +180,7 @@ def test_no_handle_is_left_open(tmp_path: Path):
     folder = copy_bundle(small_bundle(), tmp_path / "m")
     for _ in range(2):
         with Model.load(folder, threads=1) as model:
-            model.generate("hello", images=[PICTURE], options=FEW)
+            model.generate("hello", images=[IMAGE], options=FEW)
             assert _handles(folder) > 3
         del model
         Bundle(folder)

@@ -28,14 +28,14 @@ from edgephi.prompt.input_sequence import InputSequence
 from edgephi.prompt.tokenizer import Tokenizer
 from support.bundles import copy_bundle, described, put, small_bundle
 from support.random_values import integers
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 from support.vocabulary import build_tokenizer
 
 BORDER = 64
 IDS = np.array(integers("int8 cache tests", 0, 700, 350))
 TOKENIZER = Tokenizer(build_tokenizer().to_str(), "tokenizer.json")
 FEW = SamplingOptions(max_new_tokens=8, temperature=0.0)
-MEDIA = {"images": [picture("int8 cache", 130, 90)], "audio": [(clip("int8 cache", 1.1, 16000), 16000)]}
+MEDIA = {"images": [random_image("int8 cache", 130, 90)], "audio": [(random_audio("int8 cache", 1.1, 16000), 16000)]}
 
 
 def _folder(recipe: str = "int4") -> Path:

@@ -13,7 +13,7 @@ from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import AdapterName
 from edgephi.cache.kv_cache import KVCache, cache_shape
-from edgephi.cache.prefix_cache import PrefixCache, ReadSequence
+from edgephi.cache.prefix_cache import CachedSequence, PrefixCache
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.ort.session import DeviceOptions
@@ -140,7 +140,7 @@ def test_another_adapter_shares_nothing(bundle: Bundle, table: EmbeddingTable, f
 
 
 def test_media_are_shared_by_content_only(bundle: Bundle, table: EmbeddingTable, fresh: Callable[..., np.ndarray]):
-    """Their slots have the same ids; another picture's keys would be answers about another picture."""
+    """Their slots have the same ids; another image's keys would be answers about another image."""
     random = np.random.default_rng(0)
     size = bundle.manifest.decoder.hidden_size
     cat, dog = (random.standard_normal((40, size), dtype=np.float32) * 0.02 for _ in range(2))
@@ -156,7 +156,7 @@ def test_media_are_shared_by_content_only(bundle: Bundle, table: EmbeddingTable,
         (sequence((10, cat), (60, cat), length=90), 10 + 40 + 49),
         (sequence((10, dog)), 10),
         (sequence((10, dog[:30])), 10),
-        (sequence(), 11),  # the slot's own id, then its row without a picture
+        (sequence(), 11),  # the slot's own id, then its row without an image
         (sequence((10, cat.copy())), 99),
     ]
     for request, held in cases:
@@ -268,7 +268,7 @@ def test_a_kept_beginning_equals_a_fresh_reading(
         np.testing.assert_allclose(logits, fresh.read(sequence, adapter="none"), atol=CLOSE)
 
 
-def test_a_reply_that_crosses_the_border_reads_its_pictures_again(low: Bundle, table: EmbeddingTable):
+def test_a_reply_that_crosses_the_border_reads_its_images_again(low: Bundle, table: EmbeddingTable):
     """They were not encoded for this request: the cache held their keys, of the short factors."""
     rows = np.random.default_rng(0).standard_normal((20, low.manifest.decoder.hidden_size), dtype=np.float32)
     decoder, fresh = _decoder(low), _decoder(low)
@@ -289,7 +289,7 @@ def test_a_sequence_from_elsewhere_must_fit_the_budget(bundle: Bundle):
     with pytest.raises(
         CapacityError, match=r"the prefix takes \d+ MiB but only \d+ MiB may be kept; raise cache_bytes"
     ):
-        cache.adopt(ReadSequence(cache=KVCache(shape, capacity=400)))
+        cache.adopt(CachedSequence(cache=KVCache(shape, capacity=400)))
     assert cache.present is before
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from edgephi import ArtifactError, CapacityError, ConfigError, Model, SamplingOptions
 from support.bundles import copy_bundle, described, small_bundle
-from support.signals import picture
+from support.signals import random_image
 
-PICTURE = picture("prefix file", 90, 60)
+IMAGE = random_image("prefix file", 90, 60)
 FEW = SamplingOptions(max_new_tokens=6, temperature=0.0)
 TALK = [{"role": "system", "content": "Be brief. " * 5}, {"role": "user", "content": "hello"}]
 CLOSE = 2e-5
@@ -69,18 +69,18 @@ def test_keys_and_values_come_back_bit_by_bit(saved: Path, tmp_path: Path):
     assert (tmp_path / "again").read_bytes() == saved.read_bytes()
 
 
-def test_a_prefix_with_a_picture_is_used_for_that_picture_only(tmp_path: Path):
-    path, question = tmp_path / "picture.prefix", "what is there? " * 10
+def test_a_prefix_with_a_image_is_used_for_that_image_only(tmp_path: Path):
+    path, question = tmp_path / "image.prefix", "what is there? " * 10
     with _load() as model:
-        positions = model.save_prefix(question, path, images=[PICTURE])
-        expected = model.generate(question, images=[PICTURE], options=FEW)
+        positions = model.save_prefix(question, path, images=[IMAGE])
+        expected = model.generate(question, images=[IMAGE], options=FEW)
     with _load() as model:
         assert model.load_prefix(path) == positions
         widths = _watch(model)
-        assert model.generate(question, images=[PICTURE[::-1].copy()], options=FEW).token_ids
-        assert widths[0] == positions - 1  # all but the token before the picture
+        assert model.generate(question, images=[IMAGE[::-1].copy()], options=FEW).token_ids
+        assert widths[0] == positions - 1  # all but the token before the image
         widths.clear()
-        assert model.generate(question, images=[PICTURE.copy()], options=FEW).token_ids == expected.token_ids
+        assert model.generate(question, images=[IMAGE.copy()], options=FEW).token_ids == expected.token_ids
         assert widths[0] == 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.shell import invoke
 
 FEW = ("--max-new-tokens", 3, "--threads", 1)
@@ -30,7 +30,7 @@ FINE = [
 
 
 def _chat(talk: str, folder: Path, *options: str) -> str:
-    lines = talk.replace(" I\n", f" {write_picture(folder / 'a.png')}\n").replace(
+    lines = talk.replace(" I\n", f" {write_image(folder / 'a.png')}\n").replace(
         " A\n", f" {write_clip(folder / 'a.wav')}\n"
     )
     done = invoke("chat", small_bundle(), *FEW, *options, stdin=lines)
@@ -52,8 +52,8 @@ def test_a_turn_with_its_own_adapter_is_answered_without_a_word(talk: str, tmp_p
 
 
 def test_the_adapter_is_shown_beside_the_timing(tmp_path: Path):
-    picture, sound = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
-    for media, name in ((("--image", picture), "vision"), (("--audio", sound), "speech"), ((), "none")):
+    image, sound = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    for media, name in ((("--image", image), "vision"), (("--audio", sound), "speech"), ((), "none")):
         line = invoke("run", small_bundle(), "x", *media, *FEW).stderr.rstrip().splitlines()[-1]
         assert line.endswith(f" · {name} adapter") if media else "adapter" not in line
         assert json.loads(invoke("run", small_bundle(), "x", *media, *FEW, "--json").stdout)["adapter"] == name

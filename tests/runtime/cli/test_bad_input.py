@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgephi.bundle.bundle import MANIFEST_NAME
 from support.bundles import copy_bundle, small_bundle
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.shell import invoke
 
 RATE_HZ = 16_000
@@ -51,8 +51,8 @@ def _strip(folder: Path) -> Path:
     return path
 
 
-def _cut_picture(folder: Path) -> Path:
-    path = write_picture(folder / "cut.png")
+def _cut_image(folder: Path) -> Path:
+    path = write_image(folder / "cut.png")
     path.write_bytes(path.read_bytes()[:-60])
     return path
 
@@ -69,7 +69,7 @@ AUDIO = {
 }
 IMAGES = {
     "extreme ratio": (_strip, "10"),
-    "truncated": (_cut_picture, "cut.png"),
+    "truncated": (_cut_image, "cut.png"),
     "not an image": (_text, "notes.txt"),
     "sound": (lambda d: write_clip(d / "a.wav"), "a.wav"),
     "missing": (lambda d: d / "absent.png", "no such file"),
@@ -91,7 +91,7 @@ def test_unusable_audio(case: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("case", IMAGES)
-def test_unusable_pictures(case: str, tmp_path: Path):
+def test_unusable_images(case: str, tmp_path: Path):
     make, words = IMAGES[case]
     _refused(2, words, "run", small_bundle(), *ONE_TEXT, "--image", make(tmp_path))
 
@@ -100,7 +100,7 @@ def test_unusable_pictures(case: str, tmp_path: Path):
     ("prompt", "files"), [("<|image_1|><|image_2|>", 1), ("<|image_1|>", 2), ("<|image_2|>", 1), ("<|image_1|>", 0)]
 )
 def test_tags_and_media_that_do_not_pair_up(prompt: str, files: int, tmp_path: Path):
-    media = [word for i in range(files) for word in ("--image", write_picture(tmp_path / f"{i}.png"))]
+    media = [word for i in range(files) for word in ("--image", write_image(tmp_path / f"{i}.png"))]
     _refused(2, "<|image_1|>", "run", small_bundle(), prompt, *media)
 
 
@@ -108,7 +108,7 @@ def test_tags_and_media_that_do_not_pair_up(prompt: str, files: int, tmp_path: P
     ("modalities", "adapters", "option"), [(("text", "speech"), None, "--image"), (("text", "vision"), None, "--audio")]
 )
 def test_a_mode_the_bundle_lacks_names_the_export_option(modalities, adapters, option: str, tmp_path: Path):
-    write = write_picture if option == "--image" else write_clip
+    write = write_image if option == "--image" else write_clip
     media = write(tmp_path / ("a.png" if option == "--image" else "a.wav"))
     bundle = small_bundle(modalities=modalities, adapters=adapters)
     _refused(
@@ -136,7 +136,7 @@ def test_a_graph_of_the_right_size_but_damaged_inside(graph: str, tmp_path: Path
     media = {
         "decoder_text.onnx": [],
         "decoder.onnx": ["--audio", write_clip(tmp_path / "b.wav")],
-        "vision.onnx": ["--image", write_picture(tmp_path / "a.png")],
+        "vision.onnx": ["--image", write_image(tmp_path / "a.png")],
         "speech.onnx": ["--audio", write_clip(tmp_path / "a.wav")],
     }[graph]
     _refused(3, graph, "run", bundle, *ONE_TEXT, *media)

@@ -14,7 +14,7 @@ from edgephi import Model, SamplingOptions
 from edgephi.cli.conversation import as_path
 from edgephi.console.report import printable
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.shell import invoke, spawn
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
@@ -64,14 +64,14 @@ def test_every_answer_is_that_to_the_whole_conversation():
 
 
 def test_media_stay_in_the_conversation_and_keep_their_adapter(tmp_path: Path):
-    """A picture of the first turn must still be seen, with the vision adapter, when the second is answered."""
-    picture, sound = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
-    first = _user([{"type": "image", "image": picture}, {"type": "text", "text": "what"}])
+    """An image of the first turn must still be seen, with the vision adapter, when the second is answered."""
+    image, sound = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    first = _user([{"type": "image", "image": image}, {"type": "text", "text": "what"}])
     one = _fresh([first])
     second = _user([{"type": "audio", "audio": sound}])
     two = _fresh([first, _assistant(one), second])
     three = _fresh([first, _assistant(one), second, _assistant(two), _user("why")])
-    assert _chat(f"/image {picture}", "what", f"/audio {sound}", "", "why") == f"{one}\n{two}\n{three}\n"
+    assert _chat(f"/image {image}", "what", f"/audio {sound}", "", "why") == f"{one}\n{two}\n{three}\n"
 
 
 def test_what_is_attached_at_the_end_of_the_pipe_is_sent(tmp_path: Path):
@@ -80,21 +80,21 @@ def test_what_is_attached_at_the_end_of_the_pipe_is_sent(tmp_path: Path):
 
 
 def test_a_file_that_goes_away_stays_in_the_conversation(tmp_path: Path):
-    picture = write_picture(tmp_path / "a.png")
-    first = _user([{"type": "image", "image": picture.read_bytes()}, {"type": "text", "text": "what"}])
+    image = write_image(tmp_path / "a.png")
+    first = _user([{"type": "image", "image": image.read_bytes()}, {"type": "text", "text": "what"}])
     one = _fresh([first])
     two = _fresh([first, _assistant(one), _user("why")])
     with Terminal(*CHAT) as terminal:
-        for keys, shown in ((f"/image {picture}\r", "(attached"), ("what\r", "\n> ")):
+        for keys, shown in ((f"/image {image}\r", "(attached"), ("what\r", "\n> ")):
             terminal.press(keys)
             terminal.wait_for(shown)
-        picture.unlink()
+        image.unlink()
         terminal.press("why\r")
         terminal.press("/save " + str(tmp_path / "c.json") + "\r")
         terminal.wait_for("(written to")
     saved = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
     assert [turn["content"] for turn in saved[1::2]] == [one, two]
-    assert saved[0]["content"][0] == {"type": "image", "image": str(picture)}
+    assert saved[0]["content"][0] == {"type": "image", "image": str(image)}
 
 
 def test_system_undo_and_reset_change_what_is_sent():
@@ -143,7 +143,7 @@ def test_in_a_pipe_the_first_failure_ends_it_with_its_exit_code(line: str, words
 
 
 def test_media_the_model_cannot_take_are_refused_when_they_are_attached(tmp_path: Path):
-    done = invoke("chat", small_bundle("phi3"), stdin=f"/image {write_picture(tmp_path / 'a.png')}\n")
+    done = invoke("chat", small_bundle("phi3"), stdin=f"/image {write_image(tmp_path / 'a.png')}\n")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "this model folder has no vision" in done.stderr
 
@@ -202,12 +202,13 @@ def test_an_answer_stopped_before_its_first_word_keeps_nothing(tmp_path: Path):
     saved, sound = tmp_path / "c.json", write_clip(tmp_path / "a.wav")
     # Ctrl-C comes while the encoder works: as the key would, but at a moment that is known.
     prepare = (
-        "import os, signal\nfrom edgephi.media.processor import Senses\nencode = Senses.encode\ncalls = []\n"
+        "import os, signal\nfrom edgephi.media.processor import MediaProcessor\n"
+        "encode = MediaProcessor.encode\ncalls = []\n"
         "def interrupted(*given):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 1: os.kill(os.getpid(), signal.SIGINT)\n"
         "    return encode(*given)\n"
-        "Senses.encode = interrupted\n"
+        "MediaProcessor.encode = interrupted\n"
     )
     with Terminal(*CHAT, prepare=prepare) as terminal:
         terminal.press(f"/audio {sound}\rwhat\r")
@@ -286,11 +287,11 @@ def test_with_stdout_in_a_file_only_answers_go_there(tmp_path: Path):
 
 def test_the_tab_key_completes_commands_and_file_names(tmp_path: Path):
     pytest.importorskip("readline")
-    picture = write_picture(tmp_path / "picture-of-a-cat.png")
+    image = write_image(tmp_path / "image-of-a-cat.png")
     with Terminal(*CHAT) as terminal:
         terminal.wait_for("> ")
         terminal.press(f"/ima\t{tmp_path}/pict\t\r")
-        terminal.wait_for(f"(attached to the next message: {picture}, ")
+        terminal.wait_for(f"(attached to the next message: {image}, ")
 
 
 def test_a_saved_conversation_is_not_written_over(tmp_path: Path):

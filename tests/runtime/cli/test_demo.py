@@ -14,7 +14,7 @@ from edgephi.bundle.strict_json import decode
 from edgephi.console.report import printable
 from edgephi.inspection.samples import Sample
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.shell import invoke, spawn
 
 
@@ -26,7 +26,7 @@ def _write(folder: Path, samples: list[dict[str, Any]]) -> Path:
 @pytest.fixture
 def samples(tmp_path: Path) -> list[dict[str, Any]]:
     """One sample per mode; what the random model says is made the right answer."""
-    write_picture(tmp_path / "sign.png")
+    write_image(tmp_path / "sign.png")
     write_clip(tmp_path / "voice.wav")
     media = {
         "text": {},

@@ -16,7 +16,7 @@ from PIL import Image
 from edgephi.console.preview import image_preview, sound_preview
 from edgephi.console.program_name import program_words
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.terminal import Terminal
 
 SAMPLES = (
@@ -28,7 +28,7 @@ XTERM = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": "", "CO
 
 @pytest.fixture
 def samples(tmp_path: Path) -> Path:
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     write_clip(tmp_path / "a.wav")
     (tmp_path / "samples.json").write_text(SAMPLES, encoding="utf-8")
     return tmp_path

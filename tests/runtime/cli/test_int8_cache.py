@@ -15,7 +15,7 @@ from edgephi.cli.main import CommandGroup
 from edgephi.cli.transcripts.origin import model_id
 from edgephi_export.commands import export as cli
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.shell import invoke, spawn
 
 MISSING = "int8 keys and values were asked for, but this model folder was made without their graphs; export it again"
@@ -129,7 +129,7 @@ def test_verify_covers_the_graphs_and_the_scales(tmp_path: Path):
 def test_export_writes_them_with_the_users_own_files(tmp_path: Path):
     notes = tmp_path / "notes.txt"
     notes.write_text("our own words", encoding="utf-8")
-    own = [notes, write_picture(tmp_path / "a.png"), write_clip(tmp_path / "b.wav")]
+    own = [notes, write_image(tmp_path / "a.png"), write_clip(tmp_path / "b.wav")]
     words = [word for path in own for word in ("--calibration", path)]
     done = _export(small_checkpoint().path, "-o", tmp_path / "out", "--method", "rtn", "--kv-cache", "int8", *words)
     assert (done.exit_code, done.stdout.count("\n")) == (0, 1)

@@ -15,7 +15,7 @@ from edgephi import Model, SamplingOptions
 from edgephi.base.errors import ConfigError
 from edgephi.generation.reply import Choice
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_picture
+from support.media_files import write_clip, write_image
 from support.shell import invoke, spawn
 
 FEW = SamplingOptions(max_new_tokens=6)
@@ -50,15 +50,15 @@ def test_json_is_the_only_thing_on_stdout(model: Model):
 
 
 def test_media_and_the_system_turn_reach_the_model(model: Model, tmp_path: Path):
-    picture, sound = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
-    reply = _json("what", "--image", picture, "--audio", sound, "--system", "Be brief.")
+    image, sound = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    reply = _json("what", "--image", image, "--audio", sound, "--system", "Be brief.")
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "what"}]
-    expected = model.generate(messages, images=[picture], audio=[sound], options=FEW)
+    expected = model.generate(messages, images=[image], audio=[sound], options=FEW)
     assert tuple(reply["token_ids"]) == expected.token_ids
 
 
 def test_media_alone_are_a_request_and_tags_place_them(tmp_path: Path):
-    first, second = write_picture(tmp_path / "1.png"), write_picture(tmp_path / "2.png", 60, 90)
+    first, second = write_image(tmp_path / "1.png"), write_image(tmp_path / "2.png", 60, 90)
     media = ("--image", first, "--image", second)
     assert _json(*media)["token_ids"]
     one = _json("<|image_1|>and<|image_2|>", *media)["timing"]["prompt_tokens"]
@@ -66,12 +66,12 @@ def test_media_alone_are_a_request_and_tags_place_them(tmp_path: Path):
 
 
 def test_media_may_be_data_addresses(tmp_path: Path):
-    picture, clip = write_picture(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
-    given = [f"data:;base64,{base64.b64encode(Path(path).read_bytes()).decode()}" for path in (picture, clip)]
+    image, clip = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    given = [f"data:;base64,{base64.b64encode(Path(path).read_bytes()).decode()}" for path in (image, clip)]
     limit, model = ("--max-new-tokens", 2), small_bundle()
     by_address = invoke("run", model, "x", "--image", given[0], "--audio", given[1], *limit)
     assert by_address.exit_code == 0, by_address.stderr
-    assert by_address.stdout == invoke("run", model, "x", "--image", picture, "--audio", clip, *limit).stdout
+    assert by_address.stdout == invoke("run", model, "x", "--image", image, "--audio", clip, *limit).stdout
 
 
 def test_the_prompt_can_come_from_stdin(model: Model):

@@ -1,4 +1,4 @@
-"""Sound and pictures through standard input and pipes: read as files are, or one line; never a wait without end."""
+"""Sound and images through standard input and pipes: read as files are, or one line; never a wait without end."""
 
 from __future__ import annotations
 
@@ -180,11 +180,11 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path, source: str):
 def test_a_request_hears_and_sees_through_pipes():
     """As the shell gives them, in a process of its own."""
     run = f"'{sys.executable}' -m edgephi run '{small_bundle()}' hi --max-new-tokens 4"
-    sound, picture = SAMPLES / "command.wav", SAMPLES / "sign.png"
+    sound, image = SAMPLES / "command.wav", SAMPLES / "sign.png"
     commands = [
-        f"{run} --audio '{sound}' --image '{picture}'",
-        f"cat '{sound}' | {run} --audio - --image <(cat '{picture}')",
-        f"{run} --audio <(cat '{sound}') --image - < '{picture}'",
+        f"{run} --audio '{sound}' --image '{image}'",
+        f"cat '{sound}' | {run} --audio - --image <(cat '{image}')",
+        f"{run} --audio <(cat '{sound}') --image - < '{image}'",
     ]
     answers = [subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout for command in commands]
     assert answers[0]

@@ -1,4 +1,4 @@
-"""Exported models against answers recorded from PyTorch transformers: text, sound and pictures must come out the same.
+"""Exported models against answers recorded from PyTorch transformers: text, sound and images must come out the same.
 
 A user sees a failure here as a model that mishears, misreads or rambles. `make reference` proves the same live.
 """

@@ -20,12 +20,12 @@ from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import copy_bundle, small_bundle
 from support.media_files import write_clip
 from support.shell import invoke
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 TEXT, FULL = "decoder_text.onnx", "decoder.onnx"
 IDS = list(range(30, 50))
-PICTURE = picture("graphs", 90, 60)
-SOUND = (clip("graphs", 0.8, 16000), 16000)
+IMAGE = random_image("graphs", 90, 60)
+SOUND = (random_audio("graphs", 0.8, 16000), 16000)
 FEW = SamplingOptions(max_new_tokens=4, temperature=0.0)
 
 
@@ -72,7 +72,7 @@ def test_media_change_the_graph_once_and_the_old_one_is_freed_first(spy: Spy):
         model.generate("hello", options=FEW)
         model.generate("hello", audio=[SOUND], options=FEW)
         model.generate("hello", options=FEW)
-        model.generate("hello", images=[PICTURE], options=FEW)
+        model.generate("hello", images=[IMAGE], options=FEW)
     assert spy.opened == [TEXT, FULL, "speech.onnx", "vision.onnx"]
     assert spy.alive == [0, 0, 1, 1]
 
@@ -128,9 +128,9 @@ def test_both_graphs_give_the_same_logits_for_text(recipe: str, close: float):
 
 
 def test_a_conversation_across_the_change_equals_fresh_models():
-    """Text, then a picture, then text again: each reply is that of a model loaded for it alone."""
+    """Text, then an image, then text again: each reply is that of a model loaded for it alone."""
     talk: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
-    turns: list[dict[str, Any]] = [{}, {"images": [PICTURE]}, {"images": [PICTURE]}]
+    turns: list[dict[str, Any]] = [{}, {"images": [IMAGE]}, {"images": [IMAGE]}]
     with _load() as model:
         for media in turns:
             reply = model.generate(talk, **media, options=FEW)

@@ -49,10 +49,10 @@ def test_the_guess_is_what_followed_the_longest_latest_match(seed: int, prompt: 
 
 
 def test_media_rows_are_neither_matched_nor_guessed():
-    """All rows of a picture share one id: they would look like the most repetitive text of all."""
+    """All rows of an image share one id: they would look like the most repetitive text of all."""
     ids = np.array([1, 2, 3, 7, 7, 7, 7, 4, 1, 2])
     index = NgramIndex(ids, [MediaSpan(3, 4, b"")])
-    assert index.guess(9) == [3]  # and not the picture behind it
+    assert index.guess(9) == [3]  # and not the image behind it
     index.append(3)
     assert index.length == 3
     assert (index.guess(9), index.next_token) == ([], None)

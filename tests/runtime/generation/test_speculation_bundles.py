@@ -27,7 +27,7 @@ from edgephi.prompt.input_sequence import InputSequence
 from edgephi.prompt.tokenizer import Tokenizer
 from support.bundles import small_bundle
 from support.random_values import integers
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 from support.vocabulary import build_tokenizer, special_id
 
 RECIPES = ("fp32", "int8", "int4", "int4-fast")
@@ -179,8 +179,8 @@ def test_a_pass_that_is_cut_into_chunks_checks_the_same_guesses(chunk: int):
     assert guessed.speculation.accepted > 0
 
 
-PICTURE = picture("speculate", 120, 70)
-SOUND = (clip("speculate", 1.0, 16000), 16000)
+IMAGE = random_image("speculate", 120, 70)
+SOUND = (random_audio("speculate", 1.0, 16000), 16000)
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +188,7 @@ def model() -> Model:
     return Model.load(small_bundle(), threads=1)
 
 
-@pytest.mark.parametrize(
-    "media", [{}, {"audio": [SOUND]}, {"images": [PICTURE]}, {"images": [PICTURE], "audio": [SOUND]}]
-)
+@pytest.mark.parametrize("media", [{}, {"audio": [SOUND]}, {"images": [IMAGE]}, {"images": [IMAGE], "audio": [SOUND]}])
 def test_every_mode_answers_the_same_with_guesses(model: Model, media: dict[str, Any]):
     """And the second turn, which goes on from what the first left in the cache."""
     answers = []

@@ -1,6 +1,6 @@
 """Crops, masks, positions and row counts against tables worked out by hand from the rules.
 
-A picture of W x H becomes w x h crops of side C. It is scaled by the smaller of w*C/W and h*C/H, cut to whole pixels;
+An image of W x H becomes w x h crops of side C. It is scaled by the smaller of w*C/W and h*C/H, cut to whole pixels;
 what is left of the crops is white. Every 14 whole white pixels hide one column or row of patches. Rows of embeddings:
 the global view g*g + g, one separator, and for the tiles U*(V + 1), where U and V count every second unhidden patch.
 """
@@ -84,7 +84,7 @@ def test_crops_and_rows(size, crops, scaled, padding, useful, rows):
     ("size", "crops", "useful", "rows"), [(r[0], r[1], r[4], r[5]) for r in TABLE if r[1][0] * r[1][1] <= 6]
 )
 def test_views_have_the_rows_of_the_table(size, crops, useful, rows):
-    """The mask that the encoder gets and the slots that the prompt reserves come from the same picture."""
+    """The mask that the encoder gets and the slots that the prompt reserves come from the same image."""
     views = split_views(white(*size), crop_size=448, patch_size=14, max_crops=36)
     tiles = crops[0] * crops[1]
     assert (views.tile_columns, views.tile_rows) == crops
@@ -95,10 +95,10 @@ def test_views_have_the_rows_of_the_table(size, crops, useful, rows):
     np.testing.assert_array_equal(views.pixels, 1.0)  # white in, and white padding
 
 
-@pytest.mark.parametrize(("picture", "crops", "scaled", "padding", "useful", "rows"), OTHER_CROPS)
-def test_other_crop_sizes(picture, crops, scaled, padding, useful, rows):
+@pytest.mark.parametrize(("image", "crops", "scaled", "padding", "useful", "rows"), OTHER_CROPS)
+def test_other_crop_sizes(image, crops, scaled, padding, useful, rows):
     """The rules hold for every crop size, so a small model is a true rehearsal of the large one."""
-    crop_size, size = picture
+    crop_size, size = image
     plan = plan_crops(*size, crop_size=crop_size, max_crops=36)
     assert ((plan.tile_columns, plan.tile_rows), (plan.width, plan.height)) == (crops, scaled)
     assert (plan.pad_right, plan.pad_bottom) == padding
@@ -117,7 +117,7 @@ def test_extreme_ratios_are_refused(size, scaled):
         plan_crops(*size, crop_size=448, max_crops=36)
 
 
-def test_empty_pictures_are_refused():
+def test_empty_images_are_refused():
     with pytest.raises(ConfigError, match=r"image is 0x5 pixels"):
         plan_crops(0, 5, crop_size=448, max_crops=36)
 
@@ -147,7 +147,7 @@ def test_tiles_are_in_reading_order_and_normalized():
 
 
 def test_global_view_shows_the_padding_too():
-    """The reference shrinks the padded picture; shrinking the bare one would show another shape."""
+    """The reference shrinks the padded image; shrinking the bare one would show another shape."""
     views = split_views(Image.new("RGB", (56, 28), "black"), crop_size=56, patch_size=14, max_crops=36)
     np.testing.assert_allclose(views.pixels[0, :, :26], -1.0, atol=1e-6)
     np.testing.assert_allclose(views.pixels[0, :, 30:], 1.0, atol=1e-6)
@@ -183,12 +183,12 @@ def loop_bicubic(line: list[float], side: int) -> list[float]:
 @pytest.mark.parametrize(("height", "width", "side"), [(24, 24, 24), (24, 48, 24), (56, 168, 28), (10, 7, 24)])
 def test_bicubic_against_loops(height, width, side):
     """An antialiased global view would be sharper than what the model was trained on."""
-    picture = np.random.default_rng(height).uniform(-1, 1, (2, height, width)).astype(np.float32)
+    image = np.random.default_rng(height).uniform(-1, 1, (2, height, width)).astype(np.float32)
     expected = np.empty((2, side, side))
     for channel in range(2):
-        lines = [loop_bicubic(list(map(float, line)), side) for line in picture[channel]]
+        lines = [loop_bicubic(list(map(float, line)), side) for line in image[channel]]
         expected[channel] = np.array([loop_bicubic(list(column), side) for column in zip(*lines, strict=True)]).T
-    assert np.abs(resize_bicubic(picture, side) - expected).max() < 1e-5
+    assert np.abs(resize_bicubic(image, side) - expected).max() < 1e-5
 
 
 def test_position_ids_of_a_full_view_count_up():

@@ -1,4 +1,4 @@
-"""What users hand in as pictures: decoded right, or refused with one clear line."""
+"""What users hand in as images: decoded right, or refused with one clear line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from edgephi.base.errors import CapacityError, ConfigError
-from edgephi.images import decoding as picture_module
+from edgephi.images import decoding as image_module
 from edgephi.images.crops import load_image
 from support.bad_media import png, saved
 from support.media_files import assert_refused
 
-# Two rows of three: every corner differs, so no flip or turn goes unnoticed.
+# Two rows of three: every corner differs, so no flip or turn goes ignore_step.
 CORNERS = np.array([[[255, 0, 0], [9, 9, 9], [0, 255, 0]], [[0, 0, 255], [7, 7, 7], [255, 255, 0]]], np.uint8)
 
 
-def test_every_kind_of_source_gives_the_same_picture(tmp_path):
+def test_every_kind_of_source_gives_the_same_image(tmp_path):
     """A server's bytes and a shell's path must show the model the same."""
     image = Image.fromarray(CORNERS)
     path = tmp_path / "sign é.dat"  # the content decides, not the name
@@ -36,7 +36,7 @@ def test_formats(kind):
 
 
 def test_exif_orientation_is_applied():
-    """A phone held upright stores its picture lying down; unturned, its text cannot be read."""
+    """A phone held upright stores its image lying down; unturned, its text cannot be read."""
     exif = Image.Exif()
     exif[0x0112] = 6  # the stored rows run from top to bottom of the right side
     data = saved(Image.fromarray(CORNERS), "PNG", exif=exif)
@@ -58,7 +58,7 @@ def test_every_exif_orientation():
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("block", [b"Exif\0\0no such header", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0"])
 def test_a_damaged_exif_block_is_passed_over(kind, block):
-    """Editors and messengers damage metadata; the picture itself is fine and shown by every viewer."""
+    """Editors and messengers damage metadata; the image itself is fine and shown by every viewer."""
     assert load_image(saved(Image.new("RGB", (40, 30)), kind, exif=block)).size == (40, 30)
 
 
@@ -88,7 +88,7 @@ def test_half_transparent_pixels_are_blended():
     assert load_image(Image.new("RGBA", (1, 1), (0, 100, 200, 128))).getpixel((0, 0)) == (127, 177, 227)
 
 
-def test_grey_palette_and_bilevel_pictures():
+def test_grey_palette_and_bilevel_images():
     """Scans and icons are rarely stored as RGB."""
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
     expected = np.repeat(grey[:, :, None], 3, axis=2)
@@ -176,7 +176,7 @@ def test_unusable_files_are_refused_by_name(tmp_path, name):
     ],
 )
 def test_other_arrays_are_refused(pixels, message):
-    """Floats in 0...1 cast to uint8 would be a black picture."""
+    """Floats in 0...1 cast to uint8 would be a black image."""
     with pytest.raises(ConfigError, match=message):
         load_image(pixels)
 
@@ -195,6 +195,6 @@ def test_unusable_pillow_images_are_refused(monkeypatch):
     closed.close()
     with pytest.raises(ConfigError, match=r"image: damaged image"):
         load_image(closed)
-    monkeypatch.setattr(picture_module, "MAX_PIXELS", 100)
+    monkeypatch.setattr(image_module, "MAX_PIXELS", 100)
     with pytest.raises(CapacityError, match=r"80x60 is 4,800 pixels; the limit is 100"):
         load_image(_noise())

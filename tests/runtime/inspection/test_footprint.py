@@ -7,7 +7,7 @@ import pytest
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi.inspection.footprint import Need, needs, packed_bytes
+from edgephi.inspection.footprint import MemoryEstimate, needs, packed_bytes
 from support.bundles import small_bundle
 
 
@@ -71,7 +71,7 @@ def test_only_modes_that_the_folder_serves_are_counted():
 
 
 def test_the_longest_context_is_the_last_that_fits():
-    need = Need(mode="text", fixed_bytes=1000, position_bytes=7, step_bytes=10)
+    need = MemoryEstimate(mode="text", fixed_bytes=1000, position_bytes=7, step_bytes=10)
     most = need.positions_within(1500)
     assert need.memory_bytes(most) <= 1500 < need.memory_bytes(most + 1)
     assert need.positions_within(999) == 0

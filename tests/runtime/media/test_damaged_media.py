@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from edgephi import CapacityError, ConfigError, Model, SamplingOptions
-from support.bad_media import bad_pictures, bad_recordings, photos, recordings
+from support.bad_media import bad_images, bad_recordings, photos, recordings
 from support.bundles import small_bundle
 from support.damage import damaged
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 ONE = SamplingOptions(max_new_tokens=1)
-GOOD = {"images": [picture("good", 90, 60)], "audio": [(clip("good", 0.5, 16000), 16000)]}
+GOOD = {"images": [random_image("good", 90, 60)], "audio": [(random_audio("good", 0.5, 16000), 16000)]}
 _CUTS = (0.02, 0.1, 0.3, 0.6, 0.9, 0.99)
 _SEEDS = 8
 
@@ -74,7 +74,7 @@ def test_damaged_files_of_every_format(model: Model, tmp_path: Path, capfd, kind
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("kind", "make"), [("audio", bad_recordings), ("images", bad_pictures)])
+@pytest.mark.parametrize(("kind", "make"), [("audio", bad_recordings), ("images", bad_images)])
 def test_files_that_lie_about_what_they_are(model: Model, tmp_path: Path, capfd, kind: str, make):
     """A bomb of a few kilobytes must not take the memory of the device, nor a renamed file end in a traceback."""
     files, before = make(), _good_reply(model)

@@ -12,21 +12,21 @@ from PIL import Image
 
 from edgephi.base.cancellation import Stopped
 from edgephi.images.crops import ImageViews, split_views
-from edgephi.media.embedding_cache import LazyRows, RowsCache, media_digest
-from edgephi.media.processor import HeardClip, SeenPicture
-from support.signals import picture
+from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding, media_digest
+from edgephi.media.processor import AudioFeatures, ImageFeatures
+from support.signals import random_image
 
 
 def _rows(count: int) -> np.ndarray:
     return np.zeros((count, 4), np.float32)
 
 
-def _seen(pixels: np.ndarray) -> SeenPicture:
-    return SeenPicture(split_views(Image.fromarray(pixels), crop_size=56, patch_size=14, max_crops=4), 9)
+def _seen(pixels: np.ndarray) -> ImageFeatures:
+    return ImageFeatures(split_views(Image.fromarray(pixels), crop_size=56, patch_size=14, max_crops=4), 9)
 
 
-def test_the_same_picture_has_the_same_digest_and_any_other_another():
-    one = picture("one", 90, 60)
+def test_the_same_image_has_the_same_digest_and_any_other_another():
+    one = random_image("one", 90, 60)
     darker = one.copy()
     darker[0, 0, 0] ^= 128
     mel = np.random.default_rng(0).standard_normal((20, 80), dtype=np.float32)
@@ -35,12 +35,12 @@ def test_the_same_picture_has_the_same_digest_and_any_other_another():
     items = [
         (_seen(one), None),
         (_seen(darker), None),
-        (_seen(picture("two", 90, 60)), None),
-        (HeardClip(mel, 3), "speech"),
-        (HeardClip(mel, 3), "vision"),
-        (HeardClip(louder, 3), "speech"),
-        (HeardClip(mel[:19], 3), "speech"),
-        (HeardClip(mel.reshape(10, 160), 3), "speech"),
+        (_seen(random_image("two", 90, 60)), None),
+        (AudioFeatures(mel, 3), "speech"),
+        (AudioFeatures(mel, 3), "vision"),
+        (AudioFeatures(louder, 3), "speech"),
+        (AudioFeatures(mel[:19], 3), "speech"),
+        (AudioFeatures(mel.reshape(10, 160), 3), "speech"),
     ]
     digests = {media_digest(item.content, projection) for item, projection in items}
     assert len(digests) == len(items)
@@ -61,11 +61,11 @@ def test_saved_prefixes_find_their_media_again_whatever_the_classes_are_called()
     """The digests are those that the first release of saved prefixes wrote to disk."""
     mel = np.linspace(-3, 3, 5 * 80, dtype=np.float32).reshape(5, 80)
     assert (
-        media_digest(SeenPicture(_views(), 9).content, None).hex()
+        media_digest(ImageFeatures(_views(), 9).content, None).hex()
         == "830b654c58abf18c9cf17e37cf7e405bf5cd6e2d403a1336f45cfff003af3a0f"
     )
     assert (
-        media_digest(HeardClip(mel, 3).content, "speech").hex()
+        media_digest(AudioFeatures(mel, 3).content, "speech").hex()
         == "b5736be7871610c475a6bd2d15f2c54949ab47475f2cbbb8eddf221226cf5423"
     )
 
@@ -79,13 +79,13 @@ def test_every_field_counts():
         replace(views, overview=-views.overview),
         replace(views, tiles=views.tiles[::-1]),
     ]
-    digests = {media_digest(SeenPicture(one, 9).content, None) for one in [views, *others]}
-    digests.add(media_digest(SeenPicture(views, 10).content, None))
+    digests = {media_digest(ImageFeatures(one, 9).content, None) for one in [views, *others]}
+    digests.add(media_digest(ImageFeatures(views, 10).content, None))
     assert len(digests) == 7
 
 
 def test_the_least_recently_used_rows_are_forgotten_first():
-    cache = RowsCache(3 * _rows(5).nbytes)
+    cache = EmbeddingCache(3 * _rows(5).nbytes)
     for name in (b"a", b"b", b"c"):
         cache.put(name, _rows(5))
     assert cache.get(b"a") is not None
@@ -95,26 +95,26 @@ def test_the_least_recently_used_rows_are_forgotten_first():
 
 
 def test_rows_larger_than_the_budget_are_not_kept():
-    cache = RowsCache(100)
+    cache = EmbeddingCache(100)
     cache.put(b"a", _rows(50))
     assert (cache.get(b"a"), cache.num_bytes) == (None, 0)
 
 
 def test_rows_are_encoded_once_when_asked_for():
-    calls, cache = [], RowsCache(10_000)
+    calls, cache = [], EmbeddingCache(10_000)
 
     def encode() -> np.ndarray:
         calls.append(1)
         return _rows(7)
 
-    first, second = (LazyRows(7, b"x", encode, cache) for _ in range(2))
+    first, second = (LazyEmbedding(7, b"x", encode, cache) for _ in range(2))
     assert (len(first), calls) == (7, [])
     assert first.rows() is first.rows() is second.rows()
     assert calls == [1]
 
 
 def test_rows_that_could_not_be_encoded_are_tried_again():
-    cache, answers = RowsCache(10_000), [ValueError("no"), _rows(7)]
+    cache, answers = EmbeddingCache(10_000), [ValueError("no"), _rows(7)]
 
     def encode() -> np.ndarray:
         answer = answers.pop(0)
@@ -122,7 +122,7 @@ def test_rows_that_could_not_be_encoded_are_tried_again():
             raise answer
         return answer
 
-    rows = LazyRows(7, b"x", encode, cache)
+    rows = LazyEmbedding(7, b"x", encode, cache)
     with pytest.raises(ValueError, match="no"):
         rows.rows()
     assert len(rows.rows()) == 7
@@ -148,7 +148,7 @@ class _Slow:
 
 def test_two_threads_that_want_the_same_rows_encode_them_once():
     """A clip that is encoded ahead must not be encoded again by the request that came for it meanwhile."""
-    cache, encode = RowsCache(10_000), _Slow(_rows(7))
+    cache, encode = EmbeddingCache(10_000), _Slow(_rows(7))
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cache.get_or_encode, b"x", encode)
         assert encode.begun.wait(10)
@@ -160,7 +160,7 @@ def test_two_threads_that_want_the_same_rows_encode_them_once():
 
 
 def test_who_waited_for_rows_that_failed_tries_itself():
-    cache, encode = RowsCache(10_000), _Slow(ValueError("no"), _rows(7))
+    cache, encode = EmbeddingCache(10_000), _Slow(ValueError("no"), _rows(7))
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cache.get_or_encode, b"x", encode)
         assert encode.begun.wait(10)
@@ -173,7 +173,7 @@ def test_who_waited_for_rows_that_failed_tries_itself():
 
 
 def test_waiting_for_another_threads_rows_can_be_stopped():
-    cache, encode = RowsCache(10_000), _Slow(_rows(7))
+    cache, encode = EmbeddingCache(10_000), _Slow(_rows(7))
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(cache.get_or_encode, b"x", encode)
         assert encode.begun.wait(10)

@@ -75,8 +75,8 @@ class FakeVision:
 
 
 @pytest.mark.parametrize("size", [(56, 56), (40, 56), (100, 60), (60, 160), (300, 20), (168, 112)])
-def test_picture_rows_are_assembled_in_the_models_order(size):
-    """Tiles before the global view, separators after every row: any other order reads as another picture."""
+def test_image_rows_are_assembled_in_the_models_order(size):
+    """Tiles before the global view, separators after every row: any other order reads as another image."""
     views = split_views(Image.new("RGB", size), crop_size=56, patch_size=14, max_crops=36)
     mask = views.patch_mask
     useful_rows = sum(int(mask[1 + views.tile_columns * t, ::2, 0].sum()) for t in range(views.tile_rows))
@@ -189,7 +189,7 @@ def test_graphs_are_opened_at_first_use_and_once():
 
 
 def test_missing_projection_is_refused():
-    """Audio beside a picture through the speech projection would be heard as noise."""
+    """Audio beside an image through the speech projection would be heard as noise."""
     encoder = speech(lambda path: FakeSpeech(), projections=("speech",))
     with pytest.raises(ConfigError, match=r"no 'vision' projection, only speech; export with"):
         encoder.encode(clip(8), "vision")

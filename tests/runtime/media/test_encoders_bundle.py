@@ -14,7 +14,7 @@ from edgephi.images.crops import num_image_rows, position_ids, split_views
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder
 from edgephi.ort.session import DeviceOptions, open_session
 from support.bundles import small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,14 @@ def opened(path):
 
 
 def views_of(width: int, height: int):
-    image = Image.fromarray(picture("encoders", width, height))
+    image = Image.fromarray(random_image("encoders", width, height))
     return split_views(image, crop_size=56, patch_size=14, max_crops=36)
 
 
 @pytest.mark.parametrize("projection", [0, 1])
 def test_a_50_s_clip_in_windows_equals_its_windows_computed_with_more_context(bundle, projection):
     """Rows at the 40 s cut must come out as if the whole clip had passed the strided convolutions at once."""
-    mel = log_mel(Waveform(clip("long", 50.0, 16000)))
+    mel = log_mel(Waveform(random_audio("long", 50.0, 16000)))
     rows = SpeechEncoder(bundle, bundle.manifest.speech, opened).encode(mel, ("speech", "vision")[projection])
     session = opened(bundle.file(bundle.manifest.speech.graph))
 
@@ -51,8 +51,8 @@ def test_a_50_s_clip_in_windows_equals_its_windows_computed_with_more_context(bu
 
 
 def test_the_two_projections_differ(bundle):
-    """Audio beside a picture takes another way into the decoder."""
-    mel = log_mel(Waveform(clip("short", 1.0, 16000)))
+    """Audio beside an image takes another way into the decoder."""
+    mel = log_mel(Waveform(random_audio("short", 1.0, 16000)))
     encoder = SpeechEncoder(bundle, bundle.manifest.speech, opened)
     speech, vision = encoder.encode(mel), encoder.encode(mel, "vision")
     assert speech.shape == vision.shape == (13, bundle.manifest.decoder.hidden_size)
@@ -78,7 +78,7 @@ def test_one_view_at_a_time_equals_all_at_once(bundle, size):
 
 
 def test_masked_patches_are_never_seen(bundle):
-    """A picture must look the same whatever stands in the crops beyond it."""
+    """An image must look the same whatever stands in the crops beyond it."""
     views = views_of(56, 28)
     assert views.patch_mask[1].sum() == 8
     scribbled = views.tiles.copy()

@@ -1,4 +1,4 @@
-"""Several pictures and clips in one request, and pictures cut into fewer crops than the model could take."""
+"""Several images and clips in one request, and images cut into fewer crops than the model could take."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from PIL import Image
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.images.crops import num_image_rows, plan_crops, split_views
-from edgephi.media.processor import HeardClip, SeenPicture, Senses
+from edgephi.media.processor import AudioFeatures, ImageFeatures, MediaProcessor
 from edgephi.ort.session import DeviceOptions
 from support.bundles import small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 OWN = 36  # crops of the small checkpoint
 
 
 @pytest.fixture(scope="module")
-def senses() -> Iterator[Senses]:
-    opened = Senses(Bundle(small_bundle()), DeviceOptions(threads=1))
+def senses() -> Iterator[MediaProcessor]:
+    opened = MediaProcessor(Bundle(small_bundle()), DeviceOptions(threads=1))
     yield opened
     opened.close()
 
 
-def _seen(senses: Senses, source: object, max_crops: int | None = None) -> SeenPicture:
+def _seen(senses: MediaProcessor, source: object, max_crops: int | None = None) -> ImageFeatures:
     (item,) = senses.prepare([source], [], max_crops)
-    assert isinstance(item, SeenPicture)
+    assert isinstance(item, ImageFeatures)
     return item
 
 
-def test_many_pictures_and_clips_are_read_in_order_each_as_if_alone(senses: Senses):
+def test_many_images_and_clips_are_read_in_order_each_as_if_alone(senses: MediaProcessor):
     """The answer about the third page must not be about the first."""
-    pictures = [picture(str(i), 60 + 35 * i, 130 - 12 * i) for i in range(8)]
-    clips = [(clip(str(i), 0.2 + 0.31 * i, 16000), 16000) for i in range(5)]
-    items = senses.prepare(pictures, clips)
-    alone = [senses.prepare([source], [])[0] for source in pictures] + [senses.prepare([], [c])[0] for c in clips]
+    images = [random_image(str(i), 60 + 35 * i, 130 - 12 * i) for i in range(8)]
+    clips = [(random_audio(str(i), 0.2 + 0.31 * i, 16000), 16000) for i in range(5)]
+    items = senses.prepare(images, clips)
+    alone = [senses.prepare([source], [])[0] for source in images] + [senses.prepare([], [c])[0] for c in clips]
     assert [item.num_rows for item in items] == [item.num_rows for item in alone]
     assert len({item.num_rows for item in items}) > 8
     for item, other in zip(items, alone, strict=True):
@@ -48,9 +48,11 @@ def test_many_pictures_and_clips_are_read_in_order_each_as_if_alone(senses: Sens
 
 @pytest.mark.parametrize("max_crops", [1, 2, 3, 5, OWN])
 @pytest.mark.parametrize("size", [(30, 20), (56, 56), (300, 200), (200, 300), (270, 60)])
-def test_fewer_crops_follow_the_models_rule_with_that_number(senses: Senses, size: tuple[int, int], max_crops: int):
-    """Fewer rows to read, of the same picture and in the shape the model was trained on."""
-    pixels = picture("crops", *size)
+def test_fewer_crops_follow_the_models_rule_with_that_number(
+    senses: MediaProcessor, size: tuple[int, int], max_crops: int
+):
+    """Fewer rows to read, of the same image and in the shape the model was trained on."""
+    pixels = random_image("crops", *size)
     views = _seen(senses, pixels, max_crops).views
     wanted = split_views(Image.fromarray(pixels), crop_size=56, patch_size=14, max_crops=max_crops)
     assert len(views) - 1 == views.tile_rows * views.tile_columns <= max_crops
@@ -60,8 +62,8 @@ def test_fewer_crops_follow_the_models_rule_with_that_number(senses: Senses, siz
     np.testing.assert_array_equal(views.patch_mask, wanted.patch_mask)
 
 
-def test_fewer_crops_take_fewer_rows_and_none_is_the_models_own_number(senses: Senses):
-    pixels = picture("page", 400, 300)
+def test_fewer_crops_take_fewer_rows_and_none_is_the_models_own_number(senses: MediaProcessor):
+    pixels = random_image("page", 400, 300)
     few, own, same = (_seen(senses, pixels, crops) for crops in (4, None, OWN))
     assert few.num_rows < own.num_rows == same.num_rows
     assert len(senses.encode(few, None)) == few.num_rows == num_image_rows(few.views)
@@ -69,31 +71,31 @@ def test_fewer_crops_take_fewer_rows_and_none_is_the_models_own_number(senses: S
 
 
 @pytest.mark.parametrize("max_crops", [0, -1, OWN + 1, 1.5, True, "4", float("nan")])
-def test_other_numbers_of_crops_are_refused_with_the_limit(senses: Senses, max_crops: object):
+def test_other_numbers_of_crops_are_refused_with_the_limit(senses: MediaProcessor, max_crops: object):
     """Grids that the model never saw would be answered as confidently as others."""
     with pytest.raises(ConfigError, match=rf"^max_crops is .*; use 1 to {OWN}, this model's own number$"):
-        senses.prepare([picture("refused", 60, 40)], [], max_crops)
+        senses.prepare([random_image("refused", 60, 40)], [], max_crops)
 
 
 def test_a_model_without_sight_needs_no_upper_limit():
     """A program that always passes its setting must work with a speech model too."""
-    deaf_to_pictures = Senses(Bundle(small_bundle(modalities=("text", "speech"))), DeviceOptions(threads=1))
-    assert len(deaf_to_pictures.prepare([], [(clip("speech", 0.5, 16000), 16000)], 99)) == 1
+    deaf_to_images = MediaProcessor(Bundle(small_bundle(modalities=("text", "speech"))), DeviceOptions(threads=1))
+    assert len(deaf_to_images.prepare([], [(random_audio("speech", 0.5, 16000), 16000)], 99)) == 1
     with pytest.raises(ConfigError, match=r"max_crops is 0; use 1 or more"):
-        deaf_to_pictures.prepare([], [], 0)
+        deaf_to_images.prepare([], [], 0)
 
 
-def test_a_picture_too_thin_is_refused_by_name(senses: Senses, tmp_path):
-    """With eight pictures in a request, the message must say which one."""
+def test_a_image_too_thin_is_refused_by_name(senses: MediaProcessor, tmp_path):
+    """With eight images in a request, the message must say which one."""
     path = tmp_path / "strip.png"
     Image.new("RGB", (3, 900)).save(path)
     with pytest.raises(ConfigError, match=r"strip\.png: image is 3x900 pixels; .*cut it into less extreme pieces"):
-        senses.prepare([picture("fine", 60, 40), path], [])
+        senses.prepare([random_image("fine", 60, 40), path], [])
 
 
-def test_prepared_pictures_are_kept_as_bytes(senses: Senses):
-    """Eight large pictures wait for the encoder together: 0.7 GB in floating point on the real model."""
-    views = _seen(senses, picture("large", 900, 900)).views
+def test_prepared_images_are_kept_as_bytes(senses: MediaProcessor):
+    """Eight large images wait for the encoder together: 0.7 GB in floating point on the real model."""
+    views = _seen(senses, random_image("large", 900, 900)).views
     assert (len(views), views.tiles.dtype) == (1 + OWN, np.uint8)
     kept = views.overview.nbytes + views.tiles.nbytes + views.patch_mask.nbytes
     assert kept < 0.4 * views.pixels.nbytes
@@ -101,9 +103,9 @@ def test_prepared_pictures_are_kept_as_bytes(senses: Senses):
         np.testing.assert_array_equal(views.view(index), views.pixels[index])
 
 
-def test_a_clip_that_was_read_is_taken_as_it_is(senses: Senses):
+def test_a_clip_that_was_read_is_taken_as_it_is(senses: MediaProcessor):
     """Else a clip encoded ahead would be read and measured twice."""
-    heard = senses.clip((clip("once", 0.7, 16000), 16000))
+    heard = senses.clip((random_audio("once", 0.7, 16000), 16000))
     (item,) = senses.prepare([], [heard])
-    assert isinstance(item, HeardClip)
+    assert isinstance(item, AudioFeatures)
     assert item is heard

@@ -22,7 +22,7 @@ from edgephi.ort.memory_check import check_graph_fits
 from edgephi.ort.packed_sizes import packed_bytes
 from support.bundles import copy_bundle, described, small_bundle
 from support.shell import invoke
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
 MIB = 1 << 20
 FEW = SamplingOptions(max_new_tokens=2, temperature=0.0)
@@ -122,7 +122,7 @@ def test_the_way_out_is_taken_at_the_users_word(offer: Offer, monkeypatch: pytes
 
 
 def test_parts_that_come_late_are_asked_for_when_they_come(offer: Offer):
-    """Text goes on being answered where pictures and sound do not fit."""
+    """Text goes on being answered where images and sound do not fit."""
     folder = small_bundle(recipe="int4")
     offer(2**40)
     with Model.load(folder, threads=1, chunk=16) as model:
@@ -130,12 +130,12 @@ def test_parts_that_come_late_are_asked_for_when_they_come(offer: Offer):
         packed = sum(packed_bytes(t) for t in model._bundle.tensor_index().tensors if t.part == "decoder")
         offer(packed + 22 * 4 * 16 * model.manifest.decoder.hidden_size)
         with pytest.raises(CapacityError, match=r"/decoder\.onnx: .* ask for text alone, which takes") as caught:
-            model.generate("hello", audio=[(clip("fit", 0.5, 16000), 16000)], options=FEW)
+            model.generate("hello", audio=[(random_audio("fit", 0.5, 16000), 16000)], options=FEW)
         assert "--adapters speech" in str(caught.value)
         assert model.generate("hello", options=FEW).token_ids == expected
         offer(_size(folder, "vision") // 2)
         with pytest.raises(CapacityError, match=r"/vision\.onnx: takes at least"):
-            model.logits([30, model.manifest.tokens.image or 0], images=[picture("fit", 60, 60)], adapter="none")
+            model.logits([30, model.manifest.tokens.image or 0], images=[random_image("fit", 60, 60)], adapter="none")
 
 
 def test_what_would_help_is_computed(offer: Offer):

@@ -11,7 +11,7 @@ import pytest
 from edgephi.base.errors import ConfigError
 from edgephi.prompt.messages import MediaRef, Message, read_messages
 
-IMAGE = base64.b64encode(b"picture").decode()
+IMAGE = base64.b64encode(b"image").decode()
 
 
 def _items(content: Any, role: str = "user") -> tuple[Any, ...]:
@@ -27,14 +27,14 @@ def test_a_string_is_one_user_turn():
     [
         (
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}},
-            MediaRef("image", None, b"picture"),
+            MediaRef("image", None, b"image"),
         ),
         ({"type": "image_url", "image_url": {"url": "data:,a%20b"}}, MediaRef("image", None, b"a b")),
         ({"type": "image_url", "image_url": {"url": "file:///a%20b.png"}}, MediaRef("image", None, "/a b.png")),
         ({"type": "image_url", "image_url": {"url": "photos/a.png"}}, MediaRef("image", None, "photos/a.png")),
-        ({"type": "image", "image": b"picture"}, MediaRef("image", None, b"picture")),
+        ({"type": "image", "image": b"image"}, MediaRef("image", None, b"image")),
         ({"type": "image"}, MediaRef("image")),
-        ({"type": "input_audio", "input_audio": {"data": IMAGE, "format": "wav"}}, MediaRef("audio", None, b"picture")),
+        ({"type": "input_audio", "input_audio": {"data": IMAGE, "format": "wav"}}, MediaRef("audio", None, b"image")),
         ({"type": "audio", "audio": "a.wav"}, MediaRef("audio", None, "a.wav")),
         ({"type": "audio"}, MediaRef("audio")),
     ],

@@ -144,9 +144,9 @@ def test_from_outside_no_path_is_opened(address: str, kind: str):
 
 
 def test_from_outside_data_is_read():
-    for kind, payload in (("image_url", {"url": PNG}), ("image", PNG), ("image", b"picture")):
+    for kind, payload in (("image_url", {"url": PNG}), ("image", PNG), ("image", b"image")):
         read = read_messages([{"role": "user", "content": [{"type": kind, kind: payload}]}], paths=False)
-        assert read[0].items == (MediaRef("image", payload=b"picture"),)
+        assert read[0].items == (MediaRef("image", payload=b"image"),)
 
 
 NOW = {"name": "now", "description": "Tells the time.", "parameters": {"type": "object", "properties": {}}}

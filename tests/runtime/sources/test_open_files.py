@@ -1,4 +1,4 @@
-"""Pictures and clips may come in whatever holds a file's bytes, and in the formats that telephones write."""
+"""Images and clips may come in whatever holds a file's bytes, and in the formats that telephones write."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from edgephi.base.errors import ConfigError
 from edgephi.images.decoding import load_image
 from edgephi.sources.open_files import plain_source
 from support.bundles import small_bundle
-from support.signals import clip, picture
+from support.signals import random_audio, random_image
 
-PICTURE = Image.fromarray(picture("buffers", 60, 40))
+IMAGE = Image.fromarray(random_image("buffers", 60, 40))
 
 
 def _encoded(kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    PICTURE.save(file, kind, **options)
+    IMAGE.save(file, kind, **options)
     return file.getvalue()
 
 
 def _sound() -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, clip("buffers", 0.5, 16000), 16000, format="WAV", subtype="FLOAT")
+    soundfile.write(file, random_audio("buffers", 0.5, 16000), 16000, format="WAV", subtype="FLOAT")
     return file.getvalue()
 
 
@@ -81,7 +81,7 @@ class _Stream(io.RawIOBase):
 
 
 @pytest.mark.parametrize("holder", [*HOLDERS, _Stream])
-def test_a_picture_is_the_same_in_every_holder(holder: Callable[[bytes], Any]):
+def test_a_image_is_the_same_in_every_holder(holder: Callable[[bytes], Any]):
     content = _encoded("PNG")
     source = holder(content)
     assert load_image(source).tobytes() == load_image(content).tobytes()
@@ -117,7 +117,7 @@ def test_damaged_data_is_not_printed():
 def test_a_file_that_is_named_like_an_address_is_still_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("data:,x").write_bytes(_encoded("PNG"))
-    assert load_image("data:,x").size == PICTURE.size
+    assert load_image("data:,x").size == IMAGE.size
 
 
 def test_an_open_file_is_read_whole_and_left_where_it_was(tmp_path: Path):
@@ -125,7 +125,7 @@ def test_an_open_file_is_read_whole_and_left_where_it_was(tmp_path: Path):
     with open(tmp_path / "a.png", "rb") as file:
         file.seek(7)
         for _ in range(2):
-            assert load_image(file).size == PICTURE.size
+            assert load_image(file).size == IMAGE.size
             assert file.tell() == 7
 
 
@@ -153,15 +153,15 @@ def test_a_file_that_cannot_be_read_is_told(load: Callable[[Any], Any], tmp_path
 
 
 def test_other_sources_stay_what_they_are():
-    for source in ("a.png", Path("a"), b"x", PICTURE, np.zeros(3), (np.zeros(3), 16000), None):
-        assert plain_source(source, "picture") is source
+    for source in ("a.png", Path("a"), b"x", IMAGE, np.zeros(3), (np.zeros(3), 16000), None):
+        assert plain_source(source, "image") is source
 
 
 @pytest.mark.parametrize("options", [{}, {"quality": 100, "subsampling": "4:4:4"}, {"speed": 10}])
-def test_avif_pictures_are_read(options: dict[str, Any]):
+def test_avif_images_are_read(options: dict[str, Any]):
     found = np.asarray(load_image(_encoded("AVIF", **options)), np.int16)
-    assert found.shape == (PICTURE.height, PICTURE.width, 3)
-    assert np.abs(found - np.asarray(PICTURE, np.int16)).mean() < 40
+    assert found.shape == (IMAGE.height, IMAGE.width, 3)
+    assert np.abs(found - np.asarray(IMAGE, np.int16)).mean() < 40
 
 
 def _heic(**options: Any) -> bytes:
@@ -172,26 +172,26 @@ def _heic(**options: Any) -> bytes:
     return file.getvalue()
 
 
-def test_heic_pictures_are_read_with_the_extra():
+def test_heic_images_are_read_with_the_extra():
     found = np.asarray(load_image(_heic()), np.int16)
     smooth = np.asarray(Image.linear_gradient("L").resize((64, 48)).convert("RGB"), np.int16)
     assert np.abs(found - smooth).mean() < 4
 
 
-def test_a_heic_picture_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_heic_image_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch):
     content = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 200
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ConfigError, match=r'a HEIC image; run: pip install "edgephi\[media\]", or save it as JPEG'):
         load_image(content)
 
 
-def test_a_damaged_heic_picture_is_refused():
+def test_a_damaged_heic_image_is_refused():
     content = _heic()
     for length in (40, len(content) // 2, len(content) - 20):
         with pytest.raises(ConfigError, match="damaged image"):
             load_image(content[:length])
 
 
-def test_other_files_of_the_same_family_are_no_pictures():
+def test_other_files_of_the_same_family_are_no_images():
     with pytest.raises(ConfigError, match="not an image; give one of PNG"):
         load_image(b"\0\0\0\x18ftypM4A \0\0\0\0M4A mp42" + b"\0" * 200)

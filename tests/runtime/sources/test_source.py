@@ -1,4 +1,4 @@
-"""Where pictures and recordings come from: a path that cannot be read is refused alike for both."""
+"""Where images and recordings come from: a path that cannot be read is refused alike for both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError
 from edgephi.images.crops import load_image
-from edgephi.sources.source import unheard
+from edgephi.sources.source import silence_library_output
 from support.media_files import assert_refused
 
 KINDS = pytest.mark.parametrize(("load", "kind"), [(load_audio, "audio"), (load_image, "image")])
@@ -51,7 +51,7 @@ def test_standard_error_is_given_back_after_an_error(capfd):
     """Whatever a decoder raises, later messages must reach the user."""
 
     def decode() -> None:
-        with unheard():
+        with silence_library_output():
             os.write(2, b"chatter")
             raise ValueError("damage")
 

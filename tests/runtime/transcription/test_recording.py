@@ -11,7 +11,7 @@ import soundfile
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError
 from edgephi.transcription.recording import open_recording
-from support.signals import clip
+from support.signals import random_audio
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from support.signals import clip
 def test_blocks_are_what_load_audio_gives(tmp_path: Path, hertz: int, channels: int, seconds: int, suffix: str):
     """Across the border of blocks where the recording is long enough for two."""
     path = tmp_path / f"a.{suffix}"
-    tracks = [clip(str(channel), seconds, hertz) for channel in range(channels)]
+    tracks = [random_audio(str(channel), seconds, hertz) for channel in range(channels)]
     with soundfile.SoundFile(path, "w", hertz, channels) as file:
         for piece in np.array_split(np.stack(tracks, axis=1), seconds):  # libsndfile's Vorbis cannot take it at once
             file.write(piece)
@@ -42,7 +42,7 @@ def test_blocks_are_what_load_audio_gives(tmp_path: Path, hertz: int, channels: 
 
 @pytest.mark.parametrize("kind", ["bytes", "array"])
 def test_bytes_and_arrays_are_recordings_too(tmp_path: Path, kind: str):
-    samples = clip("a", 130.0, 16_000)
+    samples = random_audio("a", 130.0, 16_000)
     path = tmp_path / "a.flac"
     soundfile.write(path, samples, 16_000)
     with open_recording(path.read_bytes() if kind == "bytes" else (samples, 16_000)) as recording:
@@ -67,7 +67,7 @@ def test_a_file_that_is_no_recording_is_refused_when_it_is_opened(tmp_path: Path
 
 def test_damage_further_on_is_found_after_the_blocks_before_it(tmp_path: Path):
     path = tmp_path / "a.wav"
-    samples = clip("a", 100.0, 16_000)
+    samples = random_audio("a", 100.0, 16_000)
     samples[1_200_000] = np.nan
     soundfile.write(path, samples, 16_000, subtype="FLOAT")
     with open_recording(path) as recording:

@@ -21,7 +21,7 @@ from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES
 from edgephi.generation.detokenizer import TextStream
 from edgephi.generation.reply import DoneEvent, Reply, TokenEvent
 from edgephi.generation.sampler import SamplingOptions
-from edgephi.media.processor import SeenPicture, Senses
+from edgephi.media.processor import ImageFeatures, MediaProcessor
 from edgephi.model import Model
 from edgephi.ort.session import DeviceOptions, runtime
 from edgephi.prompt.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ class RequestEngine:
         """Seconds of every stage of one request.
 
         Args:
-            media: `audio_s`, the length of a clip, or `image`, width and height of a picture; empty for text.
+            media: `audio_s`, the length of a clip, or `image`, width and height of an image; empty for text.
             rounds: A text is so many times WORDS; with media it is a short question.
             new_tokens: The model is kept from ending before so many.
         """
@@ -86,9 +86,9 @@ class RequestEngine:
     def media_facts(self, media: dict[str, Any]) -> dict[str, int]:
         """How many positions the media of such a request take, and how many crops."""
         given = self._media(media)
-        senses = Senses(self._bundle, self._device)
+        senses = MediaProcessor(self._bundle, self._device)
         found = senses.prepare(given.get("images", ()), given.get("audio", ()))
-        crops = sum(len(item.views) for item in found if isinstance(item, SeenPicture))
+        crops = sum(len(item.views) for item in found if isinstance(item, ImageFeatures))
         return {"rows": sum(item.num_rows for item in found), "crops": crops}
 
     def detokenize(self, token_ids: list[int]) -> float:

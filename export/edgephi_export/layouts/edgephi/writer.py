@@ -13,14 +13,14 @@ from edgephi.bundle.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_N
 from edgephi.bundle.manifest import SCHEMA_VERSION, AdaptersInfo, FileInfo, Manifest
 from edgephi.bundle.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi_export.checkpoint.template_names import read_template_names
-from edgephi_export.hub.download import Located
+from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.edgephi.plan import BundlePlan
 from edgephi_export.meter import Meter
 from edgephi_export.provenance import describe, generator, source_info
 from edgephi_export.weights.writer import write_weights
 
 
-def write_bundle(bundle: BundlePlan, located: Located, folder: Path, threads: int, meter: Meter) -> None:
+def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
     """Write every file; the manifest comes last.
 
     Args:
@@ -49,7 +49,7 @@ def write_bundle(bundle: BundlePlan, located: Located, folder: Path, threads: in
     (folder / MANIFEST_NAME).write_text(_manifest(bundle, located, files).to_json(), encoding="utf-8")
 
 
-def _manifest(bundle: BundlePlan, located: Located, files: list[FileInfo]) -> Manifest:
+def _manifest(bundle: BundlePlan, located: CheckpointSource, files: list[FileInfo]) -> Manifest:
     config = bundle.checkpoint.config
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -24,7 +24,7 @@ from edgephi_export.checkpoint.json_fields import Fields
 from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.graphs.decoder import DecoderParts
-from edgephi_export.hub.download import Located
+from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.genai.config import genai_config
 from edgephi_export.layouts.genai.graph import build_genai
 from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
@@ -107,7 +107,7 @@ def plan_genai(checkpoint: Checkpoint, weights: WeightPlan) -> GenaiPlan:
     )
 
 
-def write_genai(plan: GenaiPlan, located: Located, folder: Path, threads: int, meter: Meter) -> None:
+def write_genai(plan: GenaiPlan, located: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
     """Write every file; the record comes last.
 
     Args:

@@ -69,7 +69,7 @@ def _read_blocks(source: Source, start: int) -> tuple[bytes, int]:
 
 
 def _header(info: bytes, total: int) -> bytes:
-    """A new header with the number of samples, and without tags, pictures and seek points."""
+    """A new header with the number of samples, and without tags, images and seek points."""
     low = int.from_bytes(info[13:18], "big") & ~_MAX_SAMPLES | min(total, _MAX_SAMPLES)
     return b"fLaC\x80\0\0\x22" + info[:13] + low.to_bytes(5, "big") + info[18:]
 

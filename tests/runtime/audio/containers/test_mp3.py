@@ -48,7 +48,7 @@ def _frames(data: bytes) -> list[bytes]:
     ],
 )
 def test_an_intact_mp3_is_never_truncated(make, hertz: int, channels: int, before: bytes, behind: bytes):
-    """Tags and cover pictures are bytes too; an estimate from the file's size promised their length as sound."""
+    """Tags and cover images are bytes too; an estimate from the file's size promised their length as sound."""
     data, seconds = make(hertz, channels)
     waveform = load_audio(before + data + behind)
     assert waveform.duration_s == pytest.approx(seconds, abs=0.15)
