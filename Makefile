@@ -44,8 +44,8 @@ size:  ## a fresh install of the runtime must stay under 280 MB, pip included
 	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
 	@megabytes=$$(du -sm build/size | cut -f1); echo "a fresh install takes $$megabytes MB"; test $$megabytes -lt 280
 
-lint: .venv/edgephi.stamp  ## style and types
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: .venv/edgephi.stamp  ## style, types and which room may import which
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo
 
 clean:
 	rm -rf .venv build models/nano

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.base.units import human_bytes
 from edgephi.console.commands import GroupedCommand, group
 from edgephi.console.options import json_option
-from edgephi.console.report import human_bytes, one_line
+from edgephi.console.report import one_line
 from edgephi.console.signals import stoppable
 
 if TYPE_CHECKING:

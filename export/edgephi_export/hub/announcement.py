@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.base.errors import CapacityError
-from edgephi.console.report import human_bytes
+from edgephi.base.units import human_bytes
 
 #: Of a line of 100 Mbit/s.
 _LINE_BYTES_S = 12.5e6

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgephi.base.errors import CapacityError, ConfigError, EdgeError
+from edgephi.base.units import human_bytes
 from edgephi.console import interruption
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.options import ModelSource, model_options, quiet_option
 from edgephi.console.packing import decorated_with
-from edgephi.console.report import error_line, human_bytes, note_line, one_line, shown, timing_line
+from edgephi.console.report import error_line, note_line, one_line, shown, timing_line
 from edgephi.console.sampling_options import Sampling, sampling_options
 from edgephi.console.stage_line import StageLine
 from edgephi.console.tools_file import read_tools_file, tools_option

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import CompletionItem
 
 from edgephi.console.program_name import NAME
 
 _VARIABLE = f"_{NAME.upper()}_COMPLETE"
 _SHELLS = ("bash", "zsh", "fish")
-
-
-def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Any file."""
-    return [CompletionItem(incomplete, type="file")]
-
-
-def complete_folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Any folder."""
-    return [CompletionItem(incomplete, type="dir")]
 
 
 @click.command()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.base.units import human_bytes
 from edgephi.console.commands import GroupedCommand, group, renamed
 from edgephi.console.options import check_hashes_option, json_option, kv_cache_option
-from edgephi.console.report import human_bytes, one_line
+from edgephi.console.report import one_line
 
 if TYPE_CHECKING:
     from edgephi.inspection.diagnosis import Diagnosis, Machine, Software, SpeedEstimate

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgephi.base.units import human_bytes
 from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand
 from edgephi.console.options import check_hashes_option, json_option
-from edgephi.console.report import human_bytes
 
 if TYPE_CHECKING:
     from edgephi.bundle.bundle import Bundle

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from edgephi.cli.completion import complete_files
 from edgephi.cli.transcripts.channel import channel_given
 from edgephi.cli.transcripts.files import Destination
 from edgephi.cli.transcripts.job import Job, Order
 from edgephi.cli.transcripts.origin import model_id
 from edgephi.cli.transcripts.partial_file import check_no_partial
 from edgephi.console.commands import ModelCommand, group
+from edgephi.console.completion import complete_files
 from edgephi.console.options import ModelSource, json_option, model_options
 from edgephi.console.spool import called, check_stdin, spooled
 from edgephi.console.stage_line import StageLine

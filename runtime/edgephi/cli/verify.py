@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.base.errors import ArtifactError, EdgeError
+from edgephi.base.units import human_bytes
 from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand, group
 from edgephi.console.failures import end_unsuccessful
 from edgephi.console.options import json_option
 from edgephi.console.progress import progress_bar
-from edgephi.console.report import human_bytes
 
 if TYPE_CHECKING:
     from edgephi.bundle.bundle import Bundle

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgephi.base.errors import ConfigError
-from edgephi.cli.completion import complete_files, complete_folders
 from edgephi.console.commands import group, in_group
+from edgephi.console.completion import complete_files, complete_folders
 from edgephi.console.logs import log_options
 from edgephi.console.packing import Command, packed
 from edgephi.console.sizes import parse_size

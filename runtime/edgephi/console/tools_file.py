@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgephi.base.errors import ConfigError
-from edgephi.cli.completion import complete_files
+from edgephi.console.completion import complete_files
 
 tools_option = click.option(
     "--tools",

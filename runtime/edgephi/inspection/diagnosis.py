@@ -18,9 +18,9 @@ from pathlib import Path
 
 from edgephi.base import hardware as here
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.base.units import human_bytes
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.bundle.tensor_index import TENSORS_NAME
-from edgephi.console.report import human_bytes
 from edgephi.inspection.bundle_check import FolderCheck, check_folder
 from edgephi.inspection.footprint import MemoryEstimate, needs
 from edgephi.prompt.routing import Mode

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from edgephi.base.units import human_bytes, human_count
 from edgephi.bundle.tensor_index import Part, StoredTensorInfo, TensorIndex
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi.console.report import human_bytes, human_count
 
 _NAMES: dict[Part, str] = {
     "decoder": "decoder",

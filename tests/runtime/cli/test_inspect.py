@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edgephi.base.units import human_bytes, human_count
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi.console.report import human_bytes, human_count
 from edgephi.inspection.weights_summary import Stored
 from support.bundles import copy_bundle, put, small_bundle
 from support.shell import invoke, spawn
