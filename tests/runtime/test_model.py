@@ -15,7 +15,7 @@ from support.signals import random_audio, random_image
 from support.vocabulary import special_id
 
 USER, END, ASSISTANT = special_id("<|user|>"), special_id("<|end|>"), special_id("<|assistant|>")
-IMAGE, AUDIO = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
+IMAGE_TOKEN, AUDIO_TOKEN = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
 IMAGE = random_image("model", 120, 70)
 SOUND = (random_audio("model", 1.0, 16000), 16000)
 FEW = SamplingOptions(max_new_tokens=5)
@@ -25,7 +25,7 @@ MEDIA: dict[str, dict[str, list[Any]]] = {
     "vision": {"images": [IMAGE]},
     "vision_speech": {"images": [IMAGE], "audio": [SOUND]},
 }
-SLOTS = {"text": [], "speech": [AUDIO], "vision": [IMAGE], "vision_speech": [IMAGE, AUDIO]}
+SLOTS = {"text": [], "speech": [AUDIO_TOKEN], "vision": [IMAGE_TOKEN], "vision_speech": [IMAGE_TOKEN, AUDIO_TOKEN]}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_generation_follows_the_logits_in_every_mode(model: Model, mode: str):
     for i, token_id in enumerate(reply.token_ids):
         logits = model.logits([*prompt, *reply.token_ids[:i]], **MEDIA[mode])
         assert token_id == int(np.argmax(logits))
-        if token_id in (IMAGE, AUDIO):  # random weights may say a slot, which `logits` would want media for
+        if token_id in (IMAGE_TOKEN, AUDIO_TOKEN):  # random weights may say a slot, which `logits` would want media for
             break
 
 
@@ -184,9 +184,9 @@ def test_closing_a_model_in_the_midst_of_a_request_says_so():
     [
         ([], {}, "no tokens"),
         ([400], {}, "id 400 is outside the vocabulary of 400"),
-        ([IMAGE, 1], {}, "1 image tokens but 0 were given"),
+        ([IMAGE_TOKEN, 1], {}, "1 image tokens but 0 were given"),
         ([1], {"images": [IMAGE]}, "0 image tokens but 1 were given"),
-        ([AUDIO], {"audio": [SOUND, SOUND]}, "1 audio tokens but 2 were given"),
+        ([AUDIO_TOKEN], {"audio": [SOUND, SOUND]}, "1 audio tokens but 2 were given"),
         ([1], {"rows": "first"}, "rows is 'first'"),
         ([1], {"adapter": "both"}, "adapter is 'both'"),
     ],
