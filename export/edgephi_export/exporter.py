@@ -43,7 +43,11 @@ Write = Callable[[CheckpointSource, Path, int, Meter], None]
 
 
 def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_progress: OnProgress | None) -> Path:
-    """See `edgephi_export.export`."""
+    """See `edgephi_export.export`.
+
+    Raises:
+        ConfigError: No such layout, or options that exclude each other.
+    """
     overrides = tuple(map(parse_rule, options.overrides))
     recipe = make_recipe(options.recipe, method=options.method, overrides=overrides)
     threads = num_threads(options.threads)

@@ -76,7 +76,11 @@ class AsyncModel:
         self.model.close()
 
     async def generate(self, messages: Messages, **request: Unpack[RequestOptions]) -> Reply:
-        """Answer a conversation; arguments and errors are those of `Model.stream`."""
+        """Answer a conversation; arguments and errors are those of `Model.stream`.
+
+        Raises:
+            EdgeError: The stream ended without a reply.
+        """
         async with aclosing(self.stream(messages, **request)) as events:
             async for event in events:
                 if isinstance(event, DoneEvent):

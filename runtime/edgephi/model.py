@@ -120,7 +120,11 @@ class Model(SavedPrefixes, TranscriptRequests):
         should_stop: Callable[[], bool] = never,
         on_stage: OnStage = ignore_stage,
     ) -> Reply:
-        """Answer a conversation; arguments and errors are those of `stream`."""
+        """Answer a conversation; arguments and errors are those of `stream`.
+
+        Raises:
+            EdgeError: The stream ended without a reply.
+        """
         events = self.stream(
             messages,
             images=images,

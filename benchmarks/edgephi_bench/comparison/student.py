@@ -8,7 +8,11 @@ _LARGEST = 200  # beyond it the normal distribution is as good
 
 
 def two_sided(t: float, freedom: int) -> float:
-    """Probability of a value at least as far from 0, by the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    """Probability of a value at least as far from 0, by the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4.
+
+    Raises:
+        ValueError: `freedom` is below 1.
+    """
     if freedom < 1:
         raise ValueError(f"degrees of freedom are {freedom}; use 1 or more")
     if freedom > _LARGEST:

@@ -77,7 +77,11 @@ class GenaiBuilder:
     name: str = field(default=GENAI, init=False)
 
     def version(self) -> str:
-        """See `Converter`."""
+        """See `Converter`.
+
+        Raises:
+            EdgeError: Its interpreter cannot be run, or has no onnxruntime-genai.
+        """
         try:
             done = subprocess.run(
                 [self.python, "-c", _VERSION_CODE],

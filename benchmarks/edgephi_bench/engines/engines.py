@@ -199,7 +199,11 @@ class LlamaBench:
         self.peak_bytes = 0
 
     def ask(self, do: str, *, tokens: int, depth: int = 0) -> list[float]:
-        """See `Runner`."""
+        """See `Runner`.
+
+        Raises:
+            WorkerError: The program failed, or printed no single result.
+        """
         steps = tokens - 1
         sizes = ("-p", str(tokens), "-n", "0") if do == "prefill" else ("-p", "0", "-n", str(steps), "-d", str(depth))
         lines: list[str] = []

@@ -36,6 +36,7 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
     Raises:
         EdgeError: The folder cannot answer a prompt.
         CapacityError: This machine has not enough memory to run the model.
+        ValueError: The plan has no int8 cache.
     """
     info, config, bundle = plan.int8_cache, plan.checkpoint.config, Bundle(folder)
     if info is None:

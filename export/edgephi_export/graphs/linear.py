@@ -27,6 +27,9 @@ def apply_linear(graph: GraphBuilder, inputs: ir.Value, stored: StoredTensorInfo
 
     Returns:
         Floats [..., outputs], of the type of `inputs`.
+
+    Raises:
+        ValueError: The matrix is quantized and has no scales.
     """
     format_ = parse_format(stored.format)
     values = graph.stored(f"{stored.name}.weight", stored.values)

@@ -144,7 +144,11 @@ class KVCache:
         self._replace(self.rounded(max(total, grown)))
 
     def truncate(self, length: int) -> None:
-        """Forget every position from `length` on."""
+        """Forget every position from `length` on.
+
+        Raises:
+            ValueError: Fewer positions are filled. Nothing changes.
+        """
         if not 0 <= length <= self.used:
             raise ValueError(f"cannot truncate to {length}: {self.used} tokens are filled")
         self.used = length

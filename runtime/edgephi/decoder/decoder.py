@@ -244,6 +244,7 @@ class Decoder:
             CapacityError: The sequence is longer than the context. The cache has not changed.
             ArtifactError: As `prepare`.
             Stopped: `should_stop` said so. What was read until then is kept.
+            ValueError: The cache was filled with another adapter, or there are not so many rows.
         """
         total = len(sequence)
         self.check_length(total)

@@ -87,6 +87,7 @@ class Destination:
         """Replace the recording's file in one step; the path.
 
         Raises:
+            CapacityError: The disk is full. What was there before is untouched.
             EdgeError: It cannot be written. What was there before is untouched.
         """
         path = self.place(file)

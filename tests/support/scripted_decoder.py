@@ -1,0 +1,134 @@
+"""Decoders that say given tokens, and the loop run with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgephi.base.cancellation import Stopped
+from edgephi.generation.constraint import ConstraintCompiler
+from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.reply import DoneEvent, Event, Reply
+from edgephi.generation.sampler import SamplingOptions
+from edgephi.prompt.input_sequence import InputSequence
+from edgephi.prompt.tokenizer import Tokenizer
+from support.tables import ArrayTable
+from support.vocabulary import build_tokenizer, special_id
+
+VOCAB = 400
+END, CALL, CALL_END = special_id("<|end|>"), special_id("<|tool_call|>"), special_id("<|/tool_call|>")
+
+
+class Script:
+    """A decoder that says given ids, and checks that it is fed what it said.
+
+    Logits after a wrong guess are not numbers, so using one fails.
+    """
+
+    def __init__(self, token_ids: Sequence[int], room: int = 10_000, border: int = 10_000) -> None:
+        self._token_ids = list(token_ids)
+        self._room = room
+        self._border = border
+        self._prompt: int | None = None
+        self.held: list[int] = []
+        self.widths: list[int] = []
+        self.longest = 0
+
+    @property
+    def used(self) -> int:
+        return len(self.held)
+
+    def has_room(self, total: int) -> bool:
+        return total <= self._room
+
+    def reach(self, total: int) -> int:
+        return min(self._room, self._border if total <= self._border else self._room)
+
+    def rewind(self, length: int) -> None:
+        assert length <= len(self.held)
+        del self.held[length:]
+
+    def read(
+        self,
+        sequence: InputSequence,
+        *,
+        adapter: str,
+        rows: int | str = "last",
+        should_stop: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        if should_stop is not None and should_stop():
+            raise Stopped
+        assert adapter == "none"
+        assert len(sequence) <= self._room
+        num_rows = 1 if rows == "last" else int(rows)
+        ids = sequence.token_ids.tolist()
+        self._prompt = len(ids) if self._prompt is None else self._prompt
+        if len(ids) - num_rows + 1 == self._border + 1:
+            self.held = []  # read again with other factors
+            assert num_rows == 1
+        assert not self.held or len(self.held) == len(ids) - num_rows
+        assert self.held == ids[: len(self.held)]
+        assert len(ids) <= self.reach(len(ids) - num_rows + 1)
+        self.held = ids
+        self.longest = max(self.longest, len(ids))
+        self.widths.append(num_rows)
+        said = ids[self._prompt :]
+        assert said[: len(said) - num_rows + 1] == self._token_ids[: len(said) - num_rows + 1]
+        logits = np.stack([self._after(said[: len(said) - back]) for back in reversed(range(num_rows))])
+        return logits[-1] if rows == "last" else logits
+
+    def _after(self, said: list[int]) -> np.ndarray:
+        logits = np.zeros(VOCAB, np.float32)
+        if said != self._token_ids[: len(said)]:
+            return np.full(VOCAB, np.nan, np.float32)
+        if len(said) < len(self._token_ids):
+            logits[self._token_ids[len(said)]] = 1
+        return logits
+
+
+TOKENIZER = Tokenizer(build_tokenizer().to_str(), "tokenizer.json")
+
+
+EOS = frozenset({END, special_id("<|endoftext|>")})
+COMPILER = ConstraintCompiler(TOKENIZER, eos=sorted(EOS), vocab_size=VOCAB)
+
+
+def run_loop(
+    decoder: Script, limit: int = 1000, should_stop: Callable[[], bool] = lambda: False, **values: Any
+) -> list[Event]:
+    sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
+    options = SamplingOptions(max_new_tokens=limit, **values)
+    constraint = None if options.constraint is None else COMPILER.start(options.constraint)
+    job = Job(
+        sequence=sequence, adapter="none", options=options, eos=EOS, clock=Clock(), should_stop=should_stop,
+        constraint=constraint,
+    )  # fmt: skip
+    return list(generate(decoder, TOKENIZER, job))  # type: ignore[arg-type]
+
+
+def reply_of(events: list[Event]) -> Reply:
+    assert isinstance(events[-1], DoneEvent)
+    assert not any(isinstance(event, DoneEvent) for event in events[:-1])
+    return events[-1].reply
+
+
+class Loop(Script):
+    """A decoder that always says the same, whatever is made of it."""
+
+    def __init__(self, token_id: int) -> None:
+        super().__init__([token_id])
+
+    def read(
+        self,
+        sequence: InputSequence,
+        *,
+        adapter: str,
+        rows: int | str = "last",
+        should_stop: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        self.held = sequence.token_ids.tolist()
+        self.widths.append(1 if rows == "last" else int(rows))
+        logits = (np.arange(VOCAB) == self._token_ids[0]).astype(np.float32)
+        return logits if rows == "last" else np.tile(logits, (int(rows), 1))
