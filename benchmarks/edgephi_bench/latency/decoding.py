@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 from edgephi_bench.engines.engines import PeerSpec, Runner, open_peer
 from edgephi_bench.engines.worker import WORKERS, Worker
 from edgephi_bench.latency.plan import BenchPlan, routed_adapters
@@ -96,7 +96,7 @@ class _Session:
     on_line: OnLine
     speed: ReadSpeed | None
 
-    def measure(self, task: Task, runners: dict[str, Runner], adapter: AdapterName = "none") -> None:
+    def measure(self, task: Task, runners: dict[str, Runner], adapter: Adapter = "none") -> None:
         """Measure a task; a peer that fails is left out from then on, ours is not asked for this again."""
         found = self.found
         beside = functools.partial(self.speed.measure, task.threads) if self.speed and task.do == "decode" else None
@@ -122,7 +122,7 @@ class _Session:
                     found.decoded.append(Decoded(task=task, adapter=adapter, read_speeds=measured.read_speeds))
                 return
 
-    def measure_alone(self, task: Task, adapter: AdapterName = "none") -> None:
+    def measure_alone(self, task: Task, adapter: Adapter = "none") -> None:
         """Measure a task of edgephi's in a process of its own."""
         with open_ours(self.plan, task.threads, adapter) as worker:
             self.measure(task, {OURS: worker}, adapter)
@@ -148,7 +148,7 @@ class _Session:
             )
 
 
-def open_ours(plan: BenchPlan, threads: int, adapter: AdapterName) -> Worker:
+def open_ours(plan: BenchPlan, threads: int, adapter: Adapter) -> Worker:
     """A new process with edgephi's decoder."""
     return Worker(WORKERS / "edgephi_decoder.py", plan.engine(threads) | {"adapter": adapter})
 

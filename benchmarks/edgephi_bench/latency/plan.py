@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import AdapterName, CacheChoice, Manifest
-from edgephi.prompt.routing import choose_route
+from edgephi.bundle.manifest import Adapter, CacheChoice, Manifest
+from edgephi.prompt.routing import Mode, available_routes
 from edgephi_bench.engines.engines import PeerSpec
 from edgephi_bench.engines.requests import takes_requests
 from edgephi_bench.latency.own_prompts import OwnPrompt
@@ -20,8 +20,7 @@ from edgephi_bench.latency.own_prompts import OwnPrompt
 Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output", "repeat"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _SHORTEST_CLIP_S, _LONGEST_CLIP_S = 0.1, 1800.0
-#: Modes that are measured, and their images and audio.
-MODES = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0)}
+_MEASURED: tuple[Mode, ...] = ("text", "speech", "vision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +93,11 @@ class BenchPlan:
 
 
 def modes(manifest: Manifest) -> tuple[str, ...]:
-    """The modes in which a model folder answers by its own rule."""
-    found = []
-    for mode, (num_images, num_audio) in MODES.items():
-        try:
-            choose_route(manifest, num_images=num_images, num_audio=num_audio)
-        except ConfigError:
-            continue
-        found.append(mode)
-    return tuple(found)
+    """The modes that are measured, of those in which a model folder answers by its own rule."""
+    return tuple(route.mode for route in available_routes(manifest) if route.mode in _MEASURED)
 
 
-def routed_adapters(manifest: Manifest) -> tuple[AdapterName, ...]:
+def routed_adapters(manifest: Manifest) -> tuple[Adapter, ...]:
     """The adapters that are switched on per request, and so cost something per step."""
     if manifest.adapters.mode != "routed":
         return ()

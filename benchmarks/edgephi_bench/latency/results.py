@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 from edgephi_bench.engines.sentinel import FixedLogits
 from edgephi_bench.engines.worker import WorkerError
 from edgephi_bench.latency.report import PeerFacts, Sentinel
@@ -21,7 +21,7 @@ class Decoded:
     """A decode of edgephi's that was measured, and what was read from memory beside it."""
 
     task: Task
-    adapter: AdapterName
+    adapter: Adapter
     read_speeds: tuple[float, ...]
 
 

@@ -19,7 +19,7 @@ from edgephi_bench.engines.requests import lacking, takes_requests
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 from edgephi_bench.latency.decoding import as_repeat, measure_decoding, measure_repeats
 from edgephi_bench.latency.loading import measure_loads, measure_memory, measure_peer_memory
-from edgephi_bench.latency.plan import MODES, BenchPlan, modes
+from edgephi_bench.latency.plan import BenchPlan, modes
 from edgephi_bench.latency.progress import Progress, count_steps
 from edgephi_bench.latency.report import BenchReport, ModelFacts, PeerFacts, Sentinel
 from edgephi_bench.latency.results import Found
@@ -118,7 +118,7 @@ def _measure_requests(
     listeners = Listeners(on_line=on_line, on_peer=on_peer, observer=found.observer)
     found.figures += measure_stages(plan, available, usable, listeners)
     for mode in available:
-        if MODES[mode] != (0, 0):
+        if mode != "text":
             found.notes += [lacking(spec.name, mode) for spec in peers if not found.peers[spec.name].error]
 
 

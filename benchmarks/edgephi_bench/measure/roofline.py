@@ -16,7 +16,7 @@ import statistics
 from dataclasses import dataclass
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import AdapterName, CacheChoice
+from edgephi.bundle.manifest import Adapter, CacheChoice
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.cache.kv_cache import cache_shape
 
@@ -103,7 +103,7 @@ class Floor:
         return self.num_bytes / self.best_bandwidth / self.median_s
 
 
-def step_bytes(bundle: Bundle, adapter: AdapterName = "none", kv_cache: CacheChoice = "float") -> StepBytes:
+def step_bytes(bundle: Bundle, adapter: Adapter = "none", kv_cache: CacheChoice = "float") -> StepBytes:
     """What a decode step of this model reads.
 
     Raises:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephi.base.errors import ArtifactError
-from edgephi.bundle.manifest import AdapterInfo
-from edgephi_export.checkpoint.config import AdapterKey
+from edgephi.bundle.manifest import AdapterInfo, EncoderName
 from edgephi_export.checkpoint.json_fields import Fields
 
 
-def read_original_adapter(config: Fields, name: AdapterKey) -> AdapterInfo:
+def read_original_adapter(config: Fields, name: EncoderName) -> AdapterInfo:
     """The adapter that `vision_lora` or `speech_lora` of config.json describes.
 
     Raises:
@@ -23,7 +22,7 @@ def read_original_adapter(config: Fields, name: AdapterKey) -> AdapterInfo:
     return _info(name, lora)
 
 
-def read_peft_adapter(folder: Path, name: AdapterKey) -> AdapterInfo:
+def read_peft_adapter(folder: Path, name: EncoderName) -> AdapterInfo:
     """The adapter in a PEFT folder.
 
     Raises:
@@ -46,7 +45,7 @@ def read_peft_adapter(folder: Path, name: AdapterKey) -> AdapterInfo:
     return _info(name, lora)
 
 
-def _info(name: AdapterKey, lora: Fields) -> AdapterInfo:
+def _info(name: EncoderName, lora: Fields) -> AdapterInfo:
     rank = lora.positive("r")
     try:
         return AdapterInfo(name=name, rank=rank, scale=lora.positive_float("lora_alpha") / rank)

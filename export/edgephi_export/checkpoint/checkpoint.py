@@ -19,9 +19,9 @@ import numpy as np
 
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.bundle import file_sha256
-from edgephi.bundle.manifest import AdapterInfo, MergedAdapterInfo
+from edgephi.bundle.manifest import AdapterInfo, EncoderName, MergedAdapterInfo
 from edgephi_export.checkpoint.adapter_config import read_original_adapter, read_peft_adapter
-from edgephi_export.checkpoint.config import MODALITIES, AdapterKey, Modality, ModelConfig, SpeechConfig, VisionConfig
+from edgephi_export.checkpoint.config import MODALITIES, Modality, ModelConfig, SpeechConfig, VisionConfig
 from edgephi_export.checkpoint.decoder_config import read_decoder, read_rope
 from edgephi_export.checkpoint.encoder_config import (
     Shapes,
@@ -169,7 +169,7 @@ def _read_speech(layout: Layout, fields: Fields) -> SpeechConfig:
     return read_original_speech(fields) if layout == "phi4mm" else read_native_speech(fields)
 
 
-def _read_adapter(folder: Path, layout: Layout, fields: Fields, name: AdapterKey) -> AdapterInfo:
+def _read_adapter(folder: Path, layout: Layout, fields: Fields, name: EncoderName) -> AdapterInfo:
     if layout == "phi4mm":
         return read_original_adapter(fields, name)
     return read_peft_adapter(folder / f"{name}-lora", name)

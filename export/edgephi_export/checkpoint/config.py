@@ -11,7 +11,6 @@ from typing import Literal
 from edgephi.bundle.manifest import AdapterInfo, GenerationDefaults, RopeInfo, TokenInfo
 
 Modality = Literal["text", "vision", "speech"]
-AdapterKey = Literal["vision", "speech"]
 MODALITIES: tuple[Modality, ...] = ("text", "vision", "speech")
 #: The decoder linears that adapters change, as `layers.N.<name>`.
 ADAPTED_LINEARS = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")

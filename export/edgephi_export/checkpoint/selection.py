@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import AdapterMode
-from edgephi_export.checkpoint.config import MODALITIES, AdapterKey, Modality
+from edgephi.bundle.manifest import AdapterMode, EncoderName
+from edgephi_export.checkpoint.config import MODALITIES, Modality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class Selection:
 
     modalities: tuple[Modality, ...]
     mode: AdapterMode
-    adapters: tuple[AdapterKey, ...]
-    projections: tuple[AdapterKey, ...]
+    adapters: tuple[EncoderName, ...]
+    projections: tuple[EncoderName, ...]
 
 
 def choose(adapters: str | None, modalities: Sequence[str] | None, available: tuple[Modality, ...]) -> Selection:

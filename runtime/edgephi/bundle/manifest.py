@@ -19,16 +19,19 @@ from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi.bundle.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
 
 __all__ = [
-    "ADAPTER_IDS", "CACHE_KINDS", "PROJECTION_IDS", "SCHEMA_VERSION", "AdapterInfo", "AdapterMode", "AdapterName",
-    "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo", "EndInfo", "FileInfo", "FloatName",
-    "GenerationDefaults", "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo", "RopeInfo", "RuleInfo",
-    "SourceInfo", "SpeechInfo", "TemplateName", "TokenInfo", "VisionInfo",
+    "ADAPTER_IDS", "CACHE_KINDS", "PROJECTION_IDS", "SCHEMA_VERSION", "Adapter", "AdapterInfo", "AdapterMode",
+    "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo", "EncoderName", "EndInfo", "FileInfo",
+    "FloatName", "GenerationDefaults", "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo", "RopeInfo",
+    "RuleInfo", "SourceInfo", "SpeechInfo", "TemplateName", "TokenInfo", "VisionInfo",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 2
 _UPGRADE = "pip install --upgrade edgephi"
 
-AdapterName = Literal["none", "vision", "speech"]
+#: An encoder. The LoRA and the audio projection that were trained with it have its name.
+EncoderName = Literal["vision", "speech"]
+#: The LoRA that serves a request, if any.
+Adapter = Literal["none", "vision", "speech"]
 AdapterMode = Literal["routed", "speech", "vision", "none"]
 FloatName = Literal["float32", "float16"]
 CacheDtype = Literal["float32", "float16", "int8"]
@@ -39,9 +42,9 @@ CACHE_KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
 CacheChoice = Literal["auto", "float", "int8"]
 
 #: Value of the decoder's `adapter` input for each adapter.
-ADAPTER_IDS: dict[AdapterName, int] = {"none": 0, "vision": 1, "speech": 2}
+ADAPTER_IDS: dict[Adapter, int] = {"none": 0, "vision": 1, "speech": 2}
 #: Value of the speech encoder's `projection` input for each audio projection.
-PROJECTION_IDS: dict[str, int] = {"speech": 0, "vision": 1}
+PROJECTION_IDS: dict[EncoderName, int] = {"speech": 0, "vision": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class RecipeInfo:
 class AdapterInfo:
     """One LoRA of the checkpoint: `y = W x + scale * B (A x)`."""
 
-    name: Literal["vision", "speech"]
+    name: EncoderName
     rank: int
     scale: float
 
@@ -274,7 +277,7 @@ class SpeechInfo:
     num_mels: int
     time_reduction: int
     window_rows: int
-    projections: tuple[Literal["speech", "vision"], ...]
+    projections: tuple[EncoderName, ...]
 
     def __post_init__(self) -> None:
         _check_positive(num_mels=self.num_mels, time_reduction=self.time_reduction, window_rows=self.window_rows)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.base.errors import CapacityError
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 from edgephi.cache.kv_cache import CacheShape, KVCache
 from edgephi.prompt.input_sequence import InputSequence, MediaSpan
 
@@ -40,7 +40,7 @@ class CachedSequence:
     """
 
     cache: KVCache
-    adapter: AdapterName | None = None
+    adapter: Adapter | None = None
     is_long: bool = False
     sequence: InputSequence | None = None
     ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -55,7 +55,7 @@ class CachedSequence:
         self.ids = self.ids[:used]
         self.spans = tuple(span for span in self.spans if span.start < used)
 
-    def shared(self, sequence: InputSequence, adapter: AdapterName, is_long: bool) -> int:
+    def shared(self, sequence: InputSequence, adapter: Adapter, is_long: bool) -> int:
         """Positions of the cache that are right for this sequence."""
         if (self.adapter, self.is_long) != (adapter, is_long):
             return 0
@@ -102,7 +102,7 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._held)
 
-    def begin(self, sequence: InputSequence, adapter: AdapterName, *, is_long: bool, fresh: bool = False) -> None:
+    def begin(self, sequence: InputSequence, adapter: Adapter, *, is_long: bool, fresh: bool = False) -> None:
         """Make `present` the cache that holds most of a sequence's beginning, truncated to what they share.
 
         Args:

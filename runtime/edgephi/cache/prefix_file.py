@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.base.output_file import check_output_file, staged_file
 from edgephi.bundle.bundle import Bundle, reading
-from edgephi.bundle.manifest import AdapterName, CacheDtype
+from edgephi.bundle.manifest import Adapter, CacheDtype
 from edgephi.bundle.strict_json import decode
 from edgephi.cache.kv_cache import CacheShape, KVCache, cache_names, check_context
 from edgephi.cache.prefix_cache import CachedSequence
@@ -65,7 +65,7 @@ class PrefixHeader:
     """
 
     manifest_sha256: str
-    adapter: AdapterName
+    adapter: Adapter
     is_long: bool
     positions: int
     dtype: CacheDtype

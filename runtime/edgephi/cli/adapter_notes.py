@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from edgephi.bundle.manifest import AdapterName, Manifest
+    from edgephi.bundle.manifest import Adapter, Manifest
 
 Kind = Literal["image", "audio"]
 _TRANSCRIBING = re.compile(r"\btranscri|\btranslate the (audio|speech|recording|clip)", re.IGNORECASE)
@@ -18,7 +18,7 @@ _HEARING_BESIDE_IMAGES = (
 _TAKES_OVER = "note: with an image the vision adapter takes over, for the earlier audio too"
 
 
-def adapter_of(manifest: Manifest, kinds: Sequence[Kind]) -> AdapterName:
+def adapter_of(manifest: Manifest, kinds: Sequence[Kind]) -> Adapter:
     """The adapter of a request with these media.
 
     Raises:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _MAX_NEW_TOKENS = 128
 _INDENT = " " * 9
 _TOY_WEIGHTS, _REAL_WEIGHTS = 100_000_000, 5_574_000_000
-_MODE_NAMES = {"text": "text", "speech": "speech", "vision": "vision", "vision_speech": "vision + speech"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +73,14 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
       edgephi demo models/nano --samples nano/samples
     """
     from edgephi.inspection.samples import read_samples
+    from edgephi.prompt.routing import ROUTES
 
     samples = read_samples(Path(folder))
     outcomes: list[Outcome] = []
     with source.load(with_adapters=any(map(_media, samples))) as model:
         for number, sample in enumerate(samples, start=1):
             if not as_json:
-                click.secho(f"[{number}/{len(samples)}] {_MODE_NAMES[sample.mode]}: {sample.title}", bold=True)
+                click.secho(f"[{number}/{len(samples)}] {ROUTES[sample.mode].label}: {sample.title}", bold=True)
                 _preview(sample, Path(folder))
             outcomes.append(_try(model, sample, Path(folder)))
             if not as_json:

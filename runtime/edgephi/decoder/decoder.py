@@ -23,7 +23,7 @@ from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.base.log import logger
 from edgephi.base.numbers import is_whole
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import ADAPTER_IDS, AdapterName, CacheChoice
+from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, CacheChoice
 from edgephi.cache.kv_cache import KVCache, cache_kind, cache_shape, check_context
 from edgephi.cache.prefix_cache import CachedSequence, PrefixCache
 from edgephi.decoder.forward import DecoderPass, PassMemory
@@ -107,7 +107,7 @@ class Decoder:
     def _cache(self) -> KVCache:
         return self._sequences.present.cache
 
-    def begin(self, sequence: InputSequence, adapter: AdapterName, *, fresh: bool = False) -> int:
+    def begin(self, sequence: InputSequence, adapter: Adapter, *, fresh: bool = False) -> int:
         """Go on from what was read before that a new sequence begins with.
 
         Args:
@@ -195,11 +195,11 @@ class Decoder:
         self._passes.clear()
         self._sequences.clear()
 
-    def serves(self, adapter: AdapterName) -> bool:
+    def serves(self, adapter: Adapter) -> bool:
         """Whether `prepare` for this adapter has nothing to load."""
         return self._graph.serves(adapter)
 
-    def prepare(self, adapter: AdapterName, should_stop: Callable[[], bool] = never) -> None:
+    def prepare(self, adapter: Adapter, should_stop: Callable[[], bool] = never) -> None:
         """Open the graph that serves a sequence with this adapter, unless it is open.
 
         What was read stays: every graph has the same cache.
@@ -222,7 +222,7 @@ class Decoder:
         self,
         sequence: InputSequence,
         *,
-        adapter: AdapterName,
+        adapter: Adapter,
         rows: int | Literal["last", "all"] = "last",
         should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
@@ -269,7 +269,7 @@ class Decoder:
             self._cache.truncate(total - num_rows)
 
     def _read_passes(
-        self, sequence: InputSequence, adapter: AdapterName, num_rows: int, should_stop: Callable[[], bool]
+        self, sequence: InputSequence, adapter: Adapter, num_rows: int, should_stop: Callable[[], bool]
     ) -> NDArray[np.float32]:
         """float32 [num_rows, V] after as many passes as are needed."""
         total = len(sequence)
@@ -306,7 +306,7 @@ class Decoder:
     def _run(
         self,
         embeds: NDArray[np.float32],
-        adapter: AdapterName,
+        adapter: Adapter,
         *,
         num_rows: int,
         should_stop: Callable[[], bool] | None,

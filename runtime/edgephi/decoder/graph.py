@@ -18,7 +18,7 @@ from edgephi.base.cancellation import never
 from edgephi.base.errors import ArtifactError
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import AdapterName, CacheKind, DecoderInfo, Int8CacheInfo
+from edgephi.bundle.manifest import Adapter, CacheKind, DecoderInfo, Int8CacheInfo
 from edgephi.cache.kv_cache import cache_names
 from edgephi.ort.huge_pages import HugePages, own_memory, without
 from edgephi.ort.memory_check import check_graph_fits
@@ -57,7 +57,7 @@ class DecoderGraph:
         self.takes_adapter = False
         self.pages = HugePages()
 
-    def serves(self, adapter: AdapterName) -> bool:
+    def serves(self, adapter: Adapter) -> bool:
         """Whether the open graph does for a sequence with this adapter."""
         return self._name is not None and self._name in (self._pair.graph, self._needed(adapter != "none"))
 

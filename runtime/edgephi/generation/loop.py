@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from edgephi.base.cancellation import Stopped, ask, never
 from edgephi.base.log import logger
 from edgephi.base.stage import Stages
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 from edgephi.generation.constraint import Constraint
 from edgephi.generation.output_text import ReplyText
 from edgephi.generation.reply import (
@@ -66,7 +66,7 @@ class Reader(Protocol):
         self,
         sequence: InputSequence,
         *,
-        adapter: AdapterName,
+        adapter: Adapter,
         rows: int | Literal["last"] = "last",
         should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
@@ -138,7 +138,7 @@ class Job:
     """
 
     sequence: InputSequence
-    adapter: AdapterName
+    adapter: Adapter
     options: SamplingOptions
     eos: frozenset[int]
     clock: Clock

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -123,7 +123,7 @@ class Reply:
     timing: Timing
     logprobs: tuple[Choice, ...] = ()
     speculation: Speculation = Speculation()
-    adapter: AdapterName = "none"
+    adapter: Adapter = "none"
 
 
 @dataclass(frozen=True, slots=True)

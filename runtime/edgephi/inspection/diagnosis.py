@@ -23,7 +23,7 @@ from edgephi.bundle.manifest import CacheChoice
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.inspection.bundle_check import FolderCheck, check_folder
 from edgephi.inspection.footprint import MemoryEstimate, needs
-from edgephi.prompt.routing import Mode
+from edgephi.prompt.routing import ROUTES, Mode
 
 #: What is imported -> what is installed.
 _PACKAGES = {
@@ -37,12 +37,6 @@ _PACKAGES = {
     "click": "click",
 }
 _ORT_NAMES = ("onnxruntime", "onnxruntime-gpu")
-_TAKES: dict[Mode, str] = {
-    "text": "text",
-    "speech": "text, audio",
-    "vision": "text, images",
-    "vision_speech": "text, images, audio",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +252,7 @@ def _prospect(need: MemoryEstimate, context: int, limit: int, machine: Machine) 
     speed, low = machine.read_bandwidth_bytes_s, machine.read_bandwidth_low_bytes_s
     return SpeedEstimate(
         mode=need.mode,
-        takes=_TAKES[need.mode],
+        takes=ROUTES[need.mode].inputs,
         context=context,
         memory_bytes=memory_bytes,
         fits=memory_bytes <= machine.available_bytes,

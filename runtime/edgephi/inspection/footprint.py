@@ -13,25 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice, Manifest
 from edgephi.bundle.tensor_index import Part, StoredTensorInfo
 from edgephi.cache.kv_cache import cache_shape
 from edgephi.decoder.decoder import DEFAULT_CHUNK
 from edgephi.ort.packed_sizes import WORK_FLOATS, packed_bytes, tokenizer_bytes
-from edgephi.prompt.routing import Mode, Route, choose_route
+from edgephi.prompt.routing import Mode, Route, available_routes
 
 #: Interpreter, libraries and open sessions of a small model.
 _PROCESS_BYTES = 45_000_000
 #: Floats that a tower holds for each patch of a crop, or row of a window, and each unit of the decoder's hidden size.
 _TOWER_FLOATS = 24
-_MEDIA: dict[Mode, tuple[int, int]] = {
-    "text": (0, 0),
-    "speech": (0, 1),
-    "vision": (1, 0),
-    "vision_speech": (1, 1),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +68,12 @@ def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[MemoryEstima
     return tuple(
         MemoryEstimate(
             mode=route.mode,
-            fixed_bytes=process + _work_bytes(manifest, route.mode) + _packed(tensors, _resident(manifest, route)),
+            fixed_bytes=process + _work_bytes(manifest, route) + _packed(tensors, _resident(manifest, route)),
             position_bytes=cache_shape(manifest, kind=kv_cache).bytes_per_position,
             step_bytes=_packed(tensors, _read(manifest, route)),
         )
-        for route in _routes(manifest)
+        for route in available_routes(manifest)
     )
-
-
-def _routes(manifest: Manifest) -> Iterable[Route]:
-    """Of each mode that is served; a bundle with a merged adapter refuses text."""
-    for num_images, num_audio in _MEDIA.values():
-        try:
-            yield choose_route(manifest, num_images=num_images, num_audio=num_audio)
-        except ConfigError:
-            continue
 
 
 def _resident(manifest: Manifest, route: Route) -> set[Part]:
@@ -97,21 +81,19 @@ def _resident(manifest: Manifest, route: Route) -> set[Part]:
     parts: set[Part] = {"decoder"}
     if route.adapter != "none" and manifest.adapters.mode == "routed":
         parts |= {"adapter_vision", "adapter_speech"}
-    num_images, num_audio = _MEDIA[route.mode]
-    if num_images:
+    if route.has_images:
         parts.add("vision")
-    if num_audio:
+    if route.has_audio:
         parts.add("speech")
     return parts
 
 
-def _work_bytes(manifest: Manifest, mode: Mode) -> int:
+def _work_bytes(manifest: Manifest, route: Route) -> int:
     """What the graphs hold beside weights and cache while they run; sessions keep it for the next run."""
     floats = WORK_FLOATS * DEFAULT_CHUNK
-    num_images, num_audio = _MEDIA[mode]
-    if num_images and manifest.vision is not None:
+    if route.has_images and manifest.vision is not None:
         floats += _TOWER_FLOATS * manifest.vision.patches_per_side**2
-    if num_audio and manifest.speech is not None:
+    if route.has_audio and manifest.speech is not None:
         floats += _TOWER_FLOATS * manifest.speech.window_rows
     return floats * manifest.decoder.hidden_size * 4
 

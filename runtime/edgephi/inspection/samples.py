@@ -18,18 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.strict_json import decode
-from edgephi.prompt.routing import Mode
+from edgephi.prompt.routing import ROUTES, Mode
 
 if TYPE_CHECKING:
     from edgephi.generation.reply import Reply
 
 SAMPLES_NAME = "samples.json"
-_MEDIA: dict[Mode, tuple[bool, bool]] = {
-    "text": (False, False),
-    "speech": (False, True),
-    "vision": (True, False),
-    "vision_speech": (True, True),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +40,8 @@ class Sample:
     audio: str | None = None
 
     def __post_init__(self) -> None:
-        has = (self.image is not None, self.audio is not None)
-        if has != _MEDIA[self.mode]:
+        route = ROUTES[self.mode]
+        if (self.image is not None, self.audio is not None) != (route.has_images, route.has_audio):
             raise ValueError(f"mode is {self.mode!r} but image is {self.image!r} and audio is {self.audio!r}")
         if self.tools is not None and not isinstance(_json_or_none(self.expected), list):
             raise ValueError("expected must be a JSON list of calls when tools are given")

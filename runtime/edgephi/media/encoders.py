@@ -22,7 +22,7 @@ from edgephi.base.cancellation import ask, never
 from edgephi.base.errors import ConfigError
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import PROJECTION_IDS, SpeechInfo, VisionInfo
+from edgephi.bundle.manifest import PROJECTION_IDS, EncoderName, SpeechInfo, VisionInfo
 from edgephi.images.crops import ImageViews, position_ids, useful_grid
 from edgephi.ort.cancellable_run import watched_run
 from edgephi.ort.session import running, runtime
@@ -132,7 +132,7 @@ class SpeechEncoder:
     def encode(
         self,
         mel: NDArray[np.float32],
-        projection: str = "speech",
+        projection: EncoderName = "speech",
         should_stop: Callable[[], bool] = never,
         on_step: Callable[[], None] = ignore_step,
     ) -> NDArray[np.float32]:
@@ -179,7 +179,7 @@ class SpeechEncoder:
         mel: NDArray[np.float32],
         start: int,
         window_rows: int,
-        projection: str,
+        projection: EncoderName,
         should_stop: Callable[[], bool],
     ) -> NDArray[np.float32]:
         """The rows of one window whose first row is `start`."""

@@ -21,13 +21,13 @@ from edgephi.base.cancellation import never
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
 from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.manifest import EncoderName
 from edgephi.images.crops import ImageViews, num_image_rows, split_views
 from edgephi.images.decoding import load_image
 from edgephi.media.embedding_cache import MediaContent
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder, ignore_step
 from edgephi.ort.memory_check import check_graph_fits
 from edgephi.ort.session import DeviceOptions, open_session
-from edgephi.prompt.routing import Projection
 from edgephi.sources.source import media_name
 
 Encoder = TypeVar("Encoder", VisionEncoder, SpeechEncoder)
@@ -124,7 +124,7 @@ class MediaProcessor:
     def encode(
         self,
         item: ImageFeatures | AudioFeatures,
-        projection: Projection | None,
+        projection: EncoderName | None,
         should_stop: Callable[[], bool] = never,
         on_step: Callable[[], None] = ignore_step,
     ) -> NDArray[np.float32]:

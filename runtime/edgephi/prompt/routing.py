@@ -1,26 +1,24 @@
 """The model's own rule: which adapter and which audio projection serve a request.
 
-Owns the rule and the check that a bundle can follow it. Knows nothing about prompts, media files or sessions.
-
-    request has        adapter   audio projection
-    text only          none      -
-    audio              speech    speech
-    image(s)           vision    -
-    image(s) and audio vision    vision
+request has        adapter   audio projection
+text only          none      -
+audio              speech    speech
+image(s)           vision    -
+image(s) and audio vision    vision
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import AdapterName, Manifest
+from edgephi.bundle.manifest import Adapter, EncoderName, Manifest
 
 Mode = Literal["text", "speech", "vision", "vision_speech"]
-Projection = Literal["speech", "vision"]
+#: What a caller may ask for; `auto` is the rule.
 AdapterChoice = Literal["auto", "none", "vision", "speech"]
-ADAPTER_CHOICES: tuple[AdapterChoice, ...] = ("auto", "none", "vision", "speech")
+ADAPTER_CHOICES: tuple[AdapterChoice, ...] = get_args(AdapterChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +26,53 @@ class Route:
     """How one request goes through the model, prefill and decode alike. `projection` is None without audio."""
 
     mode: Mode
-    adapter: AdapterName
-    projection: Projection | None
+    adapter: Adapter
+    projection: EncoderName | None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether requests of this mode hold an image."""
+        return self.mode in ("vision", "vision_speech")
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether requests of this mode hold audio."""
+        return self.projection is not None
+
+    @property
+    def label(self) -> str:
+        """The mode for people, such as `vision + speech`."""
+        return self.mode.replace("_", " + ")
+
+    @property
+    def inputs(self) -> str:
+        """What requests of this mode hold, such as `text, images, audio`."""
+        return ", ".join(["text", *["images"] * self.has_images, *["audio"] * self.has_audio])
 
 
-_RULE: dict[tuple[bool, bool], Route] = {
-    (False, False): Route("text", "none", None),
-    (False, True): Route("speech", "speech", "speech"),
-    (True, False): Route("vision", "vision", None),
-    (True, True): Route("vision_speech", "vision", "vision"),
+#: The rule, for each mode.
+ROUTES: dict[Mode, Route] = {
+    "text": Route("text", "none", None),
+    "speech": Route("speech", "speech", "speech"),
+    "vision": Route("vision", "vision", None),
+    "vision_speech": Route("vision_speech", "vision", "vision"),
 }
 
 
 def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter: AdapterChoice = "auto") -> Route:
-    """The route of a request with this many images and clips.
+    """The route of a request with this many images and audio inputs.
 
     Args:
         manifest: Of the bundle that will serve it.
         num_images: Images in the request.
-        num_audio: Audio clips in the request.
+        num_audio: Audio inputs in the request.
         adapter: `auto` for the rule; another name forces that adapter, for experiments on a routed bundle.
 
     Raises:
         ConfigError: The bundle lacks an encoder or the adapter that the rule asks for. The message names the export
             option.
     """
-    route = _RULE[num_images > 0, num_audio > 0]
+    route = next(r for r in ROUTES.values() if (r.has_images, r.has_audio) == (num_images > 0, num_audio > 0))
     if num_images and manifest.vision is None:
         raise missing_modality("vision", manifest)
     if num_audio and manifest.speech is None:
@@ -64,20 +83,31 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
             "export the model again"
         )
     if adapter != "auto":
-        return Route(route.mode, _forced(manifest, adapter), route.projection)
+        return replace(route, adapter=_forced(manifest, adapter))
     _check_adapter(manifest, route)
     return route
+
+
+def available_routes(manifest: Manifest) -> tuple[Route, ...]:
+    """The routes that a bundle can serve by the rule, in the order of `ROUTES`; with a merged adapter no text."""
+    found = []
+    for route in ROUTES.values():
+        try:
+            found.append(choose_route(manifest, num_images=int(route.has_images), num_audio=int(route.has_audio)))
+        except ConfigError:
+            continue
+    return tuple(found)
 
 
 class MissingModalityError(ConfigError):
     """Media of a kind that the bundle cannot take in; `name` is the kind."""
 
-    def __init__(self, name: Literal["vision", "speech"], message: str) -> None:
+    def __init__(self, name: EncoderName, message: str) -> None:
         super().__init__(message)
         self.name = name
 
 
-def missing_modality(name: Literal["vision", "speech"], manifest: Manifest | None = None) -> MissingModalityError:
+def missing_modality(name: EncoderName, manifest: Manifest | None = None) -> MissingModalityError:
     """The error for media of a kind that the bundle cannot take in: what it is, and what to export instead."""
     if manifest is None:
         return MissingModalityError(
@@ -96,7 +126,7 @@ def missing_modality(name: Literal["vision", "speech"], manifest: Manifest | Non
     )
 
 
-def _forced(manifest: Manifest, adapter: AdapterChoice) -> AdapterName:
+def _forced(manifest: Manifest, adapter: AdapterChoice) -> Adapter:
     if adapter not in ADAPTER_CHOICES:
         raise ConfigError(f"adapter is {adapter!r}; use {', '.join(ADAPTER_CHOICES)}")
     if manifest.adapters.mode != "routed":
@@ -104,7 +134,7 @@ def _forced(manifest: Manifest, adapter: AdapterChoice) -> AdapterName:
             f"adapter {adapter!r} cannot be forced: this model folder's adapters are {manifest.adapters.mode!r}; "
             "export with --adapters routed"
         )
-    available: list[AdapterName] = ["none", *(info.name for info in manifest.adapters.available)]
+    available: list[Adapter] = ["none", *(info.name for info in manifest.adapters.available)]
     for name in available:
         if name == adapter:
             return name

@@ -17,7 +17,7 @@ import pytest
 
 from edgephi import ArtifactError, CapacityError, ConfigError, Model, SamplingOptions
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 from edgephi.cache.kv_cache import cache_shape
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
@@ -60,14 +60,14 @@ def _sequence(length: int) -> InputSequence:
 
 
 @functools.cache
-def _all_rows(length: int, adapter: AdapterName = "none", border: int | None = None) -> np.ndarray:
+def _all_rows(length: int, adapter: Adapter = "none", border: int | None = None) -> np.ndarray:
     """Logits of every position, read at once."""
     return _decoder(_bundle(border), chunk=1024).read(_sequence(length), adapter=adapter, rows="all").copy()
 
 
 @pytest.mark.parametrize("adapter", ["none", "vision", "speech"])
 @pytest.mark.parametrize("chunk", [1, 7, 64, 256])
-def test_chunks_equal_one_shot_to_the_bit(adapter: AdapterName, chunk: int):
+def test_chunks_equal_one_shot_to_the_bit(adapter: Adapter, chunk: int):
     """Otherwise the answer to a prompt would depend on how it was cut."""
     found = _decoder(chunk=chunk).read(_sequence(150), adapter=adapter, rows="all")
     np.testing.assert_array_equal(found, _all_rows(150, adapter))

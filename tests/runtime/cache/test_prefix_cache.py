@@ -11,7 +11,7 @@ import pytest
 from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import AdapterName
+from edgephi.bundle.manifest import Adapter
 from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.cache.prefix_cache import CachedSequence, PrefixCache
 from edgephi.decoder.decoder import Decoder
@@ -43,7 +43,7 @@ def fresh(bundle: Bundle, table: EmbeddingTable) -> Callable[..., np.ndarray]:
     """The last logits of a sequence that is read at once by a decoder that holds nothing."""
     decoder = Decoder(bundle, DeviceOptions(threads=1), chunk=4096)
 
-    def read(sequence: InputSequence, adapter: AdapterName = "none") -> np.ndarray:
+    def read(sequence: InputSequence, adapter: Adapter = "none") -> np.ndarray:
         decoder.clear()
         return decoder.read(sequence, adapter=adapter).copy()
 
@@ -55,7 +55,7 @@ def _decoder(bundle: Bundle, blocks: float = 100, **options: int) -> Decoder:
     return Decoder(bundle, DeviceOptions(threads=1), cache_bytes=size, **options)  # type: ignore[arg-type]
 
 
-def _request(decoder: Decoder, sequence: InputSequence, adapter: AdapterName = "none") -> tuple[int, np.ndarray]:
+def _request(decoder: Decoder, sequence: InputSequence, adapter: Adapter = "none") -> tuple[int, np.ndarray]:
     """Positions found in the cache, and the logits."""
     held = decoder.begin(sequence, adapter)
     logits = decoder.read(sequence, adapter=adapter).copy()
@@ -106,7 +106,7 @@ def test_a_branch_leaves_the_other_sequence_whole(
 
 @pytest.mark.parametrize(("said", "adapter", "kept"), [(IDS, "none", 1), (OTHER, "none", 2), (IDS, "speech", 2)])
 def test_the_same_said_again_takes_no_more_memory(
-    bundle: Bundle, table: EmbeddingTable, said: np.ndarray, adapter: AdapterName, kept: int
+    bundle: Bundle, table: EmbeddingTable, said: np.ndarray, adapter: Adapter, kept: int
 ):
     """A device that asks one thing all day would otherwise fill the budget with copies of one answer."""
     decoder = _decoder(bundle)

@@ -14,7 +14,7 @@ from edgephi.base.errors import ConfigError
 from edgephi.prompt.message_tools import read_tools
 from edgephi.prompt.messages import MediaRef, Message, read_messages
 
-PNG = "data:image/png;base64,cGljdHVyZQ=="
+PNG = "data:image/png;base64,aW1hZ2U="
 FUNCTION_CALL = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": '{"zone": "CET"}'}}
 CALLS = '[{"id": "call_1", "name": "now", "arguments": {"zone": "CET"}}]'
 TEXT_PART = {"type": "text", "text": "hi"}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import AdapterName, CacheKind
+from edgephi.bundle.manifest import Adapter, CacheKind
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.ort.session import DeviceOptions, runtime
@@ -45,9 +45,7 @@ class DecoderEngine:
         kv_cache: What keys and values are kept in.
     """
 
-    def __init__(
-        self, bundle: Bundle, device: DeviceOptions, adapter: AdapterName, kv_cache: CacheKind = "float"
-    ) -> None:
+    def __init__(self, bundle: Bundle, device: DeviceOptions, adapter: Adapter, kv_cache: CacheKind = "float") -> None:
         self.version = _version()
         self._adapter = adapter
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
