@@ -62,6 +62,10 @@ class LoadedModel:
         """What the folder says about itself."""
         return self._manifest
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token writes, which may be part of a character; nothing for a control token that replies leave out."""
+        return self._tokenizer.token_bytes(token_id)
+
     def __enter__(self) -> Self:
         return self
 

@@ -124,7 +124,8 @@ class Turns:
                 )
             if len(self._queue) > self._max_waiting:
                 raise CapacityError(
-                    f"{self._max_waiting:,} requests wait for this model already; try again later or raise max_queue"
+                    f"{self._max_waiting:,} requests wait for this model already; try again later or raise max_queue",
+                    reason="queue",
                 )
             self._queue.append(ticket)
 

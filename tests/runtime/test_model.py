@@ -90,6 +90,19 @@ def test_streaming_tells_the_same_as_the_reply(model: Model):
     assert model.generate("hello", options=SamplingOptions(max_new_tokens=30)).token_ids == done.reply.token_ids
 
 
+def test_a_token_event_carries_the_log_probabilities_of_its_token(model: Model):
+    events = list(model.stream("hello", options=SamplingOptions(max_new_tokens=5, logprobs=2)))
+    done = events[-1]
+    assert isinstance(done, DoneEvent)
+    assert [e.choice for e in events if isinstance(e, TokenEvent)] == list(done.reply.logprobs)
+    assert all(len(choice.top) == 2 for choice in done.reply.logprobs)
+
+
+def test_the_bytes_of_a_replys_tokens_are_its_text(model: Model):
+    reply = model.generate("hello", options=SamplingOptions(max_new_tokens=30))
+    assert b"".join(map(model.token_bytes, reply.token_ids)).decode("utf-8", "replace") == reply.text
+
+
 def test_a_seed_makes_a_sampled_reply_reproducible(model: Model):
     def sampled(seed: int) -> tuple[int, ...]:
         options = SamplingOptions(max_new_tokens=12, temperature=2.0, top_k=50, top_p=0.95, seed=seed)
@@ -216,9 +229,10 @@ def test_media_that_cannot_be_used_are_named(model: Model, media: dict[str, Any]
 def test_a_prompt_longer_than_the_context_is_refused_before_the_encoders_run():
     with (
         Model.load(small_bundle(), threads=1, max_context=20) as small,
-        pytest.raises(CapacityError, match=r"the context holds 20; shorten it by \d+ or set max_context"),
+        pytest.raises(CapacityError, match=r"the context holds 20; shorten it by \d+ or set max_context") as caught,
     ):
         small.generate("x" * 10, audio=[SOUND])
+    assert caught.value.reason == "context"
 
 
 def test_a_reply_that_fills_the_context_ends_as_length():

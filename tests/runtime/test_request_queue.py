@@ -70,6 +70,7 @@ def test_no_queue_at_all_still_serves_one_at_a_time():
         visitor = Visitor(turns, served, "a")
         visitor.join(10)
     assert isinstance(visitor.error, CapacityError)
+    assert visitor.error.reason == "queue"
     with turns.taken():
         pass
 

@@ -102,7 +102,7 @@ class FakeModel:
                 reason = "length"
                 break
             self.made[-1] += 1
-            yield TokenEvent(token_id, index)
+            yield TokenEvent(Choice(token_id, LOGPROB), index)
             pieces.append(f" {token_id}")
             yield TextEvent(pieces[-1])
         logprobs = tuple(Choice(token_id, LOGPROB) for token_id, _ in zip(ids, pieces, strict=False))

@@ -17,7 +17,8 @@ def check_duration(count: int, hertz: int, name: str) -> None:
     if count > MAX_DURATION_S * hertz:
         raise CapacityError(
             f"{name}: its length is {math.ceil(count / hertz):,} s; longer than {MAX_DURATION_S:,} s is more than the "
-            "model can hear at once: cut it into parts"
+            "model can hear at once: cut it into parts",
+            reason="media",
         )
 
 

@@ -72,7 +72,8 @@ def check_space(output: Path, needed_bytes: int, *, what: str, relief: str = "ch
     if free < needed_bytes:
         raise CapacityError(
             f"{output}: {what} needs {_megabytes(needed_bytes)}, the disk has {_megabytes(free)} free; "
-            f"free some space or {relief}"
+            f"free some space or {relief}",
+            reason="disk",
         )
 
 
@@ -88,7 +89,10 @@ def writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise CapacityError(f"{output}: the disk filled up; nothing was kept. Free some space and retry") from error
+            full = CapacityError(
+                f"{output}: the disk filled up; nothing was kept. Free some space and retry", reason="disk"
+            )
+            raise full from error
         raise EdgeError(f"{output}: cannot be written ({error.strerror or error}); nothing was kept") from error
 
 

@@ -14,6 +14,8 @@ A message says what was given, the limit, and what to do.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 #: A model runs, but does not give what was recorded of it: no error of the program's.
 NOT_AS_RECORDED = 5
 
@@ -36,7 +38,20 @@ class ArtifactError(EdgeError):
     exit_code = 3
 
 
+CapacityReason: TypeAlias = Literal["context", "media", "memory", "queue", "disk"]
+
+
 class CapacityError(EdgeError):
-    """The request is valid but does not fit this model or this machine."""
+    """The request is valid but does not fit this model or this machine.
+
+    Args:
+        message: The line for the user.
+        reason: What it does not fit: the context length, the limits of one image or recording, this machine's memory,
+            the request queue, or the disk.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, *, reason: CapacityReason = "memory") -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -261,5 +261,6 @@ def check_context(total: int, shape: CacheShape, *, is_least: bool = False) -> N
         mebibytes = excess * shape.bytes_per_position / 2**20
         advice += f" or set max_context to {least}{total} ({mebibytes:,.1f} MiB more memory)"
     raise CapacityError(
-        f"the input needs {least}{total:,} tokens but the context holds {shape.max_positions:,}; {advice}"
+        f"the input needs {least}{total:,} tokens but the context holds {shape.max_positions:,}; {advice}",
+        reason="context",
     )

@@ -176,7 +176,7 @@ def generate(decoder: Reader, tokenizer: Tokenizer, job: Job) -> Generator[Event
         with closing(_choices(steps, sampler, job)) as chosen:
             for choice in chosen:
                 choices.append(choice)
-                yield TokenEvent(choice.token_id, len(choices) - 1)
+                yield TokenEvent(choice, len(choices) - 1)
                 if choice.token_id in job.eos:
                     reason = "stop"
                     break

@@ -128,10 +128,20 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """A token was generated. `index` counts from 0."""
+    """A token was generated.
 
-    token_id: int
+    Attributes:
+        choice: The token, with log-probabilities when they were asked for.
+        index: Counts from 0.
+    """
+
+    choice: Choice
     index: int
+
+    @property
+    def token_id(self) -> int:
+        """The token."""
+        return self.choice.token_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _open(stream: BinaryIO, name: str) -> Image.Image:
         return _open_heic(stream, name)
     except Image.DecompressionBombError as error:
         pixels = int(re.sub(r"\D*(\d+).*", r"\1", str(error)))  # Pillow's own limit is another
-        raise CapacityError(f"{name}: {pixels:,} pixels; the limit is {MAX_PIXELS:,}: scale it down") from None
+        raise _too_large(name, f"{pixels:,} pixels") from None
     except Exception as error:
         raise _damaged(name, error) from error
 
@@ -162,9 +162,11 @@ def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
         raise ConfigError(f"{name}: {width}x{height} pixels; an image needs at least one in each direction")
     if width * height > MAX_PIXELS:
-        raise CapacityError(
-            f"{name}: {width}x{height} is {width * height:,} pixels; the limit is {MAX_PIXELS:,}: scale it down"
-        )
+        raise _too_large(name, f"{width}x{height} is {width * height:,} pixels")
+
+
+def _too_large(name: str, size: str) -> CapacityError:
+    return CapacityError(f"{name}: {size}; the limit is {MAX_PIXELS:,}: scale it down", reason="media")
 
 
 def _damaged(name: str, error: Exception) -> ConfigError:

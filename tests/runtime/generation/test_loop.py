@@ -9,7 +9,7 @@ import pytest
 
 from edgephi.generation.constraint import Grammar, Regex
 from edgephi.generation.loop import Clock, Job, generate
-from edgephi.generation.reply import DoneEvent, TextEvent, TokenEvent
+from edgephi.generation.reply import Choice, DoneEvent, TextEvent, TokenEvent
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.prompt.input_sequence import InputSequence
 from support.scripted_decoder import (
@@ -39,7 +39,7 @@ def test_events_tell_every_token_and_all_the_text():
     events = run_loop(Script(ids))
     tokens = [event for event in events if isinstance(event, TokenEvent)]
     texts = [event.text for event in events if isinstance(event, TextEvent)]
-    assert tokens == [TokenEvent(token_id, i) for i, token_id in enumerate(ids)]
+    assert tokens == [TokenEvent(Choice(token_id), i) for i, token_id in enumerate(ids)]
     assert "".join(texts) == reply_of(events).text == "naïve 🙂 café 你好"
     assert all(texts)
     assert not any("\ufffd" in text for text in texts)

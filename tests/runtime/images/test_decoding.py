@@ -135,8 +135,9 @@ def test_decompression_bombs_are_refused_before_decoding(width, height):
 def test_the_pixel_limit_holds_for_arrays_and_images_too():
     """Memory does not care where the pixels came from."""
     huge = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (20_000, 20_000, 3), (0, 0, 0), writeable=False)
-    with pytest.raises(CapacityError, match=r"20000x20000 is 400,000,000 pixels"):
+    with pytest.raises(CapacityError, match=r"20000x20000 is 400,000,000 pixels") as caught:
         load_image(huge)
+    assert caught.value.reason == "media"
 
 
 def _noise() -> Image.Image:

@@ -96,7 +96,8 @@ class Destination:
                 stream.write(content.encode("utf-8", errors="backslashreplace"))
         except OSError as error:
             if error.errno in FULL:
-                raise CapacityError(f"{path}: cannot be written, the disk is full; free some space") from error
+                full = CapacityError(f"{path}: cannot be written, the disk is full; free some space", reason="disk")
+                raise full from error
             raise EdgeError(f"{path}: cannot be written ({reason(error)})") from error
         return path
 
