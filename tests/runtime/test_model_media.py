@@ -97,6 +97,19 @@ def test_more_media_than_the_context_holds_say_how_much_too_long():
         assert reply.timing.prompt_tokens < 200
 
 
+def test_media_may_fill_the_context_to_its_last_position(model: Model):
+    """An image takes the place of its one token, so a request is as long as its rows and its other tokens."""
+    ids, media = [USER, IMAGE, AUDIO, IMAGE, 40, END, ASSISTANT], {"images": IMAGES[:2], "audio": CLIPS[:1]}
+    whole = model.logits(ids, **media, rows="all")
+    with Model.load(small_bundle(), threads=1, max_context=len(whole)) as filled:
+        np.testing.assert_array_equal(filled.logits(ids, **media, rows="all"), whole)
+    with (
+        Model.load(small_bundle(), threads=1, max_context=len(whole) - 1) as small,
+        pytest.raises(CapacityError, match=rf"needs {len(whole)} tokens"),
+    ):
+        small.logits(ids, **media)
+
+
 def test_media_are_read_only_while_there_is_room_for_them():
     """A hundred large scans must not be decoded before the second is found to be too much."""
     with Model.load(small_bundle(), threads=1, max_context=100) as small:

@@ -216,6 +216,7 @@ def _closest_grid(width: int, height: int, crop_size: int, max_crops: int) -> tu
     grids = [(i, j) for i in range(1, max_crops + 1) for j in range(1, max_crops // i + 1)]
     for columns, rows in sorted(grids, key=lambda grid: grid[0] * grid[1]):
         difference = abs(aspect - columns / rows)
+        # The original's clause. It decides nothing: what fills less than half is long and thin, with one closest grid.
         fills = width * height > 0.5 * crop_size * crop_size * columns * rows
         if difference < best_difference or (difference == best_difference and fills):
             best, best_difference = (columns, rows), difference
