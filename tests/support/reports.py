@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from edgephi_bench.latency.report import BenchReport, ModelFacts, PeerFacts, Repeat, Sentinel
+from edgephi_bench.latency.report import BenchReport, GreedyOutput, ModelFacts, PeerFacts, Repeat
 from edgephi_bench.measure.environment import Environment, Version
 from edgephi_bench.measure.measurement import Figure
-from edgephi_bench.measure.roofline import Floor, FloorRound
+from edgephi_bench.measure.roofline import Roofline, RooflineRound
 
 _ENVIRONMENT = Environment(
     cpu="Test CPU",
@@ -54,11 +54,11 @@ def figures() -> tuple[Figure, ...]:
 def report(**changes: Any) -> BenchReport:
     """The report, with some fields replaced."""
     floors = tuple(
-        Floor(
+        Roofline(
             mode="text",
             condition=f"depth {depth}, 2 threads",
             num_bytes=bytes_read,
-            rounds=tuple(FloorRound(bandwidth=speed, mean_step_s=1.1 * median) for speed in (38e9, 30e9, 33e9)),
+            rounds=tuple(RooflineRound(bandwidth=speed, mean_step_s=1.1 * median) for speed in (38e9, 30e9, 33e9)),
             best_bandwidth=40e9,
             median_s=median,
         )
@@ -76,7 +76,7 @@ def report(**changes: Any) -> BenchReport:
             PeerFacts(name="llama.cpp", version="build 1", error=None),
             PeerFacts(name="optimum", version=None, error="it is not there"),
         ),
-        output=Sentinel(sha256="cd" * 32, tokens=7),
+        output=GreedyOutput(sha256="cd" * 32, tokens=7),
         notes=("load, cold: not measured",),
         repeats=(
             Repeat(

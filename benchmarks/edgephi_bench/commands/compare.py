@@ -40,7 +40,7 @@ class _Percent(click.ParamType[float]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judging:
+class Judgement:
     """What counts as a change.
 
     Attributes:
@@ -55,7 +55,7 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
+class FolderOptions:
     """What two model folders are asked for."""
 
     only: str
@@ -90,7 +90,7 @@ class Turns:
 
 
 _POSITIVE = click.IntRange(min=1)
-_JUDGING_OPTIONS = (
+_JUDGEMENT_OPTIONS = (
     *in_group(
         "Judgement",
         [
@@ -115,7 +115,7 @@ _JUDGING_OPTIONS = (
     ),
     json_option,
 )
-_TURN_OPTIONS = (
+_FOLDER_OPTIONS = (
     *in_group(
         "Measurement",
         [
@@ -178,8 +178,8 @@ _TURN_OPTIONS = (
 
 
 def _options(command: click.decorators.FC) -> click.decorators.FC:
-    decorated = packed(command, Judging, "judging", _JUDGING_OPTIONS)
-    return packed(decorated, Turns, "turns", _TURN_OPTIONS)  # type: ignore[return-value]
+    decorated = packed(command, Judgement, "judgement", _JUDGEMENT_OPTIONS)
+    return packed(decorated, FolderOptions, "folders", _FOLDER_OPTIONS)  # type: ignore[return-value]
 
 
 @click.command(cls=GroupedCommand)
@@ -191,7 +191,9 @@ def _options(command: click.decorators.FC) -> click.decorators.FC:
 )
 @_options
 @click.pass_context
-def compare(ctx: click.Context, before: Path, after: Path, force: bool, judging: Judging, turns: Turns) -> None:
+def compare(
+    ctx: click.Context, before: Path, after: Path, force: bool, judgement: Judgement, folders: FolderOptions
+) -> None:
     """Tell whether AFTER is slower than BEFORE; exit with 1 when it is.
 
     BEFORE and AFTER are two model folders, which are asked in turn: new processes of both, pair after pair, until each
@@ -216,26 +218,26 @@ def compare(ctx: click.Context, before: Path, after: Path, force: bool, judging:
     if before.is_dir() and after.is_dir():
         if force:
             raise ConfigError("--force is for reports; model folders are compared as they are")
-        problems = _compare_folders(before, after, judging, turns)
+        problems = _compare_folders(before, after, judgement, folders)
     elif before.is_dir() or after.is_dir():
         folder, other = (before, after) if before.is_dir() else (after, before)
         raise ConfigError(f"{folder} is a folder and {other} is not; give two model folders, or two reports")
     else:
-        _refuse_turn_options(ctx)
-        problems = _compare_files(before, after, judging, force)
+        _refuse_folder_options(ctx)
+        problems = _compare_files(before, after, judgement, force)
     if problems:
         end_unsuccessful(f"{after}: {'; '.join(problems)}")
 
 
-def _refuse_turn_options(ctx: click.Context) -> None:
+def _refuse_folder_options(ctx: click.Context) -> None:
     """What says how folders are asked means nothing for reports, and must not be ignored."""
-    own = {field.name for field in fields(Turns)}
+    own = {field.name for field in fields(FolderOptions)}
     for parameter in ctx.command.params:
         if parameter.name in own and ctx.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE:
             raise ConfigError(f"{parameter.opts[0]} is for two model folders; reports have been measured already")
 
 
-def _compare_files(before: Path, after: Path, judging: Judging, force: bool) -> list[str]:
+def _compare_files(before: Path, after: Path, judgement: Judgement, force: bool) -> list[str]:
     from edgephi_bench.comparison.output import comparison_json, file_problems, print_comparison  # noqa: PLC0415
     from edgephi_bench.comparison.reports import check_comparable, compare_reports  # noqa: PLC0415 - keeps --help fast
     from edgephi_bench.latency.report import read_report  # noqa: PLC0415
@@ -243,26 +245,26 @@ def _compare_files(before: Path, after: Path, judging: Judging, force: bool) -> 
     first, second = read_report(before), read_report(after)
     if not force:
         check_comparable(first, second)
-    comparison = compare_reports(first, second, judging.threshold, judging.tolerance)
-    if judging.as_json:
+    comparison = compare_reports(first, second, judgement.threshold, judgement.tolerance)
+    if judgement.as_json:
         click.echo(json.dumps(comparison_json(comparison)))
     else:
         print_comparison(comparison)
     return file_problems(comparison)
 
 
-def _compare_folders(before: Path, after: Path, judging: Judging, turns: Turns) -> list[str]:
+def _compare_folders(before: Path, after: Path, judgement: Judgement, folders: FolderOptions) -> list[str]:
     from edgephi.ort.session import DeviceOptions  # noqa: PLC0415 - keeps --help fast
     from edgephi_bench.comparison.output import PairedResult, paired_json, print_paired  # noqa: PLC0415
     from edgephi_bench.comparison.paired import PairLimits, compare_in_turn  # noqa: PLC0415
     from edgephi_bench.engines.builds import is_same_model, open_build, output_differences  # noqa: PLC0415
 
-    threads = DeviceOptions(threads=turns.threads).num_threads
-    tasks = turns.tasks(threads)
+    threads = DeviceOptions(threads=folders.threads).num_threads
+    tasks = folders.tasks(threads)
     longest = max(task.depth + task.tokens for task in tasks)
     builds = (
-        open_build(before, threads, turns.kv_cache, None, longest),
-        open_build(after, threads, turns.kv_cache, turns.against_python, longest),
+        open_build(before, threads, folders.kv_cache, None, longest),
+        open_build(after, threads, folders.kv_cache, folders.against_python, longest),
     )
     kinds = [build.kv_cache for build in builds]
     if kinds[0] != kinds[1]:
@@ -270,7 +272,7 @@ def _compare_folders(before: Path, after: Path, judging: Judging, turns: Turns) 
             f"{before} keeps keys and values in {kinds[0]}, {after} in {kinds[1]}; to compare them, give "
             "--kv-cache float"
         )
-    limits = PairLimits(threshold=judging.threshold, most_pairs=turns.pairs, most_seconds=turns.max_time)
+    limits = PairLimits(threshold=judgement.threshold, most_pairs=folders.pairs, most_seconds=folders.max_time)
     with stoppable():
         compared = compare_in_turn(
             lambda side: builds[side].decoder(), tasks, limits, lambda line: click.echo(printable(line), err=True)
@@ -281,10 +283,10 @@ def _compare_folders(before: Path, after: Path, judging: Judging, turns: Turns) 
         after=builds[1].name,
         compared=compared,
         outputs=outputs,
-        tolerance=judging.tolerance if is_same_model(*builds) else None,
+        tolerance=judgement.tolerance if is_same_model(*builds) else None,
         note=note,
     )
-    if judging.as_json:
+    if judgement.as_json:
         click.echo(json.dumps(paired_json(result)))
     else:
         print_paired(result)

@@ -22,7 +22,7 @@ from edgephi.console.options import check_hashes_option
 from edgephi.console.packing import packed
 from edgephi.console.report import printable
 from edgephi.console.signals import stoppable
-from edgephi_bench.commands.model_options import Chosen, plan_options
+from edgephi_bench.commands.model_options import MeasurementOptions, plan_options
 from edgephi_bench.report.append_file import append_line, check_appendable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ReportOutput:
     """How a report is given out."""
 
     as_json: bool
@@ -90,7 +90,7 @@ def _write_page(path: Path, content: str) -> EdgeError | None:
     return None
 
 
-_SHOWN_OPTIONS = in_group(
+_REPORT_OUTPUT_OPTIONS = in_group(
     "Output",
     [
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
@@ -107,17 +107,17 @@ _SHOWN_OPTIONS = in_group(
 )
 
 
-def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of what is shown, as one argument `shown`."""
-    return packed(command, Shown, "shown", _SHOWN_OPTIONS)
+def report_output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of where a report goes, as one argument `output`."""
+    return packed(command, ReportOutput, "output", _REPORT_OUTPUT_OPTIONS)
 
 
 @click.command(cls=GroupedCommand, context_settings=renamed(memory_context="max-context"))
 @click.argument("model", type=click.Path(path_type=Path))
 @plan_options
-@shown_options
+@report_output_options
 @check_hashes_option
-def model(model: Path, chosen: Chosen, shown: Shown, check_hashes: bool) -> None:
+def model(model: Path, options: MeasurementOptions, output: ReportOutput, check_hashes: bool) -> None:
     """Measure the model folder MODEL: load, every stage of a request, decode against depth, threads and memory.
 
     Its words beside others': prefill of 512 tokens is pp512, a decode step's rate tg32, time to first token TTFT, time
@@ -146,12 +146,12 @@ def model(model: Path, chosen: Chosen, shown: Shown, check_hashes: bool) -> None
     from edgephi.bundle.bundle import Bundle  # noqa: PLC0415 - keeps --help fast
     from edgephi_bench.latency.run import measure  # noqa: PLC0415
 
-    shown.check()
-    plan = chosen.with_quick_values(click.get_current_context()).plan(model)
+    output.check()
+    plan = options.with_quick_values(click.get_current_context()).plan(model)
     with stoppable():
         Bundle(model, check_hashes=check_hashes).look_for_damage()
         report = measure(plan, ("edgephi", *sys.argv[1:]), lambda line: click.echo(printable(line), err=True))
-    shown.give(report)
+    output.give(report)
     failed = [f"{peer.name} ({peer.error})" for peer in report.peers if peer.error]
     if failed:  # what was measured is shown all the same
         end_unsuccessful(f"not measured to the end: {'; '.join(failed)}")

@@ -33,7 +33,7 @@ _QUICK_REPEATS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class MeasurementOptions:
     """What is measured, as given on the command line."""
 
     quick: bool
@@ -56,7 +56,7 @@ class Chosen:
     peer_python: tuple[str, ...]
     peer_model: tuple[str, ...]
 
-    def with_quick_values(self, ctx: click.Context) -> Chosen:
+    def with_quick_values(self, ctx: click.Context) -> MeasurementOptions:
         """With --quick, its values for all that was not given."""
         if not self.quick:
             return self
@@ -71,7 +71,7 @@ class Chosen:
             ConfigError: A value that cannot be used.
         """
         from edgephi.ort.session import DeviceOptions  # noqa: PLC0415 - keeps --help fast
-        from edgephi_bench.engines.engines import parse_peers  # noqa: PLC0415
+        from edgephi_bench.engines.peers import parse_peers  # noqa: PLC0415
         from edgephi_bench.latency.own_prompts import read_prompts  # noqa: PLC0415
         from edgephi_bench.latency.plan import (  # noqa: PLC0415
             BenchPlan,
@@ -232,5 +232,5 @@ _OPTIONS = (
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds these options, as one argument `chosen`."""
-    return packed(command, Chosen, "chosen", _OPTIONS)
+    """Adds these options, as one argument `options`."""
+    return packed(command, MeasurementOptions, "options", _OPTIONS)

@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 
 from edgephi.console.commands import GroupedCommand
-from edgephi_bench.commands.model import Shown, shown_options
+from edgephi_bench.commands.model import ReportOutput, report_output_options
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("report", type=click.Path(path_type=Path))
-@shown_options
-def show(report: Path, shown: Shown) -> None:
+@report_output_options
+def show(report: Path, output: ReportOutput) -> None:
     """Show a report of `edgephi bench MODEL --json` again, in any format.
 
     \b
@@ -29,5 +29,5 @@ def show(report: Path, shown: Shown) -> None:
     """  # noqa: D301 - click reads the \b
     from edgephi_bench.latency.report import read_report  # noqa: PLC0415 - keeps --help fast
 
-    shown.check()
-    shown.give(read_report(report))
+    output.check()
+    output.give(read_report(report))

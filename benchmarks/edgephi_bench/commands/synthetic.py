@@ -18,7 +18,7 @@ from edgephi.console.signals import stoppable
 from edgephi_bench.synthetic.sizes import LAYOUTS, Layout, Sizes
 
 if TYPE_CHECKING:
-    from edgephi_bench.synthetic.checkpoint import OnWritten, Written
+    from edgephi_bench.synthetic.checkpoint import OnWritten, WriteProgress
 
 
 @click.command(cls=GroupedCommand)
@@ -67,7 +67,7 @@ def _progress() -> Iterator[OnWritten]:
         return
     files: list[str] = []
 
-    def on_lines(step: Written) -> None:
+    def on_lines(step: WriteProgress) -> None:
         if step.file not in files:
             files.append(step.file)
             click.echo(f"writing {step.file}", err=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgephi_bench.comparison.paired import PairedComparison
 from edgephi_bench.comparison.reports import Comparison
-from edgephi_bench.engines.sentinel import Difference
+from edgephi_bench.engines.fixed_logits import Difference
 from edgephi_bench.measure.units import quantity
 
 _PIPE_WIDTH = 140

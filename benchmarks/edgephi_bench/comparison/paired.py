@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from edgephi_bench.comparison.ranks import Estimate, signed_rank
+from edgephi_bench.comparison.signed_rank import Estimate, signed_rank
 from edgephi_bench.comparison.verdicts import ALPHA, THRESHOLD, WORSE, Rule, Verdict, holm, verdict
 from edgephi_bench.latency.rounds import OnLine, Task
 from edgephi_bench.measure.measurement import percentile
@@ -32,7 +32,7 @@ _PAUSE_SECONDS = 0.01  # the other's thread pool spins for a moment after its tu
 Ended = Literal["decided", "pairs", "time"]
 
 
-class Asked(Protocol):
+class TimedDecoder(Protocol):
     """A worker, or what stands for one."""
 
     def ask(self, do: str, **request: Any) -> Any:
@@ -43,7 +43,7 @@ class Asked(Protocol):
 
 
 #: Starts a new process of the first build (0) or the second (1).
-Open = Callable[[int], Asked]
+Open = Callable[[int], TimedDecoder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class PairedComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turns:
+class _PairTimes:
     """What one pair gave for one task: each round's figure of both."""
 
     before: tuple[float, ...]
@@ -154,7 +154,7 @@ def compare_in_turn(
         WorkerError: One of them failed.
     """
     chance, begin = chance or random.Random(), time.monotonic()
-    found: dict[Task, list[_Turns]] = {task: [] for task in tasks}
+    found: dict[Task, list[_PairTimes]] = {task: [] for task in tasks}
     figures: tuple[PairedFigure, ...] = ()
     number, ended = 0, "pairs"
     while number < limits.most_pairs:
@@ -190,7 +190,7 @@ def _progress(number: int, seconds: float, figures: tuple[PairedFigure, ...], li
     )
 
 
-def _one_pair(start: Open, tasks: tuple[Task, ...], chance: random.Random) -> dict[Task, _Turns]:
+def _one_pair(start: Open, tasks: tuple[Task, ...], chance: random.Random) -> dict[Task, _PairTimes]:
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
         begin = time.monotonic()
         starting = {side: pool.submit(start, side) for side in _either_way(chance)}
@@ -203,7 +203,7 @@ def _one_pair(start: Open, tasks: tuple[Task, ...], chance: random.Random) -> di
         return {task: _turns(sides, task, chance, seconds) for task in tasks}
 
 
-def _turns(sides: Mapping[int, Asked], task: Task, chance: random.Random, seconds: float) -> _Turns:
+def _turns(sides: Mapping[int, TimedDecoder], task: Task, chance: random.Random, seconds: float) -> _PairTimes:
     """Rounds for so many seconds, within the least and the most number of them."""
     taken: tuple[list[float], list[float]] = ([], [])
     end = math.inf
@@ -217,7 +217,7 @@ def _turns(sides: Mapping[int, Asked], task: Task, chance: random.Random, second
             samples = tuple(sides[side].ask(task.do, **_request(task)))
             if number >= 0:
                 taken[side].append(percentile(samples, _PERCENT))
-    return _Turns(tuple(taken[0]), tuple(taken[1]))
+    return _PairTimes(tuple(taken[0]), tuple(taken[1]))
 
 
 def _request(task: Task) -> dict[str, int]:
@@ -228,7 +228,7 @@ def _either_way(chance: random.Random) -> tuple[int, int]:
     return (0, 1) if chance.random() < 0.5 else (1, 0)
 
 
-def _judged(found: Mapping[Task, list[_Turns]], limits: PairLimits) -> tuple[PairedFigure, ...]:
+def _judged(found: Mapping[Task, list[_PairTimes]], limits: PairLimits) -> tuple[PairedFigure, ...]:
     alpha = limits.alpha
     rule = Rule(threshold=limits.threshold, alpha=alpha)
     estimates = [signed_rank([turns.log_ratio for turns in pairs], alpha / len(found)) for pairs in found.values()]
@@ -239,7 +239,7 @@ def _judged(found: Mapping[Task, list[_Turns]], limits: PairLimits) -> tuple[Pai
     )
 
 
-def _figure(task: Task, pairs: list[_Turns], estimate: Estimate, p: float, ruling: Verdict) -> PairedFigure:
+def _figure(task: Task, pairs: list[_PairTimes], estimate: Estimate, p: float, ruling: Verdict) -> PairedFigure:
     low, high = (None if end is None else math.expm1(end) for end in (estimate.low, estimate.high))
     return PairedFigure(
         name=task.name,

@@ -13,10 +13,10 @@ import statistics
 from dataclasses import dataclass
 
 from edgephi.base.errors import ConfigError
-from edgephi_bench.comparison.ranks import Estimate
-from edgephi_bench.comparison.student import quantile, two_sided
+from edgephi_bench.comparison.signed_rank import Estimate
+from edgephi_bench.comparison.student_t import quantile, two_sided
 from edgephi_bench.comparison.verdicts import ALPHA, WORSE, Rule, Verdict, holm, loss, verdict
-from edgephi_bench.engines.sentinel import Difference, differences
+from edgephi_bench.engines.fixed_logits import Difference, differences
 from edgephi_bench.latency.report import BenchReport
 from edgephi_bench.measure.measurement import Figure, Unit
 

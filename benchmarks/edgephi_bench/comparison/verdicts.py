@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgephi_bench.comparison.ranks import Estimate
+from edgephi_bench.comparison.signed_rank import Estimate
 from edgephi_bench.measure.measurement import Better, Unit
 
 Verdict = Literal["slower", "faster", "larger", "smaller", "same", "noise", "fact"]

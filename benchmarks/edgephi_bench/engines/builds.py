@@ -11,7 +11,7 @@ from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice, CacheKind
 from edgephi.cache.kv_cache import cache_kind
-from edgephi_bench.engines.sentinel import Difference, FixedLogits, differences
+from edgephi_bench.engines.fixed_logits import Difference, FixedLogits, differences
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 
 _IMPORT_SECONDS = 120

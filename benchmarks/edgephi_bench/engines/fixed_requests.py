@@ -11,7 +11,7 @@ from edgephi.base.errors import ConfigError
 from edgephi.model import Model
 from edgephi.prompt.routing import choose_route
 from edgephi.prompt.tokenizer import Tokenizer
-from edgephi_bench.engines.sentinel import FixedLogits
+from edgephi_bench.engines.fixed_logits import FixedLogits
 
 #: How many images and clips each request has.
 FIXED = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0), "both": (1, 1)}

@@ -11,26 +11,26 @@ from dataclasses import dataclass
 
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter
-from edgephi_bench.engines.engines import PeerSpec, Runner, open_peer
+from edgephi_bench.engines.peers import PeerSpec, Runner, open_peer
 from edgephi_bench.engines.worker import WORKERS, Worker
 from edgephi_bench.latency.plan import BenchPlan, routed_adapters
 from edgephi_bench.latency.report import PeerFacts, Repeat
-from edgephi_bench.latency.results import Decoded, Found
+from edgephi_bench.latency.results import DecodeResult, Results
 from edgephi_bench.latency.rounds import OURS, OnLine, RoundOptions, RunnerError, Task, measure_in_turn
 from edgephi_bench.measure.measurement import Figure
-from edgephi_bench.measure.memory_bandwidth import LEAST_BYTES, ReadSpeed
-from edgephi_bench.measure.roofline import Floor, FloorRound, step_bytes
+from edgephi_bench.measure.memory_bandwidth import LEAST_BYTES, MemoryReader
+from edgephi_bench.measure.roofline import Roofline, RooflineRound, step_bytes
 
 _REPEAT_RUNS = 3
 
 
 def measure_decoding(
-    plan: BenchPlan, bundle: Bundle, peers: tuple[PeerSpec, ...], found: Found, on_line: OnLine
+    plan: BenchPlan, bundle: Bundle, peers: tuple[PeerSpec, ...], results: Results, on_line: OnLine
 ) -> None:
     """Prefill and decode with every peer, then decode with adapters and with other numbers of threads, ours alone."""
-    session = _Session(plan=plan, found=found, on_line=on_line, speed=_read_speed(plan, found))
+    session = _Session(plan=plan, results=results, on_line=on_line, speed=_read_speed(plan, results))
     if tasks := _tasks(plan):
-        with _opened(plan, peers, found) as runners:
+        with _opened(plan, peers, results) as runners:
             for task in tasks:
                 session.measure(task, runners)
     depth = min(plan.depths)
@@ -46,13 +46,13 @@ def measure_decoding(
     session.add_floors(bundle)
 
 
-def _read_speed(plan: BenchPlan, found: Found) -> ReadSpeed | None:
+def _read_speed(plan: BenchPlan, results: Results) -> MemoryReader | None:
     """What reads memory beside decode; None where nothing is decoded."""
     if not plan.parts & {"decode", "threads"}:
         return None
-    speed = ReadSpeed()
+    speed = MemoryReader()
     if speed.num_bytes < LEAST_BYTES:
-        found.notes.append(
+        results.notes.append(
             f"memory's speed: read from only {speed.num_bytes / 1e6:,.0f} MB, as little is free; caches may have had a "
             "part in it"
         )
@@ -75,12 +75,12 @@ def _tasks(plan: BenchPlan) -> list[Task]:
 
 
 @contextmanager
-def _opened(plan: BenchPlan, peers: tuple[PeerSpec, ...], found: Found) -> Iterator[dict[str, Runner]]:
+def _opened(plan: BenchPlan, peers: tuple[PeerSpec, ...], results: Results) -> Iterator[dict[str, Runner]]:
     """Ours and the peers, loaded; all are closed at the end."""
     with ExitStack() as stack:
         runners: dict[str, Runner] = {OURS: stack.enter_context(open_ours(plan, plan.threads, "none"))}
         for spec in peers:
-            with found.noting(spec.name):
+            with results.noting(spec.name):
                 runner = open_peer(spec, threads=plan.threads, max_positions=plan.longest)
                 stack.callback(runner.close)
                 runners[spec.name] = runner
@@ -92,34 +92,34 @@ class _Session:
     """What all tasks of a run have in common."""
 
     plan: BenchPlan
-    found: Found
+    results: Results
     on_line: OnLine
-    speed: ReadSpeed | None
+    speed: MemoryReader | None
 
     def measure(self, task: Task, runners: dict[str, Runner], adapter: Adapter = "none") -> None:
         """Measure a task; a peer that fails is left out from then on, ours is not asked for this again."""
-        found = self.found
+        results = self.results
         beside = functools.partial(self.speed.measure, task.threads) if self.speed and task.do == "decode" else None
         options = RoundOptions(
-            warmup=self.plan.warmup, delay_s=self.plan.delay_s, read_speed=beside, observer=found.observer
+            warmup=self.plan.warmup, delay_s=self.plan.delay_s, read_speed=beside, observer=results.observer
         )
         while runners:
             try:
                 measured = measure_in_turn(runners, task, self.plan.runs, self.on_line, options)
             except RunnerError as error:
                 if error.name == OURS:
-                    found.notes.append(f"{task.name}, {task.condition}: {error}")
+                    results.notes.append(f"{task.name}, {task.condition}: {error}")
                     return
-                with found.noting(error.name):
+                with results.noting(error.name):
                     raise
                 del runners[error.name]
             else:
-                found.figures += measured.figures
+                results.figures += measured.figures
                 for name, runner in runners.items():
                     if name != OURS:
-                        found.peers[name] = PeerFacts(name=name, version=runner.version, error=None)
+                        results.peers[name] = PeerFacts(name=name, version=runner.version, error=None)
                 if task.do == "decode":
-                    found.decoded.append(Decoded(task=task, adapter=adapter, read_speeds=measured.read_speeds))
+                    results.decoded.append(DecodeResult(task=task, adapter=adapter, read_speeds=measured.read_speeds))
                 return
 
     def measure_alone(self, task: Task, adapter: Adapter = "none") -> None:
@@ -129,19 +129,19 @@ class _Session:
 
     def add_floors(self, bundle: Bundle) -> None:
         """One for each decode that was measured."""
-        ours = {figure.key: figure for figure in self.found.figures}
-        for done in self.found.decoded:
+        ours = {figure.key: figure for figure in self.results.figures}
+        for done in self.results.decoded:
             assert self.speed is not None  # there is one wherever something is decoded
             task = done.task
             figure = ours[OURS, task.mode, task.name, task.condition]
             middle = task.depth + (task.tokens - 2) / 2  # the first step has `depth` positions before it, the last more
             pairs = zip(done.read_speeds, figure.rounds, strict=True)
-            self.found.floors.append(
-                Floor(
+            self.results.floors.append(
+                Roofline(
                     mode=task.mode,
                     condition=task.condition,
                     num_bytes=step_bytes(bundle, done.adapter, self.plan.kv_cache).at(middle),
-                    rounds=tuple(FloorRound(bandwidth=speed, mean_step_s=step) for speed, step in pairs),
+                    rounds=tuple(RooflineRound(bandwidth=speed, mean_step_s=step) for speed, step in pairs),
                     best_bandwidth=self.speed.best(task.threads),
                     median_s=figure.median,
                 )

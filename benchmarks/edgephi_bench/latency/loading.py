@@ -6,10 +6,10 @@ Owns the order of loads and what counts as cold. Knows nothing about decoding sp
 from __future__ import annotations
 
 from edgephi.bundle.bundle import Bundle
-from edgephi_bench.engines.engines import PeerSpec, open_peer
+from edgephi_bench.engines.peers import PeerSpec, open_peer
 from edgephi_bench.engines.worker import WORKERS, Worker
 from edgephi_bench.latency.plan import BenchPlan
-from edgephi_bench.latency.requests import media_of
+from edgephi_bench.latency.request_kinds import media_of
 from edgephi_bench.latency.rounds import OnLine
 from edgephi_bench.latency.stages import text_rounds
 from edgephi_bench.measure.measurement import Figure

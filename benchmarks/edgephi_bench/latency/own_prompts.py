@@ -25,7 +25,7 @@ class OwnPrompt:
         prompt: The user's words.
         images: Image files.
         audio: Sound files.
-        name: Shown in reports; its line's number where it has none.
+        name: ReportOutput in reports; its line's number where it has none.
     """
 
     prompt: str

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import Adapter, CacheChoice, Manifest
 from edgephi.prompt.routing import Mode, available_routes
-from edgephi_bench.engines.engines import PeerSpec
-from edgephi_bench.engines.requests import takes_requests
+from edgephi_bench.engines.peer_requests import takes_requests
+from edgephi_bench.engines.peers import PeerSpec
 from edgephi_bench.latency.own_prompts import OwnPrompt
 
 Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output", "repeat"]
@@ -44,7 +44,7 @@ class BenchPlan:
         memory_context: Positions of the request whose memory is measured.
         drop_cache: Whether the model's files may be dropped from the page cache, to load it cold.
         kv_cache: What edgephi keeps keys and values in.
-        peers: Measured in turn with edgephi.
+        peers: TaskResult in turn with edgephi.
         repeats: New processes that measure the first decode again, for the report's A/A level.
     """
 

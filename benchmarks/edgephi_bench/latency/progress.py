@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edgephi.bundle.bundle import Bundle
 from edgephi_bench.latency.plan import BenchPlan, routed_adapters
-from edgephi_bench.latency.requests import requests_of
+from edgephi_bench.latency.request_kinds import requests_of
 
 OnLine = Callable[[str], None]
 _MOST_LOADS = 3

@@ -14,12 +14,12 @@ from typing import Any
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.manifest import CacheKind
 from edgephi.bundle.strict_json import decode
-from edgephi_bench.engines.sentinel import FixedLogits
+from edgephi_bench.engines.fixed_logits import FixedLogits
 from edgephi_bench.latency.aliases import known_as
 from edgephi_bench.measure.environment import Environment
 from edgephi_bench.measure.measurement import Figure, Ratio, ratios
 from edgephi_bench.measure.observer import RoundFacts
-from edgephi_bench.measure.roofline import Floor
+from edgephi_bench.measure.roofline import Roofline
 
 #: 4: figures of `image of ...`, `audio of ...` and `prompt tokens`, which had other names. 3: repetitions by new
 #: processes, conditions and energy of each round, logits of fixed requests; no percentiles of few samples. Reports of
@@ -66,7 +66,7 @@ class PeerFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sentinel:
+class GreedyOutput:
     """The greedy reply to a fixed prompt: equal hashes mean equal tokens."""
 
     sha256: str
@@ -126,9 +126,9 @@ class BenchReport:
     date: str
     kv_cache: CacheKind
     figures: tuple[Figure, ...]
-    floors: tuple[Floor, ...] = ()
+    floors: tuple[Roofline, ...] = ()
     peers: tuple[PeerFacts, ...] = ()
-    output: Sentinel | None = None
+    output: GreedyOutput | None = None
     notes: tuple[str, ...] = ()
     repeats: tuple[Repeat, ...] = ()
     rounds: tuple[RoundFacts, ...] = ()

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from edgephi.bundle.manifest import Adapter
-from edgephi_bench.engines.sentinel import FixedLogits
+from edgephi_bench.engines.fixed_logits import FixedLogits
 from edgephi_bench.engines.worker import WorkerError
-from edgephi_bench.latency.report import PeerFacts, Sentinel
+from edgephi_bench.latency.report import GreedyOutput, PeerFacts
 from edgephi_bench.latency.rounds import Task
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.observer import Observer
-from edgephi_bench.measure.roofline import Floor
+from edgephi_bench.measure.roofline import Roofline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoded:
+class DecodeResult:
     """A decode of edgephi's that was measured, and what was read from memory beside it."""
 
     task: Task
@@ -26,16 +26,16 @@ class Decoded:
 
 
 @dataclass(slots=True)
-class Found:
+class Results:
     """Filled part by part."""
 
     figures: list[Figure] = field(default_factory=list)
-    floors: list[Floor] = field(default_factory=list)
+    floors: list[Roofline] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     peers: dict[str, PeerFacts] = field(default_factory=dict)
-    output: Sentinel | None = None
+    output: GreedyOutput | None = None
     fixed: tuple[FixedLogits, ...] = ()
-    decoded: list[Decoded] = field(default_factory=list)
+    decoded: list[DecodeResult] = field(default_factory=list)
     observer: Observer = field(default_factory=Observer)
 
     @contextmanager

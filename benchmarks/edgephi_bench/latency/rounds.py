@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-from edgephi_bench.engines.engines import Runner
+from edgephi_bench.engines.peers import Runner
 from edgephi_bench.engines.worker import WorkerError
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.observer import Observer, Round
@@ -80,7 +80,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class TaskResult:
     """What all rounds of a task gave.
 
     Attributes:
@@ -99,7 +99,7 @@ class RoundOptions:
     Attributes:
         warmup: Rounds before those that count.
         delay_s: Rest before every turn, besides the moment that thread pools need.
-        read_speed: Asked just before and just after `edgephi` in every round, whose speed is the mean of both.
+        read_speed: RequestKind just before and just after `edgephi` in every round, whose speed is the mean of both.
         observer: Notes what the machine did.
     """
 
@@ -118,7 +118,7 @@ def measure_in_turn(
     rounds: int,
     on_line: OnLine | None = None,
     options: RoundOptions = _PLAIN,
-) -> Measured:
+) -> TaskResult:
     """So many rounds, in each of which every runner is asked once.
 
     Args:
@@ -143,7 +143,7 @@ def measure_in_turn(
                 if number > 0:
                     samples[name].append(seconds)
                     speeds += speed
-    return Measured(
+    return TaskResult(
         figures=tuple(_figure(name, task, found) for name, found in samples.items()), read_speeds=tuple(speeds)
     )
 

@@ -14,17 +14,17 @@ from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
 from edgephi.cache.kv_cache import cache_kind
 from edgephi_bench.engines.builds import read_fixed
-from edgephi_bench.engines.engines import PeerSpec, check_peer
-from edgephi_bench.engines.requests import lacking, takes_requests
+from edgephi_bench.engines.peer_requests import lacking, takes_requests
+from edgephi_bench.engines.peers import PeerSpec, check_peer
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 from edgephi_bench.latency.decoding import as_repeat, measure_decoding, measure_repeats
 from edgephi_bench.latency.loading import measure_loads, measure_memory, measure_peer_memory
 from edgephi_bench.latency.plan import BenchPlan, modes
 from edgephi_bench.latency.progress import Progress, count_steps
-from edgephi_bench.latency.report import BenchReport, ModelFacts, PeerFacts, Sentinel
-from edgephi_bench.latency.results import Found
+from edgephi_bench.latency.report import BenchReport, GreedyOutput, ModelFacts, PeerFacts
+from edgephi_bench.latency.results import Results
 from edgephi_bench.latency.rounds import OnLine
-from edgephi_bench.latency.stages import Listeners, measure_stages
+from edgephi_bench.latency.stages import StageObservers, measure_stages
 from edgephi_bench.measure.environment import read_environment
 
 _SENTINEL_TOKENS = 32
@@ -51,47 +51,47 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
     kind = cache_kind(bundle.manifest, plan.kv_cache)
     plan = dataclasses.replace(plan, kv_cache=kind)  # reports and workers name what is used
     _check_peers_have_work(plan, available)
-    found = Found()
+    results = Results()
     on_line = Progress(count_steps(plan, available, bundle), on_line)
     repeats = measure_repeats(plan, min(1, plan.repeats), on_line) if "repeat" in plan.parts else []
-    peers = _usable_peers(plan, found, on_line)
+    peers = _usable_peers(plan, results, on_line)
     if "load" in plan.parts:
         figures, notes = measure_loads(plan, on_line)
-        found.figures += figures
-        found.notes += notes
+        results.figures += figures
+        results.notes += notes
     if "requests" in plan.parts:
-        _measure_requests(plan, available, peers, found, on_line)
-        peers = tuple(peer for peer in peers if not found.peers[peer.name].error)
-    measure_decoding(plan, bundle, peers, found, on_line)
+        _measure_requests(plan, available, peers, results, on_line)
+        peers = tuple(peer for peer in peers if not results.peers[peer.name].error)
+    measure_decoding(plan, bundle, peers, results, on_line)
     if "memory" in plan.parts:
-        found.figures += [measure_memory(plan, mode, on_line) for mode in available]
+        results.figures += [measure_memory(plan, mode, on_line) for mode in available]
         for peer in peers:
-            if found.peers[peer.name].error:
+            if results.peers[peer.name].error:
                 continue
-            with found.noting(peer.name):
-                found.figures.append(measure_peer_memory(plan, peer, on_line))
+            with results.noting(peer.name):
+                results.figures.append(measure_peer_memory(plan, peer, on_line))
     if "output" in plan.parts:
-        _measure_output(plan, available, found, on_line)
+        _measure_output(plan, available, results, on_line)
     if "repeat" in plan.parts:
         repeats += measure_repeats(plan, plan.repeats - len(repeats), on_line)
-    found.figures += found.observer.energy_figures()
-    if reason := found.observer.meter.reason:
-        found.notes.append(f"energy: not measured, as {reason}")
+    results.figures += results.observer.energy_figures()
+    if reason := results.observer.meter.reason:
+        results.notes.append(f"energy: not measured, as {reason}")
     return BenchReport(
         model=_model_facts(bundle, available),
         environment=read_environment(command),
         threads=plan.threads,
         kv_cache=kind,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        figures=tuple(found.figures),
-        floors=tuple(found.floors),
-        peers=tuple(found.peers[peer.name] for peer in plan.peers),
-        output=found.output,
-        notes=tuple(found.notes),
-        repeats=(as_repeat(plan, found.figures, repeats),) if repeats else (),
-        rounds=tuple(found.observer.rounds),
-        energy_source=found.observer.meter.source,
-        fixed=found.fixed,
+        figures=tuple(results.figures),
+        floors=tuple(results.floors),
+        peers=tuple(results.peers[peer.name] for peer in plan.peers),
+        output=results.output,
+        notes=tuple(results.notes),
+        repeats=(as_repeat(plan, results.figures, repeats),) if repeats else (),
+        rounds=tuple(results.observer.rounds),
+        energy_source=results.observer.meter.source,
+        fixed=results.fixed,
     )
 
 
@@ -104,45 +104,45 @@ def _check_peers_have_work(plan: BenchPlan, available: tuple[str, ...]) -> None:
 
 
 def _measure_requests(
-    plan: BenchPlan, available: tuple[str, ...], peers: tuple[PeerSpec, ...], found: Found, on_line: OnLine
+    plan: BenchPlan, available: tuple[str, ...], peers: tuple[PeerSpec, ...], results: Results, on_line: OnLine
 ) -> None:
     """Stages of requests; where they have media, with the peers that can do a part of them."""
 
     def on_peer(name: str, fact: str | WorkerError) -> None:
-        with found.noting(name):
+        with results.noting(name):
             if isinstance(fact, WorkerError):
                 raise fact
-            found.peers[name] = PeerFacts(name=name, version=fact, error=found.peers[name].error)
+            results.peers[name] = PeerFacts(name=name, version=fact, error=results.peers[name].error)
 
     usable = tuple(spec for spec in peers if takes_requests(spec))
-    listeners = Listeners(on_line=on_line, on_peer=on_peer, observer=found.observer)
-    found.figures += measure_stages(plan, available, usable, listeners)
+    listeners = StageObservers(on_line=on_line, on_peer=on_peer, observer=results.observer)
+    results.figures += measure_stages(plan, available, usable, listeners)
     for mode in available:
         if mode != "text":
-            found.notes += [lacking(spec.name, mode) for spec in peers if not found.peers[spec.name].error]
+            results.notes += [lacking(spec.name, mode) for spec in peers if not results.peers[spec.name].error]
 
 
-def _usable_peers(plan: BenchPlan, found: Found, on_line: OnLine) -> tuple[PeerSpec, ...]:
+def _usable_peers(plan: BenchPlan, results: Results, on_line: OnLine) -> tuple[PeerSpec, ...]:
     """The peers that can be started; the others are named at once, before anything takes minutes."""
     usable = []
     for spec in plan.peers:
-        found.peers[spec.name] = PeerFacts(name=spec.name, version=None, error=None)
-        with found.noting(spec.name):
+        results.peers[spec.name] = PeerFacts(name=spec.name, version=None, error=None)
+        with results.noting(spec.name):
             check_peer(spec)
             usable.append(spec)
-        if error := found.peers[spec.name].error:
+        if error := results.peers[spec.name].error:
             on_line(f"{spec.name} will not be measured: {error}")
     return tuple(usable)
 
 
-def _measure_output(plan: BenchPlan, available: tuple[str, ...], found: Found, on_line: OnLine) -> None:
+def _measure_output(plan: BenchPlan, available: tuple[str, ...], results: Results, on_line: OnLine) -> None:
     if "text" not in available:
-        found.notes.append("greedy output: not measured, as this model takes no request of text alone")
+        results.notes.append("greedy output: not measured, as this model takes no request of text alone")
     on_line("output of fixed requests")
     with Worker(WORKERS / "edgephi_requests.py", plan.engine()) as worker:
         if "text" in available:
-            found.output = Sentinel(**worker.ask("greedy", new_tokens=_SENTINEL_TOKENS))
-        found.fixed = tuple(read_fixed(item) for item in worker.ask("fixed"))
+            results.output = GreedyOutput(**worker.ask("greedy", new_tokens=_SENTINEL_TOKENS))
+        results.fixed = tuple(read_fixed(item) for item in worker.ask("fixed"))
 
 
 def _model_facts(bundle: Bundle, available: tuple[str, ...]) -> ModelFacts:

@@ -6,8 +6,8 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from edgephi_bench.engines.requests import STEP
-from edgephi_bench.latency.requests import Asked
+from edgephi_bench.engines.peer_requests import STEP
+from edgephi_bench.latency.request_kinds import RequestKind
 from edgephi_bench.measure.measurement import Better, Figure, Unit
 
 #: Stages of the waterfall in their order, and the figure that each is.
@@ -21,7 +21,7 @@ STAGES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class RequestResults:
     """What the worker told of one kind of request.
 
     Attributes:
@@ -39,9 +39,9 @@ class Answers:
         return [sum(answer["steps"]) if key == "decode" else answer[key] for answer in self.answers]
 
 
-def figures_of(asked: Asked, found: Answers) -> list[Figure]:
+def figures_of(asked: RequestKind, found: RequestResults) -> list[Figure]:
     """Stages, waits and what else the kind of request has."""
-    kind = _Kind(asked)
+    kind = _KindFigures(asked)
     figures = [
         kind.figure(f"stage: {name}", found.of(key))
         for key, name in STAGES.items()
@@ -68,10 +68,10 @@ def figures_of(asked: Asked, found: Answers) -> list[Figure]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _KindFigures:
     """Makes figures of one kind of request."""
 
-    asked: Asked
+    asked: RequestKind
 
     def figure(self, name: str, samples: list[float], unit: Unit = "s", better: Better | None = "less") -> Figure:
         rounds = tuple(samples) if name.startswith("stage: ") else ()

@@ -17,14 +17,14 @@ from typing import Any
 
 from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
 from edgephi.prompt.tokenizer import Tokenizer
-from edgephi_bench.engines.engines import PeerSpec
-from edgephi_bench.engines.requests import OnPeer, PeerRequests
+from edgephi_bench.engines.peer_requests import OnPeer, PeerRequests
+from edgephi_bench.engines.peers import PeerSpec
 from edgephi_bench.engines.worker import WORKERS, Worker
 from edgephi_bench.engines.workers.edgephi_requests import WORDS
 from edgephi_bench.latency.plan import BenchPlan
-from edgephi_bench.latency.requests import Asked, requests_of, text_condition
+from edgephi_bench.latency.request_kinds import RequestKind, requests_of, text_condition
 from edgephi_bench.latency.rounds import OURS, OnLine, rest, round_words, turns
-from edgephi_bench.latency.stage_figures import Answers, figures_of
+from edgephi_bench.latency.stage_figures import RequestResults, figures_of
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.observer import Observer, Round
 
@@ -36,7 +36,7 @@ def text_rounds(plan: BenchPlan, tokens: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listeners:
+class StageObservers:
     """Who hears of the measuring.
 
     Attributes:
@@ -51,14 +51,14 @@ class Listeners:
 
 
 def measure_stages(
-    plan: BenchPlan, modes: tuple[str, ...], peers: tuple[PeerSpec, ...], listeners: Listeners
+    plan: BenchPlan, modes: tuple[str, ...], peers: tuple[PeerSpec, ...], listeners: StageObservers
 ) -> list[Figure]:
     """Figures of every kind of request, and of a second turn. One process for all of ours, as a user's would be.
 
     Args:
         plan: What is asked for.
         modes: In which the model answers.
-        peers: Asked beside us in modes with media.
+        peers: RequestKind beside us in modes with media.
         listeners: Told of everything.
 
     Raises:
@@ -70,7 +70,7 @@ def measure_stages(
         for asked in (item for item in requests if item.own is None):
             with PeerRequests(peers if asked.media else (), plan.threads, listeners.on_peer) as beside:
                 words = text_rounds(plan, asked.prompt_tokens) if asked.prompt_tokens else 1
-                kind = _Kind(
+                kind = _KindFigures(
                     plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners, text_rounds=words
                 )
                 figures += kind.measure()
@@ -81,7 +81,7 @@ def measure_stages(
         with Worker(WORKERS / "edgephi_requests.py", plan.engine() | {"cache_bytes": 0}) as worker:
             for asked in own:
                 with PeerRequests((), plan.threads, listeners.on_peer) as beside:
-                    kind = _Kind(plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners)
+                    kind = _KindFigures(plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners)
                     figures += kind.measure()
     return figures
 
@@ -100,7 +100,7 @@ def _second_turn(plan: BenchPlan, worker: Worker, on_line: OnLine) -> list[Figur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
+class _KindFigures:
     """Requests of one kind.
 
     Attributes:
@@ -113,10 +113,10 @@ class _Kind:
     """
 
     plan: BenchPlan
-    asked: Asked
+    asked: RequestKind
     worker: Worker
     beside: PeerRequests
-    listeners: Listeners
+    listeners: StageObservers
     text_rounds: int = 1
 
     def measure(self) -> list[Figure]:
@@ -135,7 +135,7 @@ class _Kind:
         for answer in answers:
             answer["detokenize"] = self.worker.ask("detokenize", token_ids=answer["token_ids"])
         media = self.worker.ask("media_facts", media=asked.media) if asked.media else {"rows": 0, "crops": 0}
-        figures = figures_of(asked, Answers(answers=answers, rows=media["rows"], crops=media["crops"]))
+        figures = figures_of(asked, RequestResults(answers=answers, rows=media["rows"], crops=media["crops"]))
         return figures + self.beside.figures(asked.mode, asked.condition)
 
     def _one_round(self, number: int, prompt: int) -> list[dict[str, Any]]:

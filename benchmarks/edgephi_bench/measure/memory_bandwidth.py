@@ -23,7 +23,7 @@ _MEMORY_SHARE = 4  # a quarter of what is free at most: models are loaded beside
 _SECONDS = 0.15
 
 
-class ReadSpeed:
+class MemoryReader:
     """A buffer, and the best pass over it for each number of threads.
 
     Args:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from edgephi_bench.measure.conditions import Conditions, Watch
 from edgephi_bench.measure.energy import EnergyMeter
+from edgephi_bench.measure.machine_state import MachineState, MachineWatch
 from edgephi_bench.measure.measurement import Figure
 
 
@@ -43,7 +43,7 @@ class RoundFacts:
     """
 
     round: Round
-    conditions: Conditions
+    conditions: MachineState
     joules: float | None = None
 
 
@@ -57,14 +57,14 @@ class Observer:
         rounds: In the order of measuring.
     """
 
-    watch: Watch = field(default_factory=Watch)
+    watch: MachineWatch = field(default_factory=MachineWatch)
     meter: EnergyMeter = field(default_factory=EnergyMeter)
     rounds: list[RoundFacts] = field(default_factory=list)
     _joules: float | None = None
 
     @contextmanager
     def round(self, what: Round) -> Iterator[None]:
-        """Watch a round; one for warming up is not noted, nor one that fails."""
+        """Observe a round; one for warming up is not noted, nor one that fails."""
         self._joules = None
         self.watch.start()
         yield

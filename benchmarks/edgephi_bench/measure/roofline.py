@@ -43,7 +43,7 @@ class StepBytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FloorRound:
+class RooflineRound:
     """One round: both numbers were taken within a second or two, with as many threads.
 
     Attributes:
@@ -56,7 +56,7 @@ class FloorRound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
+class Roofline:
     """The floor of the steps that were measured at one depth, and how near they came.
 
     Attributes:
@@ -71,7 +71,7 @@ class Floor:
     mode: str
     condition: str
     num_bytes: float
-    rounds: tuple[FloorRound, ...]
+    rounds: tuple[RooflineRound, ...]
     best_bandwidth: float
     median_s: float
 
@@ -93,7 +93,7 @@ class Floor:
     def reached(self) -> float:
         """The middle over the rounds of that round's floor over that round's mean step; 1.0 where they are equal.
 
-        Floor and step of a round shared the same second of the machine, so its changes of speed cancel out.
+        Roofline and step of a round share the same second of the machine, so its changes of speed cancel out.
         """
         return statistics.median(self.num_bytes / item.bandwidth / item.mean_step_s for item in self.rounds)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from edgephi_bench.latency.aliases import known_as
 from edgephi_bench.latency.report import BenchReport
-from edgephi_bench.measure.conditions import busy_warning
 from edgephi_bench.measure.environment import Environment
+from edgephi_bench.measure.machine_state import busy_warning
 from edgephi_bench.measure.measurement import Figure, Ratio
 from edgephi_bench.measure.units import quantity
 

@@ -46,7 +46,7 @@ class SyntheticOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WriteProgress:
     """How far the writing is: the file at hand, and bytes of weights."""
 
     file: str
@@ -54,7 +54,7 @@ class Written:
     total_bytes: int
 
 
-OnWritten = Callable[[Written], None]
+OnWritten = Callable[[WriteProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,6 @@ def _write_weights(folder: Path, files: list[_WeightFile], seed: int, on_written
             nonlocal done
             done += count
             if on_written:
-                on_written(Written(file=name, done_bytes=done, total_bytes=total))
+                on_written(WriteProgress(file=name, done_bytes=done, total_bytes=total))
 
         write_shard(folder / file.path, file.tensors, values, advance)

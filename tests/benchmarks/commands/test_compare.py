@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from edgephi.cli.main import CommandGroup
 from edgephi_bench.commands.main import bench
 from edgephi_bench.comparison import paired
-from edgephi_bench.latency.report import BenchReport, Sentinel, read_report, report_json
+from edgephi_bench.latency.report import BenchReport, GreedyOutput, read_report, report_json
 from edgephi_bench.measure.measurement import Figure
 from support.bundles import small_bundle
 from support.reports import report
@@ -97,7 +97,7 @@ def test_a_peer_that_became_slower_is_not_our_regression(tmp_path: Path) -> None
 
 
 def test_another_greedy_output_is_a_failure(tmp_path: Path) -> None:
-    result = _compare(tmp_path, report(), report(output=Sentinel(sha256="00" * 32, tokens=7)))
+    result = _compare(tmp_path, report(), report(output=GreedyOutput(sha256="00" * 32, tokens=7)))
     assert result.exit_code == 1
     assert "greedy output" in result.stderr
 

@@ -48,7 +48,7 @@ class Engine:
 @pytest.fixture(autouse=True)
 def quick(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(decoding, "ReadSpeed", _FakeSpeed)
+    monkeypatch.setattr(decoding, "MemoryReader", _FakeSpeed)
 
 
 class _FakeSpeed:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from edgephi.cli.main import CommandGroup
 from edgephi_bench.commands.main import bench
-from edgephi_bench.commands.model_options import Chosen
+from edgephi_bench.commands.model_options import MeasurementOptions
 
 group = CommandGroup("edgephi")
 group.get_command = lambda ctx, name: bench  # type: ignore[method-assign]
@@ -26,8 +26,8 @@ def test_quick_measures_less_and_what_is_given_as_well_counts() -> None:
     assert command is not None
     for arguments, runs, prompt in (([], 5, "512"), (["--quick"], 3, "128"), (["--quick", "--runs", "7"], 7, "128")):
         with command.make_context("model", ["m", *arguments]) as context:
-            values = {field.name: context.params[field.name] for field in dataclasses.fields(Chosen)}
-            chosen = Chosen(**values).with_quick_values(context)
+            values = {field.name: context.params[field.name] for field in dataclasses.fields(MeasurementOptions)}
+            chosen = MeasurementOptions(**values).with_quick_values(context)
             assert (chosen.runs, chosen.prompt_tokens) == (runs, prompt)
 
 

@@ -10,10 +10,10 @@ import pytest
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.strict_json import decode
 from edgephi_bench.comparison.reports import Comparison, compare_reports
-from edgephi_bench.engines.sentinel import TOLERANCE, FixedLogits
+from edgephi_bench.engines.fixed_logits import TOLERANCE, FixedLogits
 from edgephi_bench.latency.report import BenchReport, Repeat
 from edgephi_bench.measure.measurement import Figure
-from edgephi_bench.measure.roofline import Floor, FloorRound
+from edgephi_bench.measure.roofline import Roofline, RooflineRound
 from support.reports import report
 
 CONDITION = "depth 0, 2 threads"
@@ -40,8 +40,8 @@ def _recorded(
         Repeat(mode="text", name=name, condition=CONDITION, processes=tuple(process() for _ in range(4)))
         for name in NAMES[:2]
     )
-    speed = tuple(FloorRound(bandwidth=1e10 / machine, mean_step_s=0.1) for _ in range(5))
-    floor = Floor(mode="text", condition=CONDITION, num_bytes=1e9, rounds=speed, best_bandwidth=2e10, median_s=0.1)
+    speed = tuple(RooflineRound(bandwidth=1e10 / machine, mean_step_s=0.1) for _ in range(5))
+    floor = Roofline(mode="text", condition=CONDITION, num_bytes=1e9, rounds=speed, best_bandwidth=2e10, median_s=0.1)
     return report(figures=tuple(figures), repeats=repeats, floors=(floor,))
 
 

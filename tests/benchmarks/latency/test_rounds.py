@@ -12,7 +12,7 @@ from edgephi_bench.engines.worker import WorkerError
 from edgephi_bench.latency import rounds
 from edgephi_bench.latency.rounds import RoundOptions, RunnerError, Task, measure_in_turn, turns
 from edgephi_bench.measure import memory_bandwidth as read_speed
-from edgephi_bench.measure.memory_bandwidth import ReadSpeed
+from edgephi_bench.measure.memory_bandwidth import MemoryReader
 
 DECODE = Task(do="decode", tokens=3, depth=5, threads=2)
 
@@ -99,7 +99,7 @@ def test_nobody_spins_while_memory_is_read_or_another_is_timed(monkeypatch: pyte
 
 
 def test_the_mean_speed_of_memory_is_at_most_the_best_and_each_thread_count_has_its_own() -> None:
-    speed = ReadSpeed(1 << 24)
+    speed = MemoryReader(1 << 24)
     assert speed.num_bytes == 1 << 24
     assert 10e6 < speed.measure(3) <= speed.best(3)
     with pytest.raises(KeyError):
@@ -110,7 +110,7 @@ def test_the_buffer_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) 
     # On a small device the measuring must not push the models that it measures out of memory.
     free = Memory(total_bytes=1 << 30, available_bytes=100 << 20, limit_bytes=None)
     monkeypatch.setattr(read_speed, "memory", lambda: free)
-    assert ReadSpeed().num_bytes == 25 << 20
+    assert MemoryReader().num_bytes == 25 << 20
 
 
 def test_a_failure_says_whose_it_is() -> None:

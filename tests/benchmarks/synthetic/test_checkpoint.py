@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from edgephi import Model
 from edgephi.base.errors import CapacityError, ConfigError, EdgeError
-from edgephi_bench.synthetic.checkpoint import SyntheticOptions, Written, write_synthetic
+from edgephi_bench.synthetic.checkpoint import SyntheticOptions, WriteProgress, write_synthetic
 from edgephi_bench.synthetic.sizes import LAYOUTS, Layout, Sizes
 from edgephi_bench.synthetic.tensors import TensorSpec, adapter_tensors, model_tensors
 from edgephi_bench.synthetic.values import BLOCK_VALUES, ValueSource, to_bfloat16
@@ -262,7 +262,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(
 def test_an_interrupted_or_failed_writing_leaves_nothing(
     tmp_path: Path, small: Sizes, failure: BaseException, seen: type[BaseException]
 ):
-    def fail(step: Written) -> None:
+    def fail(step: WriteProgress) -> None:
         assert list(tmp_path.iterdir())  # something is there to be left
         if step.done_bytes > step.total_bytes / 2:
             raise failure

@@ -10,7 +10,7 @@ from edgephi_bench.latency.plan import BenchPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestKind:
     """One kind of request.
 
     Attributes:
@@ -46,32 +46,32 @@ class Asked:
         return 1.0, "image" if self.image else "request"
 
 
-def requests_of(plan: BenchPlan, modes: tuple[str, ...]) -> tuple[Asked, ...]:
+def requests_of(plan: BenchPlan, modes: tuple[str, ...]) -> tuple[RequestKind, ...]:
     """Every prompt's length with every number of new tokens, every length of audio, size of image, and own prompt."""
     found = []
     first = plan.new_tokens[0]
     if "text" in modes:
         found += [
-            Asked(mode="text", condition=text_condition(plan, prompt, new), prompt_tokens=prompt, new_tokens=new)
+            RequestKind(mode="text", condition=text_condition(plan, prompt, new), prompt_tokens=prompt, new_tokens=new)
             for prompt in plan.prompt_tokens
             for new in plan.new_tokens
         ]
     if "speech" in modes:
         found += [
-            Asked(mode="speech", condition=f"audio of {s:g} s", prompt_tokens=0, new_tokens=first, audio_s=s)
+            RequestKind(mode="speech", condition=f"audio of {s:g} s", prompt_tokens=0, new_tokens=first, audio_s=s)
             for s in plan.audio_s
         ]
     if "vision" in modes:
         found += [
-            Asked(mode="vision", condition=f"image of {w}x{h}", prompt_tokens=0, new_tokens=first, image=(w, h))
+            RequestKind(mode="vision", condition=f"image of {w}x{h}", prompt_tokens=0, new_tokens=first, image=(w, h))
             for w, h in plan.images
         ]
     return (*found, *_own(plan, modes))
 
 
-def _own(plan: BenchPlan, modes: tuple[str, ...]) -> list[Asked]:
+def _own(plan: BenchPlan, modes: tuple[str, ...]) -> list[RequestKind]:
     return [
-        Asked(
+        RequestKind(
             mode=own.mode,
             condition=f"own prompt, {own.name}",
             prompt_tokens=0,

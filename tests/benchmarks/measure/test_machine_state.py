@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgephi_bench.measure import conditions, system_files
-from edgephi_bench.measure.conditions import Conditions, Watch, busy_warning, clock_mhz, temperature_celsius
+from edgephi_bench.measure import machine_state, system_files
 from edgephi_bench.measure.energy import EnergyMeter
+from edgephi_bench.measure.machine_state import MachineState, MachineWatch, busy_warning, clock_mhz, temperature_celsius
 from edgephi_bench.measure.observer import Observer, Round
 
 
@@ -38,7 +38,7 @@ def test_others_work_is_all_work_less_ours_and_our_childrens(tmp_path: Path, mon
     _machine(tmp_path, 1000, 5000)
     for number, parent in ((10, 1), (11, 10), (12, 11), (20, 1)):
         _process(tmp_path, number, parent, 50)
-    watch = Watch(tmp_path, 10)
+    watch = MachineWatch(tmp_path, 10)
     watch.start()
     now[0] += 2.0
     _machine(tmp_path, 1000 + 300, 5000, 40)  # 3 s of work; the grandchild did 1.4 of them, a stranger the rest
@@ -52,13 +52,13 @@ def test_others_work_is_all_work_less_ours_and_our_childrens(tmp_path: Path, mon
 
 def test_a_moment_is_too_short_to_tell_who_worked(tmp_path: Path) -> None:
     _machine(tmp_path, 1000, 5000)
-    watch = Watch(tmp_path, 10)
+    watch = MachineWatch(tmp_path, 10)
     watch.start()
     assert watch.stop().others is None
 
 
 def test_this_machine_counts_our_own_work_as_ours() -> None:
-    watch = Watch()
+    watch = MachineWatch()
     watch.start()
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
@@ -70,9 +70,9 @@ def test_this_machine_counts_our_own_work_as_ours() -> None:
 
 
 def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
-    watch = Watch(tmp_path)
+    watch = MachineWatch(tmp_path)
     watch.start()
-    assert watch.stop() == Conditions()
+    assert watch.stop() == MachineState()
     assert EnergyMeter(tmp_path).source is None
 
 
@@ -108,10 +108,10 @@ def test_the_temperature_is_the_warmest_plausible_sensors(
 
 
 def test_others_that_compute_are_warned_of_and_a_quiet_machine_is_not() -> None:
-    quiet = [Conditions(others=0.02, stolen=0.0)] * 5
+    quiet = [MachineState(others=0.02, stolen=0.0)] * 5
     assert busy_warning([], 2) is None
-    assert busy_warning([*quiet, Conditions()], 2) is None
-    warning = busy_warning([*quiet, Conditions(others=1.2, stolen=0.1)], 2)
+    assert busy_warning([*quiet, MachineState()], 2) is None
+    warning = busy_warning([*quiet, MachineState(others=1.2, stolen=0.1)], 2)
     assert warning is not None
     assert "1 of 6 rounds, on 1.3 of 2 processors" in warning
 
@@ -222,7 +222,7 @@ def _round(number: int, mode: str = "vision", of: str = "image", amount: float =
 def test_energy_becomes_joules_a_token_an_image_a_second_and_warm_ups_do_not_count(tmp_path: Path) -> None:
     _rapl(tmp_path, 0, 0)
     clock, total = _Clock(), 0
-    observer = Observer(watch=Watch(tmp_path), meter=EnergyMeter(tmp_path, clock))
+    observer = Observer(watch=MachineWatch(tmp_path), meter=EnergyMeter(tmp_path, clock))
     for what, joules in (
         (_round(0), 50), (_round(1), 4), (_round(2), 6), (_round(1, "speech", "second of audio", 10.0), 20),
         (_round(1, "text", "token", 32.0), 64),
@@ -240,8 +240,8 @@ def test_energy_becomes_joules_a_token_an_image_a_second_and_warm_ups_do_not_cou
 
 
 def test_a_round_that_fails_is_not_noted(tmp_path: Path) -> None:
-    observer = Observer(watch=Watch(tmp_path), meter=EnergyMeter(tmp_path))
+    observer = Observer(watch=MachineWatch(tmp_path), meter=EnergyMeter(tmp_path))
     with pytest.raises(RuntimeError), observer.round(_round(1)):
         raise RuntimeError
     assert observer.rounds == []
-    assert conditions.BUSY_PROCESSORS > 0
+    assert machine_state.BUSY_PROCESSORS > 0

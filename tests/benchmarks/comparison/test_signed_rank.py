@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from edgephi_bench.comparison.ranks import Estimate, signed_rank
-from edgephi_bench.comparison.student import quantile, two_sided
+from edgephi_bench.comparison.signed_rank import Estimate, signed_rank
+from edgephi_bench.comparison.student_t import quantile, two_sided
 from edgephi_bench.comparison.verdicts import Rule, holm, loss, verdict
 
 

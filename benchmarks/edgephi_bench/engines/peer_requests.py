@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Callable
 from typing import Self
 
-from edgephi_bench.engines.engines import GENAI, LLAMA, OPTIMUM, TRANSFORMERS, PeerSpec, Runner, open_peer
+from edgephi_bench.engines.peers import GENAI, LLAMA, OPTIMUM, TRANSFORMERS, PeerSpec, Runner, open_peer
 from edgephi_bench.engines.worker import WorkerError
 from edgephi_bench.measure.measurement import Figure
 

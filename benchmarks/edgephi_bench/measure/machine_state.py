@@ -29,7 +29,7 @@ _PARENT, _TIMES = 1, slice(11, 15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class MachineState:
     """Of one round; None where the machine does not tell.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Work:
     ours: float
 
 
-class Watch:
+class MachineWatch:
     """Tells what happened between two moments.
 
     Args:
@@ -74,7 +74,7 @@ class Watch:
         """A round begins."""
         self._before = self._work()
 
-    def stop(self) -> Conditions:
+    def stop(self) -> MachineState:
         """A round has ended."""
         before, after = self._before, self._work()
         others = stolen = None
@@ -83,7 +83,7 @@ class Watch:
             stolen = max(after.stolen - before.stolen, 0.0) / seconds
             ours = max(after.ours - before.ours, 0.0)
             others = max(after.all - before.all - ours, 0.0) / seconds
-        return Conditions(
+        return MachineState(
             load=_load(self._root),
             others=others,
             stolen=stolen,
@@ -139,7 +139,7 @@ def temperature_celsius(root: Path = _ROOT) -> float | None:
     return None
 
 
-def busy_warning(rounds: Iterable[Conditions], processors: int) -> str | None:
+def busy_warning(rounds: Iterable[MachineState], processors: int) -> str | None:
     """One line where other programs, or the host of the machine, worked beside the rounds."""
     known = [item for item in rounds if item.others is not None]
     busy = [item for item in known if (item.others or 0.0) + (item.stolen or 0.0) > BUSY_PROCESSORS]
