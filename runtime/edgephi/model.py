@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.audio.features import AudioFeatures
 from edgephi.base.cancellation import Stopped, never
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.base.stage import OnStage, Stages, ignore_stage
@@ -25,7 +26,6 @@ from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.generation.loop import Clock, Job, generate
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
-from edgephi.media.processor import AudioFeatures
 from edgephi.model_options import DEFAULT_QUEUE, ModelLimits
 from edgephi.ort.session import DeviceOptions
 from edgephi.prefill import PrefillOptions, Terms

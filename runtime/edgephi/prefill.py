@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from edgephi.audio.features import AudioFeatures
 from edgephi.base.cancellation import Stopped, ask, never
 from edgephi.base.log import logger
 from edgephi.base.stage import EncodingSteps, Stages
@@ -20,8 +21,9 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.generation.loop import Clock
-from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding, media_digest
-from edgephi.media.processor import AudioFeatures, ImageFeatures, MediaProcessor
+from edgephi.images.features import ImageFeatures
+from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding
+from edgephi.media.processor import MediaProcessor
 from edgephi.ort.session import DeviceOptions
 from edgephi.prompt.input_sequence import InputSequence, MediaEmbedding, check_ids
 from edgephi.prompt.media_placement import check_media_lists
@@ -31,6 +33,7 @@ from edgephi.prompt.prompt import Prompt, media_slots
 from edgephi.prompt.prompt_files import open_prompts
 from edgephi.prompt.routing import AdapterChoice, MissingModalityError, Route, choose_route, missing_modality
 from edgephi.prompt.tokenizer import Tokenizer
+from edgephi.sources.media_content import media_digest
 
 _log = logger(__name__)
 
@@ -161,7 +164,7 @@ class Prefill:
         check_media_lists((), audio)
         route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=handling.adapter)
         hidden_size = self._manifest.decoder.hidden_size
-        clips = [self._media_processor.clip(source) for source in audio]
+        clips = [self._media_processor.audio(source) for source in audio]
         with suppress(Stopped):
             for clip in clips:
                 if self._media.has_room(clip.num_rows, hidden_size):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soxr
@@ -19,12 +19,9 @@ from edgephi.audio.mixing import mono
 from edgephi.audio.mono import MonoSound, open_sound
 from edgephi.base.errors import ConfigError
 from edgephi.sources.open_files import plain_source
-from edgephi.sources.source import media_name
+from edgephi.sources.source import AudioSource, media_name
 
 __all__ = ["AudioSource", "MonoSound", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_sound"]
-
-#: A path, the bytes of a file, or (samples [n] or [n, channels], hertz).
-AudioSource = str | Path | bytes | bytearray | memoryview | BinaryIO | tuple[NDArray[Any], float]
 
 _BLOCK_VALUES = 1 << 20
 _MIN_DURATION_S = 0.025

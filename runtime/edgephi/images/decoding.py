@@ -18,10 +18,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.sources.open_files import plain_source
-from edgephi.sources.source import media_name, open_media, silence_library_output
+from edgephi.sources.source import ImageSource, media_name, open_media, silence_library_output
 
-#: A path, the bytes of a file, an open binary file, a Pillow image, or uint8 [H, W, 3].
-ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any]
+__all__ = ["MAX_PIXELS", "ImageSource", "load_image"]
 
 #: 100 megapixels are 300 MB of RGB; the model sees at most 36 crops of 448x448, 7 megapixels.
 MAX_PIXELS = 100_000_000

@@ -1,14 +1,12 @@
-"""Images and clips of a request: from what the user gave to the rows the decoder reads.
+"""Images and audio of a request, from their sources to the embedding rows that the decoder takes.
 
-Owns the order of work for media: read and check all of them, know how many rows they take, only then encode. Knows
-nothing about prompts or the decoder.
+All media are read and checked, and their numbers of rows known, before any encoder runs.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,60 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.audio.decoding import load_audio
+from edgephi.audio.features import AudioFeatures, AudioInput
 from edgephi.audio.log_mel import log_mel, num_audio_rows
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import EncoderName
-from edgephi.images.crops import ImageViews, num_image_rows, split_views
+from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
-from edgephi.media.embedding_cache import MediaContent
+from edgephi.images.features import ImageFeatures
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder, ignore_step
 from edgephi.ort.memory_check import check_graph_fits
 from edgephi.ort.session import DeviceOptions, open_session
-from edgephi.sources.source import media_name
+from edgephi.sources.source import ImageSource, media_name
 
 Encoder = TypeVar("Encoder", VisionEncoder, SpeechEncoder)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFeatures:
-    """An image cut into views, and how many decoder rows it becomes."""
-
-    views: ImageViews
-    num_rows: int
-
-    @property
-    def content(self) -> MediaContent:
-        """What the encoder gets. The names are those of saved prefixes, and stay whatever the fields are called."""
-        views = self.views
-        return MediaContent(
-            kind="SeenPicture",
-            arrays=(
-                (".views.overview", views.overview),
-                (".views.tiles", views.tiles),
-                (".views.patch_mask", views.patch_mask),
-            ),
-            numbers=(
-                (".views.tile_rows", views.tile_rows),
-                (".views.tile_columns", views.tile_columns),
-                (".num_rows", self.num_rows),
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFeatures:
-    """A clip's features, float32 [T, 80], and how many decoder rows it becomes."""
-
-    mel: NDArray[np.float32]
-    num_rows: int
-
-    @property
-    def content(self) -> MediaContent:
-        """What the encoder gets, under the names that saved prefixes hold."""
-        return MediaContent(kind="HeardClip", arrays=((".mel", self.mel),), numbers=((".num_rows", self.num_rows),))
 
 
 class MediaProcessor:
@@ -90,13 +50,13 @@ class MediaProcessor:
         self._vision = self._speech = None
 
     def prepare(
-        self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
+        self, images: Sequence[ImageSource], audio: Sequence[AudioInput], max_crops: int | None = None
     ) -> list[ImageFeatures | AudioFeatures]:
         """Read and check all media; see `prepare_each`."""
         return list(self.prepare_each(images, audio, max_crops))
 
     def prepare_each(
-        self, images: Sequence[Any], audio: Sequence[Any], max_crops: int | None = None
+        self, images: Sequence[ImageSource], audio: Sequence[AudioInput], max_crops: int | None = None
     ) -> Iterator[ImageFeatures | AudioFeatures]:
         """Read and check media as they are asked for, images first; no encoder runs.
 
@@ -104,16 +64,16 @@ class MediaProcessor:
 
         Args:
             images: Sources of `load_image`.
-            audio: Sources of `load_audio`, or what `clip` gave for them.
+            audio: Sources of `load_audio`, or features that `audio` returned.
             max_crops: Most crops of each image, 1 to the model's own number; None for that. An image that would
                 take more is scaled down as the model's rule does it, only with this number.
 
         Raises:
-            ConfigError: An image or clip cannot be used, or `max_crops` is out of range.
-            CapacityError: An image or clip is larger than any request may hold.
+            ConfigError: An image or recording cannot be used, or `max_crops` is out of range.
+            CapacityError: An image or recording is larger than any request may hold.
         """
         crops = self._crops(max_crops)
-        return itertools.chain((self._image(source, crops) for source in images), map(self.clip, audio))
+        return itertools.chain((self._image(source, crops) for source in images), map(self.audio, audio))
 
     def num_steps(self, item: ImageFeatures | AudioFeatures) -> int:
         """Views or windows that `encode` takes for it."""
@@ -128,8 +88,8 @@ class MediaProcessor:
         should_stop: Callable[[], bool] = never,
         on_step: Callable[[], None] = ignore_step,
     ) -> NDArray[np.float32]:
-        """float32 [num_rows, H]. `projection` is for clips; `should_stop` is asked before and during each view and
-        window, `on_step` is told before each.
+        """float32 [num_rows, H]. `projection` is for audio; `should_stop` is asked before and during each view and
+        window, `on_step` is called before each.
 
         Raises:
             Stopped: `should_stop` said so.
@@ -149,7 +109,7 @@ class MediaProcessor:
             raise ConfigError(f"max_crops is {wanted!r}; use 1 {most}")
         return wanted
 
-    def _image(self, source: Any, max_crops: int | None) -> ImageFeatures:
+    def _image(self, source: ImageSource, max_crops: int | None) -> ImageFeatures:
         info = _usable(self._vision).info
         image, crops = load_image(source), max_crops or info.max_crops
         try:
@@ -159,8 +119,8 @@ class MediaProcessor:
             raise ConfigError(f"{named}{error}") from None
         return ImageFeatures(views, num_image_rows(views))
 
-    def clip(self, source: Any) -> AudioFeatures:
-        """Read and check one clip: a source of `load_audio`, or what this method gave for one.
+    def audio(self, source: AudioInput) -> AudioFeatures:
+        """Read and check one audio input; features are returned as they are.
 
         Raises:
             ConfigError: It cannot be used.

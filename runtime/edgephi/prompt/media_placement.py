@@ -1,24 +1,30 @@
-"""Which image or clip stands where in a conversation."""
+"""Places the images and audio of a request in its conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgephi.base.errors import ConfigError
 from edgephi.prompt.messages import Item, MediaKind, MediaRef, Message
+from edgephi.sources.source import ImageSource
+
+if TYPE_CHECKING:
+    from edgephi.audio.features import AudioInput
 
 
-def place_media(messages: Sequence[Message], *, images: Sequence[Any], audio: Sequence[Any]) -> tuple[Message, ...]:
+def place_media(
+    messages: Sequence[Message], *, images: Sequence[ImageSource], audio: Sequence[AudioInput]
+) -> tuple[Message, ...]:
     """Give every media reference its media; media without any reference go before the last user turn's text.
 
     Raises:
         ConfigError: The references and the media do not pair up. The message has both numbers.
     """
-    given: dict[MediaKind, Sequence[Any]] = {"image": images, "audio": audio}
+    given: dict[MediaKind, Sequence[ImageSource | AudioInput]] = {"image": images, "audio": audio}
     check_media_lists(images, audio)
     if not any(isinstance(item, MediaRef) for message in messages for item in message.items):
         messages = _lead_last_user_turn(messages, len(images), len(audio))
@@ -29,7 +35,7 @@ def place_media(messages: Sequence[Message], *, images: Sequence[Any], audio: Se
 
 
 def check_media_lists(images: object, audio: object) -> None:
-    """Refuse an image or a clip where a list or tuple of them belongs.
+    """Refuse an image or audio where a list or tuple of them belongs.
 
     Raises:
         ConfigError: It names the argument and what was given.
@@ -56,7 +62,7 @@ def _lead_last_user_turn(messages: Sequence[Message], num_images: int, num_audio
 class _Placement:
     """Hands out the given media and remembers what was asked for."""
 
-    def __init__(self, given: dict[MediaKind, Sequence[Any]]) -> None:
+    def __init__(self, given: dict[MediaKind, Sequence[ImageSource | AudioInput]]) -> None:
         self._given = given
         self._numbers: dict[MediaKind, list[int]] = {"image": [], "audio": []}
 

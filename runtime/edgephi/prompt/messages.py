@@ -20,12 +20,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from edgephi.base.errors import ConfigError
 from edgephi.prompt.message_tools import ToolList, as_mapping, check_keys, read_calls, read_tools
 from edgephi.sources.data_url import is_data_address, read_base64, read_data_address
+from edgephi.sources.source import ImageSource
+
+if TYPE_CHECKING:
+    from edgephi.audio.features import AudioInput
 
 MediaKind = Literal["image", "audio"]
 Messages = str | Sequence[Mapping[str, Any]]
@@ -68,7 +72,7 @@ class MediaRef:
 
     kind: MediaKind
     number: int | None = None
-    payload: object = None
+    payload: ImageSource | AudioInput | None = None
 
 
 Item = str | MediaRef
@@ -212,7 +216,7 @@ def _part(raw: object, role: str, where: str, outside: Outside) -> Item:
     return MediaRef(_MEDIA[kind], payload=payload)
 
 
-def _address(raw: object, kind: str, where: str, outside: Outside) -> object:
+def _address(raw: object, kind: str, where: str, outside: Outside) -> str | bytes:
     url = raw.get("url") if isinstance(raw, Mapping) else raw
     if not isinstance(url, str):
         raise ConfigError(f"{where}: {kind} needs a string under 'url'")

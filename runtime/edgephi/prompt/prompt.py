@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ from edgephi.prompt.provenance import Change, Rendering, render_apart, unused_ch
 from edgephi.prompt.routing import missing_modality
 from edgephi.prompt.template_view import TemplateView, all_text, place_tools
 from edgephi.prompt.tokenizer import ControlToken, Tokenizer
+from edgephi.sources.source import ImageSource
+
+if TYPE_CHECKING:
+    from edgephi.audio.features import AudioInput
 
 _TRUSTED = Outside()
 
@@ -37,8 +41,8 @@ class Prompt:
     """
 
     token_ids: NDArray[np.int64]
-    images: tuple[Any, ...]
-    audio: tuple[Any, ...]
+    images: tuple[ImageSource, ...]
+    audio: tuple[AudioInput, ...]
 
 
 class PromptBuilder:
@@ -72,8 +76,8 @@ class PromptBuilder:
         self,
         messages: Messages,
         *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
+        images: Sequence[ImageSource] = (),
+        audio: Sequence[AudioInput] = (),
         tools: ToolList | None = None,
         outside: Outside = _TRUSTED,
     ) -> Prompt:
@@ -98,8 +102,8 @@ class PromptBuilder:
         media = [item for message in placed for item in message.items if isinstance(item, MediaRef)]
         return Prompt(
             np.array(ids, dtype=np.int64),
-            tuple(ref.payload for ref in media if ref.kind == "image"),
-            tuple(ref.payload for ref in media if ref.kind == "audio"),
+            cast("tuple[ImageSource, ...]", tuple(ref.payload for ref in media if ref.kind == "image")),
+            cast("tuple[AudioInput, ...]", tuple(ref.payload for ref in media if ref.kind == "audio")),
         )
 
     def _own_names(self, tokens: TokenInfo) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""Where an image or a clip comes from: a path or bytes, opened with one clear line when it cannot be.
-
-Owns the checks on files, the names used in messages, and keeping decoders quiet. Knows nothing about formats.
-"""
+"""Sources of images and audio: a path or bytes, opened with one clear line when it cannot be."""
 
 from __future__ import annotations
 
@@ -12,9 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
 from edgephi.base.errors import ConfigError
+
+if TYPE_CHECKING:  # the command line imports this room before it knows what it needs
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+#: A path, the bytes of a file, an open binary file, a Pillow image, or uint8 [H, W, 3].
+ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]"
+#: A path, the bytes of a file, an open binary file, or (samples [n] or [n, channels], hertz).
+AudioSource: TypeAlias = (
+    "str | Path | bytes | bytearray | memoryview | BinaryIO | tuple[NDArray[np.floating | np.int16], float]"
+)
 
 _stderr_lock = Lock()
 _LONGEST_NAME = 1024

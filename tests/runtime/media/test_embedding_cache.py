@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgephi.audio.features import AudioFeatures
 from edgephi.base.cancellation import Stopped
 from edgephi.images.crops import ImageViews, split_views
-from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding, media_digest
-from edgephi.media.processor import AudioFeatures, ImageFeatures
+from edgephi.images.features import ImageFeatures
+from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding
+from edgephi.sources.media_content import media_digest
 from support.signals import random_image
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgephi.audio.features import AudioFeatures
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.images.crops import num_image_rows, plan_crops, split_views
-from edgephi.media.processor import AudioFeatures, ImageFeatures, MediaProcessor
+from edgephi.images.features import ImageFeatures
+from edgephi.media.processor import MediaProcessor
 from edgephi.ort.session import DeviceOptions
 from support.bundles import small_bundle
 from support.signals import random_audio, random_image
@@ -105,7 +107,7 @@ def test_prepared_images_are_kept_as_bytes(senses: MediaProcessor):
 
 def test_a_clip_that_was_read_is_taken_as_it_is(senses: MediaProcessor):
     """Else a clip encoded ahead would be read and measured twice."""
-    heard = senses.clip((random_audio("once", 0.7, 16000), 16000))
+    heard = senses.audio((random_audio("once", 0.7, 16000), 16000))
     (item,) = senses.prepare([], [heard])
     assert isinstance(item, AudioFeatures)
     assert item is heard

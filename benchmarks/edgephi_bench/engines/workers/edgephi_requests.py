@@ -21,7 +21,7 @@ from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES
 from edgephi.generation.detokenizer import TextStream
 from edgephi.generation.reply import DoneEvent, Reply, TokenEvent
 from edgephi.generation.sampler import SamplingOptions
-from edgephi.media.processor import ImageFeatures, MediaProcessor
+from edgephi.media.processor import MediaProcessor
 from edgephi.model import Model
 from edgephi.ort.session import DeviceOptions, runtime
 from edgephi.prompt.tokenizer import Tokenizer
@@ -86,10 +86,11 @@ class RequestEngine:
     def media_facts(self, media: dict[str, Any]) -> dict[str, int]:
         """How many positions the media of such a request take, and how many crops."""
         given = self._media(media)
-        senses = MediaProcessor(self._bundle, self._device)
-        found = senses.prepare(given.get("images", ()), given.get("audio", ()))
-        crops = sum(len(item.views) for item in found if isinstance(item, ImageFeatures))
-        return {"rows": sum(item.num_rows for item in found), "crops": crops}
+        images = given.get("images", ())
+        processor = MediaProcessor(self._bundle, self._device)
+        items = processor.prepare(images, given.get("audio", ()))
+        crops = sum(processor.num_steps(item) for item in items[: len(images)])
+        return {"rows": sum(item.num_rows for item in items), "crops": crops}
 
     def detokenize(self, token_ids: list[int]) -> float:
         """Seconds for these ids, one at a time as while streaming."""

@@ -1,0 +1,29 @@
+"""Audio as the speech encoder takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.sources.media_content import MediaContent
+from edgephi.sources.source import AudioSource
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFeatures:
+    """Log-mel features of one audio input, float32 [T, 80], and how many decoder rows it becomes."""
+
+    mel: NDArray[np.float32]
+    num_rows: int
+
+    @property
+    def content(self) -> MediaContent:
+        """What the encoder gets, under the names that saved prefixes hold."""
+        return MediaContent(kind="HeardClip", arrays=((".mel", self.mel),), numbers=((".num_rows", self.num_rows),))
+
+
+#: Audio of a request: a source, or the features that were computed from one before.
+AudioInput: TypeAlias = "AudioSource | AudioFeatures"

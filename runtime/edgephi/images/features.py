@@ -1,0 +1,34 @@
+"""An image as the vision encoder takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgephi.images.crops import ImageViews
+from edgephi.sources.media_content import MediaContent
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """An image cut into views, and how many decoder rows it becomes."""
+
+    views: ImageViews
+    num_rows: int
+
+    @property
+    def content(self) -> MediaContent:
+        """What the encoder gets. The names are those of saved prefixes, and stay whatever the fields are called."""
+        views = self.views
+        return MediaContent(
+            kind="SeenPicture",
+            arrays=(
+                (".views.overview", views.overview),
+                (".views.tiles", views.tiles),
+                (".views.patch_mask", views.patch_mask),
+            ),
+            numbers=(
+                (".views.tile_rows", views.tile_rows),
+                (".views.tile_columns", views.tile_columns),
+                (".num_rows", self.num_rows),
+            ),
+        )
