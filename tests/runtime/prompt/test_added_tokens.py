@@ -67,6 +67,7 @@ def test_any_mixture_of_words_and_flags_reads_as_the_reference_reads_it():
         whole = _with_words(*words)
         if draw.random() < 0.3:
             whole.normalizer = draw.choice([normalizers.NFC(), normalizers.Lowercase(), normalizers.Strip()])
+            whole = Reference.from_str(whole.to_str())  # releases before 0.23 go on looking for the words as they were
         tokenizer = _ours(whole)
         for _ in range(10):
             parts = draw.choices([*WORDS, " ", "  ", "\n", "x", "Zebra", "é", "e\u0301", "_", "the audio", ", "], k=9)
