@@ -1,6 +1,6 @@
 """From checkpoint to model folder: the order of the steps.
 
-Owns what is checked before the first byte is written. Knows nothing about how graphs are built or files are read.
+Calibration runs the model, so it and the runtime behind it are imported only where something is calibrated.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from edgephi.base.atomic_write import FolderKind, check_output, check_space, staged
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import MANIFEST_NAME
 from edgephi.bundle.manifest import CACHE_KINDS
 from edgephi.ort.session import runtime
-from edgephi_export.calibration.run import add_int8_cache
-from edgephi_export.calibration.samples import CalibrationFiles, read_own_files
 from edgephi_export.checkpoint.adapter_files import check_same_template
 from edgephi_export.checkpoint.checkpoint import Checkpoint, available_modalities, open_checkpoint, read_layout
 from edgephi_export.checkpoint.config import MODALITIES, Modality
@@ -29,10 +27,13 @@ from edgephi_export.layouts.edgephi.plan import plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
 from edgephi_export.layouts.genai.record import RECORD_NAME
 from edgephi_export.layouts.genai.writer import check_genai_recipe, choose_genai, plan_genai, write_genai
-from edgephi_export.meter import Meter
-from edgephi_export.options import ExportOptions, LayoutName, OnProgress, Progress
+from edgephi_export.options import ExportOptions, LayoutName
+from edgephi_export.progress import Meter, OnProgress, Progress
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
+
+if TYPE_CHECKING:
+    from edgephi_export.calibration.samples import CalibrationFiles
 
 #: What an export makes, in either layout.
 MODEL_FOLDER = FolderKind("an edgephi model folder", (MANIFEST_NAME, RECORD_NAME))
@@ -42,47 +43,71 @@ _MAX_THREADS = 1024
 Write = Callable[[CheckpointSource, Path, int, Meter], None]
 
 
-def run_export(checkpoint: str | Path, output: Path, options: ExportOptions, on_progress: OnProgress | None) -> Path:
-    """See `edgephi_export.export`.
+def export(
+    checkpoint: str | Path,
+    output: str | Path,
+    options: ExportOptions | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Turn a checkpoint into a model folder.
+
+    Args:
+        checkpoint: A folder, or a Hugging Face id such as `microsoft/Phi-4-multimodal-instruct`.
+        output: The folder to make. It appears when everything is written; a failed export leaves nothing behind.
+        options: See ExportOptions.
+        on_progress: Called at each step and each write.
+
+    Returns:
+        `output` as a path.
 
     Raises:
-        ConfigError: No such layout, or options that exclude each other.
+        ConfigError: An option that cannot be followed, or an output place that cannot be written.
+        ArtifactError: The checkpoint is missing, damaged, or of a kind that is not supported.
+        CapacityError: The disk is too small.
+        EdgeError: The checkpoint could not be downloaded, or a graph is not valid ONNX, which is a fault of this
+            program.
     """
+    options, output = options or ExportOptions(), Path(output)
     overrides = tuple(map(parse_rule, options.overrides))
     recipe = make_recipe(options.recipe, method=options.method, overrides=overrides)
     threads = num_threads(options.threads)
-    if options.layout not in get_args(LayoutName):
-        raise ConfigError(f"unknown layout {options.layout!r}; known: {', '.join(get_args(LayoutName))}")
-    if options.layout == "genai":
-        check_genai_recipe(recipe)
-    own = _check_kv_cache(options, recipe)
+    _check_layout(options, recipe)
+    calibration = _calibration_files(options, recipe)
     _choose(options, MODALITIES)  # impossible options fail before a download
     check_output(output, MODEL_FOLDER, force=options.force)
-    located = locate(checkpoint, options.revision, quiet=on_progress is None)
-    check_output(output, MODEL_FOLDER, force=options.force, source=located.folder)
-    selection = _choose(options, available_modalities(read_layout(located.folder)))
-    own.check(selection.modalities)
-    opened = open_checkpoint(located.folder, selection, _adapter(options, located, quiet=on_progress is None))
-    own.check_shapes(opened.config.vision)
+    source = locate(checkpoint, options.revision, quiet=on_progress is None)
+    check_output(output, MODEL_FOLDER, force=options.force, source=source.folder)
+    selection = _choose(options, available_modalities(read_layout(source.folder)))
+    opened = open_checkpoint(source.folder, selection, _adapter(options, source, quiet=on_progress is None))
+    if calibration is not None:
+        calibration.check(selection.modalities)
+        calibration.check_shapes(opened.config.vision)
     weights = WeightPlan(recipe)
-    write = _plan(options, own, opened, selection, weights)
+    write = _plan(options, calibration, opened, selection, weights)
     weights.check_rules(overrides)
     weights.check_method(options.method)
     check_space(output, weights.num_bytes + _OVERHEAD_BYTES, what="the export")
     meter = Meter(_totals(weights), on_progress)
     with staged(output, MODEL_FOLDER, force=options.force) as folder:
-        write(located, folder, threads, meter)
-        add_papers(folder, located.folder, push_ready=options.push_ready)
+        write(source, folder, threads, meter)
+        add_papers(folder, source.folder, push_ready=options.push_ready)
     return output
+
+
+def _check_layout(options: ExportOptions, recipe: Recipe) -> None:
+    if options.layout not in get_args(LayoutName):
+        raise ConfigError(f"unknown layout {options.layout!r}; known: {', '.join(get_args(LayoutName))}")
+    if options.layout == "genai":
+        check_genai_recipe(recipe)
 
 
 def _adapter(options: ExportOptions, base: CheckpointSource, *, quiet: bool) -> Adapter | None:
     """The adapter to merge, if one was asked for."""
     if options.merge_adapter is None:
         return None
-    located = locate_adapter(options.merge_adapter, base, quiet=quiet)
-    adapter = Adapter.load(located.folder, located.id)
-    check_same_template(located.folder, base.folder)
+    source = locate_adapter(options.merge_adapter, base, quiet=quiet)
+    adapter = Adapter.load(source.folder, source.id)
+    check_same_template(source.folder, base.folder)
     return adapter
 
 
@@ -92,14 +117,14 @@ def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selectio
     return chooser(options.adapters, options.modalities, available)
 
 
-def _check_kv_cache(options: ExportOptions, recipe: Recipe) -> CalibrationFiles:
-    """What calibration will read besides its own texts, once it is known that it can run."""
+def _calibration_files(options: ExportOptions, recipe: Recipe) -> CalibrationFiles | None:
+    """The user's files to calibrate with, once it is known that calibration can run; None where none will."""
     if options.kv_cache not in CACHE_KINDS:
         raise ConfigError(f"kv_cache is {options.kv_cache!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
     if options.kv_cache == "float":
         if options.calibration:
             raise ConfigError("--calibration is for --kv-cache int8; give both, or leave it out")
-        return CalibrationFiles()
+        return None
     if options.layout == "genai":
         raise ConfigError("--kv-cache int8 is for edgephi's own layout; leave out --layout genai or --kv-cache")
     if recipe.activations != "float32":
@@ -107,22 +132,30 @@ def _check_kv_cache(options: ExportOptions, recipe: Recipe) -> CalibrationFiles:
             f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; --kv-cache int8 is for the CPU: use "
             "int4, int4-fast, int8 or fp32"
         )
+    from edgephi_export.calibration.samples import read_own_files
+
     runtime()  # calibration runs the model: if it cannot, say so before the weights are read
     return read_own_files(options.calibration)
 
 
 def _plan(
-    options: ExportOptions, own: CalibrationFiles, checkpoint: Checkpoint, selection: Selection, weights: WeightPlan
+    options: ExportOptions,
+    calibration: CalibrationFiles | None,
+    checkpoint: Checkpoint,
+    selection: Selection,
+    weights: WeightPlan,
 ) -> Write:
     """Plan the folder; what comes back writes it."""
     if options.layout == "genai":
         return partial(write_genai, plan_genai(checkpoint, weights))
     bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache)
 
-    def write(located: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
-        write_bundle(bundle, located, folder, threads, meter)
-        if bundle.int8_cache is not None:
-            add_int8_cache(folder, bundle, own, options.threads, meter)
+    def write(source: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
+        write_bundle(bundle, source, folder, threads, meter)
+        if calibration is not None:
+            from edgephi_export.calibration.run import add_int8_cache
+
+            add_int8_cache(folder, bundle, calibration, options.threads, meter)
 
     return write
 

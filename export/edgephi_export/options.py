@@ -1,11 +1,7 @@
-"""What an export can be asked to do, and how it tells of its progress.
-
-Owns the two records that callers see. Knows nothing about how an export works.
-"""
+"""The options of an export."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -55,31 +51,3 @@ class ExportOptions:
     threads: int | None = None
     revision: str | None = None
     push_ready: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an export is.
-
-    Attributes:
-        stage: What is being done.
-        detail: How far it is, where the other figures do not tell.
-        tensors: Tensors that are complete.
-        total_tensors: Tensors in all.
-        read_bytes: Bytes of the checkpoint that have been read.
-        total_read_bytes: The same at the end.
-        written_bytes: Bytes of weights that have been written.
-        total_written_bytes: The same at the end, up to the alignment.
-    """
-
-    stage: str
-    detail: str = ""
-    tensors: int = 0
-    total_tensors: int
-    read_bytes: int = 0
-    total_read_bytes: int
-    written_bytes: int = 0
-    total_written_bytes: int
-
-
-OnProgress = Callable[[Progress], None]

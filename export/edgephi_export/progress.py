@@ -1,94 +1,74 @@
-"""Shows on stderr how far an export is.
-
-Owns the bar on a terminal and the lines elsewhere. Knows nothing about what an export does.
-"""
+"""How far an export is: the record that callers are given, and the sums behind it."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import click
-
-from edgephi_export.options import OnProgress, Progress
-
-#: Seconds between two lines where there is no terminal to draw a bar on.
-_LINE_EVERY_S = 10.0
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 
-@contextmanager
-def progress_display(*, quiet: bool) -> Iterator[OnProgress | None]:
-    """What shows progress: a bar on a terminal, a line now and then elsewhere, nothing when `quiet`."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        with _bar() as on_terminal:
-            yield on_terminal
-    else:
-        yield _lines()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an export is.
+
+    Attributes:
+        stage: What is being done.
+        prompts: Prompts that calibration has run or is running; 0 in every other stage.
+        total_prompts: The same at the end of calibration.
+        tensors: Tensors that are complete.
+        total_tensors: Tensors in all.
+        read_bytes: Bytes of the checkpoint that have been read.
+        total_read_bytes: The same at the end.
+        written_bytes: Bytes of weights that have been written.
+        total_written_bytes: The same at the end, up to the alignment.
+    """
+
+    stage: str
+    prompts: int = 0
+    total_prompts: int = 0
+    tensors: int = 0
+    total_tensors: int
+    read_bytes: int = 0
+    total_read_bytes: int
+    written_bytes: int = 0
+    total_written_bytes: int
 
 
-def describe(step: Progress, elapsed_s: float) -> str:
-    """`12/1,003 tensors, 0.42/7.67 GB in, 0.18/3.19 GB out, 140 MB/s, 52 s left`: fits a line of 80 beside a bar."""
-    if step.detail:
-        return f"{step.stage}: {step.detail}"
-    rate = step.read_bytes / elapsed_s if elapsed_s > 0 else 0.0
-    words = [
-        f"{step.tensors:,}/{step.total_tensors:,} tensors",
-        f"{step.read_bytes / 1e9:.2f}/{step.total_read_bytes / 1e9:.2f} GB in",
-        f"{step.written_bytes / 1e9:.2f}/{step.total_written_bytes / 1e9:.2f} GB out",
-        f"{rate / 1e6:,.0f} MB/s",
-    ]
-    if rate:
-        words.append(f"{(step.total_read_bytes - step.read_bytes) / rate:,.0f} s left")
-    return ", ".join(words)
+OnProgress = Callable[[Progress], None]
 
 
-def _lines() -> OnProgress:
-    """A line when a stage begins and every few seconds."""
-    start: float | None = None
-    shown_stage, shown_at = "", 0.0
+class Meter:
+    """Adds up what has been done and reports it.
 
-    def show(step: Progress) -> None:
-        nonlocal start, shown_stage, shown_at
-        now = time.monotonic()
-        start = now if start is None else start  # a download before it is not the export's time
-        if step.stage != shown_stage:
-            click.echo(f"writing {step.stage}", err=True)
-        elif now - shown_at >= _LINE_EVERY_S:
-            facts = describe(step, now - start)
-            click.echo(f"writing {facts if step.detail else f'{step.stage}: {facts}'}", err=True)
-        else:
-            return
-        shown_stage, shown_at = step.stage, now
+    Args:
+        totals: What there is to do; its done fields are zero.
+        on_progress: Called at every step; None for silence.
+    """
 
-    return show
+    def __init__(self, totals: Progress, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._step = totals
 
+    def stage(self, name: str) -> None:
+        """A new part of the work begins."""
+        self._report(replace(self._step, stage=name, prompts=0, total_prompts=0))
 
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    from rich import progress  # noqa: PLC0415 - keeps --help fast
-    from rich.console import Console  # noqa: PLC0415
+    def prompt(self, number: int, total: int) -> None:
+        """Calibration runs the prompt of this number, from 1."""
+        self._report(replace(self._step, prompts=number, total_prompts=total))
 
-    columns = (
-        progress.BarColumn(bar_width=6),
-        progress.TextColumn("{task.fields[facts]}"),
-    )
-    bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("", total=None, facts="")
-    start: float | None = None
+    def advance(self, read_bytes: int, written_bytes: int, *, tensors: int = 0) -> None:
+        """Add what has been done since the last call."""
+        done = self._step
+        self._report(
+            replace(
+                done,
+                read_bytes=done.read_bytes + read_bytes,
+                written_bytes=done.written_bytes + written_bytes,
+                tensors=done.tensors + tensors,
+            )
+        )
 
-    def show(step: Progress) -> None:
-        nonlocal start
-        if start is None:  # not earlier: a download draws bars of its own, and its time is not the export's
-            start = time.monotonic()
-            bar.start()
-        facts = describe(step, time.monotonic() - start)
-        bar.update(task, completed=step.read_bytes, total=step.total_read_bytes, facts=facts)
-
-    try:
-        yield show
-    finally:
-        bar.stop()
+    def _report(self, step: Progress) -> None:
+        self._step = step
+        if self._on_progress is not None:
+            self._on_progress(step)

@@ -1,12 +1,9 @@
-"""Work on several items at once, results in order.
-
-Owns the threads. Knows nothing about the work; NumPy lets other threads run while it computes.
-"""
+"""Work on several items at once, results in order. NumPy lets other threads run while it computes."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, threads: int) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, threads: int) -> Generator[Result]:
     """Yield `function(item)` for every item, in order.
 
     Items are taken as they are needed: at most 2 * `threads` are begun and not yet yielded. When a call raises, or the
@@ -31,10 +28,12 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, th
     """
     if threads < 1:
         raise ValueError(f"{threads} threads; at least 1 is needed")
-    return map(function, items) if threads == 1 else _threaded(function, iter(items), threads)
+    if threads == 1:
+        return (function(item) for item in items)
+    return _threaded(function, iter(items), threads)
 
 
-def _threaded(function: Callable[[Item], Result], items: Iterator[Item], threads: int) -> Iterator[Result]:
+def _threaded(function: Callable[[Item], Result], items: Iterator[Item], threads: int) -> Generator[Result]:
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ordered-map")
     try:

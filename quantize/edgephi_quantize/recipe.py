@@ -15,7 +15,6 @@ from edgephi.bundle.manifest import FloatName, RecipeInfo, RuleInfo
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat, parse_format
 from edgephi_quantize.methods import METHODS
 
-DEFAULT_RECIPE = "int4"
 DEFAULT_METHOD = "search"
 #: The tied table: the decoder's head and the embedding rows are the same bytes.
 HEAD = "lm_head"

@@ -1,26 +1,25 @@
-"""Finds the scales of an int8 cache by running a finished folder, and adds them to it.
-
-Owns the order of the steps. Knows nothing about what is read (calibration_requests.py) or how a range becomes a scale
-(cache_scales.py).
-"""
+"""Finds the scales of an int8 cache by running a finished folder, and adds them to it."""
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, BlockSums
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
 from edgephi.bundle.manifest import Int8CacheInfo
+from edgephi.cache.kv_cache import KVCache, cache_names
 from edgephi.model import Model
 from edgephi.model_options import ModelLimits
 from edgephi.ort.session import DeviceOptions
 from edgephi_export.calibration.requests import calibration_requests
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.layouts.edgephi.plan import BundlePlan
-from edgephi_export.meter import Meter
+from edgephi_export.progress import Meter
 from edgephi_export.provenance import describe
-from edgephi_export.weights.kv_scales import SCALES_FILE, CacheRanges, write_scales
+from edgephi_export.weights.kv_scales import SCALES_FILE, write_scales
+from edgephi_quantize.cache_ranges import CacheRanges
 
 
 def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, threads: int | None, meter: Meter) -> None:
@@ -28,10 +27,10 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
 
     Args:
         folder: A bundle that is complete but for the scales.
-        plan: It was written by, with an int8 cache.
+        plan: What the folder was written from; it has an int8 cache.
         own: The user's files.
-        threads: The model runs with; None for the physical cores.
-        meter: Hears of the progress.
+        threads: Threads that the model runs with; None for the physical cores.
+        meter: Reports the progress.
 
     Raises:
         EdgeError: The folder cannot answer a prompt.
@@ -41,18 +40,35 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
     info, config, bundle = plan.int8_cache, plan.checkpoint.config, Bundle(folder)
     if info is None:
         raise ValueError("the plan has no int8 cache")
-    ranges = CacheRanges(config.decoder, config.rope.rotary_dim)
+    sizes = config.decoder
+    ranges = CacheRanges(sizes.num_layers, sizes.num_kv_heads, sizes.head_size, config.rope.rotary_dim)
     requests = calibration_requests(bundle.manifest, own)
     meter.stage("key and value scales")
-    # Without memory between prompts none counts as read before, so all of each is seen.
+    # Without a prefix cache no position is skipped, so every key and value is visited.
     limits, is_routed = ModelLimits(cache_bytes=0), bundle.manifest.adapters.mode == "routed"
     with Model(bundle, DeviceOptions(threads=threads), limits, with_adapters=is_routed) as model:
         for number, request in enumerate(requests, start=1):
-            meter.detail(f"prompt {number:,} of {len(requests):,}")
+            meter.prompt(number, len(requests))
             model.visit_cache(
-                request.messages, ranges.add, images=request.images, audio=request.audio, adapter=request.adapter
+                request.messages,
+                partial(add_cache, ranges),
+                images=request.images,
+                audio=request.audio,
+                adapter=request.adapter,
             )
     _write(folder, bundle, info, ranges)
+
+
+def add_cache(ranges: CacheRanges, cache: KVCache) -> None:
+    """Take in every filled position of a cache in float32.
+
+    Raises:
+        ArtifactError: A key or value is not finite.
+    """
+    names = cache_names(cache.shape.num_layers)
+    for layer in range(cache.shape.num_layers):
+        keys, values = (cache.buffers[name][0, :, : cache.used] for name in names[2 * layer : 2 * layer + 2])
+        ranges.add(layer, keys, values)
 
 
 def _write(folder: Path, bundle: Bundle, info: Int8CacheInfo, ranges: CacheRanges) -> None:

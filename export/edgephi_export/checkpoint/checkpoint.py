@@ -21,7 +21,14 @@ from edgephi.base.errors import ArtifactError
 from edgephi.bundle.bundle import file_sha256
 from edgephi.bundle.manifest import AdapterInfo, EncoderName, MergedAdapterInfo
 from edgephi_export.checkpoint.adapter_config import read_original_adapter, read_peft_adapter
-from edgephi_export.checkpoint.config import MODALITIES, Modality, ModelConfig, SpeechConfig, VisionConfig
+from edgephi_export.checkpoint.config import (
+    MODALITIES,
+    CheckpointLayout,
+    Modality,
+    ModelConfig,
+    SpeechConfig,
+    VisionConfig,
+)
 from edgephi_export.checkpoint.decoder_config import read_decoder, read_rope
 from edgephi_export.checkpoint.encoder_config import (
     Shapes,
@@ -49,7 +56,7 @@ from edgephi_export.checkpoint.processor_config import read_max_crops
 from edgephi_export.checkpoint.safetensors_file import StoredTensor, read_header
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.checkpoint.special_tokens import read_chat_template, read_tokens
-from edgephi_export.checkpoint.tensor_names import Layout, canonical_name, canonical_peft_name, expected_shapes
+from edgephi_export.checkpoint.tensor_names import canonical_name, canonical_peft_name, expected_shapes
 from edgephi_export.checkpoint.tensors import WeightSource
 
 _COMPARED_ROWS = 1024
@@ -78,7 +85,7 @@ class Checkpoint:
     adapter: MergedAdapterInfo | None = None
 
 
-def read_layout(folder: Path) -> Layout:
+def read_layout(folder: Path) -> CheckpointLayout:
     """The layout of a checkpoint, from `model_type`.
 
     Raises:
@@ -90,17 +97,17 @@ def read_layout(folder: Path) -> Layout:
     check_kind(folder)
     config = Fields.load(folder / CONFIG)
     model_type = config.values.get("model_type")
-    if model_type not in get_args(Layout):
+    if model_type not in get_args(CheckpointLayout):
         raise ArtifactError(
-            f"{config.where}: unknown model_type {model_type!r}; supported: {', '.join(get_args(Layout))}, which are "
-            "Phi-4-multimodal and Phi-4-mini"
+            f"{config.where}: unknown model_type {model_type!r}; supported: {', '.join(get_args(CheckpointLayout))}, "
+            "which are Phi-4-multimodal and Phi-4-mini"
         )
     check_not_quantized(config)
     check_architecture(config)
-    return cast(Layout, model_type)
+    return cast(CheckpointLayout, model_type)
 
 
-def available_modalities(layout: Layout) -> tuple[Modality, ...]:
+def available_modalities(layout: CheckpointLayout) -> tuple[Modality, ...]:
     """What models of a layout take in."""
     return ("text",) if layout == "phi3" else MODALITIES
 
@@ -143,7 +150,9 @@ def open_checkpoint(folder: Path, selection: Selection, adapter: Adapter | None 
     )
 
 
-def _read_config(folder: Path, layout: Layout, fields: Fields, selection: Selection, shapes: Shapes) -> ModelConfig:
+def _read_config(
+    folder: Path, layout: CheckpointLayout, fields: Fields, selection: Selection, shapes: Shapes
+) -> ModelConfig:
     decoder = read_decoder(fields)
     modalities = selection.modalities
     return ModelConfig(
@@ -158,24 +167,24 @@ def _read_config(folder: Path, layout: Layout, fields: Fields, selection: Select
     )
 
 
-def _read_vision(folder: Path, layout: Layout, fields: Fields, shapes: Shapes) -> VisionConfig:
+def _read_vision(folder: Path, layout: CheckpointLayout, fields: Fields, shapes: Shapes) -> VisionConfig:
     max_crops = read_max_crops(folder, layout)
     if layout == "phi4mm":
         return read_original_vision(fields, max_crops, shapes)
     return read_native_vision(fields, max_crops)
 
 
-def _read_speech(layout: Layout, fields: Fields) -> SpeechConfig:
+def _read_speech(layout: CheckpointLayout, fields: Fields) -> SpeechConfig:
     return read_original_speech(fields) if layout == "phi4mm" else read_native_speech(fields)
 
 
-def _read_adapter(folder: Path, layout: Layout, fields: Fields, name: EncoderName) -> AdapterInfo:
+def _read_adapter(folder: Path, layout: CheckpointLayout, fields: Fields, name: EncoderName) -> AdapterInfo:
     if layout == "phi4mm":
         return read_original_adapter(fields, name)
     return read_peft_adapter(folder / f"{name}-lora", name)
 
 
-def _canonical_tensors(folder: Path, layout: Layout) -> Stored:
+def _canonical_tensors(folder: Path, layout: CheckpointLayout) -> Stored:
     tensors: Stored = {}
     for path, header in _weight_headers(folder).items():
         _add(tensors, path, header, partial(canonical_name, layout), partial(unknown_tensor, layout=layout))

@@ -10,6 +10,8 @@ from typing import Literal
 
 from edgephi.bundle.manifest import AdapterInfo, GenerationDefaults, RopeInfo, TokenInfo
 
+#: phi3: Phi-4-mini. phi4mm: the original multimodal layout. phi4_multimodal: transformers' own, adapters in folders.
+CheckpointLayout = Literal["phi3", "phi4mm", "phi4_multimodal"]
 Modality = Literal["text", "vision", "speech"]
 MODALITIES: tuple[Modality, ...] = ("text", "vision", "speech")
 #: The decoder linears that adapters change, as `layers.N.<name>`.

@@ -16,11 +16,11 @@ from typing import Any
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.bundle import file_sha256
 from edgephi.bundle.manifest import MergedAdapterInfo
-from edgephi_export.checkpoint.config import DecoderConfig
+from edgephi_export.checkpoint.config import CheckpointLayout, DecoderConfig
 from edgephi_export.checkpoint.json_fields import Fields
 from edgephi_export.checkpoint.lora_merge import LoraBlock
 from edgephi_export.checkpoint.safetensors_file import StoredTensor, read_header
-from edgephi_export.checkpoint.tensor_names import Layout, canonical_name
+from edgephi_export.checkpoint.tensor_names import canonical_name
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _ADVICE = "merge it with PEFT's merge_and_unload(), save_pretrained() the result, and export that"
@@ -83,7 +83,7 @@ class Adapter:
         """What a model folder says about it."""
         return MergedAdapterInfo(id=self.id, sha256=file_sha256(self.folder / ADAPTER_WEIGHTS))
 
-    def blocks(self, layout: Layout, decoder: DecoderConfig, shapes: dict[str, tuple[int, ...]]) -> Blocks:
+    def blocks(self, layout: CheckpointLayout, decoder: DecoderConfig, shapes: dict[str, tuple[int, ...]]) -> Blocks:
         """The changes of each matrix.
 
         Args:
@@ -137,7 +137,7 @@ class Adapter:
             raise ArtifactError(f"{path}: holds no tensors, so there is nothing to merge")
         return modules
 
-    def _place(self, layout: Layout, decoder: DecoderConfig, module: str) -> tuple[str, int, int | None]:
+    def _place(self, layout: CheckpointLayout, decoder: DecoderConfig, module: str) -> tuple[str, int, int | None]:
         """Canonical name of a module's matrix, and its first row and number of rows where it is a part of it."""
         if name := _canonical_matrix(layout, module):
             return name, 0, None
@@ -207,7 +207,7 @@ class Adapter:
                 )
 
 
-def _canonical_matrix(layout: Layout, module: str) -> str | None:
+def _canonical_matrix(layout: CheckpointLayout, module: str) -> str | None:
     """The canonical name of a linear's matrix; the original layout calls the decoder's `base_layer`."""
     for name in (f"{module}.weight", f"{module}.base_layer.weight"):
         canonical = canonical_name(layout, name)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephi.base.errors import ArtifactError
+from edgephi_export.checkpoint.config import CheckpointLayout
 from edgephi_export.checkpoint.json_fields import Fields
-from edgephi_export.checkpoint.tensor_names import Layout
 
 _KEY = "dynamic_hd"
 _OLD, _NEW, _SECTION = "preprocessor_config.json", "processor_config.json", "image_processor"
@@ -17,7 +17,7 @@ _OLD, _NEW, _SECTION = "preprocessor_config.json", "processor_config.json", "ima
 _DEFAULT = 36
 
 
-def read_max_crops(folder: Path, layout: Layout) -> int:
+def read_max_crops(folder: Path, layout: CheckpointLayout) -> int:
     """The most tiles of an image.
 
     Raises:

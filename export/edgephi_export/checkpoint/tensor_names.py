@@ -11,12 +11,17 @@ Owns the naming. Knows nothing about files or graphs.
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from edgephi.bundle.manifest import AdapterInfo
-from edgephi_export.checkpoint.config import ADAPTED_LINEARS, DecoderConfig, ModelConfig, SpeechConfig, VisionConfig
+from edgephi_export.checkpoint.config import (
+    ADAPTED_LINEARS,
+    CheckpointLayout,
+    DecoderConfig,
+    ModelConfig,
+    SpeechConfig,
+    VisionConfig,
+)
 
-Layout = Literal["phi4mm", "phi4_multimodal", "phi3"]
 Shape = tuple[int, ...]
 
 _LINEAR = r"layers\.\d+\.(?:self_attn\.(?:qkv|o)_proj|mlp\.(?:gate_up|down)_proj)"
@@ -63,12 +68,12 @@ _NATIVE = (
     (_AUDIO + r"(up|down)_proj_for_speech\.(.+)", r"speech.projector.speech.\1.\2"),
     (_AUDIO + r"(up|down)_proj_for_vision_speech\.(.+)", r"speech.projector.vision.\1.\2"),
 )
-_TABLES: dict[Layout, tuple[tuple[str, str], ...]] = {
+_TABLES: dict[CheckpointLayout, tuple[tuple[str, str], ...]] = {
     "phi3": _DECODER + _PLAIN_LINEARS,
     "phi4_multimodal": _DECODER + _PLAIN_LINEARS + _TOWERS + _NATIVE,
     "phi4mm": _DECODER + _TOWERS + _ORIGINAL,
 }
-_RULES: dict[Layout, tuple[tuple[re.Pattern[str], str], ...]] = {
+_RULES: dict[CheckpointLayout, tuple[tuple[re.Pattern[str], str], ...]] = {
     layout: tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
     for layout, rules in _TABLES.items()
 }
@@ -78,7 +83,7 @@ _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|base_model\.model|language_mode
 _PEFT = re.compile(rf"(?:base_model\.model\.)?model\.({_LINEAR})\.(lora_[AB])\.weight")
 
 
-def canonical_name(layout: Layout, name: str) -> str | None:
+def canonical_name(layout: CheckpointLayout, name: str) -> str | None:
     """The canonical name of a checkpoint's tensor; None where the layout has no such tensor.
 
     The prefix `model.` may be missing, as where the model was saved without its head; those of wrappers may be there.

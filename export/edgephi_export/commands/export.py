@@ -17,9 +17,8 @@ import click
 from edgephi.console.commands import GroupedCommand, group
 from edgephi.console.options import json_option
 from edgephi.console.signals import stoppable
-from edgephi_export.api import export as run_export
+from edgephi_export.commands.display import progress_display
 from edgephi_export.options import BESIDE, DEFAULT_RECIPE, ExportOptions, LayoutName
-from edgephi_export.progress import progress_display
 
 _FORMATS = (
     "float32, float16, int8:rows, or int2, int4, int8 with a block size and perhaps :symmetric, as in int4:64. "
@@ -171,7 +170,9 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export microsoft/Phi-4-mini-instruct -o mini --push-ready
       edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
       edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt
-    """  # noqa: D301 - click reads the \b
+    """
+    from edgephi_export.exporter import export as run_export
+
     chosen = ExportOptions(**options)
     start = time.perf_counter()
     with stoppable(), progress_display(quiet=as_json) as on_progress:
@@ -184,9 +185,9 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
 
 
 def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
-    from edgephi.bundle.bundle import MANIFEST_NAME, Bundle  # noqa: PLC0415 - keeps --help fast
-    from edgephi.bundle.documents import read_papers  # noqa: PLC0415
-    from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord  # noqa: PLC0415
+    from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
+    from edgephi.bundle.documents import read_papers
+    from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
 
     is_genai = layout == "genai"
     manifest = GenaiRecord.load(output) if is_genai else Bundle(output).manifest

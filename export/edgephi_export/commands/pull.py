@@ -37,9 +37,9 @@ def pull(repository: str, output: Path, force: bool, revision: str | None, as_js
     Examples:
       edgephi pull ORG/NAME -o model
       edgephi pull ORG/NAME -o model --revision v2 --force
-    """  # noqa: D301 - click reads the \b
-    from edgephi.bundle.documents import read_papers  # noqa: PLC0415 - keeps --help fast
-    from edgephi_export.hub.pull import pull as fetch  # noqa: PLC0415
+    """
+    from edgephi.bundle.documents import read_papers
+    from edgephi_export.hub.pull import pull as fetch
 
     def tell(info: FileInfo) -> None:
         click.echo(f"{one_line(info.path)}  {human_bytes(info.bytes)}", err=True)

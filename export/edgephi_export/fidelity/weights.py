@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
 from edgephi_export.weights.encode import Encoder, StoredRows, decode
 from edgephi_export.weights.plan import Allocation, WeightPlan
-from edgephi_export.weights.writer import Chunk, chunks, closing
+from edgephi_export.weights.writer import Chunk, chunks
 from edgephi_quantize.formats import RowFormat
 from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import Recipe

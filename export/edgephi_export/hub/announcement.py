@@ -36,7 +36,7 @@ class Listing:
 
 def list_commit(repo_id: str, commit: str) -> Listing | None:
     """Ask the hub; None where it does not tell, which is no reason not to download."""
-    from huggingface_hub import HfApi  # noqa: PLC0415 - optional
+    from huggingface_hub import HfApi
 
     try:
         info = HfApi().model_info(repo_id, revision=commit, files_metadata=True, timeout=_LONGEST_WAIT_S)
@@ -55,7 +55,7 @@ def check_cache_space(repo_id: str, needed_bytes: int) -> None:
     Raises:
         CapacityError: It has not.
     """
-    from huggingface_hub import constants  # noqa: PLC0415 - optional
+    from huggingface_hub import constants
 
     place = Path(constants.HF_HUB_CACHE).absolute()
     while not place.is_dir():

@@ -157,7 +157,7 @@ def downloading(repo_id: str, revision: str, *, quiet: bool, what: str = "could 
         EdgeError: The download failed; `what` is told of it.
     """
     try:
-        import huggingface_hub  # noqa: F401, PLC0415 - optional
+        import huggingface_hub  # noqa: F401 - optional
     except ImportError:
         raise ConfigError(
             f"{repo_id} is not a folder here, and downloading it needs huggingface-hub: pip install 'edgephi[export]'"
@@ -183,8 +183,8 @@ def fetch_file(repo_id: str, name: str, revision: str, folder: Path | None) -> P
 
     An interrupted download goes on where it stopped.
     """
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - optional
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415 - optional
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(repo_id, name, revision=revision, local_dir=folder))
@@ -222,7 +222,7 @@ def _fetch_all(repo_id: str, revision: str, quiet: bool) -> Path:
 
 def _has_weights(repo_id: str, commit: str) -> bool:
     """Whether an earlier run got as far as the weights."""
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - optional
+    from huggingface_hub import try_to_load_from_cache
 
     return any(isinstance(try_to_load_from_cache(repo_id, name, revision=commit), str) for name in (WEIGHTS, INDEX))
 
@@ -246,7 +246,7 @@ def _papers(listing: Listing | None) -> list[str]:
 
 def _fetch_paper(repo_id: str, name: str, commit: str) -> None:
     """As `_fetch`; a cache that was filled before papers were fetched does without."""
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled  # noqa: PLC0415 - optional
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     with contextlib.suppress(LocalEntryNotFoundError, OfflineModeIsEnabled):
         _fetch(repo_id, name, commit)
@@ -263,8 +263,8 @@ def _fetch_adapter(repo_id: str, revision: str, quiet: bool) -> Path:  # noqa: A
 
 def _fetch(repo_id: str, name: str, revision: str, *, known_commit: bool = True) -> Path | None:
     """One file, from the cache or the hub; None where the repository has no such file."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415 - optional
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415 - optional
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     if known_commit:  # nothing about a commit ever changes
         known = try_to_load_from_cache(repo_id, name, revision=revision)
@@ -293,7 +293,7 @@ def _shards(index: Path | None) -> list[str]:
 
 
 def _reason(revision: str, error: Exception) -> str:
-    from huggingface_hub import constants, errors  # noqa: PLC0415 - optional
+    from huggingface_hub import constants, errors
 
     if not isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -307,7 +307,7 @@ def _reason(revision: str, error: Exception) -> str:
 
 def _refusal(revision: str, error: Exception) -> str | None:
     """What a hub that was reached has against the request; None where it is something else."""
-    from huggingface_hub import errors, get_token  # noqa: PLC0415 - optional
+    from huggingface_hub import errors, get_token
 
     if isinstance(error, errors.GatedRepoError):
         return "it is gated; ask for access on its page, then set HF_TOKEN"
@@ -328,7 +328,7 @@ def _status(error: BaseException | None) -> int | None:
 @contextlib.contextmanager
 def _errors_only() -> Iterator[None]:
     """Keeps the library from logging every retry; what finally fails is raised, and told in one line."""
-    from huggingface_hub.utils import logging as hub_logging  # noqa: PLC0415 - optional
+    from huggingface_hub.utils import logging as hub_logging
 
     before = hub_logging.get_verbosity()
     hub_logging.set_verbosity(logging.ERROR)
@@ -341,8 +341,8 @@ def _errors_only() -> Iterator[None]:
 @contextlib.contextmanager
 def _bars(hidden: bool) -> Iterator[None]:
     """Hides the library's progress bars; HF_HUB_DISABLE_PROGRESS_BARS, where it is set, goes before."""
-    from huggingface_hub import constants  # noqa: PLC0415 - optional
-    from huggingface_hub.utils.tqdm import (  # noqa: PLC0415 - optional
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

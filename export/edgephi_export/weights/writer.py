@@ -8,11 +8,11 @@ few chunks, and of one tensor the scales, or all bytes where its rows are stored
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,13 @@ from threadpoolctl import threadpool_limits
 from edgephi.bundle.block_hashes import FileBlocks
 from edgephi.bundle.manifest import FileInfo
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi_export.meter import Meter
+from edgephi_export.progress import Meter
 from edgephi_export.weights.encode import Encoder, StoredRows
 from edgephi_export.weights.file import WeightsFile
 from edgephi_export.weights.plan import Allocation, WeightPlan
 from edgephi_quantize.formats import RowFormat
 from edgephi_quantize.parallel import ordered_map
 
-T = TypeVar("T")
 #: Bytes that are turned at a time: in cache.
 _TURNED_BYTES = 1 << 20
 
@@ -102,16 +101,6 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
                 _write_all(file, stored, meter)
                 written.append(WrittenFile(file.info(), file.blocks()))
     return written
-
-
-@contextlib.contextmanager
-def closing(results: Iterator[T]) -> Iterator[Iterator[T]]:
-    """Ends the threads behind `results` when the block ends, however it does."""
-    try:
-        yield results
-    finally:
-        if isinstance(results, Generator):
-            results.close()
 
 
 def _write_all(file: WeightsFile, stored: Iterator[tuple[Chunk, StoredRows]], meter: Meter) -> None:

@@ -18,15 +18,18 @@ from edgephi.cache.kv_cache import CacheShape, KVCache
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi_export import ExportOptions, Progress, export
 from edgephi_export.calibration.requests import calibration_requests
+from edgephi_export.calibration.run import add_cache
 from edgephi_export.calibration.samples import CalibrationFiles, read_own_files
 from edgephi_export.checkpoint.checkpoint import open_checkpoint
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.fidelity.weights import compare_with_checkpoint
 from edgephi_export.graphs.decoder import INT32, DecoderBuilder, DecoderParts, Positions
-from edgephi_export.weights.kv_scales import CacheRanges, layer_scales, place_scales, write_scales
+from edgephi_export.weights.kv_scales import layer_scales, place_scales, write_scales
 from edgephi_export.weights.plan import WeightPlan
+from edgephi_quantize.cache_ranges import CacheRanges
 from edgephi_quantize.recipe import make_recipe
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
+from support.forked import run_forked
 from support.media_files import write_clip, write_image
 
 INT8 = ExportOptions(kv_cache="int8")
@@ -133,15 +136,11 @@ def _cache(keys: np.ndarray, values: np.ndarray) -> KVCache:
     return cache
 
 
-class _Config:
-    num_layers, num_kv_heads, head_size = 1, 1, 8
-
-
 def _ranges(*caches: KVCache) -> tuple[np.ndarray, np.ndarray]:
     """What codes can hold, per channel."""
-    ranges = CacheRanges(_Config(), rotary_dim=6)  # type: ignore[arg-type]
+    ranges = CacheRanges(num_layers=1, num_heads=1, head_size=8, rotary_dim=6)
     for cache in caches:
-        ranges.add(cache)
+        add_cache(ranges, cache)
     keys, values = (127 * scales[0, 0] for scales in ranges.scales())
     return keys, values
 
@@ -314,7 +313,7 @@ def test_a_calibration_that_ends_early_leaves_nothing(
 
     def on_progress(step: Progress) -> None:
         seen.append(step)
-        if step.detail.startswith("prompt 3 "):
+        if step.prompts == 3:
             if error is KeyboardInterrupt:
                 signal.raise_signal(signal.SIGINT)
             raise error("enough")
@@ -365,3 +364,10 @@ def test_calibration_images_show_something(tmp_path: Path):
     clips = [samples for request in requests for samples, _ in request.audio]
     assert all(isinstance(image, Image.Image) and np.asarray(image).std() > 40 for image in images)
     assert all(0.02 < samples.std() < 0.5 and np.abs(samples).max() <= 1 for samples in clips)
+
+
+def test_an_export_without_calibration_loads_no_code_that_runs_models():
+    script = (
+        "import sys, edgephi_export.exporter; print('edgephi.model' in sys.modules, 'edgephi.audio' in sys.modules)"
+    )
+    assert run_forked(script, [], {}).stdout.split() == ["False", "False"]

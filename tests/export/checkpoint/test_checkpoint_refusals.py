@@ -62,7 +62,7 @@ REFUSALS: list[tuple[Layout, Change, str]] = [
     ("native", _file("config.json", None), r"config\.json: missing from the checkpoint"),
     ("native", _file("config.json", "{"), r"config\.json: not valid JSON"),
     ("native", _file("config.json", "[]"), r"config\.json: expected a JSON object"),
-    ("native", _config(model_type="llama"), r"config\.json: unknown model_type 'llama'; supported: phi4mm, "),
+    ("native", _config(model_type="llama"), r"config\.json: unknown model_type 'llama'; supported: phi3, "),
     ("native", _config(model_type=None), r"unknown model_type None"),
     ("phi3", _inside("rope_scaling", type="yarn"), r"unknown rope type 'yarn'; supported: longrope"),
     ("phi3", _inside("rope_scaling", rope_type="linear"), r"unknown rope type 'linear'"),

@@ -72,7 +72,7 @@ RELATIVES: dict[str, tuple[dict[str, Any], str]] = {
          "max_position_embeddings": 16384, "original_max_position_embeddings": 16384},
         r"tie_word_embeddings is False; only True is supported",
     ),
-    "Phi-4-mini-flash": ({"model_type": "phi4flash"}, r"unknown model_type 'phi4flash'; supported: phi4mm"),
+    "Phi-4-mini-flash": ({"model_type": "phi4flash"}, r"unknown model_type 'phi4flash'; supported: phi3, phi4mm"),
     "Phi-3-small": ({"model_type": "phi3small"}, r"unknown model_type 'phi3small'"),
     "Phi-3-vision": ({"model_type": "phi3_v"}, r"unknown model_type 'phi3_v'"),
     "a classifier": (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgephi_export.options import Progress
-from edgephi_export.progress import describe, progress_display
+from edgephi_export.commands.display import describe, progress_display
+from edgephi_export.progress import Progress
 
 STEP = Progress(
     stage="decoder",
@@ -39,7 +39,7 @@ def test_without_a_terminal_there_is_a_line_per_stage_and_then_one_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     clock = iter([0.0, 0.0, 1.0, 5.0, 12.0, 13.0])
-    monkeypatch.setattr("edgephi_export.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("edgephi_export.commands.display.time.monotonic", lambda: next(clock))
     with progress_display(quiet=False) as on_progress:
         assert on_progress is not None
         for _ in range(5):

@@ -16,8 +16,7 @@ from edgephi.bundle.block_hashes import BLOCK_BYTES
 from edgephi.bundle.tensor_ref import TensorRef
 from edgephi.decoder.dequantize import dequantize
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
-from edgephi_export.meter import Meter
-from edgephi_export.options import Progress
+from edgephi_export.progress import Meter, Progress
 from edgephi_export.weights.file import WeightsFile
 from edgephi_export.weights.plan import ALIGNMENT_BYTES, WeightPlan, as_table
 from edgephi_export.weights.writer import write_weights

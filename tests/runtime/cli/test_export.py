@@ -118,7 +118,7 @@ def test_a_stopped_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         with staged(tmp_path / "out", MODEL_FOLDER, force=False):
             signal.raise_signal(number)
 
-    monkeypatch.setattr("edgephi_export.commands.export.run_export", stop)
+    monkeypatch.setattr("edgephi_export.exporter.export", stop)
     assert _run("checkpoint", "-o", tmp_path / "out").exit_code == 130
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(number) is signal.SIG_DFL
@@ -128,11 +128,13 @@ def test_a_signal_that_is_ignored_does_not_stop_an_export(tmp_path: Path, monkey
     """A long export started with nohup goes on when the terminal closes."""
     handled(signal.SIGHUP, signal.SIG_IGN)
 
+    export = edgephi_export.export
+
     def interrupted(*arguments) -> Path:
         signal.raise_signal(signal.SIGHUP)
-        return edgephi_export.export(*arguments)
+        return export(*arguments)
 
-    monkeypatch.setattr("edgephi_export.commands.export.run_export", interrupted)
+    monkeypatch.setattr("edgephi_export.exporter.export", interrupted)
     assert _run(small_checkpoint("phi3").path, "-o", tmp_path / "out").exit_code == 0
     assert (tmp_path / "out" / MANIFEST_NAME).is_file()
 

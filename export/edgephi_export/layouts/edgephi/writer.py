@@ -15,7 +15,7 @@ from edgephi.bundle.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi_export.checkpoint.template_names import read_template_names
 from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.edgephi.plan import BundlePlan
-from edgephi_export.meter import Meter
+from edgephi_export.progress import Meter
 from edgephi_export.provenance import describe, generator, source_info
 from edgephi_export.weights.writer import write_weights
 

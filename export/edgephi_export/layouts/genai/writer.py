@@ -28,7 +28,7 @@ from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.genai.config import genai_config
 from edgephi_export.layouts.genai.graph import build_genai
 from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
-from edgephi_export.meter import Meter
+from edgephi_export.progress import Meter
 from edgephi_export.provenance import describe, generator, source_info
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import write_weights
