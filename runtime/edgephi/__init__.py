@@ -17,12 +17,12 @@ if TYPE_CHECKING:
         Event,
         Reply,
         TextEvent,
-        Timing,
         TokenEvent,
-        ToolCall,
         ToolCallEvent,
     )
     from edgephi.generation.sampler import SamplingOptions
+    from edgephi.generation.timing import Timing
+    from edgephi.generation.tool_calls import ToolCall
     from edgephi.model import Model
     from edgephi.transcription.transcript import Segment, Transcript
     from edgephi.transcription.whole import TranscriptProgress
@@ -61,7 +61,7 @@ _HOME = {
     **dict.fromkeys(("ArtifactError", "CapacityError", "ConfigError", "EdgeError"), "edgephi.base.errors"),
     **dict.fromkeys(("Grammar", "JsonSchema", "Regex"), "edgephi.generation.constraint"),
     **dict.fromkeys(
-        ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "Timing", "TokenEvent", "ToolCall", "ToolCallEvent"),
+        ("Choice", "DoneEvent", "Event", "Reply", "TextEvent", "TokenEvent", "ToolCallEvent"),
         "edgephi.generation.reply",
     ),
     "AsyncModel": "edgephi.async_model",
@@ -69,6 +69,8 @@ _HOME = {
     "SamplingOptions": "edgephi.generation.sampler",
     **dict.fromkeys(("Segment", "Transcript"), "edgephi.transcription.transcript"),
     "Stage": "edgephi.base.stage",
+    "Timing": "edgephi.generation.timing",
+    "ToolCall": "edgephi.generation.tool_calls",
     "TranscriptProgress": "edgephi.transcription.whole",
     "WindowRules": "edgephi.transcription.windows",
     "__version__": "edgephi.base.version",

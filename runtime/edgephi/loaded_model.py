@@ -12,17 +12,18 @@ from typing import Any, Self
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ConfigError
 from edgephi.base.log import logger
-from edgephi.base.stage import OnStage, Stages, ignore_stage
+from edgephi.base.stage import OnStage, StageReporter, ignore_stage
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Manifest
 from edgephi.decoder.decoder import Decoder
 from edgephi.generation.constraint import ConstraintCompiler
+from edgephi.generation.control import RequestControl
 from edgephi.model_options import ModelLimits
 from edgephi.ort.session import DeviceOptions
 from edgephi.prefill import Prefill, PrefillOptions
 from edgephi.prompt.messages import Messages
 from edgephi.prompt.prompt_files import open_tokenizer
-from edgephi.request_queue import Turns
+from edgephi.request_queue import RequestQueue
 
 _log = logger(__name__)
 
@@ -39,11 +40,11 @@ class LoadedModel:
         with_adapters: bool = False,
         on_stage: OnStage = ignore_stage,
     ) -> None:
-        manifest, limits, stages = bundle.manifest, limits or ModelLimits(), Stages(on_stage)
+        manifest, limits, stages = bundle.manifest, limits or ModelLimits(), StageReporter(on_stage)
         self._bundle = bundle
         self._manifest = manifest
         # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
-        stages.tell("load", 0, 2)
+        stages.report("load", 0, 2)
         with _beside() as (beside, is_left):
             opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters, is_left)
             self._tokenizer = open_tokenizer(bundle)
@@ -51,11 +52,11 @@ class LoadedModel:
             self._constraints = ConstraintCompiler(
                 self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
             )
-            stages.tell("load", 1, 2)
+            stages.report("load", 1, 2)
             self._decoder: Decoder | None = opening.result()
-        stages.tell("load", 2, 2)
+        stages.report("load", 2, 2)
         _log.info("loaded %s: takes %s, recipe %s", bundle.path, ", ".join(manifest.modalities), manifest.recipe.name)
-        self._turns = Turns(limits.max_queue)
+        self._queue = RequestQueue(limits.max_queue)
 
     @property
     def manifest(self) -> Manifest:
@@ -85,7 +86,7 @@ class LoadedModel:
 
     def forget(self) -> None:
         """Forget what earlier requests read, and give its memory back. Waits for its turn."""
-        with self._turn(self._until_closed(never)) as decoder:
+        with self._turn(self._control()) as decoder:
             decoder.clear()
             self._reader.forget()
 
@@ -94,22 +95,24 @@ class LoadedModel:
         self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: PrefillOptions
     ) -> Iterator[Decoder]:
         """The decoder after every position of a conversation was read, until its turn ends."""
-        with self._turn(handling.should_stop) as decoder:
-            prompt = self._reader.prompt(messages, images, audio, handling.clock)
+        control = handling.control
+        with self._turn(control) as decoder:
+            prompt = self._reader.prompt(messages, images, audio, control.timer)
             sequence, route = self._reader.read(decoder, prompt, handling)
             if decoder.used < len(sequence):
-                decoder.read(sequence, adapter=route.adapter, should_stop=handling.should_stop)
+                decoder.read(sequence, adapter=route.adapter, should_stop=control.should_stop)
             yield decoder
 
     @contextmanager
-    def _turn(self, should_stop: Callable[[], bool], stages: Stages | None = None) -> Iterator[Decoder]:
+    def _turn(self, control: RequestControl) -> Iterator[Decoder]:
         """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
-        with self._turns.taken(should_stop, stages), self._decoding() as decoder:
+        with self._queue.enter(control.should_stop, control.stages), self._decoding(control) as decoder:
             yield decoder
 
     @contextmanager
-    def _decoding(self) -> Iterator[Decoder]:
-        """The decoder, for whoever has the turn."""
+    def _decoding(self, control: RequestControl) -> Iterator[Decoder]:
+        """The decoder, for the request whose turn it is."""
+        control.timer.end_queue()
         decoder = self._open_decoder()
         self._bundle.check_unchanged()
         try:
@@ -123,14 +126,14 @@ class LoadedModel:
         if self._decoder is not None:  # closed meanwhile: there are no files to look at, and what ran was served
             self._bundle.check_unchanged()
 
-    def _until_closed(self, should_stop: Callable[[], bool]) -> Callable[[], bool]:
-        """`should_stop` that also raises ConfigError once the model is closed."""
+    def _control(self, should_stop: Callable[[], bool] = never, on_stage: OnStage = ignore_stage) -> RequestControl:
+        """The control of a new request, whose `should_stop` also raises ConfigError once the model is closed."""
 
         def asked() -> bool:
             self._open_decoder()
             return should_stop()
 
-        return asked
+        return RequestControl(should_stop=asked, stages=StageReporter(on_stage))
 
     def _open_decoder(self) -> Decoder:
         if self._decoder is None:

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from edgephi.audio.features import AudioFeatures
 from edgephi.base.cancellation import Stopped, never
 from edgephi.base.errors import ConfigError, EdgeError
-from edgephi.base.stage import OnStage, Stages, ignore_stage
+from edgephi.base.stage import OnStage, ignore_stage
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.cache.kv_cache import cache_kind
 from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
-from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
+from edgephi.generation.timing import StageTimer
 from edgephi.model_options import DEFAULT_QUEUE, ModelLimits
 from edgephi.ort.session import DeviceOptions
 from edgephi.prefill import PrefillOptions, Terms
@@ -191,19 +192,19 @@ class Model(SavedPrefixes, TranscriptRequests):
             ArtifactError: An encoder's graph, or the decoder's with adapters, is damaged. Requests that do without it
                 are still answered.
         """
-        clock, stop, stages = Clock(), self._until_closed(should_stop), Stages(on_stage)
+        control = self._control(should_stop, on_stage)
         chosen = self._recommended(options)
-        job = partial(Job, options=chosen, eos=frozenset(self._manifest.tokens.eos), clock=clock, stages=stages)
-        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, should_stop=stop, clock=clock, stages=stages)
+        task = partial(GenerationTask, options=chosen, eos=frozenset(self._manifest.tokens.eos), control=control)
+        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, control=control)
 
         def steps() -> Generator[Event, None, None]:
-            with self._decoding() as decoder:
+            with self._decoding(control) as decoder:
                 use = read_tool_use(messages, tools, tool_choice)
                 constraint = start_constraint(self._constraints, self._tokenizer, use, chosen.constraint)
                 terms = Terms(tools=use.tools, outside=Outside(tags=tags, paths=paths))
-                prompt = self._reader.prompt(use.messages, images, audio, clock, terms)
+                prompt = self._reader.prompt(use.messages, images, audio, control.timer, terms)
                 sequence, route = self._reader.read(decoder, prompt, handling)
-                request = job(sequence=sequence, adapter=route.adapter, should_stop=stop, constraint=constraint)
+                request = task(sequence=sequence, adapter=route.adapter, constraint=constraint)
                 with closing(generate(decoder, self._tokenizer, request)) as events:
                     for event in events:
                         if isinstance(event, DoneEvent):
@@ -211,9 +212,9 @@ class Model(SavedPrefixes, TranscriptRequests):
                         yield event
 
         try:
-            yield from self._turns.shared(steps(), stop, stages)
+            yield from self._queue.stream(steps(), control.should_stop, control.stages)
         except Stopped:
-            yield DoneEvent(_cancelled(clock))
+            yield DoneEvent(_cancelled(control.timer))
 
     def encode_ahead(
         self, *, audio: Sequence[Any], adapter: AdapterChoice = "auto", should_stop: Callable[[], bool] = never
@@ -234,7 +235,7 @@ class Model(SavedPrefixes, TranscriptRequests):
         Raises:
             EdgeError: As in `stream`; a request with these clips would raise the same.
         """
-        handling = PrefillOptions(adapter=adapter, should_stop=self._until_closed(should_stop))
+        handling = PrefillOptions(adapter=adapter, control=self._control(should_stop))
         self._check_folder()
         clips = self._reader.encode_ahead(audio, handling)
         self._check_folder()
@@ -272,8 +273,8 @@ class Model(SavedPrefixes, TranscriptRequests):
             raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
         check_media_lists(images, audio)
         prompt = Prompt(as_token_ids(token_ids), tuple(images), tuple(audio))
-        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, fresh=True)
-        with self._turn(self._until_closed(never)) as decoder:
+        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, fresh=True, control=self._control())
+        with self._turn(handling.control) as decoder:
             sequence, route = self._reader.read(decoder, prompt, handling)
             logits = decoder.read(sequence, adapter=route.adapter, rows=rows)
             return logits.copy()  # the next request writes over it
@@ -283,5 +284,5 @@ class Model(SavedPrefixes, TranscriptRequests):
         return (options or SamplingOptions()).filled(self._manifest.generation)
 
 
-def _cancelled(clock: Clock) -> Reply:
-    return Reply(text="", token_ids=(), finish_reason="cancelled", tool_calls=(), timing=clock.timing(0, 0))
+def _cancelled(timer: StageTimer) -> Reply:
+    return Reply(text="", token_ids=(), finish_reason="cancelled", tool_calls=(), timing=timer.timing(0, 0))

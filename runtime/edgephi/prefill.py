@@ -6,7 +6,6 @@ is, nor how an answer is made.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,13 +13,14 @@ from functools import partial
 from typing import Any
 
 from edgephi.audio.features import AudioFeatures
-from edgephi.base.cancellation import Stopped, ask, never
+from edgephi.base.cancellation import Stopped, ask
 from edgephi.base.log import logger
-from edgephi.base.stage import EncodingSteps, Stages
+from edgephi.base.stage import EncodingProgress
 from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
-from edgephi.generation.loop import Clock
+from edgephi.generation.control import RequestControl
+from edgephi.generation.timing import StageTimer
 from edgephi.images.features import ImageFeatures
 from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding
 from edgephi.media.processor import MediaProcessor
@@ -45,18 +45,14 @@ class PrefillOptions:
     Attributes:
         adapter: `auto` follows the model's rule.
         max_crops: Most crops of each image; None for the model's own number.
-        should_stop: Asked between steps of the work; True ends it with Stopped.
         fresh: Read every position again, whatever earlier requests left.
-        clock: Where the time of each stage is noted.
-        stages: Told how far the work is.
+        control: `should_stop` is called between steps of the work, and True ends it with Stopped.
     """
 
     adapter: AdapterChoice
     max_crops: int | None = None
-    should_stop: Callable[[], bool] = never
     fresh: bool = False
-    clock: Clock = field(default_factory=Clock)
-    stages: Stages = field(default_factory=Stages)
+    control: RequestControl = field(default_factory=RequestControl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,20 +100,25 @@ class Prefill:
         self._media.clear()
 
     def prompt(
-        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], clock: Clock, terms: Terms = _TRUSTED
+        self,
+        messages: Messages,
+        images: Sequence[Any],
+        audio: Sequence[Any],
+        timer: StageTimer,
+        terms: Terms = _TRUSTED,
     ) -> Prompt:
         """Token ids and media of a conversation; what `stream` of `Model` takes.
 
         Raises:
             ConfigError: Messages that cannot be used, or that do not pair up with their media.
         """
-        before = time.perf_counter()
-        try:
-            prompt = self._prompts.build(messages, images=images, audio=audio, tools=terms.tools, outside=terms.outside)
-        except MissingModalityError as error:
-            raise missing_modality(error.name, self._manifest) from None
-        clock.preprocess_s += time.perf_counter() - before
-        return prompt
+        with timer.measure("preprocess"):
+            try:
+                return self._prompts.build(
+                    messages, images=images, audio=audio, tools=terms.tools, outside=terms.outside
+                )
+            except MissingModalityError as error:
+                raise missing_modality(error.name, self._manifest) from None
 
     def read(self, decoder: Decoder, prompt: Prompt, handling: PrefillOptions) -> tuple[InputSequence, Route]:
         """The decoder's input, with the media encoded that must be, and the decoder made ready for it.
@@ -126,23 +127,36 @@ class Prefill:
             ConfigError: Ids outside the vocabulary, media that cannot be used, a mode that the folder lacks.
             CapacityError: More positions than the context has.
             ArtifactError: A graph is damaged.
-            Stopped: `handling.should_stop` said so.
+            Stopped: `should_stop` returned True.
         """
         route = choose_route(
             self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=handling.adapter
         )
-        clock, before = handling.clock, time.perf_counter()
-        check_ids(prompt.token_ids, len(self._table))
-        slots = media_slots(prompt, self._manifest.tokens)
-        items = self._prepared(decoder, prompt, handling)
-        steps = EncodingSteps(handling.stages)
-        lazy = [self._rows(item, route, handling.should_stop, steps) for item in items]
-        sequence = InputSequence(self._table, prompt.token_ids, dict(zip(slots, lazy, strict=True)))
-        clock.preprocess_s += time.perf_counter() - before
+        control = handling.control
+        with control.timer.measure("preprocess"):
+            check_ids(prompt.token_ids, len(self._table))
+            slots = media_slots(prompt, self._manifest.tokens)
+            items = self._prepared(decoder, prompt, handling)
+            steps = EncodingProgress(control.stages)
+            lazy = [self._rows(item, route, control.should_stop, steps) for item in items]
+            sequence = InputSequence(self._table, prompt.token_ids, dict(zip(slots, lazy, strict=True)))
 
-        held = clock.cached_tokens = decoder.begin(sequence, route.adapter, fresh=handling.fresh)
-        self._prepare(decoder, route, handling)
-        before = time.perf_counter()
+        held = control.timer.cached_tokens = decoder.begin(sequence, route.adapter, fresh=handling.fresh)
+        self._prepare(decoder, route, control)
+        with control.timer.measure("encode"):
+            self._encode(sequence, held, items, lazy, steps)
+        facts = (len(sequence), held, len(prompt.images), len(prompt.audio), route.adapter)
+        _log.info("request of %d tokens, %d cached, %d images, %d audio, adapter %s", *facts)
+        return sequence, route
+
+    def _encode(
+        self,
+        sequence: InputSequence,
+        held: int,
+        items: Sequence[ImageFeatures | AudioFeatures],
+        lazy: Sequence[LazyEmbedding],
+        steps: EncodingProgress,
+    ) -> None:
         unread = sequence.media_after(held)
         steps.expect(
             sum(
@@ -154,10 +168,6 @@ class Prefill:
         for rows in unread:
             rows.rows()
         steps.finish()
-        clock.encode_s = time.perf_counter() - before
-        facts = (len(sequence), held, len(prompt.images), len(prompt.audio), route.adapter)
-        _log.info("request of %d tokens, %d kept from before, %d images, %d audio, adapter %s", *facts)
-        return sequence, route
 
     def encode_ahead(self, audio: Sequence[Any], handling: PrefillOptions) -> list[AudioFeatures]:
         """Encode clips of a later request while there is room for their rows; see `Model.encode_ahead`."""
@@ -165,20 +175,22 @@ class Prefill:
         route = choose_route(self._manifest, num_images=0, num_audio=len(audio), adapter=handling.adapter)
         hidden_size = self._manifest.decoder.hidden_size
         clips = [self._media_processor.audio(source) for source in audio]
+        control = handling.control
         with suppress(Stopped):
             for clip in clips:
                 if self._media.has_room(clip.num_rows, hidden_size):
-                    self._rows(clip, route, handling.should_stop, EncodingSteps(handling.stages)).rows()
+                    self._rows(clip, route, control.should_stop, EncodingProgress(control.stages)).rows()
         return clips
 
-    def _prepare(self, decoder: Decoder, route: Route, handling: PrefillOptions) -> None:
+    def _prepare(self, decoder: Decoder, route: Route, control: RequestControl) -> None:
         """The decoder's graph for the route, loaded if need be."""
-        is_loaded = decoder.serves(route.adapter)
-        if not is_loaded:
-            handling.stages.tell("load", 0, 1)
-        decoder.prepare(route.adapter, handling.should_stop)
-        if not is_loaded:
-            handling.stages.tell("load", 1, 1)
+        if decoder.serves(route.adapter):
+            decoder.prepare(route.adapter, control.should_stop)
+            return
+        control.stages.report("load", 0, 1)
+        with control.timer.measure("load"):
+            decoder.prepare(route.adapter, control.should_stop)
+        control.stages.report("load", 1, 1)
 
     def _prepared(
         self, decoder: Decoder, prompt: Prompt, handling: PrefillOptions
@@ -187,17 +199,21 @@ class Prefill:
         positions, items = len(prompt.token_ids), list[ImageFeatures | AudioFeatures]()
         left = len(prompt.images) + len(prompt.audio)
         decoder.check_length(positions, is_least=left > 0)
-        handling.stages.tell("preprocess", 0, left)
+        handling.control.stages.report("preprocess", 0, left)
         for item in self._media_processor.prepare_each(prompt.images, prompt.audio, handling.max_crops):
             items.append(item)
-            handling.stages.tell("preprocess", len(items), left)
-            ask(handling.should_stop)
+            handling.control.stages.report("preprocess", len(items), left)
+            ask(handling.control.should_stop)
             positions += item.num_rows - 1
             decoder.check_length(positions, is_least=len(items) < left)
         return items
 
     def _rows(
-        self, item: ImageFeatures | AudioFeatures, route: Route, should_stop: Callable[[], bool], steps: EncodingSteps
+        self,
+        item: ImageFeatures | AudioFeatures,
+        route: Route,
+        should_stop: Callable[[], bool],
+        steps: EncodingProgress,
     ) -> LazyEmbedding:
         """The rows of an image or clip, encoded when the decoder must read them."""
         projection = route.projection if isinstance(item, AudioFeatures) else None

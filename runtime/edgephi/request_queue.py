@@ -1,8 +1,8 @@
-"""Turns at a model: one request at a time, in the order they came.
+"""The queue of requests before a model: one is served at a time, in the order they came.
 
 A stream keeps its turn between its events, and whoever iterates it may do so in any thread. So a thread that waits for
 its turn could be the very one that would have gone on with the stream before it, in a pool with fewer threads than
-clients or in a program with one thread. Therefore one that waits goes on with the first stream itself if nobody else
+clients or in a program with one thread. Therefore a waiting thread iterates the first stream itself if nobody else
 does: the events it makes are kept for that stream's reader. So every request is served, however few threads there are.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from edgephi.base.cancellation import ask, never
 from edgephi.base.errors import CapacityError, ConfigError, EdgeError
-from edgephi.base.stage import Stages
+from edgephi.base.stage import StageReporter
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class _Ticket:
     """A request in the queue.
 
     Attributes:
-        steps: Makes its events; None for a request that is served in one go.
+        steps: Makes its events; None for a request that its thread serves at once.
         events: Made and not read yet.
         error: What ended the steps, not raised yet.
         runner: The thread that works on it now; None while it waits, or between two steps.
@@ -57,59 +57,65 @@ class _Ticket:
         return self.is_helped or time.monotonic() - self.idle_since_s > _GRACE_S
 
 
-class Turns:
+class RequestQueue:
     """A fair, bounded queue.
 
     Args:
-        max_waiting: Most requests that may wait while another is served.
+        max_waiting: The upper limit of requests that wait while another is served.
     """
 
     def __init__(self, max_waiting: int) -> None:
         self._max_waiting = max_waiting
-        # Reentrant: a forgotten stream may be collected, and so give its turn back, while this thread is in here.
+        # Reentrant: an abandoned stream may be collected, and so give its turn back, while this thread is in here.
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[_Ticket] = deque()  # the one being served first
 
     @contextmanager
-    def taken(self, should_stop: Callable[[], bool] = never, stages: Stages | None = None) -> Iterator[None]:
-        """Wait for a turn and hold it, for a request that this thread serves in one go.
+    def enter(self, should_stop: Callable[[], bool] = never, stages: StageReporter | None = None) -> Iterator[None]:
+        """Wait for a turn and hold it, for a request that this thread serves at once.
 
         Args:
-            should_stop: Asked while waiting, some 50 times a second.
-            stages: Told of every request that is done with before this one.
+            should_stop: Called while waiting, some 50 times a second.
+            stages: Notified of every request that is done before this one.
 
         Raises:
             CapacityError: Too many wait already.
             ConfigError: This thread is in the midst of a request: it would wait for itself.
-            Stopped: `should_stop` said so before the turn came.
+            Stopped: `should_stop` returned True before the turn came.
         """
         ticket = _Ticket()
         self._enter(ticket)
         try:
-            self._wait(ticket, should_stop, stages or Stages())
+            self._wait(ticket, should_stop, stages or StageReporter())
             ticket.runner = threading.get_ident()
             yield
         finally:
             self._leave(ticket)
 
-    def shared(
-        self, steps: Generator[T, None, None], should_stop: Callable[[], bool] = never, stages: Stages | None = None
+    def stream(
+        self,
+        steps: Generator[T, None, None],
+        should_stop: Callable[[], bool] = never,
+        stages: StageReporter | None = None,
     ) -> Generator[T, None, None]:
         """Wait for a turn and make the events of `steps` within it. The turn ends with the last, read or not.
 
         Args:
             steps: Run by the thread that asks for the next event, or by one that waits for its own turn; never by two
                 at once. Closed when this is.
-            should_stop: As in `taken`.
-            stages: As in `taken`.
+            should_stop: Called while waiting, some 50 times a second.
+            stages: Notified of every request that is done before this one.
 
         Raises:
-            BaseException: As `taken`, or what `steps` raises.
+            CapacityError: Too many wait already.
+            ConfigError: This thread is in the midst of a request: it would wait for itself.
+            Stopped: `should_stop` returned True before the turn came.
+            BaseException: Raised by `steps`.
         """
         ticket = _Ticket(steps)
         self._enter(ticket)
         try:
-            self._wait(ticket, should_stop, stages or Stages())
+            self._wait(ticket, should_stop, stages or StageReporter())
             while self._is_ready(ticket):
                 yield ticket.events.popleft()
         finally:
@@ -129,7 +135,7 @@ class Turns:
                 )
             self._queue.append(ticket)
 
-    def _wait(self, ticket: _Ticket, should_stop: Callable[[], bool], stages: Stages) -> None:
+    def _wait(self, ticket: _Ticket, should_stop: Callable[[], bool], stages: StageReporter) -> None:
         with self._changed:
             most = self._queue.index(ticket)
         while True:
@@ -137,7 +143,7 @@ class Turns:
                 first = self._queue[0]
                 if first is ticket:
                     return
-                stages.tell("queue", most - self._queue.index(ticket), most)
+                stages.report("queue", most - self._queue.index(ticket), most)
                 is_helper = first.needs_help()
                 if not is_helper:
                     self._changed.wait(_POLL_S)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgephi.base.cancellation import never
 from edgephi.cache.kv_cache import KVCache
 from edgephi.cache.prefix_file import check_prefix_output, read_prefix, write_prefix
 from edgephi.loaded_model import LoadedModel
@@ -49,7 +48,7 @@ class SavedPrefixes(LoadedModel):
             ArtifactError: As in `stream`.
         """
         check_prefix_output(Path(path))
-        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, should_stop=self._until_closed(never))
+        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, control=self._control())
         with self._whole(messages, images, audio, handling) as decoder:
             write_prefix(Path(path), self._bundle, decoder.present())
             return decoder.used
@@ -67,7 +66,7 @@ class SavedPrefixes(LoadedModel):
 
         Other arguments and errors are those of `stream`.
         """
-        handling = PrefillOptions(adapter=adapter, should_stop=self._until_closed(never))
+        handling = PrefillOptions(adapter=adapter, control=self._control())
         with self._whole(messages, images, audio, handling) as decoder:
             visit(decoder.present().cache)
 
@@ -81,7 +80,7 @@ class SavedPrefixes(LoadedModel):
             ArtifactError: The file is missing, damaged, or was made with another model folder or the other `kv_cache`.
             CapacityError: It is longer than the context, or larger than `cache_bytes` allows. What was kept stays.
         """
-        with self._turn(self._until_closed(never)) as decoder:
+        with self._turn(self._control()) as decoder:
             decoder.adopt(read_prefix(Path(path), self._bundle, decoder.shape))
             return decoder.used
 

@@ -34,7 +34,7 @@ def _run(work: Any) -> Any:
 
 
 def _is_free(model: Model) -> bool:
-    return not model._turns._queue
+    return not model._queue._queue
 
 
 def test_the_options_are_those_of_a_stream():
@@ -112,12 +112,12 @@ def test_a_cancelled_task_in_the_queue_never_begins(model: Model):
         first = waiting.stream("hello", options=MANY)
         await anext(first)
         second = asyncio.ensure_future(waiting.generate("more", options=MANY))
-        while len(model._turns._queue) < 2:
+        while len(model._queue._queue) < 2:
             await asyncio.sleep(0.001)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-        assert len(model._turns._queue) <= 1
+        assert len(model._queue._queue) <= 1
         await first.aclose()
 
     _run(ask())

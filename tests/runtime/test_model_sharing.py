@@ -155,7 +155,7 @@ def test_requests_of_threads_are_served_in_their_order():
         for number in range(6):
             threads.append(threading.Thread(target=ask, args=(number,)))
             threads[-1].start()
-            _until(lambda: len(model._turns._queue) == len(threads) + 1)
+            _until(lambda: len(model._queue._queue) == len(threads) + 1)
         first.close()
         for thread in threads:
             thread.join(20)
@@ -188,7 +188,7 @@ def test_a_request_is_cancelled_by_another_thread_while_it_waits_and_while_it_ru
         target=lambda: replies.append(model.generate("more", options=MANY, should_stop=stop.is_set))
     )
     waiting.start()
-    _until(lambda: len(model._turns._queue) == 2)
+    _until(lambda: len(model._queue._queue) == 2)
     stop.set()
     waiting.join(20)
     assert (replies[0].finish_reason, replies[0].token_ids) == ("cancelled", ())
@@ -219,7 +219,7 @@ def test_closing_ends_what_runs_and_what_waits():
 
     thread = threading.Thread(target=ask)
     thread.start()
-    _until(lambda: len(model._turns._queue) == 2)
+    _until(lambda: len(model._queue._queue) == 2)
     model.close()
     thread.join(20)
     with pytest.raises(ConfigError, match="this model is closed"):

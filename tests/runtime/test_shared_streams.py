@@ -15,7 +15,7 @@ import pytest
 from edgephi import ConfigError, DoneEvent, Model, SamplingOptions, TextEvent
 from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import EdgeError
-from edgephi.request_queue import Turns
+from edgephi.request_queue import RequestQueue
 from support.bundles import small_bundle
 
 LIMIT_S = 60
@@ -26,13 +26,13 @@ class Log:
     """Streams of numbers, which note when each begins and ends, and that no two run at once."""
 
     def __init__(self) -> None:
-        self.turns = Turns(100)
+        self.queue = RequestQueue(100)
         self.begun: list[str] = []
         self.ended: list[str] = []
         self._running = threading.Lock()
 
     def stream(self, name: str, length: int = 20, step_s: float = 0.0) -> Generator[int, None, None]:
-        return self.turns.shared(self._steps(name, length, step_s))
+        return self.queue.stream(self._steps(name, length, step_s))
 
     def _steps(self, name: str, length: int, step_s: float) -> Iterator[int]:  # type: ignore[misc]
         assert len(self.begun) == len(self.ended), "two streams at once"
@@ -80,7 +80,7 @@ def test_a_pool_smaller_than_its_clients_does_not_hang(threads: int, clients: in
         results = asyncio.run(serve())
     assert results == [list(range(15))] * clients
     assert log.begun == log.ended
-    assert not log.turns._queue
+    assert not log.queue._queue
 
 
 def test_a_model_streamed_by_a_pool_smaller_than_its_clients_answers_all():
@@ -114,13 +114,13 @@ def test_a_stream_closed_while_another_thread_goes_on_with_it_gives_its_turn_bac
     next(first)
 
     def close_soon() -> None:
-        while not log.turns._queue[0].is_helped:
+        while not log.queue._queue[0].is_helped:
             time.sleep(0.005)
         first.close()
 
     _in_threads(lambda: list(log.stream("b", 3)), close_soon)
     assert log.ended == ["a", "b"]
-    assert not log.turns._queue
+    assert not log.queue._queue
 
 
 def test_a_forgotten_stream_gives_its_turn_back_at_once():
@@ -132,16 +132,16 @@ def test_a_forgotten_stream_gives_its_turn_back_at_once():
 
 
 def test_what_ends_a_stream_is_told_to_its_reader_and_to_nobody_else():
-    turns = Turns(10)
+    queue = RequestQueue(10)
 
     def failing() -> Generator[int, None, None]:
         yield 1
         yield 2
         raise ConfigError("it went wrong")
 
-    stream = turns.shared(failing())
+    stream = queue.stream(failing())
     assert next(stream) == 1
-    with turns.taken():  # goes on with the stream until it fails
+    with queue.enter():  # goes on with the stream until it fails
         pass
     assert next(stream) == 2
     with pytest.raises(ConfigError, match="it went wrong"):
@@ -150,19 +150,19 @@ def test_what_ends_a_stream_is_told_to_its_reader_and_to_nobody_else():
 
 
 def test_an_interruption_while_helping_is_raised_here_and_told_there():
-    turns = Turns(10)
+    queue = RequestQueue(10)
 
     def interrupted() -> Generator[int, None, None]:
         yield 1
         raise KeyboardInterrupt
 
-    stream = turns.shared(interrupted())
+    stream = queue.stream(interrupted())
     next(stream)
-    with pytest.raises(KeyboardInterrupt), turns.taken():
+    with pytest.raises(KeyboardInterrupt), queue.enter():
         pass
     with pytest.raises(EdgeError, match="interrupted"):
         next(stream)
-    with turns.taken():
+    with queue.enter():
         pass
 
 
@@ -171,22 +171,22 @@ def test_one_who_waits_for_a_stream_can_give_up():
     first = log.stream("a", 10**9, step_s=0.001)
     next(first)
     stop = time.monotonic() + 0.3
-    with pytest.raises(Stopped), log.turns.taken(lambda: time.monotonic() > stop):
+    with pytest.raises(Stopped), log.queue.enter(lambda: time.monotonic() > stop):
         pass
     assert next(first) == 1
     first.close()
-    assert not log.turns._queue
+    assert not log.queue._queue
 
 
 def test_a_step_that_iterates_its_own_stream_is_told():
-    turns = Turns(10)
+    queue = RequestQueue(10)
 
     def asks() -> Generator[int, None, None]:
-        with turns.taken():
+        with queue.enter():
             yield 1
 
     with pytest.raises(ConfigError, match="in the midst of a request"):
-        next(turns.shared(asks()))
+        next(queue.stream(asks()))
 
 
 def test_any_mixture_of_readers_that_close_pause_and_change_threads_is_served():
@@ -208,4 +208,4 @@ def test_any_mixture_of_readers_that_close_pause_and_change_threads_is_served():
 
         asyncio.run(serve())
         assert sorted(log.begun) == sorted(log.ended) == sorted(map(str, range(clients)))
-        assert not log.turns._queue
+        assert not log.queue._queue

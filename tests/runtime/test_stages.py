@@ -37,7 +37,7 @@ def _named(stages: list[Stage], name: str) -> list[tuple[int, int]]:
 
 def test_a_long_prompt_tells_how_much_of_it_is_read(model: Model):
     told = _stages(model, "one two three four five six seven " * 12)
-    total = told[-1].total
+    total = _named(told, "prefill")[-1][1]
     assert _named(told, "prefill") == [*((done, total) for done in range(0, total, 32)), (total, total)]
 
 
@@ -49,24 +49,47 @@ def test_views_and_windows_of_all_media_are_counted_together(model: Model):
     assert _named(told, "preprocess") == [(done, 3) for done in range(4)]
     assert _named(told, "load") == [(0, 1), (1, 1)]  # the decoder again, with its adapters
     names = list(dict.fromkeys(stage.name for stage in told))
-    assert names == ["preprocess", "load", "encode", "prefill"]
+    assert names == ["preprocess", "load", "encode", "prefill", "decode"]
 
 
 def test_what_is_kept_from_before_is_not_told_as_work(model: Model):
     first = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
     again = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
-    total = first[-1].total
+    total = _named(first, "prefill")[-1][1]
     assert _named(again, "encode") == []
     assert _named(again, "load") == []
     assert _named(again, "prefill") == [(total - 1, total), (total, total)]
 
 
-def test_stages_end_before_the_first_token(model: Model):
+def test_every_token_is_reported_as_a_step_of_decoding_before_its_event(model: Model):
     order: list[Any] = []
     for event in model.stream("hello " * 30, options=FEW, on_stage=order.append):
         order.append(event)  # noqa: PERF402 - the observer writes to it as well
-    first = next(number for number, entry in enumerate(order) if isinstance(entry, TokenEvent))
-    assert not any(isinstance(entry, Stage) for entry in order[first:])
+    first = order.index(Stage("decode", 1, 4))
+    assert not any(isinstance(entry, TokenEvent) for entry in order[:first])
+    after = [entry for entry in order[first:] if isinstance(entry, Stage | TokenEvent)]
+    assert after[::2] == [Stage("decode", number + 1, 4) for number in range(len(after) // 2)]
+    assert all(isinstance(entry, TokenEvent) for entry in after[1::2])
+
+
+def test_the_adapters_are_loaded_in_a_stage_of_their_own(model: Model):
+    text = model.generate("hello", options=FEW).timing
+    first = model.generate("hello", images=[SMALL], options=FEW).timing
+    second = model.generate("hello again", images=[SMALL], options=FEW).timing
+    assert (text.load_s, second.load_s) == (0.0, 0.0)
+    assert first.load_s > 0
+    stages_s = first.queue_s + first.load_s + first.preprocess_s + first.encode_s + first.prefill_s
+    assert stages_s <= first.ttft_s
+
+
+def test_waiting_for_an_earlier_request_is_timed_as_the_queue(model: Model):
+    open_stream = model.stream("first", options=FEW)
+    next(open_stream)
+    timer = threading.Timer(0.2, open_stream.close)
+    timer.start()
+    timing = model.generate("second", options=SamplingOptions(max_new_tokens=1)).timing
+    timer.join()
+    assert 0 < timing.queue_s <= timing.ttft_s
 
 
 def test_a_request_that_waits_is_told_how_many_are_before_it(model: Model):

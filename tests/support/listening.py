@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.generation.reply import Choice, DoneEvent, Event, FinishReason, Reply, TextEvent, Timing, TokenEvent
+from edgephi.generation.reply import Choice, DoneEvent, Event, FinishReason, Reply, TextEvent, TokenEvent
+from edgephi.generation.timing import Timing
 from edgephi.transcription.speech import FRAME_S, Frame
 
 LOGPROB = -0.25

@@ -9,7 +9,8 @@ import numpy as np
 
 from edgephi.base.cancellation import Stopped
 from edgephi.generation.constraint import ConstraintCompiler
-from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.control import RequestControl
+from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.prompt.input_sequence import InputSequence
@@ -101,11 +102,11 @@ def run_loop(
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
     options = SamplingOptions(max_new_tokens=limit, **values)
     constraint = None if options.constraint is None else COMPILER.start(options.constraint)
-    job = Job(
-        sequence=sequence, adapter="none", options=options, eos=EOS, clock=Clock(), should_stop=should_stop,
+    task = GenerationTask(
+        sequence=sequence, adapter="none", options=options, eos=EOS, control=RequestControl(should_stop=should_stop),
         constraint=constraint,
     )  # fmt: skip
-    return list(generate(decoder, TOKENIZER, job))  # type: ignore[arg-type]
+    return list(generate(decoder, TOKENIZER, task))  # type: ignore[arg-type]
 
 
 def reply_of(events: list[Event]) -> Reply:

@@ -1,4 +1,4 @@
-"""How far a request or a load is, for whoever wants to be told before there is a first token."""
+"""The progress of a request or a load, for observers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-StageName: TypeAlias = Literal["load", "queue", "preprocess", "encode", "prefill"]
+StageName: TypeAlias = Literal["load", "queue", "preprocess", "encode", "prefill", "decode"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the work stands.
+    """The progress of one stage.
 
     Attributes:
         name: `load`: graphs and the vocabulary, of a model or, within a request, of the decoder with its adapters;
-            `queue`: requests before this one; `preprocess`: images and audio that are read; `encode`: an image's views
-            and windows of audio; `prefill`: positions of the prompt, those that were kept from before included.
+            `queue`: requests before this one; `preprocess`: images and audio to load and check; `encode`: crops of
+            images and windows of audio; `prefill`: positions of the prompt, cached ones included; `decode`: new tokens,
+            of `max_new_tokens` at most, so a reply usually ends before `total`.
         done: What is finished, 0 to `total`.
         total: In the unit of `name`; 0 where there is nothing of the kind.
     """
@@ -27,7 +28,7 @@ class Stage:
 
 
 #: Called in the thread that does the work: the one that loads or iterates the stream, or that of a request which waits
-#: for a stream that nobody iterates. What it raises ends the work and is raised to whoever asked for it.
+#: for a stream that nobody iterates. What it raises ends the work and is raised to the caller of the request.
 OnStage: TypeAlias = Callable[[Stage], None]
 
 
@@ -35,8 +36,8 @@ def ignore_stage(_: Stage) -> None:
     """The default observer."""
 
 
-class Stages:
-    """Tells an observer of each change once.
+class StageReporter:
+    """Notifies an observer of each change once.
 
     Args:
         on_stage: The observer.
@@ -46,35 +47,35 @@ class Stages:
         self._on_stage = on_stage
         self._last: Stage | None = None
 
-    def tell(self, name: StageName, done: int, total: int) -> None:
-        """Where the work stands now."""
+    def report(self, name: StageName, done: int, total: int) -> None:
+        """Notify the observer, unless nothing has changed since the last report."""
         stage = Stage(name, done, total)
         if stage != self._last:
             self._last = stage
             self._on_stage(stage)
 
 
-class EncodingSteps:
-    """Counts views and windows over all media of a request.
+class EncodingProgress:
+    """Counts crops and windows over all media of a request.
 
     Args:
-        stages: Told of each.
+        stages: Notified of each.
     """
 
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: StageReporter) -> None:
         self._stages = stages
         self._done = self._total = 0
 
     def expect(self, count: int) -> None:
-        """There are so many more."""
+        """Add crops or windows that are still to be encoded."""
         self._total += count
 
     def begin_next(self) -> None:
-        """One is begun."""
-        self._stages.tell("encode", min(self._done, self._total), self._total)
+        """One more begins."""
+        self._stages.report("encode", min(self._done, self._total), self._total)
         self._done += 1
 
     def finish(self) -> None:
         """All are done."""
         if self._total:
-            self._stages.tell("encode", self._total, self._total)
+            self._stages.report("encode", self._total, self._total)

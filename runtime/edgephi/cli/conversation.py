@@ -21,7 +21,8 @@ from edgephi.console.tools_file import with_tools
 
 if TYPE_CHECKING:
     from edgephi.bundle.manifest import Manifest
-    from edgephi.generation.reply import Reply, ToolCall
+    from edgephi.generation.reply import Reply
+    from edgephi.generation.tool_calls import ToolCall
 
 Role = Literal["user", "tool"]
 

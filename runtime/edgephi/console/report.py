@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgephi.generation.reply import Reply, Timing
+    from edgephi.generation.reply import Reply
+    from edgephi.generation.timing import Timing
 
 # A model's text may hold any bytes; on a terminal, escape sequences would act.
 _CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}

@@ -55,7 +55,8 @@ class StageLine:
 
     def tell(self, stage: Stage) -> None:
         """Show this stage from now on; an observer for `Model.load` and `Model.stream`."""
-        self.show(_described(stage))
+        if stage.name != "decode":  # the tokens themselves are shown
+            self.show(_described(stage))
 
     def show(self, text: str) -> None:
         """Show a text of your own."""

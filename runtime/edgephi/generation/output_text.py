@@ -7,8 +7,9 @@ tokens are chosen.
 from __future__ import annotations
 
 from edgephi.generation.detokenizer import TextStream
-from edgephi.generation.reply import ToolCall, ToolCallEvent, parse_tool_calls
+from edgephi.generation.reply import ToolCallEvent
 from edgephi.generation.stop_strings import StopStrings
+from edgephi.generation.tool_calls import ToolCall, parse_tool_calls
 from edgephi.prompt.template_view import TOOL_CALL, TOOL_CALL_END
 from edgephi.prompt.tokenizer import Tokenizer
 

@@ -1,14 +1,11 @@
-"""N-gram speculation: guesses at the next tokens, and how many of them are worth checking in one pass.
+"""N-gram speculation: draft tokens, and how many of them are worth verifying in one forward pass.
 
-Owns the search for what followed the same words before, what was learnt of guesses and of this machine, and the
-decision. Knows nothing about the decoder, sampling or text.
+    draft      the tokens after the latest place where the longest suffix of the text stood before
+    gain       tokens that a pass of R rows is expected to give / its cost in steps of one row
 
-    guess      what came after the latest place where the longest end of the text stood before
-    gain       tokens that a pass of R rows is expected to give / what it costs in steps of one row
-
-Saxena 2023, "Prompt lookup decoding", of which this is a form whose width follows the machine. A guess costs
-microseconds; whether it was right is seen without checking it, when the token comes, so speculation that is off knows
-when to come back.
+Saxena 2023, "Prompt lookup decoding", of which this is a form whose width follows the machine. A draft token costs
+microseconds, and whether it was right shows without a pass, when the token comes; so speculation that is off can tell
+when it would pay again.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from numpy.typing import NDArray
 from edgephi.generation.reply import Speculation
 from edgephi.prompt.input_sequence import MediaSpan
 
-#: Rows of a checking pass: its own token and one less guesses.
+#: Rows of a verifying pass: its own token and one less draft tokens.
 _WIDTHS = (2, 4, 8, 16)
 #: Steps of one row that a pass costs: the real model's on two cores, int4 in blocks of 128. The last is extrapolated.
 _PRIOR_COSTS = {2: 1.23, 4: 1.88, 8: 3.09, 16: 5.5}
@@ -43,7 +40,7 @@ _SLOWEST = 1 / 24  # weight of a new observation once there are many
 
 
 class NgramIndex:
-    """Finds where the end of a growing text stood before.
+    """Finds where the suffix of a growing text stood before.
 
     Args:
         token_ids: int64 [S]. The text so far.
@@ -81,18 +78,18 @@ class NgramIndex:
         else:
             self._search(end)
 
-    def guess(self, most: int) -> list[int]:
-        """At most so many tokens that followed the match. A match that reaches the text's end goes round."""
-        guesses: list[int] = []
+    def draft(self, most: int) -> list[int]:
+        """At most `most` tokens that followed the match. A match that reaches the text's end goes round."""
+        drafts: list[int] = []
         if not self.length:
-            return guesses
+            return drafts
         ids, start = self._ids, self._match + 1
         for at in range(start, start + most):
-            token_id = ids[at] if at < len(ids) else guesses[at - len(ids)]
+            token_id = ids[at] if at < len(ids) else drafts[at - len(ids)]
             if token_id == _MEDIA:
                 break
-            guesses.append(token_id)
-        return guesses
+            drafts.append(token_id)
+        return drafts
 
     def _search(self, end: int) -> None:
         """The longest match of the text's end, the latest of equal ones."""
@@ -114,14 +111,14 @@ class NgramIndex:
 
 
 class Acceptance:
-    """How often a guess was right, by the length of the match it came from."""
+    """How often a draft token was right, by the length of the match it came from."""
 
     def __init__(self) -> None:
         self._rates = [0.0, 0.0, *(1 - 1 / length for length in range(_SHORTEST, _LONG + 1))]
-        self._counts = [2] * (_LONG + 1)  # what the first guess at a rate weighs
+        self._counts = [2] * (_LONG + 1)  # the weight of the prior rate
 
     def note(self, length: int, *, is_right: bool) -> None:
-        """A token came for which there was a guess."""
+        """A token came for which there was a draft token."""
         bucket = min(length, _LONG)
         self._counts[bucket] += 1
         weight = max(1 / self._counts[bucket], _SLOWEST)
@@ -133,7 +130,7 @@ class Acceptance:
 
 
 class StepCosts:
-    """What a pass of R rows costs on this machine, in steps of one row.
+    """The cost of a pass of R rows on this machine, in steps of one row.
 
     Measured while a reply is made; before that, and for a width not used for long, the prior scaled by what the
     nearest measured width has shown.
@@ -163,14 +160,14 @@ class StepCosts:
         samples.append(seconds)
         self._seconds[rows] = statistics.median(samples)
         self._noted_at[rows] = self._passes
-        self._forget_old()
+        self._drop_old()
         self._costs = self._estimated()
 
     def cost(self, rows: int) -> float:
         """Of a pass of this many rows, one of `_WIDTHS`."""
         return self._costs[rows]
 
-    def _forget_old(self) -> None:
+    def _drop_old(self) -> None:
         for rows in _WIDTHS:
             if rows in self._seconds and self._passes - self._noted_at[rows] >= self._patience[rows]:
                 del self._seconds[rows], self._samples[rows]
@@ -190,14 +187,14 @@ class StepCosts:
 
 
 class Speculator:
-    """Guesses for one reply.
+    """Draft tokens for one reply.
 
     Args:
         token_ids: int64 [S]. The prompt.
         spans: Media in it.
-        mode: True guesses whenever there is a match and measures nothing, so it does the same each time; None when it
+        mode: True drafts whenever there is a match and measures nothing, so it does the same each time; None when it
             pays, False never.
-        ends: Tokens that end a reply; nothing is guessed after one.
+        ends: Tokens that end a reply; nothing is drafted after one.
     """
 
     def __init__(
@@ -213,46 +210,46 @@ class Speculator:
         self._index = None if mode is False else NgramIndex(token_ids, spans)
         self._acceptance = Acceptance()
         self._costs = StepCosts()
-        self._passes = self._proposed = self._accepted = 0
+        self._passes = self._drafted = self._accepted = 0
 
     @property
     def record(self) -> Speculation:
-        """What was checked so far."""
-        return Speculation(passes=self._passes, proposed=self._proposed, accepted=self._accepted)
+        """What was verified so far."""
+        return Speculation(passes=self._passes, drafted=self._drafted, accepted=self._accepted)
 
-    def accept(self, token_id: int, *, was_checked: bool = False) -> None:
+    def accept(self, token_id: int, *, was_draft: bool = False) -> None:
         """A token became part of the reply.
 
         Args:
             token_id: The token.
-            was_checked: It was a guess that a pass had checked, so it cost no pass of its own.
+            was_draft: It was a draft token that a pass had verified, so it cost no pass of its own.
         """
-        self._accepted += was_checked
+        self._accepted += was_draft
         if self._index is None:
             return
-        if (guess := self._index.next_token) is not None:
-            self._acceptance.note(self._index.length, is_right=guess == token_id)
+        if (expected := self._index.next_token) is not None:
+            self._acceptance.note(self._index.length, is_right=expected == token_id)
         self._index.append(token_id)
 
-    def propose(self, most: int) -> list[int]:
-        """The tokens that the next pass should check beside its own: none where that does not pay.
+    def draft(self, most: int) -> list[int]:
+        """The draft tokens that the next pass should verify: none where that does not pay.
 
         Args:
-            most: No more than this many.
+            most: The upper limit of their number.
         """
         if self._index is None or self._index.next_token is None or most < 1:
             return []
         if self._mode is None and self._costs.wants_single:
             return []
-        guesses = self._index.guess(self._best_width(most + 1) - 1)
-        end = next((at for at, token_id in enumerate(guesses) if token_id in self._ends), len(guesses))
-        return guesses[: end + 1]
+        drafts = self._index.draft(self._best_width(most + 1) - 1)
+        end = next((at for at, token_id in enumerate(drafts) if token_id in self._ends), len(drafts))
+        return drafts[: end + 1]
 
-    def note_pass(self, num_guesses: int, seconds: float) -> None:
-        """A pass over one token and this many guesses was made."""
-        self._costs.note(num_guesses + 1, seconds)
-        self._passes += num_guesses > 0
-        self._proposed += num_guesses
+    def note_pass(self, num_drafts: int, seconds: float) -> None:
+        """A pass over one token and this many draft tokens was made."""
+        self._costs.note(num_drafts + 1, seconds)
+        self._passes += num_drafts > 0
+        self._drafted += num_drafts
 
     def _best_width(self, most_rows: int) -> int:
         """Rows of the pass that gains most; 1 when none pays."""

@@ -21,7 +21,7 @@ from edgephi.bundle.manifest import Adapter
 from edgephi.cache.kv_cache import cache_shape
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
-from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.loop import GenerationTask, generate
 from edgephi.inspection.footprint import needs
 from edgephi.ort.session import DeviceOptions
 from edgephi.prompt.input_sequence import InputSequence
@@ -123,8 +123,8 @@ def _say(decoder: Decoder, ids: np.ndarray, *, guess: bool, **options: Any) -> A
     sequence = InputSequence(EmbeddingTable(_bundle(), _bundle().manifest.decoder.embedding), ids, {})
     decoder.begin(sequence, "none", fresh=True)
     wanted = SamplingOptions(max_new_tokens=60, logprobs=2, speculation=guess, **options)
-    job = Job(sequence=sequence, adapter="none", options=wanted, eos=frozenset(), clock=Clock(), constraint=None)
-    *_, done = generate(decoder, TOKENIZER, job)
+    task = GenerationTask(sequence=sequence, adapter="none", options=wanted, eos=frozenset(), constraint=None)
+    *_, done = generate(decoder, TOKENIZER, task)
     decoder.end()
     return done.reply
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgephi.generation.constraint import Grammar, Regex
-from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.reply import Choice, DoneEvent, TextEvent, TokenEvent
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.prompt.input_sequence import InputSequence
@@ -170,14 +170,13 @@ def test_times_add_up():
 
 def test_the_callers_time_between_events_is_not_the_models():
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
-    job = Job(
+    task = GenerationTask(
         sequence=sequence,
         adapter="none",
         options=SamplingOptions(max_new_tokens=3),
         eos=frozenset({END}),
-        clock=Clock(),
     )
-    for event in generate(Script([5] * 5), TOKENIZER, job):  # type: ignore[arg-type]
+    for event in generate(Script([5] * 5), TOKENIZER, task):  # type: ignore[arg-type]
         if isinstance(event, DoneEvent):
             assert 0 < event.reply.timing.decode_s < 0.1
         elif isinstance(event, TokenEvent):
@@ -185,5 +184,5 @@ def test_the_callers_time_between_events_is_not_the_models():
 
 
 def test_a_system_without_resource_usage_says_no_peak(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("edgephi.generation.loop.resource", None)
+    monkeypatch.setattr("edgephi.generation.timing.resource", None)
     assert reply_of(run_loop(Script([5, END]))).timing.peak_rss_bytes == 0

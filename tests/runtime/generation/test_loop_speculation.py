@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgephi.generation.constraint import Grammar, Regex
-from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.control import RequestControl
+from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.reply import DoneEvent, Event, Reply, Speculation, TokenEvent
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.prompt.input_sequence import InputSequence
@@ -58,7 +59,7 @@ def test_right_guesses_save_passes_and_the_reply_says_so():
     made = reply_of(run_loop(decoder, speculation=True)).speculation
     assert len(decoder.widths) + made.accepted == len(REPETITIVE)
     assert made.passes == sum(width > 1 for width in decoder.widths)
-    assert made.proposed == sum(width - 1 for width in decoder.widths)
+    assert made.drafted == sum(width - 1 for width in decoder.widths)
     assert made.accepted > len(REPETITIVE) / 2
 
 
@@ -68,7 +69,7 @@ def test_wrong_guesses_are_forgotten():
     decoder = Script([*ids, END])
     reply = reply_of(run_loop(decoder, speculation=True))
     assert list(reply.token_ids) == [*ids, END]
-    assert 0 < reply.speculation.accepted < reply.speculation.proposed
+    assert 0 < reply.speculation.accepted < reply.speculation.drafted
 
 
 @MODES
@@ -114,11 +115,11 @@ def test_a_guessed_reply_is_cancelled_within_one_token(after: int):
     said: list[Event] = []
     decoder = Script(REPETITIVE)
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
-    job = Job(
-        sequence=sequence, adapter="none", options=SamplingOptions(speculation=True), eos=EOS, clock=Clock(),
-        should_stop=lambda: sum(isinstance(event, TokenEvent) for event in said) >= after,
+    task = GenerationTask(
+        sequence=sequence, adapter="none", options=SamplingOptions(speculation=True), eos=EOS,
+        control=RequestControl(should_stop=lambda: sum(isinstance(event, TokenEvent) for event in said) >= after),
     )  # fmt: skip
-    for event in generate(decoder, TOKENIZER, job):  # type: ignore[arg-type]
+    for event in generate(decoder, TOKENIZER, task):  # type: ignore[arg-type]
         said.append(event)  # noqa: PERF402 - `should_stop` looks at it meanwhile
     reply = reply_of(said)
     assert (reply.finish_reason, list(reply.token_ids)) == ("cancelled", REPETITIVE[:after])
@@ -130,8 +131,8 @@ def test_a_guessed_reply_is_cancelled_within_one_token(after: int):
 def test_a_reply_that_is_closed_leaves_only_what_was_said(after: int):
     decoder = Script(REPETITIVE)
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
-    job = Job(sequence=sequence, adapter="none", options=SamplingOptions(speculation=True), eos=EOS, clock=Clock())
-    events = generate(decoder, TOKENIZER, job)  # type: ignore[arg-type]
+    task = GenerationTask(sequence=sequence, adapter="none", options=SamplingOptions(speculation=True), eos=EOS)
+    events = generate(decoder, TOKENIZER, task)  # type: ignore[arg-type]
     num_tokens = 0
     for event in events:
         num_tokens += isinstance(event, TokenEvent)
@@ -160,7 +161,7 @@ def test_drawn_tokens_are_those_of_the_same_seed_without_guesses(mode: bool | No
     options = {"limit": 80, "temperature": 0.7, "seed": seed, "top_k": 4, **values}
     guessed = reply_of(run_loop(Habit(), speculation=mode, **options))
     _same(guessed, reply_of(run_loop(Habit(), speculation=False, **options)))
-    assert mode is None or guessed.speculation.proposed > 0
+    assert mode is None or guessed.speculation.drafted > 0
 
 
 def test_a_seed_gives_the_same_passes_each_time():
@@ -199,13 +200,12 @@ def _habit(first: int, second: int) -> np.ndarray:
 
 def test_a_guessed_run_takes_no_time_of_the_callers():
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
-    job = Job(
+    task = GenerationTask(
         sequence=sequence, adapter="none", options=SamplingOptions(speculation=True), eos=frozenset({END}),
-        clock=Clock(),
     )  # fmt: skip
     ids = [*TOKENIZER.encode_text("hahahahahahaha"), END]
     reply = None
-    for event in generate(Script(ids), TOKENIZER, job):  # type: ignore[arg-type]
+    for event in generate(Script(ids), TOKENIZER, task):  # type: ignore[arg-type]
         if isinstance(event, DoneEvent):
             reply = event.reply
         elif isinstance(event, TokenEvent):

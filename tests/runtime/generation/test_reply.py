@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from edgephi.generation.reply import Timing, ToolCall, parse_tool_calls
+from edgephi.generation.timing import Timing
+from edgephi.generation.tool_calls import ToolCall, parse_tool_calls
 
 
 def test_a_list_of_calls_is_read_in_order():

@@ -42,7 +42,7 @@ def test_the_guess_is_what_followed_the_longest_latest_match(seed: int, prompt: 
     for end in range(prompt, len(ids) + 1):
         length, at = _longest_match(ids[:end])
         assert index.length == length
-        assert index.guess(20) == (_continued(ids[:end], at, 20) if length else [])
+        assert index.draft(20) == (_continued(ids[:end], at, 20) if length else [])
         assert index.next_token == (ids[at + 1] if length else None)
         if end < len(ids):
             index.append(ids[end])
@@ -52,33 +52,33 @@ def test_media_rows_are_neither_matched_nor_guessed():
     """All rows of an image share one id: they would look like the most repetitive text of all."""
     ids = np.array([1, 2, 3, 7, 7, 7, 7, 4, 1, 2])
     index = NgramIndex(ids, [MediaSpan(3, 4, b"")])
-    assert index.guess(9) == [3]  # and not the image behind it
+    assert index.draft(9) == [3]  # and not the image behind it
     index.append(3)
     assert index.length == 3
-    assert (index.guess(9), index.next_token) == ([], None)
+    assert (index.draft(9), index.next_token) == ([], None)
     index = NgramIndex(np.array([5, 7, 7, 7, 7]), [MediaSpan(1, 4, b"")])
-    assert index.guess(9) == []
+    assert index.draft(9) == []
     index.append(7)  # the same id, said as a token
     index.append(7)
-    assert index.guess(9) == []
+    assert index.draft(9) == []
 
 
 def test_nothing_is_guessed_after_the_end_of_a_reply():
     answer = [*range(1, 10), 99, 5, 6, 7, *range(1, 9)]
-    assert len(Speculator(np.array(answer), mode=True).propose(15)) > 2
-    assert Speculator(np.array(answer), mode=True, ends={99}).propose(15) == [9, 99]
+    assert len(Speculator(np.array(answer), mode=True).draft(15)) > 2
+    assert Speculator(np.array(answer), mode=True, ends={99}).draft(15) == [9, 99]
 
 
 @pytest.mark.parametrize("most", range(20))
 def test_no_more_is_guessed_than_may_be(most: int):
     speculator = Speculator(np.array([1, 2, 3] * 20), mode=True)
-    assert len(speculator.propose(most)) in {num - 1 for num in (1, 2, 4, 8, 16) if num <= most + 1}
+    assert len(speculator.draft(most)) in {num - 1 for num in (1, 2, 4, 8, 16) if num <= most + 1}
 
 
 def test_speculation_that_is_off_guesses_nothing():
     speculator = Speculator(np.array([1, 2, 3] * 20), mode=False)
     speculator.accept(1)
-    assert speculator.propose(15) == []
+    assert speculator.draft(15) == []
 
 
 class Machine:
@@ -96,7 +96,7 @@ class Machine:
         while at < len(text):
             self._speculator.accept(text[at])
             at += 1
-            guesses = self._speculator.propose(15)
+            guesses = self._speculator.draft(15)
             self.passes.append(len(guesses) + 1)
             seconds = self._cost(len(guesses) + 1)
             self._speculator.note_pass(len(guesses), seconds)
@@ -104,14 +104,14 @@ class Machine:
             for guess in guesses:
                 if at == len(text) or guess != text[at]:
                     break
-                self._speculator.accept(text[at], was_checked=True)
+                self._speculator.accept(text[at], was_draft=True)
                 at += 1
         return (self.seconds - before) / len(text) / self._cost(1)
 
     @property
     def record(self) -> tuple[int, int, int]:
         made = self._speculator.record
-        return made.passes, made.proposed, made.accepted
+        return made.passes, made.drafted, made.accepted
 
 
 def real(rows: int) -> float:
@@ -232,7 +232,7 @@ def test_asked_to_guess_always_it_does_the_same_whatever_it_costs():
     assert machine.passes == other.passes
 
 
-def test_the_record_counts_what_was_checked():
+def test_the_record_counts_what_was_draft():
     machine = Machine(real)
     machine.make(REPEATED)
     passes, proposed, accepted = machine.record

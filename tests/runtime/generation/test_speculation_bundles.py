@@ -20,7 +20,7 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.generation.constraint import ConstraintCompiler
-from edgephi.generation.loop import Clock, Job, generate
+from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.reply import Reply
 from edgephi.ort.session import DeviceOptions
 from edgephi.prompt.input_sequence import InputSequence
@@ -52,10 +52,8 @@ class Voice:
         constraint = None
         if wanted.constraint is not None:
             constraint = _compiler().start(wanted.constraint)
-        job = Job(
-            sequence=sequence, adapter="none", options=wanted, eos=frozenset(), clock=Clock(), constraint=constraint
-        )
-        *_, done = generate(self.decoder, TOKENIZER, job)
+        task = GenerationTask(sequence=sequence, adapter="none", options=wanted, eos=frozenset(), constraint=constraint)
+        *_, done = generate(self.decoder, TOKENIZER, task)
         assert isinstance(done, DoneEvent)
         assert self.decoder.used == len(sequence) == len(ids) + len(done.reply.token_ids) - 1
         self.decoder.end()
@@ -114,7 +112,7 @@ def test_greedy_replies_are_the_same_with_guesses(recipe: str):
         guessed = voice.say(_prompt(seed), mode=True)
         near_ties += _compare(plain, guessed, CLOSE if recipe == "fp32" else ROUNDED)
         accepted += guessed.speculation.accepted
-        assert plain.speculation.proposed == 0 < guessed.speculation.proposed
+        assert plain.speculation.drafted == 0 < guessed.speculation.drafted
     assert near_ties <= 1
     assert accepted > 8
 
@@ -127,7 +125,7 @@ def test_drawn_replies_are_the_same_with_guesses(recipe: str):
         plain = voice.say(_prompt(seed), mode=False, **drawn)
         guessed = voice.say(_prompt(seed), mode=True, **drawn)
         different += guessed.token_ids != plain.token_ids
-        proposed += guessed.speculation.proposed
+        proposed += guessed.speculation.drafted
     assert different <= (recipe != "fp32")
     assert proposed > 20
 
@@ -149,7 +147,7 @@ def test_what_is_kept_after_a_guessed_reply_is_what_was_said(seed: int):
     """Else the next turn would go on from tokens that nobody said."""
     voice, prompt = _voice("fp32"), _prompt(seed)
     reply = voice.say(prompt, mode=True)
-    assert reply.speculation.proposed > reply.speculation.accepted  # something had to be forgotten
+    assert reply.speculation.drafted > reply.speculation.accepted  # something had to be forgotten
     turn = [*prompt, *reply.token_ids, 7, 8, 9]
     kept = voice.logits(turn, keep=True)
     np.testing.assert_allclose(kept, voice.logits(turn, keep=False), atol=CLOSE)
@@ -160,7 +158,7 @@ def test_a_guessed_reply_crosses_the_rotary_border_as_a_plain_one(length: int):
     voice, prompt = _low(), (_prompt(0) * 2)[:length]
     plain, guessed = (voice.say(prompt, mode=mode) for mode in (False, True))
     assert _compare(plain, guessed) == 0
-    assert guessed.speculation.proposed > 0
+    assert guessed.speculation.drafted > 0
 
 
 @pytest.mark.parametrize("max_context", range(45, 61, 3))
@@ -200,7 +198,7 @@ def test_every_mode_answers_the_same_with_guesses(model: Model, media: dict[str,
         messages += [{"role": "assistant", "content": first.text}, {"role": "user", "content": "again"}]
         second = model.generate(messages, **media, options=wanted)
         answers.append((first.token_ids, second.token_ids))
-        assert mode == (first.speculation.proposed + second.speculation.proposed > 0)
+        assert mode == (first.speculation.drafted + second.speculation.drafted > 0)
     assert answers[0] == answers[1]
 
 
