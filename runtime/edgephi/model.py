@@ -33,7 +33,7 @@ from edgephi.prefill import PrefillOptions, Terms
 from edgephi.prompt.input_sequence import as_token_ids
 from edgephi.prompt.media_placement import check_media_lists
 from edgephi.prompt.message_tools import Tools
-from edgephi.prompt.messages import Messages, Outside
+from edgephi.prompt.messages import Messages, MessageTrust
 from edgephi.prompt.prompt import Prompt
 from edgephi.prompt.routing import AdapterChoice
 from edgephi.saved_prefixes import SavedPrefixes
@@ -201,7 +201,7 @@ class Model(SavedPrefixes, TranscriptRequests):
             with self._decoding(control) as decoder:
                 use = read_tool_use(messages, tools, tool_choice)
                 constraint = start_constraint(self._constraints, self._tokenizer, use, chosen.constraint)
-                terms = Terms(tools=use.tools, outside=Outside(tags=tags, paths=paths))
+                terms = Terms(tools=use.tools, outside=MessageTrust(tags=tags, paths=paths))
                 prompt = self._reader.prompt(use.messages, images, audio, control.timer, terms)
                 sequence, route = self._reader.read(decoder, prompt, handling)
                 request = task(sequence=sequence, adapter=route.adapter, constraint=constraint)

@@ -28,7 +28,7 @@ from edgephi.ort.session import DeviceOptions
 from edgephi.prompt.input_sequence import InputSequence, MediaEmbedding, check_ids
 from edgephi.prompt.media_placement import check_media_lists
 from edgephi.prompt.message_tools import ToolList
-from edgephi.prompt.messages import Messages, Outside
+from edgephi.prompt.messages import Messages, MessageTrust
 from edgephi.prompt.prompt import Prompt, media_slots
 from edgephi.prompt.prompt_files import open_prompts
 from edgephi.prompt.routing import AdapterChoice, MissingModalityError, Route, choose_route, missing_modality
@@ -65,7 +65,7 @@ class Terms:
     """
 
     tools: ToolList | None = None
-    outside: Outside = field(default_factory=Outside)
+    outside: MessageTrust = field(default_factory=MessageTrust)
 
 
 _TRUSTED = Terms()

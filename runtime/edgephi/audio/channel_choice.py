@@ -36,7 +36,7 @@ def check_channel(channel: Any, *, may_be_all: bool = False) -> None:
         raise ConfigError(f"channel is {channel!r}; use {listed} or the number of a channel, from 1")
 
 
-def channel_weights(channel: Channel, sound: Look) -> NDArray[np.float64] | None:
+def channel_weights(channel: Channel, sound: ChannelProbe) -> NDArray[np.float64] | None:
     """What each channel is multiplied by in the sum, float64 [num_channels]; None for their average.
 
     For a mix of several channels the whole recording is read once.
@@ -73,7 +73,7 @@ def mix_note(name: str, weights: NDArray[np.float64]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class ChannelProbe:
     """A recording whose channels can be looked at before it is heard.
 
     Attributes:

@@ -12,16 +12,16 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from edgephi.audio.channel_choice import MIX, Channel, Look, channel_weights
+from edgephi.audio.channel_choice import MIX, Channel, ChannelProbe, channel_weights
 from edgephi.audio.limits import MAX_RATE_HZ, check_duration, check_rate
 from edgephi.audio.log_mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ, Waveform, log_mel, num_audio_rows
 from edgephi.audio.mixing import mono
-from edgephi.audio.mono import MonoSound, open_sound
+from edgephi.audio.mono_recording import MonoRecording, open_mono
 from edgephi.base.errors import ConfigError
 from edgephi.sources.open_files import plain_source
 from edgephi.sources.source import AudioSource, media_name
 
-__all__ = ["AudioSource", "MonoSound", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_sound"]
+__all__ = ["AudioSource", "MonoRecording", "Waveform", "load_audio", "log_mel", "num_audio_rows", "open_mono"]
 
 _BLOCK_VALUES = 1 << 20
 _MIN_DURATION_S = 0.025
@@ -52,7 +52,7 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
     source = plain_source(source, "audio")
     name = media_name(source, "audio")
     if isinstance(source, str | Path | bytes):
-        with open_sound(source, channel) as sound:
+        with open_mono(source, channel) as sound:
             check_duration(sound.num_samples, sound.sample_rate_hz, name)
             waveform = _waveform(sound.blocks, sound.sample_rate_hz, name)
             return replace(waveform, notes=sound.notes)
@@ -64,13 +64,13 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
     check_rate(hertz, name)
     _check_array(samples, name)
     check_duration(len(samples), hertz, name)
-    look = Look(
+    probe = ChannelProbe(
         sample_rate_hz=hertz,
         num_channels=1 if samples.ndim == 1 else samples.shape[1],
         name=name,
         open_blocks=lambda: nullcontext(_array_blocks(samples)),
     )
-    return _waveform(mono(_array_blocks(samples), name, channel_weights(channel, look)), hertz, name)
+    return _waveform(mono(_array_blocks(samples), name, channel_weights(channel, probe)), hertz, name)
 
 
 def _check_array(samples: NDArray[Any], name: str) -> None:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, look
 from edgephi.bundle.folder_files import HeldFiles
+from edgephi.bundle.foreign_folder import why_missing, why_not_folder, why_not_model
 from edgephi.bundle.manifest import FileInfo, Manifest
-from edgephi.bundle.not_a_model import why_missing, why_not_folder, why_not_model
 from edgephi.bundle.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi.bundle.tensor_ref import TensorRef
 

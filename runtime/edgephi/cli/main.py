@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from edgephi.base.errors import CapacityError, EdgeError
-from edgephi.base.no_memory import is_no_memory
+from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.base.version import package_version
 from edgephi.console import interruption
 from edgephi.console.commands import SuggestingGroup
@@ -89,12 +89,12 @@ class CommandGroup(SuggestingGroup):
                 raise
             fail(ctx, "EdgeError", _install_line(ctx.invoked_subcommand, error), EdgeError.exit_code)
         except (MemoryError, ImportError, RuntimeError) as error:
-            if not is_no_memory(error):
+            if not is_out_of_memory(error):
                 raise
             fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
         except OSError as error:
             code = broken_stdout(error)
-            if code is None and is_no_memory(error):  # a library that cannot be loaded
+            if code is None and is_out_of_memory(error):  # a library that cannot be loaded
                 fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
             if code is None:
                 fail(ctx, "OSError", error, EdgeError.exit_code)
@@ -121,7 +121,7 @@ def _load(point: EntryPoint) -> click.Command:
     try:
         command: click.Command = point.load()
     except ImportError as error:
-        if is_no_memory(error):
+        if is_out_of_memory(error):
             raise CapacityError(NO_MEMORY) from error
         return _missing(point.name, error)
     return command

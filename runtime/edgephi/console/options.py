@@ -147,10 +147,10 @@ class Request:
         """
         if not self.audio:
             return []
-        from edgephi.audio.sound_file import sound_notes
+        from edgephi.audio.recording_file import recording_notes
         from edgephi.sources.open_files import plain_source
 
-        return [note for path in self.audio for note in sound_notes(plain_source(path, "audio"))]
+        return [note for path in self.audio for note in recording_notes(plain_source(path, "audio"))]
 
     def messages(self) -> list[dict[str, Any]]:
         """The chat: an optional system turn, with the tools, and one user turn.

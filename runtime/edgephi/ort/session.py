@@ -18,8 +18,8 @@ import numpy as np
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
 from edgephi.base.hardware import num_physical_cores
-from edgephi.base.no_memory import is_no_memory
 from edgephi.base.numbers import is_utf8, is_whole
+from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.bundle.bundle import reading
 from edgephi.bundle.folder_files import PlainFiles
 from edgephi.ort.cancellable_run import watched
@@ -84,7 +84,7 @@ def runtime() -> Any:
     except ModuleNotFoundError as error:
         raise EdgeError('ONNX Runtime is not installed; run: pip install "edgephi[cpu]"') from error
     except (ImportError, OSError, MemoryError) as error:
-        if is_no_memory(error):
+        if is_out_of_memory(error):
             raise CapacityError(f"not enough free memory to load ONNX Runtime ({_first_line(error)})") from error
         raise EdgeError(f"ONNX Runtime is installed but cannot be loaded ({_first_line(error)})") from error
     return onnxruntime
@@ -150,7 +150,7 @@ def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSes
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
-        if is_no_memory(error):
+        if is_out_of_memory(error):
             raise CapacityError(
                 f"{path}: not enough free memory to load it; free some, or export the model with a smaller recipe"
             ) from error
@@ -205,7 +205,7 @@ def running(where: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes
-        if is_no_memory(error):
+        if is_out_of_memory(error):
             raise CapacityError(f"not enough free memory for {where}; free some, or shorten the input") from error
         raise EdgeError(f"ONNX Runtime failed in {where} ({_first_line(error)})") from error
 

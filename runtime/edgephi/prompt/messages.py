@@ -79,7 +79,7 @@ Item = str | MediaRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class MessageTrust:
     """How far messages are trusted; those of a server's clients should be given neither.
 
     Attributes:
@@ -121,13 +121,13 @@ def read_messages(raw: Messages, *, tags: bool = True, paths: bool = True) -> tu
 
     Args:
         raw: The messages.
-        tags: See Outside.
-        paths: See Outside.
+        tags: See MessageTrust.
+        paths: See MessageTrust.
 
     Raises:
         ConfigError: An unknown role, key or part. The message names the place.
     """
-    outside = Outside(tags=tags, paths=paths)
+    outside = MessageTrust(tags=tags, paths=paths)
     if isinstance(raw, str):
         return (Message("user", _string(raw, "user", outside)),)
     if isinstance(raw, Mapping | bytes) or not isinstance(raw, Sequence) or not raw:
@@ -135,7 +135,7 @@ def read_messages(raw: Messages, *, tags: bool = True, paths: bool = True) -> tu
     return tuple(_message(as_mapping(entry), f"messages[{i}]", outside) for i, entry in enumerate(raw))
 
 
-def _message(raw: object, where: str, outside: Outside) -> Message:
+def _message(raw: object, where: str, outside: MessageTrust) -> Message:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: expected an object with role and content, found {type(raw).__name__}")
     role = raw.get("role")
@@ -181,7 +181,7 @@ def _all_calls(raw: Mapping[str, Any]) -> object:
     return calls if older is None or calls else [older]
 
 
-def _content(raw: object, role: str, where: str, outside: Outside) -> tuple[Item, ...]:
+def _content(raw: object, role: str, where: str, outside: MessageTrust) -> tuple[Item, ...]:
     if raw is None:
         if role != "assistant":
             raise ConfigError(f"{where}: content is null; only an assistant's may be")
@@ -193,7 +193,7 @@ def _content(raw: object, role: str, where: str, outside: Outside) -> tuple[Item
     return tuple(_part(part, role, f"{where}.content[{i}]", outside) for i, part in enumerate(raw))
 
 
-def _part(raw: object, role: str, where: str, outside: Outside) -> Item:
+def _part(raw: object, role: str, where: str, outside: MessageTrust) -> Item:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: expected an object with a type, found {type(raw).__name__}")
     kind = raw.get("type")
@@ -216,7 +216,7 @@ def _part(raw: object, role: str, where: str, outside: Outside) -> Item:
     return MediaRef(_MEDIA[kind], payload=payload)
 
 
-def _address(raw: object, kind: str, where: str, outside: Outside) -> str | bytes:
+def _address(raw: object, kind: str, where: str, outside: MessageTrust) -> str | bytes:
     url = raw.get("url") if isinstance(raw, Mapping) else raw
     if not isinstance(url, str):
         raise ConfigError(f"{where}: {kind} needs a string under 'url'")
@@ -255,7 +255,7 @@ def _optional_text(raw: Mapping[str, Any], key: str, where: str) -> str | None:
     return value
 
 
-def _string(text: str, role: str, outside: Outside) -> tuple[Item, ...]:
+def _string(text: str, role: str, outside: MessageTrust) -> tuple[Item, ...]:
     """A content that is one string; a user's is cut at its media tags."""
     if role != "user" or not outside.tags:
         return (text,) if text or role != "user" else ()

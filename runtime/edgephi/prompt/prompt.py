@@ -17,7 +17,7 @@ from edgephi.bundle.manifest import TokenInfo
 from edgephi.prompt.chat_template import ChatTemplate
 from edgephi.prompt.media_placement import place_media
 from edgephi.prompt.message_tools import ToolList
-from edgephi.prompt.messages import MediaKind, MediaRef, Message, Messages, Outside, read_messages
+from edgephi.prompt.messages import MediaKind, MediaRef, Message, Messages, MessageTrust, read_messages
 from edgephi.prompt.provenance import Change, Rendering, render_apart, unused_characters
 from edgephi.prompt.routing import missing_modality
 from edgephi.prompt.template_view import TemplateView, all_text, place_tools
@@ -27,7 +27,7 @@ from edgephi.sources.source import ImageSource
 if TYPE_CHECKING:
     from edgephi.audio.features import AudioInput
 
-_TRUSTED = Outside()
+_TRUSTED = MessageTrust()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class PromptBuilder:
         images: Sequence[ImageSource] = (),
         audio: Sequence[AudioInput] = (),
         tools: ToolList | None = None,
-        outside: Outside = _TRUSTED,
+        outside: MessageTrust = _TRUSTED,
     ) -> Prompt:
         """The prompt of a request, ending where the assistant is to speak, or to go on if it spoke last.
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.audio.channel_choice import ALL, MIX, Channel, Channels, check_channel
-from edgephi.audio.decoding import AudioSource, load_audio, open_sound
+from edgephi.audio.decoding import AudioSource, load_audio, open_mono
 from edgephi.audio.log_mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ
+from edgephi.audio.recording_file import open_recording_file
 from edgephi.audio.resampling import resampled
-from edgephi.audio.sound_file import open_channels
 from edgephi.base.cancellation import never
 from edgephi.sources.open_files import plain_source
 
@@ -91,7 +91,7 @@ def open_recording(
             notes=clip.notes,
         )
         return
-    with open_sound(source, channel, should_stop) as sound:
+    with open_mono(source, channel, should_stop) as sound:
         hertz = sound.sample_rate_hz
         target_hertz = NARROW_RATE_HZ if hertz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
         yield Recording(
@@ -104,7 +104,7 @@ def open_recording(
 
 def _count_channels(source: AudioSource) -> int:
     if isinstance(source, str | Path | bytes):
-        with open_channels(source) as sound:
+        with open_recording_file(source) as sound:
             return sound.num_channels
     if isinstance(source, tuple) and isinstance(source[0], np.ndarray) and source[0].ndim == 2:
         return int(source[0].shape[1])

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import soxr
 
-from edgephi.audio.decoding import Waveform, load_audio, open_sound
+from edgephi.audio.decoding import Waveform, load_audio, open_mono
 from edgephi.base.errors import CapacityError, ConfigError
 from support.media_files import assert_refused
 
@@ -56,7 +56,7 @@ def test_a_sound_read_in_blocks_is_what_the_clip_is_made_of():
     """Hours are transcribed from blocks; they must say what the whole clip says."""
     left, right = tone(16000, 70.0), tone(16000, 70.0, 1000.0)
     data = encoded(np.stack([left, right], axis=1), 16000, "WAV", "FLOAT")
-    with open_sound(data) as sound:
+    with open_mono(data) as sound:
         assert (sound.sample_rate_hz, sound.num_samples) == (16000, len(left))
         blocks = list(sound.blocks)
     assert len(blocks) > 1
@@ -67,7 +67,7 @@ def test_damage_behind_the_first_blocks_is_found_when_it_is_read():
     """What was read before it is still good, so opening must not refuse hours for their last second."""
     samples = tone(16000, 70.0)
     samples[-1] = np.nan
-    with open_sound(encoded(samples, 16000, "WAV", "FLOAT")) as sound:
+    with open_mono(encoded(samples, 16000, "WAV", "FLOAT")) as sound:
         assert len(next(sound.blocks)) == 1 << 20
         with pytest.raises(ConfigError, match=r"sample 1,119,999 is nan"):
             next(sound.blocks)

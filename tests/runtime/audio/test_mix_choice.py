@@ -11,7 +11,7 @@ import soundfile
 
 from edgephi.audio.channel_choice import mix_note
 from edgephi.audio.channel_levels import ChannelLevels
-from edgephi.audio.decoding import load_audio, open_sound
+from edgephi.audio.decoding import load_audio, open_mono
 from edgephi.audio.mix_choice import choose_mix
 from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import ConfigError
@@ -199,7 +199,7 @@ def test_a_file_of_many_blocks_is_mixed_as_its_array_is(kind: str, subtype: str 
     noises = [hiss(length, -50, seed) for seed in (1, 2)]
     data = _encoded(np.stack([voice + noises[0], -voice + noises[1]], axis=1), HERTZ, kind, subtype)
     decoded, _ = soundfile.read(io.BytesIO(data), dtype="float32")
-    with open_sound(data) as sound:
+    with open_mono(data) as sound:
         samples = np.concatenate(list(sound.blocks))
     np.testing.assert_allclose(samples, load_audio((decoded, HERTZ)).samples, atol=1e-7)
     assert level_db(samples[36 * HERTZ :]) > level_db(voice[36 * HERTZ :]) - 3
@@ -232,7 +232,7 @@ def test_whatever_is_done_to_the_copies_the_voice_is_in_the_mix(seed: int):
 def test_one_channel_can_be_asked_for(number: int):
     channels = np.stack([spoken("command", 3 * HERTZ), spoken("sentence", 3 * HERTZ), hiss(3 * HERTZ, -40)], axis=1)
     np.testing.assert_array_equal(load_audio((channels, HERTZ), channel=number).samples, channels[:, number - 1])
-    with open_sound(_encoded(channels, HERTZ, "WAV", "FLOAT"), number) as sound:
+    with open_mono(_encoded(channels, HERTZ, "WAV", "FLOAT"), number) as sound:
         np.testing.assert_array_equal(np.concatenate(list(sound.blocks)), channels[:, number - 1])
 
 
@@ -250,7 +250,7 @@ def test_damage_behind_a_stereo_files_first_blocks_is_found_when_it_is_read():
     voice = spoken("sentence", 40 * HERTZ)
     channels = np.stack([voice, -voice], axis=1)
     channels[-1] = np.nan
-    with open_sound(_encoded(channels, HERTZ, "WAV", "FLOAT")) as sound:
+    with open_mono(_encoded(channels, HERTZ, "WAV", "FLOAT")) as sound:
         np.testing.assert_array_equal(np.abs(next(sound.blocks)), np.abs(voice[: 1 << 19]))
         with pytest.raises(ConfigError, match="is nan"):
             next(sound.blocks)
@@ -259,7 +259,7 @@ def test_damage_behind_a_stereo_files_first_blocks_is_found_when_it_is_read():
 def test_the_look_at_the_channels_can_be_stopped():
     """Of hours of stereo it takes seconds."""
     data = _encoded(np.zeros((70 * HERTZ, 2)), HERTZ)
-    with pytest.raises(Stopped), open_sound(data, should_stop=lambda: True):
+    with pytest.raises(Stopped), open_mono(data, should_stop=lambda: True):
         pass
 
 
@@ -294,5 +294,5 @@ def test_what_is_heard_instead_of_the_average_is_said(weights: list[float], word
 def test_a_note_tells_of_another_mix_and_none_of_the_average():
     voice = spoken("sentence")
     for right, count in ((-voice, 1), (voice, 0)):
-        with open_sound(_encoded(np.stack([voice, right], axis=1), HERTZ)) as sound:
+        with open_mono(_encoded(np.stack([voice, right], axis=1), HERTZ)) as sound:
             assert len(sound.notes) == count

@@ -6,8 +6,8 @@ import struct
 from functools import partial
 
 from edgephi.audio.containers.chunks import Chunk, chain_end, chunk_at, samples_end
+from edgephi.audio.containers.parts import DamagedAudioError, Part, Walk
 from edgephi.audio.containers.pcm import Samples, measure
-from edgephi.audio.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.view import View, span
 
@@ -21,16 +21,16 @@ def walk(source: Source, start: int) -> Walk:
     """The samples of an AIFF file that begins there.
 
     Raises:
-        DamagedSoundError: No samples or no format; truncated.
+        DamagedAudioError: No samples or no format; truncated.
     """
     head = source.read_at(start, 12)
     if head[8:] not in (b"AIFF", b"AIFC"):
-        raise DamagedSoundError(f"IFF of type {head[8:].decode('latin-1')!r}, not AIFF")
+        raise DamagedAudioError(f"IFF of type {head[8:].decode('latin-1')!r}, not AIFF")
     outer_end = start + 8 + int.from_bytes(head[4:8], "big")
     kept, sound = _read_chunks(source, start + 12)
     offset = int.from_bytes(source.read_at(sound.start, 4), "big")
     if sound.start + 8 + offset > source.size:
-        raise DamagedSoundError("AIFF without samples")
+        raise DamagedAudioError("AIFF without samples")
     common = kept.get(b"COMM") or _common_behind(source, sound)
     frame_bytes = _frame_bytes(common)
     rate = _extended(common[8:18])
@@ -60,7 +60,7 @@ def _read_chunks(source: Source, at: int) -> tuple[dict[bytes, bytes], Chunk]:
         if chunk.kind in (b"COMM", b"FVER"):
             kept[chunk.kind] = source.read_at(chunk.start, min(chunk.size, 4096))
         at = chunk.next_start
-    raise DamagedSoundError("AIFF without samples")
+    raise DamagedAudioError("AIFF without samples")
 
 
 def _common_behind(source: Source, sound: Chunk) -> bytes:
@@ -70,13 +70,13 @@ def _common_behind(source: Source, sound: Chunk) -> bytes:
         if chunk.kind == b"COMM":
             return source.read_at(chunk.start, min(chunk.size, 4096))
         at = chunk.next_start
-    raise DamagedSoundError("AIFF without a format")
+    raise DamagedAudioError("AIFF without a format")
 
 
 def _frame_bytes(common: bytes) -> int:
     """Bytes of one sample of all channels; 0 where that is no whole number."""
     if len(common) < 18:
-        raise DamagedSoundError("AIFF without a format")
+        raise DamagedAudioError("AIFF without a format")
     channels, bits = int.from_bytes(common[:2], "big"), int.from_bytes(common[6:8], "big")
     codec = common[18:22] or b"NONE"
     value = (bits + 7) // 8 if codec in _PCM else _VALUE_BYTES.get(codec, 0)
@@ -97,5 +97,5 @@ def _header(kind: bytes, kept: dict[bytes, bytes], length: int) -> bytes:
     )
     total = 4 + len(body) + 16 + length + length % 2
     if total > 0xFFFFFFFF:
-        raise DamagedSoundError("AIFF of more than 4 GB")
+        raise DamagedAudioError("AIFF of more than 4 GB")
     return b"FORM" + struct.pack(">I", total) + kind + body + b"SSND" + struct.pack(">III", length + 8, 0, 0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from edgephi.audio.containers.parts import DamagedAudioError, Part, Walk
 from edgephi.audio.containers.pcm import Samples, measure
-from edgephi.audio.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.view import View, span
 
@@ -17,15 +17,15 @@ def walk(source: Source, start: int) -> Walk:
     """The samples of an AU file that begins there.
 
     Raises:
-        DamagedSoundError: Its header is incomplete, or it is truncated.
+        DamagedAudioError: Its header is incomplete, or it is truncated.
     """
     head = source.read_at(start, 24)
     if len(head) < 24:
-        raise DamagedSoundError("AU without a whole header")
+        raise DamagedAudioError("AU without a whole header")
     mark = ">" if head[:4] == b".snd" else "<"
     offset, size, encoding, rate, channels = struct.unpack(f"{mark}5I", head[4:])
     if start + offset > source.size or offset < 24:
-        raise DamagedSoundError("AU without samples")
+        raise DamagedAudioError("AU without samples")
     samples = Samples(
         start=start + offset,
         size=size,

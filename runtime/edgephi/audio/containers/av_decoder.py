@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.audio.containers.plan import DamagedSoundError, Part, Stream, TruncatedSoundError, UnsupportedSoundError
+from edgephi.audio.containers.parts import DamagedAudioError, Part, Stream, TruncatedAudioError, UnsupportedAudioError
 from edgephi.audio.containers.sizes import TOLERANCE_S
 
 
@@ -27,20 +27,20 @@ def open_av(part: Part) -> Iterator[Stream]:
     """Decode its first sound track; `num_samples` is 0 where the container does not tell.
 
     Raises:
-        UnsupportedSoundError: PyAV is not installed, or knows no such codec.
-        DamagedSoundError: The container is damaged.
+        UnsupportedAudioError: PyAV is not installed, or knows no such codec.
+        DamagedAudioError: The container is damaged.
     """
     try:
         import av  # noqa: PLC0415 - an extra; importing it takes a tenth of a second
     except ImportError:
-        raise UnsupportedSoundError(part.what) from None
+        raise UnsupportedAudioError(part.what) from None
     try:
         container = av.open(part.view, mode="r", metadata_errors="ignore")
     except (av.FFmpegError, ValueError) as error:
-        raise DamagedSoundError(f"{part.what}: {_reason(error)}") from None
+        raise DamagedAudioError(f"{part.what}: {_reason(error)}") from None
     with container:
         if not container.streams.audio:
-            raise DamagedSoundError(f"{part.what}, without an audio track")
+            raise DamagedAudioError(f"{part.what}, without an audio track")
         stream = container.streams.audio[0]
         duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         promised = round(duration_s * stream.rate)
@@ -57,9 +57,9 @@ def _blocks(container: Any, stream: Any, promised: int, av: Any) -> Iterator[NDA
                 total += len(block)
                 yield block
     except av.FFmpegError as error:
-        raise DamagedSoundError(_reason(error)) from None
+        raise DamagedAudioError(_reason(error)) from None
     if promised - total > max(TOLERANCE_S * stream.rate, 4096):  # codecs' first and last frames are trimmed
-        raise TruncatedSoundError(f"the header promises {promised:,} samples, {total:,} could be decoded")
+        raise TruncatedAudioError(f"the header promises {promised:,} samples, {total:,} could be decoded")
 
 
 def _reason(error: Exception) -> str:

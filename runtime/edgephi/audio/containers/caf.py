@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from edgephi.audio.containers.parts import DamagedAudioError, Part, Walk
 from edgephi.audio.containers.pcm import Samples, known_behind, measure
-from edgephi.audio.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.tags import NEXT_FILE
 from edgephi.audio.containers.view import View, span
@@ -17,13 +17,13 @@ def walk(source: Source, start: int) -> Walk:
     """The samples of a CAF file that begins there.
 
     Raises:
-        DamagedSoundError: No samples or no format, or truncated.
+        DamagedAudioError: No samples or no format, or truncated.
     """
     at, description = start + 8, b""
     while True:
         head = source.read_at(at, 12)
         if len(head) < 12:
-            raise DamagedSoundError("CAF without samples")
+            raise DamagedAudioError("CAF without samples")
         size = int.from_bytes(head[4:], "big", signed=True)
         if head[:4] == b"data":
             break
@@ -31,7 +31,7 @@ def walk(source: Source, start: int) -> Walk:
             description = source.read_at(at + 12, min(max(size, 0), 64))
         at += 12 + max(size, 0)
     if len(description) < 32:
-        raise DamagedSoundError("CAF without a format before its samples")
+        raise DamagedAudioError("CAF without a format before its samples")
     return _walk_samples(source, start, at + 12, size, description)
 
 
@@ -60,7 +60,7 @@ def _walk_packets(source: Source, start: int, samples: Samples, codec: bytes) ->
     """Compressed sound needs the table of its packets, which is written last; the file is taken as it is."""
     name = codec.decode("latin-1").strip()
     if not samples.size:
-        raise DamagedSoundError(f"CAF of {name} whose header was never finished")
+        raise DamagedAudioError(f"CAF of {name} whose header was never finished")
     end = measure(source, samples).end
     return Walk(parts=(Part(view=View([span(source, start, end)]), what=f"CAF of {name}"),), end=end)
 

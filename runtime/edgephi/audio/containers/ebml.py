@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from edgephi.audio.containers.plan import DamagedSoundError, TruncatedSoundError
+from edgephi.audio.containers.parts import DamagedAudioError, TruncatedAudioError
 from edgephi.audio.containers.sizes import TOLERANCE_BYTES
 from edgephi.audio.containers.source import Source, search
 
@@ -101,8 +101,8 @@ def read_track(source: Source, start: int) -> tuple[Track, int]:
     """The first sound track of a file that begins there, and where the file ends: where a joined one begins.
 
     Raises:
-        DamagedSoundError: No sound track, or its packets are packed in a way that is not supported.
-        TruncatedSoundError: The file is shorter than it says.
+        DamagedAudioError: No sound track, or its packets are packed in a way that is not supported.
+        TruncatedAudioError: The file is shorter than it says.
     """
     elements, track = _Elements(source, start), Track()
     wanted: Track | None = None
@@ -129,14 +129,14 @@ def _sound(track: Track) -> Track | None:
 def _checked(wanted: Track | None, elements: _Elements, track: Track) -> Track:
     wanted = wanted or _sound(track)
     if wanted is None:
-        raise DamagedSoundError("Matroska (WebM) without an audio track")
+        raise DamagedAudioError("Matroska (WebM) without an audio track")
     wanted.is_whole = wanted.is_whole and elements.is_whole
     return wanted
 
 
 def _check_segment(source: Source, element: _Element) -> None:
     if element.size is not None and element.start + element.size > source.size + TOLERANCE_BYTES:
-        raise TruncatedSoundError(
+        raise TruncatedAudioError(
             f"the header promises {element.start + element.size:,} bytes, the file has {source.size:,}"
         )
 
@@ -171,6 +171,6 @@ def _add_block(elements: _Elements, element: _Element, track: Track, end: int) -
         track.is_whole = False
         return
     if head[number_bytes + 2 : number_bytes + 3] != b"" and head[number_bytes + 2] & _LACED:
-        raise DamagedSoundError("Matroska whose blocks hold several packets, which is not supported")
+        raise DamagedAudioError("Matroska whose blocks hold several packets, which is not supported")
     track.starts.append(packet_start)
     track.sizes.append(max(0, size - number_bytes - 3))

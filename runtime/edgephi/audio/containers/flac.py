@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from edgephi.audio.containers.parts import DamagedAudioError, Part, Walk
 from edgephi.audio.containers.pcm import known_behind
-from edgephi.audio.containers.plan import DamagedSoundError, Part, Walk
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.tags import find_next_file
 from edgephi.audio.containers.view import View, span
@@ -24,7 +24,7 @@ def walk(source: Source, start: int) -> Walk:
     """The frames of a FLAC file that begins there.
 
     Raises:
-        DamagedSoundError: Its header is incomplete.
+        DamagedAudioError: Its header is incomplete.
     """
     info, frames_start = _read_blocks(source, start)
     joined = find_next_file(source, frames_start, source.size)
@@ -38,7 +38,7 @@ def walk(source: Source, start: int) -> Walk:
         end = end_of_view = _behind_frame(source, last.start, end)
     total = max(stated, found)
     if total == 0:
-        raise DamagedSoundError("FLAC without a whole frame")
+        raise DamagedAudioError("FLAC without a whole frame")
     notes: tuple[str, ...] = ()
     if stated == 0:
         notes = (UNSTATED,)
@@ -58,13 +58,13 @@ def _read_blocks(source: Source, start: int) -> tuple[bytes, int]:
     while not is_last:
         head = source.read_at(at, 4)
         if len(head) < 4:
-            raise DamagedSoundError("FLAC without a whole header")
+            raise DamagedAudioError("FLAC without a whole header")
         is_last, kind, size = bool(head[0] & 0x80), head[0] & 0x7F, int.from_bytes(head[1:], "big")
         if kind == 0:
             info = source.read_at(at + 4, size)
         at += 4 + size
     if len(info) != _INFO_BYTES:
-        raise DamagedSoundError("FLAC without a description of its stream")
+        raise DamagedAudioError("FLAC without a description of its stream")
     return info, at
 
 

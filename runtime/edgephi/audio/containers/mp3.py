@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgephi.audio.containers.mp3_frames import MARKS, Frame, header_frame, parse, stated_frames
-from edgephi.audio.containers.plan import DamagedSoundError, Part, TruncatedSoundError, Walk
+from edgephi.audio.containers.parts import DamagedAudioError, Part, TruncatedAudioError, Walk
 from edgephi.audio.containers.sizes import TOLERANCE_S
 from edgephi.audio.containers.source import Source, search
 from edgephi.audio.containers.tags import NEXT_FILE, find_next_file, skip_tags
@@ -64,8 +64,8 @@ def walk(source: Source, start: int) -> Walk:
     """The streams of MP3 frames from there on; a new header frame, rate or channel count begins a new one.
 
     Raises:
-        DamagedSoundError: No whole frame.
-        TruncatedSoundError: A header frame states more frames than follow.
+        DamagedAudioError: No whole frame.
+        TruncatedAudioError: A header frame states more frames than follow.
     """
     streams: list[_Stream] = []
     walker = _Walker(source, start)
@@ -80,7 +80,7 @@ def walk(source: Source, start: int) -> Walk:
             streams[-1].header = (at, at + frame.size)
     streams = [stream for stream in streams if stream.count or stream.stated]
     if not streams:
-        raise DamagedSoundError("MP3 without a whole frame")
+        raise DamagedAudioError("MP3 without a whole frame")
     parts, notes = [], walker.notes
     for stream in streams:
         notes += _check_count(stream)
@@ -164,12 +164,12 @@ def _check_count(stream: _Stream) -> list[str]:
     """Hold the count of a header frame against the frames; what is to be said of it.
 
     Raises:
-        TruncatedSoundError: It states more.
+        TruncatedAudioError: It states more.
     """
     stated, rate = stream.stated or 0, stream.kind[2]
     missing = (stated - stream.count) * stream.samples
     if missing > TOLERANCE_S * rate:
-        raise TruncatedSoundError(
+        raise TruncatedAudioError(
             f"the header promises {stated * stream.samples:,} samples, the file has {stream.count * stream.samples:,}"
         )
     if missing > 0:

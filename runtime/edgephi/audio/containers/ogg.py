@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edgephi.audio.containers import mp3
 from edgephi.audio.containers.flac import UNSTATED
 from edgephi.audio.containers.flac import walk as walk_flac
-from edgephi.audio.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
+from edgephi.audio.containers.parts import DamagedAudioError, Part, UnsupportedAudioError, Walk
 from edgephi.audio.containers.source import Source, is_zero, search
 from edgephi.audio.containers.tags import find_next_file, skip_tags
 from edgephi.audio.containers.view import View, span
@@ -52,7 +52,7 @@ def walk(source: Source, start: int) -> Walk:
     """All links of an Ogg chain that begins there, a part each.
 
     Raises:
-        DamagedSoundError: A link without a stream of sound.
+        DamagedAudioError: A link without a stream of sound.
     """
     links: list[dict[int, _Stream]] = []
     end, is_opening, is_damaged = start, False, False
@@ -64,13 +64,13 @@ def walk(source: Source, start: int) -> Walk:
         is_damaged = is_damaged or not is_zero(source, end, page.start)
         is_opening = bool(page.flags & _FIRST)
         if not links:
-            raise DamagedSoundError("Ogg whose beginning is missing")
+            raise DamagedAudioError("Ogg whose beginning is missing")
         if stream := links[-1].get(page.serial):
             stream.add(page.body_start if stream.codec == "FLAC" else page.start, page.end)
             stream.is_ended = bool(page.flags & _LAST)
         end = page.end
     if not links:
-        raise DamagedSoundError("Ogg without a whole page")
+        raise DamagedAudioError("Ogg without a whole page")
     walks = [_link(source, link) for link in links]
     notes = [note for walked in walks for note in walked.notes] + ([DAMAGED] if is_damaged else [])
     return Walk(
@@ -113,9 +113,9 @@ def _codec(packet: bytes) -> str | None:
 def _link(source: Source, link: dict[int, _Stream]) -> Walk:
     stream = next((stream for stream in link.values() if stream.codec is not None), None)
     if stream is None:
-        raise DamagedSoundError("Ogg without an audio stream")
+        raise DamagedAudioError("Ogg without an audio stream")
     if stream.codec == "Speex":
-        raise UnsupportedSoundError("Ogg with Speex audio")
+        raise UnsupportedAudioError("Ogg with Speex audio")
     notes = () if stream.is_ended else (UNENDED,)
     view = View(span(source, start, end) for start, end in stream.ranges)
     if stream.codec == "FLAC":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgephi.audio.containers.mp3_frames import frames_follow
-from edgephi.audio.containers.sizes import Extent, Stated, extent, is_placeholder
+from edgephi.audio.containers.sizes import Extent, StatedSize, extent, is_placeholder
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.tags import NEXT_FILE, find_next_file, skip_tags
 
@@ -45,7 +45,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class SampleExtent:
     """Bytes of samples, where the container ends, and what to say of it."""
 
     length: int
@@ -53,16 +53,16 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measure(source: Source, samples: Samples) -> Measured:
+def measure(source: Source, samples: Samples) -> SampleExtent:
     """How many bytes are samples, held against the chunks behind them and the file's own end.
 
     Raises:
-        TruncatedSoundError: The header promises clearly more than the file holds.
+        TruncatedAudioError: The header promises clearly more than the file holds.
     """
     end, stated_end = source.size, samples.start + samples.size
     behind = _behind(source, samples)
     if behind is not None:
-        return Measured(length=samples.size, end=behind, notes=())
+        return SampleExtent(length=samples.size, end=behind, notes=())
     real_end = samples.samples_end(source, samples.start, end)
     if is_placeholder(samples.size) or stated_end <= end:
         joined = find_next_file(source, samples.start, real_end)
@@ -70,7 +70,7 @@ def measure(source: Source, samples: Samples) -> Measured:
             end = joined
             real_end = samples.samples_end(source, samples.start, end)
     found: Extent = extent(
-        Stated(
+        StatedSize(
             size=samples.size,
             available=end - samples.start,
             sample_bytes_end=real_end - samples.start,
@@ -80,7 +80,7 @@ def measure(source: Source, samples: Samples) -> Measured:
             and samples.outer_end < stated_end,
         )
     )
-    return Measured(length=found.length, end=end, notes=found.notes)
+    return SampleExtent(length=found.length, end=end, notes=found.notes)
 
 
 def _behind(source: Source, samples: Samples) -> int | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from edgephi.audio.containers.chunks import TAIL_BYTES, Chunk, Order, chain_end, chunk_at, samples_end
+from edgephi.audio.containers.parts import DamagedAudioError, Part, UnsupportedAudioError, Walk
 from edgephi.audio.containers.pcm import Samples, known_behind, measure
-from edgephi.audio.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
 from edgephi.audio.containers.source import SliceSource, Source
 from edgephi.audio.containers.tags import NEXT_FILE
 from edgephi.audio.containers.view import View, span
@@ -40,11 +40,11 @@ def walk(source: Source, start: int) -> Walk:
     """The samples of a WAV file that begins there.
 
     Raises:
-        DamagedSoundError: No samples or no format; truncated.
+        DamagedAudioError: No samples or no format; truncated.
     """
     head = source.read_at(start, 12)
     if head[8:] != b"WAVE":
-        raise DamagedSoundError(f"RIFF of type {head[8:].decode('latin-1')!r}, not WAVE")
+        raise DamagedAudioError(f"RIFF of type {head[8:].decode('latin-1')!r}, not WAVE")
     order: Order = "big" if head[:4] == b"RIFX" else "little"
     form = _Form(order, start + 8 + int.from_bytes(head[4:8], order))
     data = _read_chunks(source, start + 12, form)
@@ -58,13 +58,13 @@ def walk_w64(source: Source, start: int) -> Walk:
     """The samples of a Wave64 file that begins there; its sizes have 64 bits and count their own 24 bytes.
 
     Raises:
-        DamagedSoundError: No samples or no format; truncated.
+        DamagedAudioError: No samples or no format; truncated.
     """
     form, at = _Form("little", start + int.from_bytes(source.read_at(start + 16, 8), "little")), start + 40
     while True:
         head = source.read_at(at, 24)
         if len(head) < 24:
-            raise DamagedSoundError("Wave64 without samples")
+            raise DamagedAudioError("Wave64 without samples")
         size = int.from_bytes(head[16:], "little")
         if head[:16] == b"data" + _W64_TAIL:
             return _walk_samples(source, Chunk(b"data", at + 24, max(0, size - 24)), form, w64_start=start)
@@ -86,12 +86,12 @@ def _read_chunks(source: Source, at: int, form: _Form) -> Chunk:
         elif chunk.kind == b"ds64" and len(content) >= 16:
             form.size_64 = int.from_bytes(content[8:16], "little")
         at = chunk.next_start
-    raise DamagedSoundError("WAV without samples")
+    raise DamagedAudioError("WAV without samples")
 
 
 def _walk_samples(source: Source, data: Chunk, form: _Form, *, w64_start: int | None = None) -> Walk:
     if len(form.format) < 16:
-        raise DamagedSoundError("WAV without a format before its samples")
+        raise DamagedAudioError("WAV without a format before its samples")
     mark = "<" if form.order == "little" else ">"
     tag, channels, rate, bytes_per_s, align, _ = struct.unpack(f"{mark}HHIIHH", form.format[:16])
     samples = Samples(
@@ -112,7 +112,7 @@ def _walk_samples(source: Source, data: Chunk, form: _Form, *, w64_start: int | 
     if tag in _MPEG_TAGS:
         return _mpeg(SliceSource(source, data.start, found.length), found.end, found.notes)
     if tag in _FOREIGN:
-        raise UnsupportedSoundError(f"WAV with {_FOREIGN[tag]} audio")
+        raise UnsupportedAudioError(f"WAV with {_FOREIGN[tag]} audio")
     fact = form.fact if found.length == data.size else b""
     view = View([_header(form, fact, found.length), span(source, data.start, data.start + found.length)])
     return Walk(parts=(Part(view=view, what="WAV"),), end=found.end, notes=found.notes)

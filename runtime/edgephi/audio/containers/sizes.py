@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgephi.audio.containers.plan import TruncatedSoundError
+from edgephi.audio.containers.parts import TruncatedAudioError
 
 #: A promise may exceed the file by so much: some writers count their header, or pad.
 TOLERANCE_S = 0.1
@@ -27,7 +27,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
+class StatedSize:
     """What a header says of its samples, and what the file holds: something else.
 
     Attributes:
@@ -57,17 +57,17 @@ def is_placeholder(size: int) -> bool:
     return size % 100_000_000 == 0 or (size >= 1 << 28 and size & (size - 1) == 0)
 
 
-def extent(stated: Stated) -> Extent:
+def extent(stated: StatedSize) -> Extent:
     """How much of the file is samples.
 
     Raises:
-        TruncatedSoundError: The header promises clearly more than the file holds.
+        TruncatedAudioError: The header promises clearly more than the file holds.
     """
     excess = stated.size - stated.available
     if excess <= 0 or is_placeholder(stated.size) or stated.is_contradicted:
         return Extent(stated.sample_bytes_end, (UNFINISHED,))
     if excess <= max(TOLERANCE_BYTES, TOLERANCE_S * stated.bytes_per_s):
         return Extent(stated.available, (f"its header promises {excess:,} bytes more than the file holds",))
-    raise TruncatedSoundError(
+    raise TruncatedAudioError(
         f"the header promises {stated.size:,} bytes of samples, the file has {stated.available:,}"
     )

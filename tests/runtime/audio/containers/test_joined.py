@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephi.audio.decoding import load_audio, open_sound
+from edgephi.audio.decoding import load_audio, open_mono
 from edgephi.base.errors import ConfigError
 from support import sound_writers as writers
 from support.sound_fuzz import encoded, noise, without_header_frame
@@ -65,7 +65,7 @@ def test_what_is_heard_of_joined_files_is_what_each_says(tmp_path: Path):
     path.write_bytes(data)
     for source in (data, path):
         np.testing.assert_allclose(load_audio(source).samples, expected, atol=1e-6)
-    with open_sound(path) as sound:
+    with open_mono(path) as sound:
         assert (sound.sample_rate_hz, sound.num_samples, len(sound.notes)) == (16000, 12800, 0)
 
 

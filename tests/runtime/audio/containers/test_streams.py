@@ -14,7 +14,7 @@ import soundfile
 
 from edgephi.audio.containers.flac import _position
 from edgephi.audio.containers.opus_pages import _page as ogg_page
-from edgephi.audio.decoding import load_audio, open_sound
+from edgephi.audio.decoding import load_audio, open_mono
 from edgephi.base.errors import ConfigError
 from support import sound_writers as writers
 from support.sound_fuzz import encoded, noise
@@ -172,5 +172,5 @@ def test_paths_bytes_and_links_give_the_same(tmp_path: Path):
         heard = [load_audio(source) for source in (data, path, str(link))]
         for other in heard[1:]:
             np.testing.assert_array_equal(heard[0].samples, other.samples)
-        with open_sound(path) as sound:
+        with open_mono(path) as sound:
             assert sound.num_samples == pytest.approx(len(heard[0].samples), abs=1)

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.audio.channel_choice import MIX, Channel, Look, channel_weights, mix_note
+from edgephi.audio.channel_choice import MIX, Channel, ChannelProbe, channel_weights, mix_note
 from edgephi.audio.mixing import mono
-from edgephi.audio.sound_file import open_channels
+from edgephi.audio.recording_file import open_recording_file
 from edgephi.base.cancellation import never
 from edgephi.sources.source import media_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonoSound:
+class MonoRecording:
     """An open file of any length, read block by block.
 
     Attributes:
@@ -38,9 +38,9 @@ class MonoSound:
 
 
 @contextmanager
-def open_sound(
+def open_mono(
     source: str | Path | bytes, channel: Channel = MIX, should_stop: Callable[[], bool] = never
-) -> Iterator[MonoSound]:
+) -> Iterator[MonoRecording]:
     """Open a file, or the bytes of one, that may be longer than a request can hold.
 
     Args:
@@ -53,16 +53,16 @@ def open_sound(
         Stopped: `should_stop` said so.
     """
     name = media_name(source, "audio")
-    with open_channels(source) as sound:
-        look = Look(
+    with open_recording_file(source) as sound:
+        probe = ChannelProbe(
             sample_rate_hz=sound.sample_rate_hz,
             num_channels=sound.num_channels,
             name=name,
             open_blocks=partial(_blocks, source),
             should_stop=should_stop,
         )
-        weights = channel_weights(channel, look)
-        yield MonoSound(
+        weights = channel_weights(channel, probe)
+        yield MonoRecording(
             sample_rate_hz=sound.sample_rate_hz,
             num_channels=sound.num_channels,
             num_samples=sound.num_samples,
@@ -73,5 +73,5 @@ def open_sound(
 
 @contextmanager
 def _blocks(source: str | Path | bytes) -> Iterator[Iterator[NDArray[np.float32]]]:
-    with open_channels(source) as sound:
+    with open_recording_file(source) as sound:
         yield sound.blocks

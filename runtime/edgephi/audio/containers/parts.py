@@ -61,13 +61,13 @@ class Walk:
     notes: tuple[str, ...] = ()
 
 
-class DamagedSoundError(Exception):
+class DamagedAudioError(Exception):
     """A container that cannot be read: a clause that says why. Caught where the file's name is known."""
 
 
-class TruncatedSoundError(DamagedSoundError):
+class TruncatedAudioError(DamagedAudioError):
     """Its header promises clearly more than the file holds."""
 
 
-class UnsupportedSoundError(Exception):
+class UnsupportedAudioError(Exception):
     """A container or codec that the base installation cannot read: its name, such as `MP4 with AAC sound`."""

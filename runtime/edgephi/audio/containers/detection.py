@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgephi.audio.containers import aiff, au, caf, ebml, flac, foreign, mp3, ogg, riff, webm
-from edgephi.audio.containers.plan import DamagedSoundError, Part, UnsupportedSoundError, Walk
+from edgephi.audio.containers import aiff, au, caf, ebml, flac, mp3, ogg, riff, unsupported, webm
+from edgephi.audio.containers.parts import DamagedAudioError, Part, UnsupportedAudioError, Walk
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.tags import find_next_file, skip_tags
 from edgephi.audio.containers.view import View, span
@@ -36,8 +36,8 @@ def plan(source: Source) -> Plan:
     """Walk a file, and the files that are joined to it.
 
     Raises:
-        DamagedSoundError: It is no sound, or cannot be read whole.
-        UnsupportedSoundError: A known container or codec that is not supported.
+        DamagedAudioError: It is no sound, or cannot be read whole.
+        UnsupportedAudioError: A known container or codec that is not supported.
     """
     parts: list[Part] = []
     notes: list[str] = []
@@ -53,14 +53,14 @@ def plan(source: Source) -> Plan:
 
 def _walk(source: Source, start: int) -> Walk:
     walker = _walker(source, start)
-    name = None if walker not in (None, riff.walk) else foreign.name_of(source, start)
+    name = None if walker not in (None, riff.walk) else unsupported.name_of(source, start)
     try:
         if name is not None:
-            raise UnsupportedSoundError(name)
+            raise UnsupportedAudioError(name)
         if walker is None:
-            raise DamagedSoundError("format not recognised")
+            raise DamagedAudioError("format not recognised")
         return walker(source, start)
-    except UnsupportedSoundError as error:
+    except UnsupportedAudioError as error:
         end = _unsupported_end(source, start, is_searched=walker is not None)
         view = View([span(source, start, end)])
         return Walk(parts=(Part(view=view, what=str(error), decoder="av"),), end=end)
@@ -68,7 +68,7 @@ def _walk(source: Source, start: int) -> Walk:
 
 def _unsupported_end(source: Source, start: int, *, is_searched: bool) -> int:
     if source.read_at(start + 4, 4) == b"ftyp":
-        return foreign.mp4_end(source, start)
+        return unsupported.mp4_end(source, start)
     joined = find_next_file(source, start + 12, source.size) if is_searched else None
     return source.size if joined is None else joined
 
@@ -76,7 +76,7 @@ def _unsupported_end(source: Source, start: int, *, is_searched: bool) -> int:
 def _walker(source: Source, start: int) -> Callable[[Source, int], Walk] | None:
     """Who reads what begins there; MP3 frames may begin behind some damage."""
     if (walker := _WALKERS.get(source.read_at(start, 4))) is not None or _is_known(source, start):
-        return walker or (None if foreign.name_of(source, start) else mp3.walk)
+        return walker or (None if unsupported.name_of(source, start) else mp3.walk)
     reach = min(source.size, start + mp3.REACH_BYTES)
     other = find_next_file(source, start, reach)
     return mp3.walk if mp3.first_frame(source, start, reach if other is None else other + 2) is not None else None
@@ -85,7 +85,7 @@ def _walker(source: Source, start: int) -> Callable[[Source, int], Walk] | None:
 def _is_known(source: Source, start: int) -> bool:
     """Whether a file begins exactly there."""
     head = source.read_at(start, 4)
-    return head in _WALKERS or foreign.name_of(source, start) is not None or mp3.begins(source, start)
+    return head in _WALKERS or unsupported.name_of(source, start) is not None or mp3.begins(source, start)
 
 
 def _begin(source: Source, start: int) -> int:
@@ -98,7 +98,7 @@ def _next(source: Source, end: int) -> tuple[int | None, list[str]]:
     start = _begin(source, end)
     if start >= source.size:
         return None, []
-    if _walker(source, start) is not None or foreign.name_of(source, start) is not None:
+    if _walker(source, start) is not None or unsupported.name_of(source, start) is not None:
         return start, []
     found = find_next_file(source, start, source.size)
     count = (source.size if found is None else found) - start

@@ -12,8 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from edgephi.audio.containers.av_decoder import is_av_there, open_av
-from edgephi.audio.containers.find import plan
-from edgephi.audio.containers.plan import DamagedSoundError, Part, Stream, TruncatedSoundError, UnsupportedSoundError
+from edgephi.audio.containers.detection import plan
+from edgephi.audio.containers.parts import DamagedAudioError, Part, Stream, TruncatedAudioError, UnsupportedAudioError
 from edgephi.audio.containers.source import BytesSource, FileSource, Source
 from edgephi.audio.limits import check_rate
 from edgephi.audio.log_mel import SAMPLE_RATE_HZ
@@ -27,7 +27,7 @@ _NO_FRAMES = 7  # libsndfile 1.2 then speaks of a missing file, having found an 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sound:
+class RecordingFile:
     """An open file of any length, read block by block.
 
     Attributes:
@@ -45,18 +45,18 @@ class Sound:
     notes: tuple[str, ...] = ()
 
 
-def sound_notes(source: str | Path | bytes) -> tuple[str, ...]:
+def recording_notes(source: str | Path | bytes) -> tuple[str, ...]:
     """What should be known of a file though it can be read whole, a line each; nothing is decoded.
 
     Raises:
         ConfigError: As `load_audio`, for what is seen without decoding.
     """
-    with open_channels(source) as sound:
+    with open_recording_file(source) as sound:
         return sound.notes
 
 
 @contextmanager
-def open_channels(source: str | Path | bytes) -> Iterator[Sound]:
+def open_recording_file(source: str | Path | bytes) -> Iterator[RecordingFile]:
     """Open a file, or the bytes of one, that may be longer than a request can hold.
 
     Raises:
@@ -74,7 +74,7 @@ def open_channels(source: str | Path | bytes) -> Iterator[Sound]:
         rates = {opened.sample_rate_hz for opened in streams}
         hertz = rates.pop() if len(rates) == 1 else SAMPLE_RATE_HZ
         num_channels = max(opened.num_channels for opened in streams)
-        yield Sound(
+        yield RecordingFile(
             sample_rate_hz=hertz,
             num_channels=num_channels,
             num_samples=sum(-(-opened.num_samples * hertz // opened.sample_rate_hz) for opened in streams),
@@ -99,14 +99,14 @@ def _told(name: str, content: Source) -> Iterator[None]:
     """Say in one line, with the file's name, why it cannot be read."""
     try:
         yield
-    except TruncatedSoundError as error:
+    except TruncatedAudioError as error:
         reason = f"{name}: truncated; {error}: copy or record it again"
-    except UnsupportedSoundError as error:
+    except UnsupportedAudioError as error:
         reason = (
             f'{name}: {error}, which is read by an extra: pip install "edgephi[media]"; or convert it: '
             f"ffmpeg -i IN -ar 16000 -ac 1 OUT.wav"
         )
-    except DamagedSoundError as error:
+    except DamagedAudioError as error:
         reason = (
             f"{name}: cannot be decoded as audio ({error}); use WAV, FLAC, OGG or MP3 "
             "(ffmpeg -i IN -ar 16000 -ac 1 OUT.wav), or record it again if it is damaged"
@@ -150,7 +150,7 @@ def _open_part(part: Part) -> Iterator[Stream]:
                 yield opened
             return
         reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
-        raise DamagedSoundError(f"{part.what}: {reason}") from error
+        raise DamagedAudioError(f"{part.what}: {reason}") from error
     with sound:
         num_samples = min(sound.frames, _UNKNOWN_FRAMES) if part.least_samples is None else part.least_samples
         yield Stream(sound.samplerate, sound.channels, num_samples, _decoded(sound, part))
@@ -160,7 +160,7 @@ def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.floa
     """Blocks of samples; few enough to keep memory bounded.
 
     Raises:
-        TruncatedSoundError: Fewer than the header promises.
+        TruncatedAudioError: Fewer than the header promises.
     """
     size, total = max(1, _BLOCK_VALUES // sound.channels), 0
     while True:
@@ -168,13 +168,13 @@ def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.floa
             with silence_library_output() if part.what == "MP3" else nullcontext():
                 block = sound.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise DamagedSoundError(f"{part.what}: {error.error_string.rstrip('.')}") from error
+            raise DamagedAudioError(f"{part.what}: {error.error_string.rstrip('.')}") from error
         if not len(block):
             break
         total += len(block)
         yield block
     promised = sound.frames if part.least_samples is None else part.least_samples
     if total < promised:
-        raise TruncatedSoundError(f"the header promises {promised:,} samples, {total:,} could be decoded")
+        raise TruncatedAudioError(f"the header promises {promised:,} samples, {total:,} could be decoded")
     if part.what == "FLAC" and not part.view.is_nearly_read():
-        raise DamagedSoundError("FLAC with something behind its end that is no FLAC: split it")
+        raise DamagedAudioError("FLAC with something behind its end that is no FLAC: split it")

@@ -1,4 +1,4 @@
-"""How libraries say that memory is short: ONNX Runtime, the dynamic linker and Python have no common error for it."""
+"""What libraries raise where memory is short: ONNX Runtime, the dynamic linker and Python share no error for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS = (
 )
 
 
-def is_no_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or what it was raised from, is about too little memory."""
     while not isinstance(error, MemoryError):
         if any(words in str(error).lower() for words in _WORDS):
