@@ -17,9 +17,9 @@ from edgephi.console import interruption
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.options import ModelSource, model_options, quiet_option
 from edgephi.console.packing import decorated_with
+from edgephi.console.progress import ProgressLine
 from edgephi.console.report import error_line, note_line, one_line, shown, timing_line
 from edgephi.console.sampling_options import Sampling, sampling_options
-from edgephi.console.stage_line import StageLine
 from edgephi.console.tools_file import read_tools_file, tools_option
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgephi.cli.conversation import Conversation, Role
     from edgephi.cli.line_reader import LineReader
     from edgephi.generation.options import SamplingOptions
-    from edgephi.generation.reply import Reply
+    from edgephi.generation.reply import Event, Reply
     from edgephi.model import Model
 
 _COMMANDS = {
@@ -102,14 +102,14 @@ def chat(
     sampling.check()
     tools = None if tools_file is None else read_tools_file(tools_file)
     lines = LineReader((*_COMMANDS,))
-    with StageLine(f"loading {one_line(source.model)}", quiet=quiet) as stages, source.load() as model:
-        stages.clear()
+    with ProgressLine(f"loading {one_line(source.model)}", quiet=quiet) as progress, source.load() as model:
+        progress.clear()
         options = sampling.options()
         session = _Session(
             model,
             Conversation(model.manifest, system, tools),
             options,
-            shown=_Shown(stages, interactive=lines.is_interactive, verbose=verbose, quiet=quiet),
+            display=_Display(progress, interactive=lines.is_interactive, verbose=verbose, quiet=quiet),
         )
         if lines.is_interactive:
             takes = ", ".join(model.manifest.modalities)
@@ -153,10 +153,10 @@ def _answer_all(session: _Session, lines: LineReader) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """What is told beside the answers, and whether a person is there."""
+class _Display:
+    """The output beside the answers, and whether a person is there."""
 
-    stages: StageLine
+    progress: ProgressLine
     interactive: bool
     verbose: bool
     quiet: bool
@@ -165,11 +165,11 @@ class _Shown:
 class _Session:
     """A conversation with a model, and the commands that act on it."""
 
-    def __init__(self, model: Model, conversation: Conversation, options: SamplingOptions, shown: _Shown) -> None:
+    def __init__(self, model: Model, conversation: Conversation, options: SamplingOptions, display: _Display) -> None:
         self.conversation = conversation
         self._model = model
         self._options = options
-        self._shown = shown
+        self._display = display
 
     def take(self, line: str) -> bool:
         """A message or a command; whether there is more to come.
@@ -187,7 +187,7 @@ class _Session:
 
     def say(self, text: str, role: Role = "user") -> None:
         """Send a message and show its answer as it comes; both are kept once there is something of it."""
-        if not self._shown.quiet and (note := self.conversation.adapter_note(text)) is not None:
+        if not self._display.quiet and (note := self.conversation.adapter_note(text)) is not None:
             click.echo(note, err=True)
         with self._stoppable() as should_stop:
             reply = self._stream(text, role, should_stop)
@@ -199,27 +199,29 @@ class _Session:
             self._remark(reply)
 
     def _stream(self, text: str, role: Role, should_stop: Callable[[], bool]) -> Reply:
+        from edgephi.generation.outcome import reply_of
         from edgephi.generation.reply import DoneEvent, TextEvent, ToolCallEvent
 
-        wrote = False
+        progress, wrote = self._display.progress, False
+
+        def write(event: Event) -> None:
+            nonlocal wrote
+            progress.clear()
+            if isinstance(event, TextEvent | ToolCallEvent):
+                with interruption.may_stick():
+                    click.echo(shown(event.text), nl=False)
+            wrote = wrote or isinstance(event, TextEvent | ToolCallEvent | DoneEvent)  # an empty answer is a line too
+
         try:
             messages = self.conversation.messages(text, role)
-            for event in self._model.stream(
-                messages, options=self._options, should_stop=should_stop, on_stage=self._shown.stages.tell
-            ):
-                self._shown.stages.clear()
-                if isinstance(event, TextEvent | ToolCallEvent):
-                    with interruption.may_stick():
-                        click.echo(shown(event.text), nl=False)
-                    wrote = True
-                elif isinstance(event, DoneEvent):
-                    wrote = True  # an empty answer is a line as well
-                    return event.reply
+            events = self._model.stream(
+                messages, options=self._options, should_stop=should_stop, on_stage=progress.observe
+            )
+            return reply_of(events, write)
         finally:
-            self._shown.stages.clear()
+            progress.clear()
             if wrote:
                 click.echo()
-        raise EdgeError("the generation ended without a reply")
 
     @contextmanager
     def _stoppable(self) -> Iterator[Callable[[], bool]]:
@@ -228,12 +230,12 @@ class _Session:
             try:
                 yield should_stop
             finally:
-                if self._shown.interactive and interruption.received() == signal.SIGINT:
+                if self._display.interactive and interruption.received() == signal.SIGINT:
                     interruption.forget()
         interruption.deliver()
 
     def _remark(self, reply: Reply) -> None:
-        if self._shown.quiet:
+        if self._display.quiet:
             return
         if names := ", ".join(one_line(call.name) for call in reply.tool_calls if call.error is None):
             click.echo(f"(calls {names}; /result TEXT answers it)", err=True)
@@ -243,7 +245,7 @@ class _Session:
             click.echo("note: the model's context is full; /reset starts a new conversation", err=True)
         elif reply.finish_reason == "length":
             click.echo("note: the answer was cut; raise --max-new-tokens for more", err=True)
-        if self._shown.verbose:
+        if self._display.verbose:
             click.echo(timing_line(reply), err=True)
 
     def _obey(self, command: str, argument: str) -> bool:

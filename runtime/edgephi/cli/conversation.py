@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgephi.base.errors import ConfigError
 from edgephi.base.output_file import check_output_file, reason, staged_file
 from edgephi.cli.adapter_notes import Kind, adapter_note
-from edgephi.console.tools_file import with_tools
+from edgephi.prompt.system_turn import with_system
 
 if TYPE_CHECKING:
     from edgephi.bundle.manifest import Manifest
@@ -161,8 +161,9 @@ class Conversation:
 
     def _answered(self, part: Part) -> list[dict[str, Any]]:
         """The system turn and every turn so far."""
-        system = [{"role": "system", "content": self.system}] if self.system is not None else []
-        return with_tools([*system, *(message for turn in self.turns for message in turn.messages(part))], self._tools)
+        return with_system(
+            [message for turn in self.turns for message in turn.messages(part)], self.system, self._tools
+        )
 
 
 def as_sent(attachment: Attachment) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,42 +17,11 @@ from edgephi.console.program_name import command_line
 from edgephi.console.report import one_line, printable, timing_json
 
 if TYPE_CHECKING:
-    from edgephi.generation.reply import Reply
+    from edgephi.inspection.sample_run import SampleResult
     from edgephi.inspection.samples import Sample
-    from edgephi.model import Model
 
-_MAX_NEW_TOKENS = 128
 _INDENT = " " * 9
 _TOY_WEIGHTS, _REAL_WEIGHTS = 100_000_000, 5_574_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One sample's result. `given` says what went in; `reply` is None when `error` is set."""
-
-    sample: Sample
-    given: str
-    reply: Reply | None
-    error: str | None
-
-    @property
-    def right(self) -> bool:
-        """Whether the answer is the expected one."""
-        return self.reply is not None and self.sample.is_right(self.reply)
-
-    def to_json(self) -> dict[str, Any]:
-        """As one JSON object."""
-        return {
-            "mode": self.sample.mode,
-            "title": self.sample.title,
-            "prompt": self.sample.prompt,
-            "input": self.given,
-            "expected": self.sample.expected,
-            "output": self.reply.text if self.reply else None,
-            "error": self.error,
-            "right": self.right,
-            "timing": timing_json(self.reply.timing) if self.reply else None,
-        }
 
 
 @click.command(cls=ModelCommand)
@@ -72,80 +40,98 @@ def demo(source: ModelSource, folder: str, as_json: bool) -> None:
     Example:
       edgephi demo models/nano --samples nano/samples
     """
+    from edgephi.inspection.sample_run import run_samples
     from edgephi.inspection.samples import read_samples
     from edgephi.prompt.routing import ROUTES
 
     samples = read_samples(Path(folder))
-    outcomes: list[Outcome] = []
-    with source.load(with_adapters=any(map(_media, samples))) as model:
+    results: list[SampleResult] = []
+    with source.load(with_adapters=any(sample.media() for sample in samples)) as model:
+        answers = run_samples(model, samples, Path(folder))
         for number, sample in enumerate(samples, start=1):
             if not as_json:
                 click.secho(f"[{number}/{len(samples)}] {ROUTES[sample.mode].label}: {sample.title}", bold=True)
                 _preview(sample, Path(folder))
-            outcomes.append(_try(model, sample, Path(folder)))
+            results.append(next(answers))
             if not as_json:
-                _show(outcomes[-1])
-    num_right = sum(outcome.right for outcome in outcomes)
+                _show(results[-1])
     if as_json:
-        facts = {"samples": [o.to_json() for o in outcomes], "right": num_right, "total": len(outcomes)}
-        click.echo(json.dumps({**facts, "bundle": str(source.path)}, ensure_ascii=False))
-    all_right = num_right == len(outcomes)
-    if not as_json:
-        click.secho(f"{num_right} of {len(outcomes)} right", bold=True, fg="green" if all_right else "red")
-        if (toy := _toy_line(source.path)) is not None:
-            click.echo(toy)
-        click.echo(f"The model folder is {source.path}. Try it:")
-        click.echo(f"  {_try_next(source.path, samples, Path(folder))}")
-    failed = any(outcome.reply is None for outcome in outcomes)
+        click.echo(json.dumps(_json(results, source.path), ensure_ascii=False))
+    else:
+        _summarize(results, source.path, Path(folder))
+    failed = any(result.reply is None for result in results)
+    all_right = all(result.right for result in results)
     click.get_current_context().exit(0 if all_right else EdgeError.exit_code if failed else NOT_AS_RECORDED)
 
 
-def _try(model: Model, sample: Sample, folder: Path) -> Outcome:
-    from edgephi.generation.sampler import SamplingOptions
-
-    given = repr(sample.prompt) if sample.prompt else "(no text)"
-    try:
-        media = [_describe(folder / name, kind) for kind, name in _media(sample)]
-        given = " + ".join([*media, given])
-        reply = model.generate(
-            sample.messages(),
-            images=[folder / sample.image] if sample.image else [],
-            audio=[folder / sample.audio] if sample.audio else [],
-            options=SamplingOptions.greedy(max_new_tokens=_MAX_NEW_TOKENS),
-        )
-    except EdgeError as error:
-        return Outcome(sample, given, None, str(error))
-    return Outcome(sample, given, reply, None)
+def _json(results: list[SampleResult], model: Path) -> dict[str, Any]:
+    return {
+        "samples": [_result_json(result) for result in results],
+        "right": sum(result.right for result in results),
+        "total": len(results),
+        "bundle": str(model),
+    }
 
 
-def _media(sample: Sample) -> list[tuple[str, str]]:
-    pairs = (("image", sample.image), ("audio", sample.audio))
-    return [(kind, name) for kind, name in pairs if name is not None]
+def _result_json(result: SampleResult) -> dict[str, Any]:
+    sample, reply = result.sample, result.reply
+    return {
+        "mode": sample.mode,
+        "title": sample.title,
+        "prompt": sample.prompt,
+        "input": result.given,
+        "expected": sample.expected,
+        "output": reply.text if reply else None,
+        "error": result.error,
+        "right": result.right,
+        "timing": timing_json(reply.timing) if reply else None,
+    }
 
 
 def _preview(sample: Sample, folder: Path) -> None:
-    """What goes in, as far as a terminal can show it."""
-    from edgephi.console.preview import can_preview, image_preview, sound_preview
+    """The sample's media, as far as a terminal can show them."""
+    from edgephi.console.preview import audio_preview, can_preview, image_preview
 
     if not can_preview():
         return
     columns = shutil.get_terminal_size().columns - len(_INDENT) - 1
-    for kind, name in _media(sample):
-        with suppress(EdgeError):  # said with the answer
+    for kind, name in sample.media():
+        with suppress(EdgeError):  # reported with the answer
             lines = (
-                image_preview(folder / name, columns) if kind == "image" else [sound_preview(folder / name, columns)]
+                image_preview(folder / name, columns) if kind == "image" else [audio_preview(folder / name, columns)]
             )
             click.echo("\n".join(_INDENT + line for line in lines))
 
 
+def _show(result: SampleResult) -> None:
+    sample, reply = result.sample, result.reply
+    click.echo(f"  in     {one_line(result.given)}")
+    if reply is None:
+        click.secho(f"  error  {one_line(result.error)}", fg="red")
+        return
+    click.echo(f"  out    {printable(reply.text)}".replace("\n", f"\n{_INDENT}"))
+    verdict = "right" if result.right else f"wrong, expected {sample.expected!r}"
+    timing = reply.timing
+    rate = f" · {timing.decode_tok_s:,.0f} tokens/s" if timing.decode_tok_s else ""
+    colour = "green" if result.right else "red"
+    click.secho(f"  {verdict} · first token {timing.ttft_s * 1000:,.0f} ms{rate}", fg=colour)
+
+
+def _summarize(results: list[SampleResult], model: Path, folder: Path) -> None:
+    num_right = sum(result.right for result in results)
+    colour = "green" if num_right == len(results) else "red"
+    click.secho(f"{num_right} of {len(results)} right", bold=True, fg=colour)
+    if (toy := _toy_line(model)) is not None:
+        click.echo(toy)
+    click.echo(f"The model folder is {model}. Try it:")
+    click.echo(f"  {_next_command(model, [result.sample for result in results], folder)}")
+
+
 def _toy_line(model: Path) -> str | None:
     """For a model far smaller than the real one, that its speed says nothing; None for others."""
-    from edgephi.bundle.bundle import Bundle
-    from edgephi.inspection.weights_summary import components, overall
+    from edgephi.inspection.folder_summary import summarize_folder
 
-    bundle = Bundle(model)
-    parts = components(bundle.tensor_index(), bundle.manifest.decoder.embedding.values)
-    weights = overall(parts).num_weights
+    weights = summarize_folder(model).weights.total.num_weights
     if weights > _TOY_WEIGHTS:
         return None
     return (
@@ -154,37 +140,11 @@ def _toy_line(model: Path) -> str | None:
     )
 
 
-def _describe(path: Path, kind: str) -> str:
-    """`nano/samples/sign.png 320x168` or `nano/samples/kitchen.wav 1.8 s`."""
-    if kind == "image":
-        from edgephi.images.decoding import load_image
-
-        width, height = load_image(path).size
-        return f"{path} {width}x{height}"
-    from edgephi.audio.decoding import load_audio
-
-    return f"{path} {load_audio(path).duration_s:.1f} s"
-
-
-def _show(outcome: Outcome) -> None:
-    sample, reply = outcome.sample, outcome.reply
-    click.echo(f"  in     {one_line(outcome.given)}")
-    if reply is None:
-        click.secho(f"  error  {one_line(outcome.error)}", fg="red")
-        return
-    click.echo(f"  out    {printable(reply.text)}".replace("\n", f"\n{'':9}"))
-    verdict = "right" if outcome.right else f"wrong, expected {sample.expected!r}"
-    timing = reply.timing
-    rate = f" · {timing.decode_tok_s:,.0f} tokens/s" if timing.decode_tok_s else ""
-    colour = "green" if outcome.right else "red"
-    click.secho(f"  {verdict} · first token {timing.ttft_s * 1000:,.0f} ms{rate}", fg=colour)
-
-
-def _try_next(model: Path, samples: tuple[Sample, ...], folder: Path) -> str:
+def _next_command(model: Path, samples: list[Sample], folder: Path) -> str:
     """A command line that repeats the last sample that needs no tools."""
     sample = next((s for s in reversed(samples) if s.tools is None), samples[-1])
     words = ["run", str(model)]
     words += [sample.prompt] if sample.prompt else []
-    for kind, name in _media(sample):
+    for kind, name in sample.media():
         words += [f"--{kind}", str(folder / name)]
     return command_line(*words)

@@ -1,4 +1,4 @@
-"""`edgephi doctor`: what this machine offers, whether a model folder will fit, and how fast to expect it."""
+"""`edgephi doctor`: the machine, the software, whether a model folder fits, and how fast to expect it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from edgephi.console.options import check_hashes_option, json_option, kv_cache_o
 from edgephi.console.report import one_line
 
 if TYPE_CHECKING:
-    from edgephi.inspection.diagnosis import Diagnosis, Machine, Software, SpeedEstimate
+    from edgephi.inspection.diagnosis import Diagnosis, SpeedEstimate
+    from edgephi.inspection.machine import Machine
+    from edgephi.inspection.software import Software
 
 
 @click.command(cls=GroupedCommand, context_settings=renamed(context="max-context"))
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
         help="Tokens that a conversation is to reach.",
     ),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Measure the memory with so many.  [default: every core]"
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Measure the memory's bandwidth with so many.  [default: every core]",
     ),
 )
 @kv_cache_option
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
 def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any) -> None:
     """Show what this machine offers and, given the model folder MODEL, whether it fits and how fast to expect it.
 
-    What is wrong with the installation or the folder is told in one line each. The exit code is 3 for a damaged
+    Each problem of the installation or the folder is one line. The exit code is 3 for a damaged
     folder, 4 where the model does not fit, 2 where it was made without int8 keys and values and they were asked for,
     1 for a broken installation.
 
@@ -52,29 +56,29 @@ def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any
       edgephi doctor phi4mm --max-context 16384 --json
       edgephi doctor phi4mm --max-context 16384 --kv-cache int8
     """
-    from edgephi.inspection.diagnosis import examine
+    from edgephi.inspection.diagnosis import diagnose
 
-    found = examine(model, **asked)
+    diagnosis = diagnose(model, **asked)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+        click.echo(json.dumps(dataclasses.asdict(diagnosis), ensure_ascii=False))
     else:
-        click.echo("\n".join(_lines(found)))
-    ctx.exit(found.exit_code)
+        click.echo("\n".join(_lines(diagnosis)))
+    ctx.exit(diagnosis.exit_code)
 
 
-def _lines(found: Diagnosis) -> list[str]:
-    lines = [*_machine(found.machine), "", *_software(found.software)]
-    if found.model is not None:
-        lines += ["", f"model {one_line(found.model)}"]
-        lines += [_prospect(prospect) for prospect in found.prospects]
-        if any(prospect.fits and prospect.most_tokens_s for prospect in found.prospects):
+def _lines(diagnosis: Diagnosis) -> list[str]:
+    lines = [*_machine(diagnosis.machine), "", *_software(diagnosis.software)]
+    if diagnosis.model is not None:
+        lines += ["", f"model {one_line(diagnosis.model)}"]
+        lines += [_estimate(estimate) for estimate in diagnosis.prospects]
+        if any(estimate.fits and estimate.most_tokens_s for estimate in diagnosis.prospects):
             lines.append(
                 "  (tokens/s: at most, as if reading memory were all the work; by its slowest and fastest reading)"
             )
-    for title, texts in (("advice", found.advice), ("problems", found.problems)):
+    for title, texts in (("advice", diagnosis.advice), ("problems", diagnosis.problems)):
         if texts:
             lines += ["", title, *(f"  {one_line(text)}" for text in texts)]
-    return lines if found.problems else [*lines, "", "no problems found"]
+    return lines if diagnosis.problems else [*lines, "", "no problems found"]
 
 
 def _machine(machine: Machine) -> list[str]:
@@ -85,14 +89,14 @@ def _machine(machine: Machine) -> list[str]:
         "cpu": machine.cpu,
         "cores": f"{machine.physical_cores:,} for this process ({machine.logical_cpus:,} hardware threads)",
         "kernels": " ".join(machine.instruction_sets) or "none of the instruction sets that matter here",
-        "governor": machine.governor or "not told",
+        "governor": machine.governor or "unknown",
         "memory": f"{human_bytes(machine.memory_bytes)}{limited}, {human_bytes(machine.available_bytes)} available",
         "reads": f"{_range((low or speed) / 1e9, speed / 1e9)} GB/s with {machine.threads:,} threads"
         if speed
         else "not measured",
         "disk": f"{human_bytes(machine.disk_free_bytes)} free at {machine.disk_path}"
         if machine.disk_free_bytes is not None
-        else f"free space at {machine.disk_path} cannot be told",
+        else f"free space at {machine.disk_path} is unknown",
     }
     return ["machine", *(f"  {name:<9} {one_line(value)}" for name, value in rows.items())]
 
@@ -109,12 +113,12 @@ def _software(software: Software) -> list[str]:
     return ["software", *(f"  {name:<{width}} {one_line(value)}" for name, value in rows.items())]
 
 
-def _prospect(prospect: SpeedEstimate) -> str:
-    verdict = "fits" if prospect.fits else "DOES NOT FIT"
-    text = f"  {prospect.takes:<21} {human_bytes(prospect.memory_bytes):>9} at {prospect.context:,} tokens: {verdict}"
-    if prospect.fits and prospect.most_tokens_s is not None:
-        short = _range(prospect.most_tokens_s_low, prospect.most_tokens_s)
-        filled = _range(prospect.most_tokens_s_filled_low, prospect.most_tokens_s_filled)
+def _estimate(estimate: SpeedEstimate) -> str:
+    verdict = "fits" if estimate.fits else "DOES NOT FIT"
+    text = f"  {estimate.takes:<21} {human_bytes(estimate.memory_bytes):>9} at {estimate.context:,} tokens: {verdict}"
+    if estimate.fits and estimate.most_tokens_s is not None:
+        short = _range(estimate.most_tokens_s_low, estimate.most_tokens_s)
+        filled = _range(estimate.most_tokens_s_filled_low, estimate.most_tokens_s_filled)
         text += f", at most {short} tokens/s, {filled} when filled"
     return text
 

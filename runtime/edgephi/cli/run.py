@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.base.errors import ConfigError
 from edgephi.console import interruption
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.ending import say
 from edgephi.console.options import ModelSource, Output, Request, model_options, output_options, request_options
 from edgephi.console.packing import decorated_with
+from edgephi.console.progress import ProgressLine
 from edgephi.console.report import note_line, reply_json, shown, timing_line
 from edgephi.console.sampling_options import Sampling, sampling_options
 from edgephi.console.spool import check_stdin, spooled
-from edgephi.console.stage_line import StageLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,17 +100,17 @@ def run(
         for note in notes:
             say(note_line(note))
     _check_cache_file(cache_prompt)
-    with StageLine("loading", quiet=output.quiet) as line:
+    with ProgressLine("loading", quiet=output.quiet) as progress:
         sampling.check(logprobs=logprobs)
-        with source.load(with_adapters=request.needs_adapter, on_stage=line.tell) as model:
+        with source.load(with_adapters=request.needs_adapter, on_stage=progress.observe) as model:
             options = replace(sampling.options(), logprobs=logprobs)
             if cache_prompt is not None:
                 model.cache_prompt(messages, cache_prompt, **request.media())
             with interruption.noted() as should_stop:
                 events = model.stream(
-                    messages, options=options, on_stage=line.tell, should_stop=should_stop, **request.media()
+                    messages, options=options, on_stage=progress.observe, should_stop=should_stop, **request.media()
                 )
-                reply = _follow(events, line, silent=output.as_json)
+                reply = _answer(events, progress, silent=output.as_json)
                 if reply.finish_reason == "cancelled":
                     _end_early(reply, notes, as_json=output.as_json)
     if output.as_json:
@@ -174,18 +174,18 @@ def _end_early(reply: Reply, notes: list[str], *, as_json: bool) -> NoReturn:
     click.get_current_context().exit(code)
 
 
-def _follow(events: Iterator[Event], line: StageLine, *, silent: bool) -> Reply:
+def _answer(events: Iterator[Event], progress: ProgressLine, *, silent: bool) -> Reply:
     """Write text as it comes; the finished reply."""
-    from edgephi.generation.reply import DoneEvent, TextEvent, ToolCallEvent
+    from edgephi.generation.outcome import reply_of
+    from edgephi.generation.reply import TextEvent, ToolCallEvent
 
-    for event in events:
-        line.clear()
+    def write(event: Event) -> None:
+        progress.clear()
         if isinstance(event, TextEvent | ToolCallEvent) and not silent:
             with interruption.may_stick():
                 click.echo(shown(event.text), nl=False)
-        elif isinstance(event, DoneEvent):
-            return event.reply
-    raise EdgeError("the generation ended without a reply")
+
+    return reply_of(events, write)
 
 
 def _stdin_text() -> str:

@@ -15,8 +15,8 @@ from edgephi.cli.transcripts.partial_file import check_no_partial
 from edgephi.console.commands import ModelCommand, group
 from edgephi.console.completion import complete_files
 from edgephi.console.options import ModelSource, json_option, model_options
+from edgephi.console.progress import ProgressLine
 from edgephi.console.spool import called, check_stdin, spooled
-from edgephi.console.stage_line import StageLine
 from edgephi.transcription.prompts import LANGUAGES, prompt_for
 
 OUTPUT_HELP = (
@@ -131,8 +131,8 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     order = _checked(names, as_json, model=model_id(source.path, source.kv_cache), **given)
     sources = dict(zip(names, click.get_current_context().with_resource(spooled(files, "audio")), strict=True))
     job = Job(order=order, prompt=order.options.prompt, sources=sources, done=[], errors=[])
-    with StageLine("loading") as line, source.load(with_adapters=True, on_stage=line.tell) as model:
-        line.clear()
+    with ProgressLine("loading") as progress, source.load(with_adapters=True, on_stage=progress.observe) as model:
+        progress.clear()
         choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # says so if the folder has no speech
         exit_code = job.run(model, names)
     if order.kind == "json" and order.destination is None:

@@ -9,38 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.base.errors import ArtifactError, EdgeError
+from edgephi.base.errors import ArtifactError
 from edgephi.base.units import human_bytes
 from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand, group
 from edgephi.console.failures import end_unsuccessful
 from edgephi.console.options import json_option
-from edgephi.console.progress import progress_bar
+from edgephi.console.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from edgephi.bundle.bundle import Bundle
-    from edgephi.inspection.comparison import Compare, TensorComparison
+    from edgephi.inspection.comparison import TensorComparison
+    from edgephi.inspection.verification import Verification
 
-PLUGIN_GROUP = "edgephi.plugins"
-_COMPARE = "compare"
-_SHOWN = 10
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What was found.
-
-    Attributes:
-        changed: Files whose sha256 is not the manifest's.
-        compared: Every tensor beside its source, the worst first; None without a reference.
-    """
-
-    changed: tuple[str, ...]
-    compared: tuple[TensorComparison, ...] | None
-
-    @property
-    def lost(self) -> tuple[TensorComparison, ...]:
-        """Tensors further from their source than their format explains."""
-        return tuple(tensor for tensor in self.compared or () if not tensor.ok)
+_MOST_ROWS = 10
 
 
 @click.command(cls=GroupedCommand)
@@ -61,97 +41,28 @@ def verify(model: str, reference: str | None, as_json: bool) -> None:
       edgephi verify phi4mm
       edgephi verify phi4mm --reference microsoft/Phi-4-multimodal-instruct
     """
-    from edgephi.bundle.bundle import Bundle
+    from edgephi.inspection.verification import verify_folder
 
-    compare = _find_compare() if reference is not None else None
-    bundle = Bundle(model)
-    bundle.tensor_index()
-    changed = _changed(bundle)
-    compared = None
-    if compare is not None and reference is not None and not changed:
-        with progress_bar("comparing") as on_progress:
-            compared = _worst_first(compare(bundle.path, reference, on_progress).tensors)
-    verdict = Verdict(changed=changed, compared=compared)
-    if as_json:
-        click.echo(json.dumps(_json(bundle, reference, verdict), ensure_ascii=False))
-    else:
-        click.echo("\n".join(_lines(bundle, reference, verdict)))
-    _end_if_off(bundle, verdict)
-
-
-def _changed(bundle: Bundle) -> tuple[str, ...]:
-    total, done = _total_bytes(bundle), 0
-
-    def on_read(count: int) -> None:
-        nonlocal done
-        done += count
-        show(done, total)
-
-    with progress_bar("reading") as show:
-        return tuple(info.path for info in bundle.changed_files(on_read))
-
-
-def _find_compare() -> Compare:
-    """The host package's function.
-
-    Raises:
-        EdgeError: It is not installed. The message is the pip command.
-    """
-    from importlib.metadata import entry_points
-
-    points = entry_points(group=PLUGIN_GROUP, name=_COMPARE)
-    why = "they are not installed"
-    for point in points:
-        try:
-            found: Compare = point.load()
-        except ImportError as error:
-            why = str(error)
-        else:
-            return found
-    raise EdgeError(f'comparing with a checkpoint needs more packages ({why}); run: pip install "edgephi[export]"')
-
-
-def _worst_first(tensors: tuple[TensorComparison, ...]) -> tuple[TensorComparison, ...]:
-    """Those below their floor, then all others; each by rising decibels, where not a number is the least."""
-
-    def rank(tensor: TensorComparison) -> tuple[bool, float, str]:
-        return tensor.ok, -math.inf if math.isnan(tensor.sqnr_db) else tensor.sqnr_db, tensor.name
-
-    return tuple(sorted(tensors, key=rank))
-
-
-def _end_if_off(bundle: Bundle, verdict: Verdict) -> None:
-    if verdict.changed:
-        more = len(verdict.changed) - 1
-        also = f", and so do {more:,} more" if more else ""
-        end_unsuccessful(
-            f"{bundle.file(verdict.changed[0])}: content differs from the manifest{also}; "
-            "copy or export the model again",
-            ArtifactError.exit_code,
+    with ProgressLine() as progress:
+        result = verify_folder(
+            model, reference, on_read=progress.counter("reading"), on_compare=progress.counter("comparing")
         )
-    if verdict.lost:
-        end_unsuccessful(
-            f"{bundle.path}: {len(verdict.lost):,} of {len(verdict.compared or ()):,} tensors are further from the "
-            "checkpoint than their format explains; export the model again",
-            ArtifactError.exit_code,
-        )
+    click.echo(json.dumps(_json(result), ensure_ascii=False) if as_json else "\n".join(_lines(result)))
+    if result.problem is not None:
+        end_unsuccessful(result.problem, ArtifactError.exit_code)
 
 
-def _total_bytes(bundle: Bundle) -> int:
-    return sum(info.bytes for info in bundle.manifest.files)
-
-
-def _json(bundle: Bundle, reference: str | None, verdict: Verdict) -> dict[str, Any]:
-    compared = None if verdict.compared is None else [_tensor_json(tensor) for tensor in verdict.compared]
+def _json(result: Verification) -> dict[str, Any]:
+    compared = None if result.compared is None else [_tensor_json(tensor) for tensor in result.compared]
     return {
-        "model": str(bundle.path),
-        "files": len(bundle.manifest.files),
-        "bytes": _total_bytes(bundle),
-        "changed": list(verdict.changed),
-        "reference": reference,
+        "model": str(result.folder),
+        "files": result.num_files,
+        "bytes": result.num_bytes,
+        "changed": list(result.changed),
+        "reference": result.reference,
         "tensors": compared,
-        "below_floor": len(verdict.lost),
-        "ok": not (verdict.changed or verdict.lost),
+        "below_floor": len(result.lost),
+        "ok": result.ok,
     }
 
 
@@ -163,33 +74,32 @@ def _tensor_json(tensor: TensorComparison) -> dict[str, Any]:
     return {**facts, "exact": tensor.sqnr_db == math.inf}
 
 
-def _lines(bundle: Bundle, reference: str | None, verdict: Verdict) -> list[str]:
-    count, size = len(bundle.manifest.files), human_bytes(_total_bytes(bundle))
-    lines = [f"model     {bundle.path}"]
-    if verdict.changed:
-        lines.append(f"files     {count:,}, {size}; content differs from the manifest in {len(verdict.changed):,}:")
-        lines += [f"          {name}" for name in verdict.changed]
+def _lines(result: Verification) -> list[str]:
+    files = f"{result.num_files:,}, {human_bytes(result.num_bytes)}"
+    lines = [f"model     {result.folder}"]
+    if result.changed:
+        lines.append(f"files     {files}; content differs from the manifest in {len(result.changed):,}:")
+        lines += [f"          {name}" for name in result.changed]
     else:
-        lines.append(f"files     {count:,}, {size}; all as the manifest says")
-    if reference is not None:
-        lines.append(f"reference {reference}")
-        lines += _compared_lines(verdict)
+        lines.append(f"files     {files}; all as the manifest says")
+    if result.reference is not None:
+        lines += [f"reference {result.reference}", *_comparison_lines(result)]
     return lines
 
 
-def _compared_lines(verdict: Verdict) -> list[str]:
-    if verdict.compared is None:
+def _comparison_lines(result: Verification) -> list[str]:
+    if result.compared is None:
         return ["tensors   not compared, because files differ"]
-    exact = sum(tensor.sqnr_db == math.inf for tensor in verdict.compared)
-    shown = verdict.compared[: max(_SHOWN, len(verdict.lost))]
-    width = max((len(tensor.name) for tensor in shown), default=0)
+    exact = sum(tensor.sqnr_db == math.inf for tensor in result.compared)
+    listed = result.compared[: max(_MOST_ROWS, len(result.lost))]
+    width = max((len(tensor.name) for tensor in listed), default=0)
     rows = [
         f"{'! ' if not tensor.ok else '  '}{tensor.name:<{width}}  {tensor.format:<17} {tensor.sqnr_db:>7.1f} "
         f"{tensor.floor_db:>7.1f}".rstrip()
-        for tensor in shown
+        for tensor in listed
     ]
     return [
-        f"tensors   {len(verdict.compared):,} compared, {exact:,} exact, {len(verdict.lost):,} below their floor",
+        f"tensors   {len(result.compared):,} compared, {exact:,} exact, {len(result.lost):,} below their floor",
         "",
         f"  {'the worst':<{width}}  {'stored as':<17} {'SQNR dB':>7} {'floor':>7}",
         *rows,

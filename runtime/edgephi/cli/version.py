@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from edgephi.base.version import ORT_PACKAGES, installed_version, package_version
+
 
 @click.command()
 def version() -> None:
@@ -13,14 +15,7 @@ def version() -> None:
     Example:
       edgephi version
     """
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    from edgephi.base.version import package_version
-
     click.echo(f"edgephi {package_version()}")
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            click.echo(f"{name} {installed(name)}")
-        except PackageNotFoundError:
-            continue
+    for name in ORT_PACKAGES:
+        if (installed := installed_version(name)) is not None:
+            click.echo(f"{name} {installed}")

@@ -20,7 +20,7 @@ from edgephi.console.completion import complete_files, complete_folders
 from edgephi.console.logs import log_options
 from edgephi.console.packing import Command, packed
 from edgephi.console.sizes import parse_size
-from edgephi.console.tools_file import read_tools_file, tools_option, with_tools
+from edgephi.console.tools_file import read_tools_file, tools_option
 
 if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
@@ -158,9 +158,10 @@ class Request:
         Raises:
             ConfigError: The tools cannot be used.
         """
+        from edgephi.prompt.system_turn import with_system
+
         tools = None if self.tools_file is None else read_tools_file(self.tools_file)
-        system = [{"role": "system", "content": self.system}] if self.system is not None else []
-        return with_tools([*system, {"role": "user", "content": self.prompt}], tools)
+        return with_system([{"role": "user", "content": self.prompt}], self.system, tools)
 
 
 def model_options(command: Command) -> Command:

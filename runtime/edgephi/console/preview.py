@@ -1,4 +1,4 @@
-"""Small images of images and sounds for a terminal, so that a person sees what the model was given."""
+"""Previews of images and audio for a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 #: Pixels of an image's preview: a line of text shows two rows of them.
 _MOST_WIDTH, _MOST_HEIGHT = 60, 20
 _SHADES = 16  # of each primary colour, so that an even area is one piece of text
-_SOUND_COLUMNS = 64
+_AUDIO_COLUMNS = 64
 _CUBE_STEPS = (0, 95, 135, 175, 215, 255)  # of the 256-colour palette
 
 
@@ -48,11 +48,11 @@ def image_preview(path: Path, columns: int) -> list[str]:
     ]
 
 
-def sound_preview(path: Path, columns: int) -> str:
-    """One line of a sound's loudness over time, the loudest part a full block.
+def audio_preview(path: Path, columns: int) -> str:
+    """One line of a recording's loudness over time, the loudest part a full block.
 
     Args:
-        path: Of a sound that can be read.
+        path: Of audio that can be read.
         columns: Of the terminal.
 
     Raises:
@@ -61,7 +61,7 @@ def sound_preview(path: Path, columns: int) -> str:
     from edgephi.audio.decoding import load_audio
 
     samples = load_audio(path).samples
-    parts = np.array_split(np.abs(samples), max(min(columns, _SOUND_COLUMNS, len(samples)), 1))
+    parts = np.array_split(np.abs(samples), max(min(columns, _AUDIO_COLUMNS, len(samples)), 1))
     loudness = np.sqrt([float(np.square(part).mean()) for part in parts])
     top = float(loudness.max()) or 1.0
     return "".join(_LEVELS[min(int(value / top * len(_LEVELS)), len(_LEVELS) - 1)] for value in loudness)

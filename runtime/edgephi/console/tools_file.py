@@ -38,15 +38,6 @@ def read_tools_file(path: str) -> list[dict[str, Any]]:
     return tools
 
 
-def with_tools(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """The messages, their system turn offering the tools."""
-    if tools is None:
-        return messages
-    has_system = bool(messages) and messages[0]["role"] == "system"
-    system = messages[0] if has_system else {"role": "system", "content": ""}
-    return [{**system, "tools": tools}, *messages[has_system:]]
-
-
 def _parsed(path: str, where: str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))

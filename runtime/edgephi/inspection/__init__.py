@@ -1,1 +1,1 @@
-"""What can be said of a model folder and a machine without a request: diagnosis, checks, memory."""
+"""Findings about a machine and a model folder: diagnosis, verification, summaries, and samples that a model answers."""

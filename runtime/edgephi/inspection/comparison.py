@@ -1,7 +1,7 @@
-"""How close a model folder's tensors are to the checkpoint it was made from.
+"""The record of how close a model folder's tensors are to the checkpoint it was made from.
 
-Owns the record that `edgephi verify` shows. Knows nothing about how it is made: reading a checkpoint is work for the
-host, which adds the function as the entry point `compare` of the group `edgephi.plugins`.
+Reading a checkpoint is work for the host, which adds the function as the entry point `compare` of the group
+`edgephi.plugins`.
 
     sqnr_db = 10 log10(sum w^2 / sum (w - stored)^2), inf where nothing was lost
 """
@@ -24,8 +24,8 @@ class TensorComparison:
         part: The component it belongs to.
         format: How it is stored.
         sqnr_db: Signal to quantization noise, in decibels.
-        floor_db: What rounding to nearest keeps of it in the same format, less a decibel, and at most 100; less means
-            that something went wrong.
+        floor_db: The same for rounding to nearest in this format, less a decibel, and at most 100; a lower `sqnr_db`
+            means that something went wrong.
         ok: Whether it is that close.
     """
 
@@ -44,7 +44,7 @@ class ComparisonReport:
     tensors: tuple[TensorComparison, ...]
 
 
-#: Told how much of how much is done.
+#: Called with how much is done, and how much there is.
 OnProgress = Callable[[int, int], None]
 #: Compares the model folder with a checkpoint: a folder or a Hugging Face id.
 Compare = Callable[[Path, str, OnProgress], ComparisonReport]

@@ -1,8 +1,6 @@
-"""What a model takes of a machine: memory while it answers, and bytes that one decode step must read.
+"""Estimates for a model: memory while it answers, and bytes that one decode step must read.
 
-Owns the arithmetic over a bundle's tensors. Knows nothing about any machine.
-
-    memory = process + tokenizer + weights as ONNX Runtime packs them + work of a pass + cache of the context
+    memory = process + tokenizer + weights as ONNX Runtime packs them + work of a forward pass + cache of the context
 
 The constants were measured with ONNX Runtime 1.31 on x86, where the sum was within 5 % of what the full-size models
 held; on another processor weights may be packed otherwise.
@@ -23,13 +21,13 @@ from edgephi.prompt.routing import Mode, Route, available_routes
 
 #: Interpreter, libraries and open sessions of a small model.
 _PROCESS_BYTES = 45_000_000
-#: Floats that a tower holds for each patch of a crop, or row of a window, and each unit of the decoder's hidden size.
-_TOWER_FLOATS = 24
+#: Floats of an encoder for each patch of a crop, or row of a window, and each unit of the decoder's hidden size.
+_ENCODER_FLOATS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """What requests of one mode take.
+    """The memory of requests of one mode, and the bytes a decode step reads.
 
     Attributes:
         mode: Of the requests.
@@ -52,11 +50,11 @@ class MemoryEstimate:
         return max(0, memory_bytes - self.fixed_bytes) // self.position_bytes
 
     def read_bytes(self, context: int) -> int:
-        """What one decode step reads after this many positions."""
+        """Bytes that one decode step reads after this many positions."""
         return self.step_bytes + context * self.position_bytes
 
 
-def needs(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[MemoryEstimate, ...]:
+def memory_estimates(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[MemoryEstimate, ...]:
     """One for every mode that the bundle can serve, in the order of `Mode`.
 
     Raises:
@@ -89,12 +87,12 @@ def _resident(manifest: Manifest, route: Route) -> set[Part]:
 
 
 def _work_bytes(manifest: Manifest, route: Route) -> int:
-    """What the graphs hold beside weights and cache while they run; sessions keep it for the next run."""
+    """Bytes that the graphs take besides weights and cache while they run; sessions keep them for the next run."""
     floats = WORK_FLOATS * DEFAULT_CHUNK
     if route.has_images and manifest.vision is not None:
-        floats += _TOWER_FLOATS * manifest.vision.patches_per_side**2
+        floats += _ENCODER_FLOATS * manifest.vision.patches_per_side**2
     if route.has_audio and manifest.speech is not None:
-        floats += _TOWER_FLOATS * manifest.speech.window_rows
+        floats += _ENCODER_FLOATS * manifest.speech.window_rows
     return floats * manifest.decoder.hidden_size * 4
 
 

@@ -1,6 +1,4 @@
-"""The samples that `edgephi demo` runs: what goes in, and the answer that is right.
-
-Owns the shape of `samples.json` and the judgement of an answer. Knows nothing about how it is shown.
+"""The samples that `edgephi demo` runs: requests, each with the answer that is right.
 
     {"samples": [{"mode": "speech", "title": "A spoken command", "prompt": "Transcribe the audio clip into text.",
                   "audio": "kitchen.wav", "expected": "turn on the kitchen lamp"}, ...]}
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.strict_json import decode
 from edgephi.prompt.routing import ROUTES, Mode
+from edgephi.prompt.system_turn import with_system
 
 if TYPE_CHECKING:
     from edgephi.generation.reply import Reply
@@ -46,13 +45,14 @@ class Sample:
         if self.tools is not None and not isinstance(_json_or_none(self.expected), list):
             raise ValueError("expected must be a JSON list of calls when tools are given")
 
+    def media(self) -> list[tuple[str, str]]:
+        """`image` or `audio`, and the name of the file, for each there is."""
+        pairs = (("image", self.image), ("audio", self.audio))
+        return [(kind, name) for kind, name in pairs if name is not None]
+
     def messages(self) -> list[dict[str, Any]]:
-        """The chat that asks it."""
-        system: dict[str, Any] = {"role": "system", "content": self.system or ""}
-        if self.tools is not None:
-            system["tools"] = self.tools
-        turns = [system] if self.system is not None or self.tools is not None else []
-        return [*turns, {"role": "user", "content": self.prompt}]
+        """The chat of the request."""
+        return with_system([{"role": "user", "content": self.prompt}], self.system, self.tools)
 
     def is_right(self, reply: Reply) -> bool:
         """Whether the reply is the expected one: the same calls, or the same text without outer white space."""
@@ -85,10 +85,9 @@ def read_samples(folder: Path) -> tuple[Sample, ...]:
     samples = decode(SampleList, raw, str(path)).samples
     if not samples:
         raise ArtifactError(f"{path}: has no samples")
-    for sample in samples:
-        for name in (sample.image, sample.audio):
-            if name is not None and not (folder / name).is_file():
-                raise ArtifactError(f"{folder / name}: missing, but {SAMPLES_NAME} names it")
+    for _, name in (pair for sample in samples for pair in sample.media()):
+        if not (folder / name).is_file():
+            raise ArtifactError(f"{folder / name}: missing, but {SAMPLES_NAME} names it")
     return samples
 
 

@@ -22,7 +22,7 @@ from edgephi.cache.kv_cache import cache_shape
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.generation.loop import GenerationTask, generate
-from edgephi.inspection.footprint import needs
+from edgephi.inspection.footprint import memory_estimates
 from edgephi.ort.session import DeviceOptions
 from edgephi.prompt.input_sequence import InputSequence
 from edgephi.prompt.tokenizer import Tokenizer
@@ -166,7 +166,9 @@ def test_a_position_takes_a_quarter_of_the_memory_everywhere():
     assert {buffer.dtype for buffer in decoder._cache.buffers.values()} == {np.dtype(np.int8)}
     assert sum(buffer.nbytes for buffer in decoder._cache.buffers.values()) == decoder._cache.capacity * size
     assert 4 * size == cache_shape(bundle.manifest).bytes_per_position
-    assert [4 * need.position_bytes for need in needs(bundle, "int8")] == [n.position_bytes for n in needs(bundle)]
+    assert [4 * need.position_bytes for need in memory_estimates(bundle, "int8")] == [
+        n.position_bytes for n in memory_estimates(bundle)
+    ]
 
 
 def test_a_full_context_is_told_in_the_smaller_positions():

@@ -290,7 +290,7 @@ def test_the_tab_key_completes_commands_and_file_names(tmp_path: Path):
     image = write_image(tmp_path / "image-of-a-cat.png")
     with Terminal(*CHAT) as terminal:
         terminal.wait_for("> ")
-        terminal.press(f"/ima\t{tmp_path}/pict\t\r")
+        terminal.press(f"/ima\t{tmp_path}/imag\t\r")
         terminal.wait_for(f"(attached to the next message: {image}, ")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgephi.console.preview import image_preview, sound_preview
+from edgephi.console.preview import audio_preview, image_preview
 from edgephi.console.program_name import program_words
 from support.bundles import small_bundle
 from support.media_files import write_clip, write_image
@@ -131,6 +131,6 @@ def test_silence_and_noise_are_told_apart(tmp_path: Path):
     path = tmp_path / "a.wav"
     half = np.zeros(8000, np.float32)
     soundfile.write(path, np.concatenate([half, half + 0.5]), 16_000)
-    assert sound_preview(path, 10) == "▁▁▁▁▁█████"
+    assert audio_preview(path, 10) == "▁▁▁▁▁█████"
     soundfile.write(path, np.zeros(8000, np.float32), 16_000)
-    assert set(sound_preview(path, 10)) == {"▁"}
+    assert set(audio_preview(path, 10)) == {"▁"}

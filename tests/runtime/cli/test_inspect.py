@@ -12,7 +12,7 @@ from edgephi.base.units import human_bytes, human_count
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi.inspection.weights_summary import Stored
+from edgephi.inspection.weights_summary import StorageSummary
 from support.bundles import copy_bundle, put, small_bundle
 from support.shell import invoke, spawn
 
@@ -95,7 +95,7 @@ def test_bits_per_weight_count_scales_and_zero_points():
     tensor = StoredTensorInfo(
         name="x", part="decoder", format="int4:32", shape=(4, 64), values=values, scales=scales, zero_points=points
     )
-    stored = Stored(format="int4:32", num_tensors=1, num_weights=4 * 64, num_bytes=tensor.num_bytes)
+    stored = StorageSummary(format="int4:32", num_tensors=1, num_weights=4 * 64, num_bytes=tensor.num_bytes)
     assert stored.bits_per_weight == 4 + 32 / 32 + 4 / 32
 
 

@@ -7,7 +7,7 @@ import pytest
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi.inspection.footprint import MemoryEstimate, needs, packed_bytes
+from edgephi.inspection.footprint import MemoryEstimate, memory_estimates, packed_bytes
 from support.bundles import small_bundle
 
 
@@ -49,7 +49,7 @@ def test_each_mode_counts_what_it_loads_and_what_a_step_reads():
         part: sum(packed_bytes(tensor) for tensor in bundle.tensor_index().tensors if tensor.part == part)
         for part in ("decoder", "adapter_vision", "adapter_speech", "vision", "speech")
     }
-    text, speech, vision, both = needs(bundle)
+    text, speech, vision, both = memory_estimates(bundle)
     assert [need.mode for need in (text, speech, vision, both)] == ["text", "speech", "vision", "vision_speech"]
     adapters = size["adapter_vision"] + size["adapter_speech"]
     hearing, seeing = both.fixed_bytes - vision.fixed_bytes, both.fixed_bytes - speech.fixed_bytes
@@ -63,9 +63,9 @@ def test_each_mode_counts_what_it_loads_and_what_a_step_reads():
 
 
 def test_only_modes_that_the_folder_serves_are_counted():
-    assert [need.mode for need in needs(Bundle(small_bundle("phi3")))] == ["text"]
+    assert [need.mode for need in memory_estimates(Bundle(small_bundle("phi3")))] == ["text"]
     merged = Bundle(small_bundle("native", "speech", ("text", "speech")))
-    (need,) = needs(merged)
+    (need,) = memory_estimates(merged)
     assert need.mode == "speech"
     assert need.step_bytes == sum(packed_bytes(t) for t in merged.tensor_index().tensors if t.part == "decoder")
 

@@ -17,8 +17,8 @@ from edgephi.cli.transcripts.origin import Origin, recording_id, request_text
 from edgephi.cli.transcripts.partial_file import Partial, is_finished, partial_path, remove_partial, why_no_partial
 from edgephi.console import interruption
 from edgephi.console.ending import NO_MEMORY, say
+from edgephi.console.progress import ProgressLine
 from edgephi.console.report import error_line, note_line, one_line, shown
-from edgephi.console.stage_line import StageLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,7 +88,7 @@ class Job:
         from edgephi.transcription.transcript import Transcript
         from edgephi.transcription.whole import in_order
 
-        status, started_s = StageLine("reading"), time.perf_counter()
+        status, started_s = ProgressLine("reading"), time.perf_counter()
         segments: list[Segment] = []
         duration_s, before_s, is_interrupted = 0.0, 0.0, False
         notes: tuple[str, ...] = ()

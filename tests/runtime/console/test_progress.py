@@ -15,9 +15,9 @@ ARGUMENTS = (small_bundle(), "hello there " * 40, "--max-new-tokens", 2, "--thre
 # Each pass through the decoder takes until it is ended, or as long as the real model's would.
 _SLOW = """
 import time
-from edgephi.console import stage_line
+from edgephi.console import progress
 from edgephi.decoder.forward import DecoderPass
-stage_line._DELAY_S, stage_line._TICK_S = 0.0, 0.02
+progress._DELAY_S, progress._TICK_S = 0.0, 0.02
 run = DecoderPass._run
 def slow(self, options):
     end = time.monotonic() + {seconds}
