@@ -156,4 +156,4 @@ def test_an_options_former_name_still_serves_but_is_not_shown(command: tuple[str
 @pytest.mark.parametrize("command", ["run", "chat", "transcribe", "doctor", "inspect", "demo", "verify"])
 def test_help_has_one_word_for_each_thing(command: str):
     shown = invoke(command, "--help").stdout
-    assert not re.search(r"\b(bundles?|images?|clips?|positions)\b", shown, re.IGNORECASE)
+    assert not re.search(r"\b(bundles?|pictures?|clips?|positions)\b", shown, re.IGNORECASE)

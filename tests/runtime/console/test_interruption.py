@@ -102,7 +102,7 @@ def test_a_wait_for_a_reader_who_does_not_read_ends_all_the_same(tmp_path: Path)
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path):
     code = (
         "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from edgephi.cli import interruption\ninterruption.install()\n"
+        "from edgephi.console import interruption\ninterruption.install()\n"
         "os.kill(os.getpid(), signal.SIGHUP)\nassert interruption.received() is None\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

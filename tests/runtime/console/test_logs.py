@@ -21,7 +21,7 @@ from support.media_files import write_clip
 from support.shell import invoke, spawn
 
 ARGUMENTS = ("run", small_bundle(), "a secret prompt", "--max-new-tokens", 3, "--threads", 1)
-LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (\w+) +edgephi\.\w+: (.*)")
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (\w+) +edgephi\.[\w.]+: (.*)")
 DOCS = Path(__file__).parents[3] / "docs"
 
 

@@ -88,7 +88,7 @@ def test_a_long_requests_memory_is_free_before_another_graph_is_opened(spy: Spy,
             capacities.append(decoder.held_bytes // decoder.shape.bytes_per_position)
             return open_session(path, options, *more, **named)
 
-        for place in ("decoder_graph", "senses"):
+        for place in ("decoder.graph", "media.processor"):
             monkeypatch.setattr(f"edgephi.{place}.open_session", watched)
         model.generate("hello", audio=[SOUND], options=FEW)
     assert capacities == [256, 256]

@@ -36,7 +36,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
     def set_room(available: int, *, total: int = 2**40, limit: int | None = None, addresses: int | None = None) -> None:
         memory = Memory(total_bytes=total, available_bytes=available, limit_bytes=limit)
         room = Headroom(memory=memory, swap_bytes=0, address_bytes=addresses)
-        for place in ("fitting", "kv_cache"):
+        for place in ("ort.memory_check", "cache.kv_cache"):
             monkeypatch.setattr(f"edgephi.{place}.headroom", lambda: room)
             monkeypatch.setattr(f"edgephi.{place}._SMALL_BYTES", 0)
 
