@@ -22,11 +22,12 @@ from edgephi_export.checkpoint.config import MODALITIES, Modality
 from edgephi_export.checkpoint.peft_adapter import Adapter
 from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.documents import add_papers
+from edgephi_export.graphs.check import check_graphs
 from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.edgephi.plan import plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
 from edgephi_export.layouts.genai.record import RECORD_NAME
-from edgephi_export.layouts.genai.writer import check_genai_recipe, choose_genai, plan_genai, write_genai
+from edgephi_export.layouts.genai.writer import GENAI_GRAPH, check_genai_recipe, choose_genai, plan_genai, write_genai
 from edgephi_export.options import ExportOptions, LayoutName
 from edgephi_export.progress import Meter, OnProgress, Progress
 from edgephi_export.weights.plan import WeightPlan
@@ -145,10 +146,13 @@ def _plan(
     selection: Selection,
     weights: WeightPlan,
 ) -> Write:
-    """Plan the folder; what comes back writes it."""
+    """Plan the folder and check its graphs; what comes back writes it."""
     if options.layout == "genai":
-        return partial(write_genai, plan_genai(checkpoint, weights))
+        plan = plan_genai(checkpoint, weights)
+        check_graphs({GENAI_GRAPH: plan.graph})
+        return partial(write_genai, plan)
     bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache)
+    check_graphs(bundle.graphs)
 
     def write(source: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
         write_bundle(bundle, source, folder, threads, meter)

@@ -40,6 +40,7 @@ class GraphBuilder:
         self._constants: dict[str, ir.Value] = {}
         self._used_names: dict[str, int] = {}
         self._shared: dict[object, Any] = {}
+        self._model: ir.Model | None = None
 
     def input(self, name: str, dtype: ir.DataType, shape: Axes) -> ir.Value:
         """A graph input; a string in `shape` is a free axis."""
@@ -114,17 +115,31 @@ class GraphBuilder:
         then_branch, else_branch = self._branch(f"{name}.then", then), self._branch(f"{name}.else", otherwise)
         return self.op("If", condition, name=name, then_branch=then_branch, else_branch=else_branch)
 
+    @property
+    def model(self) -> ir.Model:
+        """The finished model; nothing can be added after the first use."""
+        if self._model is None:
+            graph = ir.Graph(
+                self._inputs,
+                self._outputs,
+                nodes=self._nodes,
+                initializers=list(self._constants.values()),
+                opset_imports={"": OPSET, MICROSOFT: 1},
+                name=self._name,
+            )
+            self._model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgephi")
+        return self._model
+
+    @property
+    def files(self) -> set[str]:
+        """The weight files that constants of the graph and its branches lie in."""
+        values = (value for graph in self.model.graphs() for value in graph.initializers.values())
+        tensors = (value.const_value for value in values)
+        return {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+
     def save(self, path: Path) -> None:
         """Write the graph; the data of weights stays in its files."""
-        graph = ir.Graph(
-            self._inputs,
-            self._outputs,
-            nodes=self._nodes,
-            initializers=list(self._constants.values()),
-            opset_imports={"": OPSET, MICROSOFT: 1},
-            name=self._name,
-        )
-        ir.save(ir.Model(graph, ir_version=IR_VERSION, producer_name="edgephi"), path)
+        ir.save(self.model, path)
 
     def _branch(self, name: str, fill: Callable[[GraphBuilder], ir.Value]) -> ir.Graph:
         branch = GraphBuilder(name, self._root)

@@ -34,7 +34,8 @@ from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import write_weights
 from edgephi_quantize.recipe import Recipe
 
-_CONFIG, _GRAPH, _TOKENIZER_CONFIG = "genai_config.json", "model.onnx", "tokenizer_config.json"
+GENAI_GRAPH = "model.onnx"
+_CONFIG, _TOKENIZER_CONFIG = "genai_config.json", "tokenizer_config.json"
 #: What any tokenizer.json fits; without this key the library finds no chat template.
 _TOKENIZER_CLASS = "PreTrainedTokenizerFast"
 
@@ -124,16 +125,16 @@ def write_genai(plan: GenaiPlan, located: CheckpointSource, folder: Path, thread
     checkpoint = plan.checkpoint
     files = [file.info for file in write_weights(plan.weights, folder, threads, meter)]
     meter.stage("graphs")
-    plan.graph.save(folder / _GRAPH)
+    plan.graph.save(folder / GENAI_GRAPH)
     shutil.copyfile(checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
     texts = {
-        _CONFIG: genai_config(checkpoint.config, _GRAPH).to_json(),
+        _CONFIG: genai_config(checkpoint.config, GENAI_GRAPH).to_json(),
         _TOKENIZER_CONFIG: plan.tokenizer_config,
         CHAT_TEMPLATE_NAME: checkpoint.chat_template,
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    files += [describe(folder, name) for name in (_GRAPH, TOKENIZER_NAME, *texts)]
+    files += [describe(folder, name) for name in (GENAI_GRAPH, TOKENIZER_NAME, *texts)]
     record = GenaiRecord(
         layout="genai",
         generator=generator(),
