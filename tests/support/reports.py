@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from edgephi_bench.latency.report import BenchReport, GreedyOutput, ModelFacts, PeerFacts, Repeat
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.environment import Environment, Version
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.roofline import Roofline, RooflineRound
@@ -22,12 +23,23 @@ _ENVIRONMENT = Environment(
     command=("edgephi", "bench", "a model"),
 )
 
+_REQUEST, _MEMORY = Condition(kind="request", tokens=8), Condition(kind="memory", context=512)
+
+
+def at_depth(depth: int) -> Condition:
+    """Of decode steps with two threads."""
+    return Condition(kind="decode", depth=depth, threads=2)
+
 
 def figures() -> tuple[Figure, ...]:
     """Steps of two runners at two depths, stages, and one figure of every other kind."""
     steps = [
         Figure(
-            runner=runner, name="decode step", condition=f"depth {depth}, 2 threads", samples=samples, rounds=samples
+            runner=runner,
+            name="decode step",
+            condition=at_depth(depth),
+            samples=samples,
+            rounds=samples,
         )
         for runner, depth, samples in (
             ("edgephi", 0, (0.10, 0.12, 0.11)),
@@ -37,17 +49,23 @@ def figures() -> tuple[Figure, ...]:
         )
     ]
     stages = [
-        Figure(name=f"stage: {name}", condition="prompt of about 8 tokens", samples=(second, second * 1.1))
+        Figure(name=f"stage: {name}", condition=_REQUEST, samples=(second, second * 1.1))
         for name, second in (("preprocess", 0.001), ("prefill", 0.5), ("first token chosen", 0.002), ("decode", 0.9))
     ]
     return (
         *steps,
         *stages,
-        Figure(name="decode step", condition="depth 0, 1 thread", samples=(0.2, 0.21)),
-        Figure(name="prefill", condition="512 tokens, 2 threads", samples=(8.0, 8.4, 8.2)),
-        Figure(name="load, warm", condition="2 threads", samples=(1.5, 1.6)),
-        Figure(name="peak resident size", condition="context 512", unit="bytes", samples=(2.5e9,)),
-        Figure(name="prompt tokens", condition="prompt of about 8 tokens", unit="tokens", better=None, samples=(9.0,)),
+        Figure(name="decode step", condition=Condition(kind="decode", depth=0, threads=1), samples=(0.2, 0.21)),
+        Figure(name="prefill", condition=Condition(kind="prefill", tokens=512, threads=2), samples=(8.0, 8.4, 8.2)),
+        Figure(name="load, warm", condition=Condition(kind="load", threads=2), samples=(1.5, 1.6)),
+        Figure(name="peak resident size", condition=_MEMORY, unit="bytes", samples=(2.5e9,)),
+        Figure(
+            name="prompt tokens",
+            condition=_REQUEST,
+            unit="tokens",
+            better=None,
+            samples=(9.0,),
+        ),
     )
 
 
@@ -56,7 +74,7 @@ def report(**changes: Any) -> BenchReport:
     floors = tuple(
         Roofline(
             mode="text",
-            condition=f"depth {depth}, 2 threads",
+            condition=at_depth(depth),
             num_bytes=bytes_read,
             rounds=tuple(RooflineRound(bandwidth=speed, mean_step_s=1.1 * median) for speed in (38e9, 30e9, 33e9)),
             best_bandwidth=40e9,
@@ -82,7 +100,7 @@ def report(**changes: Any) -> BenchReport:
             Repeat(
                 mode="text",
                 name="decode step",
-                condition="depth 0, 2 threads",
+                condition=at_depth(0),
                 processes=(0.1100, 0.1104, 0.1097, 0.1102, 0.1099),
             ),
         ),

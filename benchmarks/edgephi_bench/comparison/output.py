@@ -55,6 +55,8 @@ class PairedResult:
 def paired_json(result: PairedResult) -> dict[str, Any]:
     """As JSON values."""
     content = dataclasses.asdict(result)
+    for figure, written in zip(result.compared.figures, content["compared"]["figures"], strict=True):
+        written |= {"condition": str(figure.condition), "setting": figure.condition.values}
     return content | {"outputs": _outputs_json(result.outputs), "failed": result.problems}
 
 

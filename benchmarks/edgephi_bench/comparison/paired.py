@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 from edgephi_bench.comparison.signed_rank import Estimate, signed_rank
 from edgephi_bench.comparison.verdicts import ALPHA, THRESHOLD, WORSE, Rule, Verdict, holm, verdict
 from edgephi_bench.latency.rounds import OnLine, Task
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import percentile
 
 #: After so many pairs it is looked whether all can be told; ALPHA is shared among the looks.
@@ -89,7 +90,7 @@ class PairedFigure:
     """
 
     name: str
-    condition: str
+    condition: Condition
     before: float
     after: float
     pairs: tuple[float, ...]

@@ -18,7 +18,7 @@ from edgephi_bench.comparison.student_t import quantile, two_sided
 from edgephi_bench.comparison.verdicts import ALPHA, WORSE, Rule, Verdict, holm, loss, verdict
 from edgephi_bench.engines.fixed_logits import Difference, differences
 from edgephi_bench.latency.report import BenchReport
-from edgephi_bench.measure.measurement import Figure, Unit
+from edgephi_bench.measure.measurement import Figure, FigureKey, Unit
 
 #: How far apart two processes' peak sizes may lie, as a deviation; nothing measures it.
 _SIZE_DEVIATION = 0.005
@@ -235,5 +235,5 @@ def _error(parts: list[tuple[float, int]]) -> tuple[float, int]:
     return math.sqrt(total), max(1, math.floor(total**2 / below)) if below else 1
 
 
-def _label(key: tuple[str, str, str, str]) -> str:
-    return ", ".join(part for part in key if part)
+def _label(key: FigureKey) -> str:
+    return ", ".join(part for part in map(str, key) if part)

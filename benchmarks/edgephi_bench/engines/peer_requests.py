@@ -16,6 +16,7 @@ from typing import Self
 
 from edgephi_bench.engines.peers import GENAI, LLAMA, OPTIMUM, TRANSFORMERS, PeerSpec, Runner, open_peer
 from edgephi_bench.engines.worker import WorkerError
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import Figure
 
 #: Told a peer's name, and its version or what went wrong.
@@ -101,7 +102,7 @@ class PeerRequests:
         if counted:
             self._rounds[name].append(seconds)
 
-    def figures(self, mode: str, condition: str) -> list[Figure]:
+    def figures(self, mode: str, condition: Condition) -> list[Figure]:
         """The stages of those that answered to the end, under the names of our own."""
         found = []
         for name in self.names:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from edgephi_bench.measure.measurement import Figure
+from edgephi_bench.measure.measurement import DECODE_STEP, PREFILL, Figure
 
 _NAMES = {
     "time to first token": ("TTFT",),
@@ -22,12 +20,11 @@ def known_as(figure: Figure) -> tuple[str, ...]:
     A prefill of 512 tokens is pp512. Steps between 32 tokens are tg32, with `@ d1000` after 1,000 cached positions as
     llama-bench writes it; a time per token is the reciprocal of its tokens per second.
     """
-    if figure.name == "prefill":
-        prompt = re.match(r"(\d+) tokens", figure.condition)
-        return (f"pp{prompt[1]}",) if prompt else ()
-    if figure.name == "decode step":
-        depth = re.match(r"depth (\d+)", figure.condition)
+    depth = figure.condition.depth
+    if figure.name == PREFILL:
+        return (f"pp{figure.condition.tokens}",)
+    if figure.name == DECODE_STEP:
         tokens = figure.per_round + 1 if figure.per_round > 1 else None
         name = f"tg{tokens or ''}"
-        return (f"{name} @ d{depth[1]}" if depth and int(depth[1]) else name, "ITL")
+        return (f"{name} @ d{depth}" if depth else name, "ITL")
     return _NAMES.get(figure.name, ())

@@ -61,7 +61,7 @@ def _read_speed(plan: BenchPlan, results: Results) -> MemoryReader | None:
 
 def _decode(plan: BenchPlan, new_tokens: int, depth: int) -> Task:
     return Task(
-        do="decode", tokens=new_tokens, depth=depth, threads=plan.threads, tells_tokens=len(plan.new_tokens) > 1
+        do="decode", tokens=new_tokens, depth=depth, threads=plan.threads, names_tokens=len(plan.new_tokens) > 1
     )
 
 

@@ -12,6 +12,7 @@ from edgephi_bench.latency.plan import BenchPlan
 from edgephi_bench.latency.request_kinds import media_of
 from edgephi_bench.latency.rounds import OnLine
 from edgephi_bench.latency.stages import text_rounds
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.page_cache import drop_from_cache
 
@@ -30,7 +31,7 @@ def measure_loads(plan: BenchPlan, on_line: OnLine) -> tuple[list[Figure], list[
         WorkerError: The model cannot be loaded.
     """
     figures, notes = [], []
-    condition = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
+    condition = Condition(kind="load", threads=plan.threads)
     if plan.drop_cache:
         on_line("load, cold")
         cold, note = _cold(plan)
@@ -99,7 +100,7 @@ def measure_peer_memory(plan: BenchPlan, peer: PeerSpec, on_line: OnLine) -> Fig
 
 
 def _peak(runner: str, mode: str, plan: BenchPlan, num_bytes: int) -> Figure:
-    condition = f"context {plan.memory_context}" if mode == "text" else ""
+    condition = Condition(kind="memory", context=plan.memory_context if mode == "text" else None)
     return Figure(
         runner=runner,
         mode=mode,

@@ -15,20 +15,19 @@ from edgephi.base.errors import ArtifactError
 from edgephi.bundle.manifest import CacheKind
 from edgephi.bundle.strict_json import decode
 from edgephi_bench.engines.fixed_logits import FixedLogits
+from edgephi_bench.latency import former_reports
 from edgephi_bench.latency.aliases import known_as
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.environment import Environment
 from edgephi_bench.measure.measurement import Figure, Ratio, ratios
-from edgephi_bench.measure.observer import RoundFacts
+from edgephi_bench.measure.observer import Round, RoundFacts
 from edgephi_bench.measure.roofline import Roofline
 
-#: 4: figures of `image of ...`, `audio of ...` and `prompt tokens`, which had other names. 3: repetitions by new
-#: processes, conditions and energy of each round, logits of fixed requests; no percentiles of few samples. Reports of
-#: versions 2 and 3 are read as well.
-REPORT_VERSION = 4
-_READ_VERSIONS = (2, 3, REPORT_VERSION)
-#: How conditions began and figures were named before version 4.
-_FORMER_CONDITIONS = {"picture of ": "image of ", "clip of ": "audio of "}
-_FORMER_NAMES = {"prompt positions": "prompt tokens"}
+#: 5: the numbers of each condition, under `setting`. 4: figures of `image of ...`, `audio of ...` and `prompt tokens`,
+#: which had other names. 3: repetitions by new processes, conditions and energy of each round, logits of fixed
+#: requests; no percentiles of few samples. Former reports are read as well.
+REPORT_VERSION = 5
+_READ_VERSIONS = (*former_reports.VERSIONS, REPORT_VERSION)
 #: What is written for those who read the JSON and computed anew when it is read.
 _DERIVED = {
     "figures": ("min", "median", "mean", "sd", "p90", "p99", "max", "known_as"),
@@ -86,7 +85,7 @@ class Repeat:
 
     mode: str
     name: str
-    condition: str
+    condition: Condition
     processes: tuple[float, ...]
 
     def __post_init__(self) -> None:
@@ -145,17 +144,17 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     """The report as JSON values; what can be derived is there as well, for those who read it."""
     content = {"report_version": REPORT_VERSION, **dataclasses.asdict(report)}
     content["figures"] = [
-        dataclasses.asdict(figure)
+        _with_condition(figure)
         | {name: getattr(figure, name) for name in _DERIVED["figures"][:-1]}
         | {"known_as": known_as(figure)}
         for figure in report.figures
     ]
     content["floors"] = [
-        dataclasses.asdict(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]}
-        for floor in report.floors
+        _with_condition(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]} for floor in report.floors
     ]
-    content["repeats"] = [dataclasses.asdict(repeat) | {"spread": repeat.spread} for repeat in report.repeats]
-    content["ratios"] = [dataclasses.asdict(ratio) | {"median": ratio.median} for ratio in report.ratios]
+    content["repeats"] = [_with_condition(repeat) | {"spread": repeat.spread} for repeat in report.repeats]
+    content["rounds"] = [dataclasses.asdict(item) | {"round": _with_condition(item.round)} for item in report.rounds]
+    content["ratios"] = [_with_condition(ratio) | {"median": ratio.median} for ratio in report.ratios]
     return content
 
 
@@ -170,15 +169,9 @@ def _parsed(text: str) -> Any:
         return json.loads(lines[-1])
 
 
-def _rename(item: dict[str, Any]) -> None:
-    """Give a figure, a floor or a repetition of an older report the name that it has today, so that they compare."""
-    name, condition = item.get("name"), item.get("condition")
-    if isinstance(name, str):
-        item["name"] = _FORMER_NAMES.get(name, name)
-    if isinstance(condition, str):
-        for former, present in _FORMER_CONDITIONS.items():
-            if condition.startswith(former):
-                item["condition"] = present + condition.removeprefix(former)
+def _with_condition(item: Figure | Roofline | Repeat | Ratio | Round) -> dict[str, Any]:
+    """Its fields, with the condition as words and as numbers."""
+    return dataclasses.asdict(item) | {"condition": str(item.condition), "setting": item.condition.values}
 
 
 def read_report(path: Path) -> BenchReport:
@@ -198,11 +191,20 @@ def read_report(path: Path) -> BenchReport:
         known = f"{', '.join(map(str, _READ_VERSIONS[:-1]))} and {REPORT_VERSION}"
         what = "not a report" if version is None else f"a report of version {version}; only {known} are read"
         raise ArtifactError(f"{path}: {what}; make a new one: edgephi bench MODEL --json > {path.name}")
+    if version in former_reports.VERSIONS:
+        former_reports.update(raw, str(path))
+    _drop_derived(raw)
+    return decode(BenchReport, raw, str(path))
+
+
+def _drop_derived(raw: dict[str, Any]) -> None:
+    """Leave the fields of the dataclasses; a condition is read from its numbers."""
     raw.pop("ratios", None)
     for name, derived in _DERIVED.items():
-        for item in raw.get(name, ()):
-            if isinstance(item, dict):
-                for key in derived:
-                    item.pop(key, None)
-                _rename(item)
-    return decode(BenchReport, raw, str(path))
+        for item in former_reports.objects(raw, name):
+            for key in derived:
+                item.pop(key, None)
+    for item in former_reports.conditioned(raw):
+        item.pop("condition", None)
+        if "setting" in item:
+            item["condition"] = item.pop("setting")

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgephi_bench.latency.own_prompts import OwnPrompt
 from edgephi_bench.latency.plan import BenchPlan
+from edgephi_bench.measure.condition import Condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class RequestKind:
     """
 
     mode: str
-    condition: str
+    condition: Condition
     prompt_tokens: int
     new_tokens: int
     audio_s: float = 0.0
@@ -57,15 +58,19 @@ def requests_of(plan: BenchPlan, modes: tuple[str, ...]) -> tuple[RequestKind, .
             for new in plan.new_tokens
         ]
     if "speech" in modes:
-        found += [
-            RequestKind(mode="speech", condition=f"audio of {s:g} s", prompt_tokens=0, new_tokens=first, audio_s=s)
-            for s in plan.audio_s
-        ]
+        for seconds in plan.audio_s:
+            condition = Condition(kind="request", audio_s=seconds)
+            found.append(
+                RequestKind(mode="speech", condition=condition, prompt_tokens=0, new_tokens=first, audio_s=seconds)
+            )
     if "vision" in modes:
-        found += [
-            RequestKind(mode="vision", condition=f"image of {w}x{h}", prompt_tokens=0, new_tokens=first, image=(w, h))
-            for w, h in plan.images
-        ]
+        for width, height in plan.images:
+            condition = Condition(kind="request", image_width=width, image_height=height)
+            found.append(
+                RequestKind(
+                    mode="vision", condition=condition, prompt_tokens=0, new_tokens=first, image=(width, height)
+                )
+            )
     return (*found, *_own(plan, modes))
 
 
@@ -73,7 +78,7 @@ def _own(plan: BenchPlan, modes: tuple[str, ...]) -> list[RequestKind]:
     return [
         RequestKind(
             mode=own.mode,
-            condition=f"own prompt, {own.name}",
+            condition=Condition(kind="request", prompt=own.name),
             prompt_tokens=0,
             new_tokens=plan.new_tokens[0],
             own=own,
@@ -83,10 +88,9 @@ def _own(plan: BenchPlan, modes: tuple[str, ...]) -> list[RequestKind]:
     ]
 
 
-def text_condition(plan: BenchPlan, prompt: int, new: int) -> str:
-    """The number of new tokens is told where there are several."""
-    told = f", {new} new" if len(plan.new_tokens) > 1 else ""
-    return f"prompt of about {prompt} tokens{told}"
+def text_condition(plan: BenchPlan, prompt: int, new: int) -> Condition:
+    """Of a text request; it has the number of new tokens where several are measured."""
+    return Condition(kind="request", tokens=prompt, new_tokens=new if len(plan.new_tokens) > 1 else None)
 
 
 def media_of(plan: BenchPlan, mode: str) -> dict[str, Any]:

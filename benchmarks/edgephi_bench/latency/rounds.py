@@ -17,7 +17,8 @@ from typing import Literal
 
 from edgephi_bench.engines.peers import Runner
 from edgephi_bench.engines.worker import WorkerError
-from edgephi_bench.measure.measurement import Figure
+from edgephi_bench.measure.condition import Condition
+from edgephi_bench.measure.measurement import DECODE_STEP, PREFILL, Figure
 from edgephi_bench.measure.observer import Observer, Round
 
 OnLine = Callable[[str], None]
@@ -44,7 +45,7 @@ class Task:
         depth: Positions cached before the first step.
         threads: That the runners were started with.
         mode: `text`, or the modality whose adapter is on.
-        tells_tokens: Whether the condition has the number of generated tokens, as where several are measured.
+        names_tokens: Whether the condition has the number of generated tokens, as where several are measured.
     """
 
     do: Literal["prefill", "decode"]
@@ -52,19 +53,20 @@ class Task:
     depth: int = 0
     threads: int = 1
     mode: str = "text"
-    tells_tokens: bool = False
+    names_tokens: bool = False
 
     @property
     def name(self) -> str:
         """Of the figure."""
-        return "prefill" if self.do == "prefill" else "decode step"
+        return PREFILL if self.do == "prefill" else DECODE_STEP
 
     @property
-    def condition(self) -> str:
+    def condition(self) -> Condition:
         """Of the figure."""
-        new = f", {self.tokens} new" if self.tells_tokens else ""
-        what = f"{self.tokens} tokens" if self.do == "prefill" else f"depth {self.depth}{new}"
-        return f"{what}, {self.threads} thread{'s' * (self.threads != 1)}"
+        if self.do == "prefill":
+            return Condition(kind="prefill", tokens=self.tokens, threads=self.threads)
+        new_tokens = self.tokens if self.names_tokens else None
+        return Condition(kind="decode", depth=self.depth, new_tokens=new_tokens, threads=self.threads)
 
     def round(self, number: int) -> Round:
         """One round of it, for an observer. A pass that is not timed comes before the steps, and counts for energy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,11 @@ STAGES = {
     "first_token": "first token chosen",
     "decode": "decode",
 }
+
+
+def stage_name(stage: str) -> str:
+    """Name of the figure of a stage."""
+    return f"stage: {stage}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +49,10 @@ def figures_of(asked: RequestKind, found: RequestResults) -> list[Figure]:
     """Stages, waits and what else the kind of request has."""
     kind = _KindFigures(asked)
     figures = [
-        kind.figure(f"stage: {name}", found.of(key))
-        for key, name in STAGES.items()
-        if key != "encode" or asked.mode != "text"
+        kind.stage(name, found.of(key)) for key, name in STAGES.items() if key != "encode" or asked.mode != "text"
     ]
     figures += [
-        kind.figure("stage: detokenize", found.of("detokenize")),
+        kind.stage("detokenize", found.of("detokenize")),
         kind.figure("time to first token", found.of("ttft")),
         kind.steps([answer["steps"] for answer in found.answers]),
         kind.figure("end to end", found.of("end_to_end")),
@@ -74,7 +78,6 @@ class _KindFigures:
     asked: RequestKind
 
     def figure(self, name: str, samples: list[float], unit: Unit = "s", better: Better | None = "less") -> Figure:
-        rounds = tuple(samples) if name.startswith("stage: ") else ()
         return Figure(
             mode=self.asked.mode,
             name=name,
@@ -82,8 +85,11 @@ class _KindFigures:
             unit=unit,
             better=better,
             samples=tuple(samples),
-            rounds=rounds,
         )
+
+    def stage(self, stage: str, samples: list[float]) -> Figure:
+        """Seconds of a stage, one sample a round."""
+        return dataclasses.replace(self.figure(stage_name(stage), samples), rounds=tuple(samples))
 
     def steps(self, steps: list[list[float]]) -> Figure:
         """A reply that ended early has fewer steps, and then there are no rounds."""

@@ -10,9 +10,14 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
+from edgephi_bench.measure.condition import Condition
+
 Unit = Literal["s", "bytes", "tokens", "tokens/s", "x", "J"]
 Better = Literal["less", "more"]
 Of = Literal["medians", "means"]
+FigureKey = tuple[str, str, str, Condition]
+#: Names of the figures that others are derived from.
+DECODE_STEP, PREFILL = "decode step", "prefill"
 #: Below so many samples a percentile is only another name for the largest.
 SAMPLES_FOR_P90, SAMPLES_FOR_P99 = 10, 100
 
@@ -25,7 +30,7 @@ class Figure:
         runner: Whose it is: `edgephi` or a peer's name.
         mode: What was asked: `text`, `speech` or `vision`.
         name: Such as `decode step` or `load, warm`.
-        condition: Such as `depth 1024, 2 threads`; with the three above it says which figure it is.
+        condition: With the three above it says which figure it is.
         unit: Of the samples.
         better: Whether less or more of it is better; None where it is a fact, not a merit.
         samples: In the order of measuring.
@@ -35,7 +40,7 @@ class Figure:
     runner: str = "edgephi"
     mode: str = "text"
     name: str
-    condition: str = ""
+    condition: Condition
     unit: Unit = "s"
     better: Better | None = "less"
     samples: tuple[float, ...]
@@ -52,7 +57,7 @@ class Figure:
             )
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> FigureKey:
         """Equal for the same figure of two reports."""
         return self.runner, self.mode, self.name, self.condition
 
@@ -119,7 +124,7 @@ class Ratio:
     peer: str
     mode: str
     name: str
-    condition: str
+    condition: Condition
     of: Of
     samples: tuple[float, ...]
 

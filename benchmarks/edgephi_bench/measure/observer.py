@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.energy import EnergyMeter
 from edgephi_bench.measure.machine_state import MachineState, MachineWatch
 from edgephi_bench.measure.measurement import Figure
@@ -26,7 +27,7 @@ class Round:
 
     mode: str
     name: str
-    condition: str
+    condition: Condition
     number: int
     amount: float
     amount_of: str
@@ -83,7 +84,7 @@ class Observer:
 
     def energy_figures(self) -> list[Figure]:
         """Joules a token, an image, a second of audio: one figure for each that was measured with energy."""
-        found: dict[tuple[str, str, str], list[float]] = {}
+        found: dict[tuple[str, str, Condition], list[float]] = {}
         for item in self.rounds:
             if item.joules is not None:
                 what = item.round

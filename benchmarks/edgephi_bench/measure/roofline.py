@@ -19,6 +19,7 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheChoice
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.cache.kv_cache import cache_shape
+from edgephi_bench.measure.condition import Condition
 
 _BLOCK_OVERHEAD_BITS = 64  # scale and sum of a block
 
@@ -69,7 +70,7 @@ class Roofline:
     """
 
     mode: str
-    condition: str
+    condition: Condition
     num_bytes: float
     rounds: tuple[RooflineRound, ...]
     best_bandwidth: float

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from edgephi_bench.latency.report import BenchReport
-from edgephi_bench.latency.stage_figures import STAGES
-from edgephi_bench.measure.measurement import Figure, percentile
+from edgephi_bench.latency.stage_figures import STAGES, stage_name
+from edgephi_bench.measure.condition import Condition, count_of_threads
+from edgephi_bench.measure.measurement import DECODE_STEP, Figure, percentile
 from edgephi_bench.measure.units import quantity
 from edgephi_bench.report.chart_frame import LAYOUTS, Axis, Layout, Rows, bars
 from edgephi_bench.report.curves import curves
@@ -33,15 +33,14 @@ def plots(report: BenchReport) -> tuple[Plot, ...]:
     return tuple(plot for plot in found if plot is not None)
 
 
-def _waterfall(report: BenchReport, mode: str, condition: str) -> Plot | None:
+def _waterfall(report: BenchReport, mode: str, condition: Condition) -> Plot | None:
     """Stages one after the other at their medians, from the request to the last token."""
     figures = {
-        figure.name.removeprefix("stage: "): figure
+        figure.name: figure
         for figure in report.figures
         if (figure.runner, figure.mode, figure.condition) == (_OURS, mode, condition)
-        and figure.name.startswith("stage: ")
     }
-    rows = [(name, figures[name]) for name in STAGES.values() if name in figures]
+    rows = [(name, figures[stage_name(name)]) for name in STAGES.values() if stage_name(name) in figures]
     if not rows:
         return None
     total = sum(figure.median for _, figure in rows)
@@ -69,7 +68,7 @@ def _stages(layout: Layout, mode: str, rows: list[tuple[str, Figure]], total: fl
 
 
 def _steps(report: BenchReport) -> list[Figure]:
-    return [figure for figure in report.figures if figure.name == "decode step"]
+    return [figure for figure in report.figures if figure.name == DECODE_STEP]
 
 
 def _distribution(report: BenchReport) -> Plot | None:
@@ -110,23 +109,23 @@ def _row_of_dots(chart: Rows, number: int, figure: Figure, colour: str) -> None:
 
 
 def _where(figure: Figure) -> str:
-    return figure.condition if figure.mode == "text" else f"{figure.condition}, {figure.mode} adapter"
+    return str(figure.condition) if figure.mode == "text" else f"{figure.condition}, {figure.mode} adapter"
 
 
 def _by_threads(report: BenchReport) -> Plot | None:
     """Decode speed for each number of threads."""
     found: dict[int, Figure] = {}
     for figure in _steps(report):
-        threads = re.search(r"(\d+) thread", figure.condition)
+        threads = figure.condition.threads
         if figure.runner == _OURS and figure.mode == "text" and threads:
-            found.setdefault(int(threads[1]), figure)  # the smallest depth comes first
+            found.setdefault(threads, figure)  # the smallest depth comes first
     if len(found) < 2:
         return None
-    rows = [(f"{count} thread{'s' * (count != 1)}", 1 / found[count].median, "s0") for count in sorted(found)]
-    depth = next(iter(found.values())).condition.partition(",")[0]
+    rows = [(count_of_threads(count), 1 / found[count].median, "s0") for count in sorted(found)]
+    depth = next(iter(found.values())).condition.depth
     return Plot(
         title="Decode against threads",
-        caption=f"tokens per second at the median step, {depth}",
+        caption=f"tokens per second at the median step, depth {depth}",
         drawings=tuple(bars(layout, "decode against threads", rows) for layout in LAYOUTS),
     )
 
@@ -135,13 +134,13 @@ def _by_depth(report: BenchReport) -> Plot | None:
     """Decode speed against cached positions: every runner, and the floor's ceiling."""
     found: dict[str, dict[int, float]] = {}  # where several numbers of new tokens were measured, of the first
     for figure in _steps(report):
-        if figure.mode == "text" and figure.condition.endswith(_threads_words(report)):
-            found.setdefault(figure.runner, {}).setdefault(_depth(figure.condition), 1 / figure.median)
+        if figure.mode == "text" and figure.condition.threads == report.threads:
+            found.setdefault(figure.runner, {}).setdefault(figure.condition.depth or 0, 1 / figure.median)
     lines = {runner: list(points.items()) for runner, points in found.items()}
     floors: dict[int, float] = {}
     for floor in report.floors:
-        if floor.mode == "text" and floor.condition.endswith(_threads_words(report)):
-            floors.setdefault(_depth(floor.condition), 1 / floor.floor_s)
+        if floor.mode == "text" and floor.condition.threads == report.threads:
+            floors.setdefault(floor.condition.depth or 0, 1 / floor.floor_s)
     ceiling = sorted(floors.items())
     if not lines:
         return None
@@ -156,11 +155,3 @@ def _by_depth(report: BenchReport) -> Plot | None:
         caption += "; dashed: what the memory's speed allows"
     drawings = tuple(curves(layout, lines, ceiling) for layout in LAYOUTS)
     return Plot(title="Decode against context", caption=caption, drawings=drawings)
-
-
-def _threads_words(report: BenchReport) -> str:
-    return f", {report.threads} thread{'s' * (report.threads != 1)}"
-
-
-def _depth(condition: str) -> int:
-    return int(condition.split()[1].rstrip(","))

@@ -10,11 +10,11 @@ from html import escape
 from pathlib import PurePath
 
 from edgephi_bench.latency.report import BenchReport
-from edgephi_bench.measure.measurement import Figure
+from edgephi_bench.measure.measurement import DECODE_STEP, PREFILL, Figure
 from edgephi_bench.measure.units import quantity
 from edgephi_bench.report.charts import plots
 from edgephi_bench.report.page_style import STYLE
-from edgephi_bench.report.tables import Table, environment_facts, remarks, tables
+from edgephi_bench.report.tables import Table, environment_facts, remarks, tables, tokens_per_second
 
 
 def page(report: BenchReport) -> str:
@@ -57,17 +57,16 @@ def _cards(report: BenchReport) -> str:
         return next((figure for figure in figures if figure.name == name and figure.mode == mode), None)
 
     cards = []
-    if step := first("decode step"):
+    if step := first(DECODE_STEP):
         cards.append(
             (quantity(1 / step.median, "tokens/s").removesuffix(" tokens/s"), f"tokens per second, {step.condition}")
         )
     if report.floors:
         cards.append((f"{report.floors[0].reached:.0%}", "of what the memory's speed allows"))
-    if prefill := first("prefill"):
-        tokens = int(prefill.condition.split()[0])
+    if prefill := first(PREFILL):
         cards.append(
             (
-                quantity(tokens / prefill.median, "tokens/s").removesuffix(" tokens/s"),
+                quantity(tokens_per_second(prefill), "tokens/s").removesuffix(" tokens/s"),
                 f"prompt tokens per second, {prefill.condition}",
             )
         )

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from edgephi_bench.latency.aliases import known_as
 from edgephi_bench.latency.report import BenchReport
+from edgephi_bench.measure.condition import Condition, count_of_threads
 from edgephi_bench.measure.environment import Environment
 from edgephi_bench.measure.machine_state import busy_warning
-from edgephi_bench.measure.measurement import Figure, Ratio
+from edgephi_bench.measure.measurement import DECODE_STEP, PREFILL, Figure, Ratio
 from edgephi_bench.measure.units import quantity
 
 _OURS = "edgephi"
@@ -48,13 +49,13 @@ def tables(report: BenchReport) -> tuple[Table, ...]:
     return tuple(table for table in found if table.rows)
 
 
-def request_kinds(report: BenchReport) -> tuple[tuple[str, str], ...]:
+def request_kinds(report: BenchReport) -> tuple[tuple[str, Condition], ...]:
     """Mode and condition of every kind of request that was measured."""
     kinds = {(item.mode, item.condition): None for item in report.figures if item.runner == _OURS and _is_request(item)}
     return tuple(kinds)
 
 
-def _stage_table(report: BenchReport, mode: str, condition: str) -> Table:
+def _stage_table(report: BenchReport, mode: str, condition: Condition) -> Table:
     figures = [
         figure
         for figure in report.figures
@@ -73,7 +74,7 @@ def _stage_table(report: BenchReport, mode: str, condition: str) -> Table:
 def _with_peer(table: Table, report: BenchReport, figures: list[Figure], peer: str) -> Table:
     """Two columns more: the peer's median and how many times faster ours is; `-` where the peer has no such stage."""
     theirs = {figure.key[1:]: figure for figure in report.figures if figure.runner == peer}
-    faster: dict[tuple[str, str, str], str] = {}
+    faster: dict[tuple[str, str, Condition], str] = {}
     for ratio in report.ratios:
         if ratio.peer == peer:  # medians come before means
             faster.setdefault((ratio.mode, ratio.name, ratio.condition), f"{ratio.median:.2f}")
@@ -87,7 +88,7 @@ def _with_peer(table: Table, report: BenchReport, figures: list[Figure], peer: s
 
 
 def _is_request(item: Figure | Ratio) -> bool:
-    return item.condition.startswith(("prompt of", "audio of", "image of", "own prompt"))
+    return item.condition.kind == "request"
 
 
 def _decode_table(report: BenchReport) -> Table:
@@ -95,10 +96,10 @@ def _decode_table(report: BenchReport) -> Table:
     floors = {(floor.mode, floor.condition): floor for floor in report.floors}
     rows = []
     for figure in report.figures:
-        if figure.name not in ("decode step", "prefill"):
+        if figure.name not in (DECODE_STEP, PREFILL):
             continue
         floor = floors.get((figure.mode, figure.condition)) if figure.runner == _OURS else None
-        is_decode = figure.name == "decode step"
+        is_decode = figure.name == DECODE_STEP
         rows.append(
             (
                 figure.runner,
@@ -117,12 +118,12 @@ def _decode_table(report: BenchReport) -> Table:
 def memory_words(report: BenchReport) -> tuple[str, ...]:
     """For each number of threads how fast memory was read beside the rounds, and at best."""
     lines = []
-    for threads in dict.fromkeys(floor.condition.rpartition(", ")[2] for floor in report.floors):
-        floors = [floor for floor in report.floors if floor.condition.endswith(f", {threads}")]
+    for threads in dict.fromkeys(floor.condition.threads or report.threads for floor in report.floors):
+        floors = [floor for floor in report.floors if floor.condition.threads == threads]
         beside = [item.bandwidth / 1e9 for floor in floors for item in floor.rounds]
         best = max(floor.best_bandwidth for floor in floors) / 1e9
         lines.append(
-            f"memory, {threads}: read at {statistics.median(beside):,.1f} GB/s beside the rounds "
+            f"memory, {count_of_threads(threads)}: read at {statistics.median(beside):,.1f} GB/s beside the rounds "
             f"({min(beside):,.1f} to {max(beside):,.1f}), {best:,.1f} at best"
         )
     if lines:
@@ -141,8 +142,8 @@ def _labelled(item: Figure | Ratio) -> str:
 
 def tokens_per_second(figure: Figure) -> float:
     """Of a decode step or a prefill, at the median."""
-    tokens = int(figure.condition.split()[0]) if figure.name == "prefill" else 1
-    return tokens / figure.median
+    tokens = figure.condition.tokens if figure.name == PREFILL else None
+    return (tokens or 1) / figure.median
 
 
 def _rate(value: float) -> str:
@@ -152,7 +153,7 @@ def _rate(value: float) -> str:
 
 def _other_table(report: BenchReport) -> Table:
     figures = [
-        figure for figure in report.figures if figure.name not in ("decode step", "prefill") and not _is_request(figure)
+        figure for figure in report.figures if figure.name not in (DECODE_STEP, PREFILL) and not _is_request(figure)
     ]
 
     def label(figure: Figure) -> tuple[str, str]:

@@ -71,7 +71,9 @@ def comma_separated(report: BenchReport) -> str:
         cells = ("" if number is None else repr(number) for number in numbers)
         samples = " ".join(map(repr, figure.samples))
         known = "; ".join(known_as(figure))
-        writer.writerow((*figure.key, known, figure.unit, *cells, len(figure.samples), *machine.values(), samples))
+        writer.writerow(
+            (*map(str, figure.key), known, figure.unit, *cells, len(figure.samples), *machine.values(), samples)
+        )
     return stream.getvalue()
 
 

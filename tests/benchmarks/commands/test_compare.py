@@ -16,6 +16,7 @@ from edgephi.cli.main import CommandGroup
 from edgephi_bench.commands.main import bench
 from edgephi_bench.comparison import paired
 from edgephi_bench.latency.report import BenchReport, GreedyOutput, read_report, report_json
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import Figure
 from support.bundles import small_bundle
 from support.reports import report
@@ -31,7 +32,11 @@ def _written(path: Path, content: BenchReport) -> Path:
 
 def _steady() -> BenchReport:
     """The report with enough loads to tell a change by."""
-    loads = Figure(name="load, warm", condition="2 threads", samples=(1.50, 1.51, 1.49, 1.50, 1.52, 1.49, 1.51, 1.50))
+    loads = Figure(
+        name="load, warm",
+        condition=Condition(kind="load", threads=2),
+        samples=(1.50, 1.51, 1.49, 1.50, 1.52, 1.49, 1.51, 1.50),
+    )
     return report(figures=(loads, *(figure for figure in report().figures if figure.key != loads.key)))
 
 
@@ -79,7 +84,7 @@ def test_the_exit_code_is_1_where_a_change_is_certain_and_large(
 
 def test_more_of_a_good_thing_is_no_regression(tmp_path: Path) -> None:
     def with_rate(value: float) -> BenchReport:
-        rate = Figure(name="rate", unit="tokens/s", better="more", samples=(value,))
+        rate = Figure(name="rate", condition=Condition(kind="memory"), unit="tokens/s", better="more", samples=(value,))
         return report(figures=(rate,), floors=())
 
     assert _compare(tmp_path, with_rate(10), with_rate(20)).exit_code == 0
@@ -91,7 +96,7 @@ def test_facts_are_not_judged(tmp_path: Path) -> None:
 
 
 def test_a_peer_that_became_slower_is_not_our_regression(tmp_path: Path) -> None:
-    peer = Figure(runner="llama.cpp", name="prefill", samples=(1.0,))
+    peer = Figure(runner="llama.cpp", name="prefill", condition=Condition(kind="prefill", tokens=8), samples=(1.0,))
     slower = dataclasses.replace(peer, samples=(2.0,))
     assert _compare(tmp_path, report(figures=(peer,)), report(figures=(slower,))).exit_code == 0
 
@@ -132,7 +137,7 @@ def test_a_report_of_another_version_is_refused_with_both_versions(tmp_path: Pat
     for command in (["compare", str(old), str(good)], ["show", str(old)]):
         result = CliRunner().invoke(group, ["bench", *command])
         assert (result.exit_code, result.stdout) == (3, "")
-        assert "version 1; only 2, 3 and 4 are read" in result.stderr
+        assert "version 1; only 2, 3, 4 and 5 are read" in result.stderr
 
 
 def test_a_report_of_the_version_before_is_still_read(tmp_path: Path) -> None:
@@ -150,11 +155,12 @@ def test_a_report_of_the_version_before_is_still_read(tmp_path: Path) -> None:
 def test_figures_that_had_other_names_are_compared_with_those_of_today(tmp_path: Path) -> None:
     """A year's reports must not lose their images and audio because a word was changed."""
     former = {"image of": "image of", "audio of": "clip of", "prompt tokens": "prompt positions"}
+    image = Condition(kind="request", image_width=640, image_height=480)
     waits = [
         Figure(name="time to first token", mode=mode, condition=condition, samples=(1.0, 1.01, 0.99))
-        for mode, condition in (("vision", "image of 640x480"), ("speech", "audio of 10 s"))
+        for mode, condition in (("vision", image), ("speech", Condition(kind="request", audio_s=10.0)))
     ]
-    counted = Figure(name="prompt tokens", mode="vision", condition="image of 640x480", unit="tokens", samples=(700,))
+    counted = Figure(name="prompt tokens", mode="vision", condition=image, unit="tokens", samples=(700,))
     today = report(figures=(*report().figures, *waits, counted), repeats=())
     new, old = _written(tmp_path / "new.json", today), tmp_path / "old.json"
     text = json.dumps(json.loads(new.read_text()) | {"report_version": 3})

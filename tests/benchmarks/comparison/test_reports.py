@@ -14,9 +14,9 @@ from edgephi_bench.engines.fixed_logits import TOLERANCE, FixedLogits
 from edgephi_bench.latency.report import BenchReport, Repeat
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.roofline import Roofline, RooflineRound
-from support.reports import report
+from support.reports import at_depth, report
 
-CONDITION = "depth 0, 2 threads"
+CONDITION = at_depth(0)
 NAMES = ("decode step", "prefill", "load, warm", "time to first token", "end to end")
 
 
@@ -77,8 +77,8 @@ def test_a_machine_that_became_slower_is_noise_and_not_a_regression() -> None:
 
 
 def test_without_repetitions_no_time_can_be_told_but_sizes_can() -> None:
-    peak = Figure(name="peak resident size", unit="bytes", samples=(1e9,))
-    step = Figure(name="decode step", samples=(0.1, 0.1, 0.1))
+    peak = Figure(name="peak resident size", condition=CONDITION, unit="bytes", samples=(1e9,))
+    step = Figure(name="decode step", condition=CONDITION, samples=(0.1, 0.1, 0.1))
     first = report(figures=(peak, step), repeats=())
     larger = dataclasses.replace(peak, samples=(1.1e9,))
     done = _compare(first, report(figures=(larger, dataclasses.replace(step, samples=(0.2, 0.2, 0.2))), repeats=()))

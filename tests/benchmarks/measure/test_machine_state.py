@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgephi_bench.measure import machine_state, system_files
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.energy import EnergyMeter
 from edgephi_bench.measure.machine_state import MachineState, MachineWatch, busy_warning, clock_mhz, temperature_celsius
 from edgephi_bench.measure.observer import Observer, Round
@@ -216,7 +217,9 @@ def test_a_battery_that_is_charged_and_a_plug_tell_nothing_of_the_work(tmp_path:
 
 
 def _round(number: int, mode: str = "vision", of: str = "image", amount: float = 1.0) -> Round:
-    return Round(mode=mode, name="request", condition="c", number=number, amount=amount, amount_of=of)
+    return Round(
+        mode=mode, name="request", condition=Condition(kind="request"), number=number, amount=amount, amount_of=of
+    )
 
 
 def test_energy_becomes_joules_a_token_an_image_a_second_and_warm_ups_do_not_count(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import Figure, percentile, ratios
 
+ANY = Condition(kind="decode")
 SAMPLES = tuple(np.random.default_rng(0).exponential(1.0, 37).tolist())
 
 
@@ -17,10 +19,10 @@ def test_percentiles_are_numpys(percent: int, count: int) -> None:
 
 
 def test_a_figures_statistics_are_numpys() -> None:
-    figure = Figure(name="x", samples=SAMPLES)
+    figure = Figure(name="x", condition=ANY, samples=SAMPLES)
     expected = (min(SAMPLES), np.median(SAMPLES), np.percentile(SAMPLES, 90), np.mean(SAMPLES), np.std(SAMPLES, ddof=1))
     assert (figure.min, figure.median, figure.p90, figure.mean, figure.sd) == pytest.approx(expected)
-    many = Figure(name="x", samples=SAMPLES * 3)
+    many = Figure(name="x", condition=ANY, samples=SAMPLES * 3)
     assert many.p99 == pytest.approx(np.percentile(SAMPLES * 3, 99))
 
 
@@ -29,21 +31,21 @@ def test_a_figures_statistics_are_numpys() -> None:
     [(1, False, False), (9, False, False), (10, True, False), (99, True, False), (100, True, True)],
 )
 def test_few_samples_have_no_high_percentiles(count: int, p90: bool, p99: bool) -> None:
-    figure = Figure(name="x", samples=tuple(float(i) for i in range(count)))
+    figure = Figure(name="x", condition=ANY, samples=tuple(float(i) for i in range(count)))
     assert ((figure.p90 is not None), (figure.p99 is not None), (figure.sd is not None)) == (p90, p99, count > 1)
 
 
 @pytest.mark.parametrize("samples", [(), (float("nan"),), (1.0, float("inf"))])
 def test_a_figure_without_usable_samples_is_refused(samples: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"samples|not a number"):
-        Figure(name="x", samples=samples)
+        Figure(name="x", condition=ANY, samples=samples)
 
 
 def _measured(runner: str, rounds: list[list[float]], name: str = "decode step") -> Figure:
     return Figure(
         runner=runner,
         name=name,
-        condition="c",
+        condition=ANY,
         samples=tuple(sample for samples in rounds for sample in samples),
         rounds=tuple(float(np.mean(samples)) for samples in rounds),
     )
@@ -72,4 +74,4 @@ def test_a_peer_that_tells_only_means_is_compared_by_means_alone() -> None:
 
 def test_rounds_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="equally many"):
-        Figure(name="x", samples=(1.0, 2.0, 3.0), rounds=(1.0, 2.0))
+        Figure(name="x", condition=ANY, samples=(1.0, 2.0, 3.0), rounds=(1.0, 2.0))

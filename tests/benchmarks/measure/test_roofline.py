@@ -7,11 +7,12 @@ import pytest
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
+from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.roofline import Roofline, RooflineRound, packed_bytes, step_bytes
 from support.bundles import small_bundle
 from support.sizes import Sizes
 
-SIZES = Sizes()
+SIZES, DECODE = Sizes(), Condition(kind="decode")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_an_int8_cache_is_a_quarter_of_the_bytes_and_weights_stay() -> None:
 def test_each_round_is_held_against_the_memory_of_its_own_second() -> None:
     # The machine was half as fast in two of three rounds, steps and memory alike: that is no fault of the program.
     rounds = tuple(RooflineRound(bandwidth=40e9 / slow, mean_step_s=0.1 * slow) for slow in (2, 1, 2))
-    floor = Roofline(mode="text", condition="c", num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.2)
+    floor = Roofline(mode="text", condition=DECODE, num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.2)
     assert floor.reached == pytest.approx(0.5)
     assert floor.reached_of_best == pytest.approx(0.25)
     assert (floor.bandwidth, floor.floor_s) == (20e9, pytest.approx(0.1))
@@ -78,7 +79,7 @@ def test_each_round_is_held_against_the_memory_of_its_own_second() -> None:
 
 def test_one_stalled_round_does_not_move_what_was_reached() -> None:
     rounds = tuple(RooflineRound(bandwidth=40e9, mean_step_s=step) for step in (0.1, 5.0, 0.1))
-    floor = Roofline(mode="text", condition="c", num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.1)
+    floor = Roofline(mode="text", condition=DECODE, num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.1)
     assert floor.reached == pytest.approx(0.5)
 
 
