@@ -6,12 +6,12 @@ Owns the numbers; the defaults are the published ones. Knows nothing about names
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from edgephi.base.errors import ConfigError
-from edgephi_export.checkpoint.config import CheckpointLayout
 
-Layout = CheckpointLayout
+#: As in `edgephi_export.checkpoint.config`, which help would take too long to import.
+Layout = Literal["phi3", "phi4mm", "phi4_multimodal"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 #: The last ids of the vocabulary are special tokens and the places kept for more of them.

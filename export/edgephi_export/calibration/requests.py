@@ -57,9 +57,9 @@ def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[Calib
     """Images and sounds, ours and the user's."""
     sees, hears = manifest.vision is not None, manifest.speech is not None
     if sees:
-        yield _with(_asked("Describe the image, and read what is written in it."), "vision", _image(manifest, 2))
+        yield _with(_asked("Describe the picture, and read what is written in it."), "vision", _image(manifest, 2))
         for image in own.images:
-            yield _with(_asked("What is in this image?"), "vision", image)
+            yield _with(_asked("What is in this picture?"), "vision", image)
     if hears and manifest.adapters.mode != "vision":
         for sound in (_clip(6.0), *own.sounds):
             yield _with(_asked("Transcribe the audio clip into text."), "speech", sound)

@@ -8,6 +8,7 @@ import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import ml_dtypes
 import numpy as np
@@ -24,6 +25,7 @@ from edgephi_bench.synthetic.values import BLOCK_VALUES, ValueSource, to_bfloat1
 from edgephi_bench.synthetic.vocabulary import write_tokenizer
 from edgephi_export import ExportOptions
 from edgephi_export import export as run_export
+from edgephi_export.checkpoint.config import CheckpointLayout
 from support.checkpoints import write_checkpoint
 from support.public_model import LONG_FACTORS, public_shapes
 from support.sizes import Sizes as SupportSizes
@@ -63,6 +65,10 @@ def _values(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.flo
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def test_every_layout_that_is_exported_can_be_measured():
+    assert get_args(CheckpointLayout) == LAYOUTS
 
 
 def test_the_default_sizes_are_the_published_multimodal_model():
