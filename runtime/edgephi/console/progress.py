@@ -4,7 +4,6 @@ Every command that takes long uses it:
 
     with ProgressLine("loading") as progress, source.load(on_stage=progress.observe) as model: ...
     with ProgressLine() as progress: verify_folder(folder, on_read=progress.counter("reading"))
-    with ProgressLine(quiet=quiet, lines_every_s=10.0) as progress: progress.show("12/1,003 tensors", topic="decoder")
 """
 
 from __future__ import annotations
@@ -42,16 +41,13 @@ class ProgressLine:
     Args:
         text: Shown at once when the block begins; empty for nothing.
         quiet: Show nothing. Nor is anything shown where the log is, whose lines would go through it.
-        lines_every_s: Where stderr is no terminal, write a line at each new topic and every so many seconds; None
-            writes nothing there.
     """
 
-    def __init__(self, text: str = "", *, quiet: bool = False, lines_every_s: float | None = None) -> None:
+    def __init__(self, text: str = "", *, quiet: bool = False) -> None:
         self._is_drawn = _can_erase() and not quiet and not is_logging()
-        self._lines_every_s = None if quiet or _is_terminal() else lines_every_s
-        self._text, self._topic = text, ""
+        self._text = text
         self._is_shown = False
-        self._began_s = self._lined_s = 0.0
+        self._began_s = 0.0
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -81,22 +77,15 @@ class ProgressLine:
             text = f"{label} {done / total:.0%}" if total else label
             if text == last:
                 return
-            self.show(text, topic=label)
+            self.show(text)
             if not last or done == total:
                 self._draw_now()
             last = text
 
         return count
 
-    def show(self, text: str, *, topic: str = "") -> None:
-        """Show a printable text of one line.
-
-        Args:
-            text: On a terminal, from now on.
-            topic: Of the text, for lines where there is no terminal.
-        """
-        if self._lines_every_s is not None:
-            self._write_line(text, topic, self._lines_every_s)
+    def show(self, text: str) -> None:
+        """Show a printable text of one line from now on."""
         if not self._is_drawn:
             return
         with self._lock:
@@ -132,20 +121,9 @@ class ProgressLine:
             _write(_ERASE + f"{self._text}{seconds}"[: max(width - 1, 1)])
             self._is_shown = True
 
-    def _write_line(self, text: str, topic: str, every_s: float) -> None:
-        now = time.monotonic()
-        if topic == self._topic and now - self._lined_s < every_s:
-            return
-        self._topic, self._lined_s = topic, now
-        _write(f"{topic}: {text}\n" if topic else f"{text}\n")
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
 
 def _can_erase() -> bool:
-    return _is_terminal() and os.environ.get("TERM") != "dumb"
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _write(text: str) -> None:
