@@ -1,7 +1,7 @@
 """`Model`: a model folder that hears, sees and answers.
 
-The requests themselves are here; what they share is in served.py, saved prefixes are in prefixes.py, transcripts in
-transcription/requests.py.
+The requests themselves are here; what they share is in loaded_model.py, saved prefixes are in saved_prefixes.py,
+transcripts in transcription/requests.py.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from edgephi.audio.features import AudioFeatures
 from edgephi.base.cancellation import Stopped, never
-from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.base.errors import ConfigError
 from edgephi.base.stage import OnStage, ignore_stage
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.cache.kv_cache import cache_kind
 from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from edgephi.generation.loop import GenerationTask, generate
+from edgephi.generation.outcome import reply_of
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.generation.timing import StageTimer
@@ -140,10 +141,7 @@ class Model(SavedPrefixes, TranscriptRequests):
             should_stop=should_stop,
             on_stage=on_stage,
         )
-        for event in events:
-            if isinstance(event, DoneEvent):
-                return event.reply
-        raise EdgeError("the generation ended without a reply")
+        return reply_of(events)
 
     def stream(  # noqa: PLR0913 - every choice about a request, by name
         self,

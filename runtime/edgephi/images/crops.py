@@ -1,7 +1,7 @@
 """Images in: a file, bytes or an array becomes the crops the vision encoder reads.
 
 Owns the crop rules, resampling, patch masks and position ids. Knows nothing about graphs or prompts; decoding lives in
-image.py and is only handed on here.
+decoding.py and is only handed on here.
 
     C crop side in pixels (448) | P patches per crop side (32) | N views: the global one, then tile_rows x tile_columns
 """

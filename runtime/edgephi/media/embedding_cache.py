@@ -108,7 +108,7 @@ class EmbeddingCache:
 
 
 class LazyEmbedding:
-    """The rows of one image or clip, encoded when they are first asked for (see embed.MediaEmbedding).
+    """The rows of one image or clip, encoded when they are first asked for (see input_sequence.MediaEmbedding).
 
     Args:
         num_rows: How many it becomes.

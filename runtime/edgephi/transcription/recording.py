@@ -1,7 +1,7 @@
 """A recording of any length, read in blocks.
 
 Owns the way from a source to mono blocks at a rate the model hears. Knows nothing about speech, windows or the model;
-decoding and its checks are audio.py's.
+decoding and its checks are in audio/.
 """
 
 from __future__ import annotations

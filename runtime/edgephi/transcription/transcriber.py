@@ -49,7 +49,7 @@ class TranscriptionOptions:
     """What is asked of every window.
 
     Attributes:
-        prompt: In the words the model was trained on; see wording.py.
+        prompt: In the words the model was trained on; see prompts.py.
         rules: Where to cut.
         make_detector: Gives the voice-activity model of one recording.
         channel: `mix`, the number of one channel from 1, or `all` to hear each for itself.

@@ -1,6 +1,6 @@
 """Builds model.onnx for onnxruntime-genai: the decoder with the embedding, positions and rotary tables inside.
 
-Owns what that library feeds and expects. Knows nothing about the layers (see decoder_graph.py) or other files.
+Owns what that library feeds and expects. Knows nothing about the layers (see graphs/decoder.py) or other files.
 
     B batch, S new tokens, T tokens so far, C cache capacity, D head size, V vocabulary, P positions
     inputs   input_ids, position_ids int64 [B, S]    attention_mask int64 [B, T], 1 for tokens and 0 for padding

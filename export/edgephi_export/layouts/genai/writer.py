@@ -4,7 +4,7 @@ Owns which files such a folder has and what cannot be exported to it. Knows noth
 
     genai_config.json model.onnx weights/decoder.bin
     tokenizer.json tokenizer_config.json chat_template.jinja
-    edgephi_export.json           where all of it came from (see genai_record.py)
+    edgephi_export.json           where all of it came from (see record.py)
 """
 
 from __future__ import annotations
