@@ -1,0 +1,137 @@
+"""The routes: each address with and without `/v1`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.routing import BaseRoute, Route, Router
+
+from edgephi_serve.completions import ChatCompletions
+from edgephi_serve.engine import Engine
+from edgephi_serve.errors import ApiError
+from edgephi_serve.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.guard import App, Guard
+from edgephi_serve.identity import Identity
+from edgephi_serve.keys import Keys
+from edgephi_serve.logs import RequestLog
+from edgephi_serve.metrics import Metrics
+from edgephi_serve.page_files import PageFiles
+from edgephi_serve.settings import Settings
+
+_NOT_SUPPORTED = {
+    "/v1/embeddings": "this model gives no embeddings",
+    "/v1/completions": "use /v1/chat/completions",
+    "/v1/audio/speech": "this model writes text and does not speak",
+    "/v1/images/generations": "this model makes no images",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an application is made of."""
+
+    engine: Engine
+    settings: Settings
+    identity: Identity
+    keys: Keys
+
+
+class Named:
+    """An endpoint that notes its name for log and metrics.
+
+    Args:
+        name: The route.
+        app: What answers.
+    """
+
+    def __init__(self, name: str, app: App) -> None:
+        self.name = name
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        Exchange.of(scope).endpoint = self.name
+        await self._app(scope, receive, send)
+
+
+def make_app(parts: Parts) -> Guard:
+    """The whole application."""
+    engine, identity = parts.engine, parts.identity
+    metrics = Metrics(engine)
+
+    async def health(scope: Scope, _: Receive, send: Send) -> None:
+        status, word = engine.health
+        await answer_json(send, {"status": word}, status)
+
+    async def livez(scope: Scope, _: Receive, send: Send) -> None:
+        await answer_json(send, {"status": "ok"})
+
+    async def models(scope: Scope, _: Receive, send: Send) -> None:
+        await answer_json(send, {"object": "list", "data": [identity.describe(engine.model)]})
+
+    async def model(scope: Scope, _: Receive, send: Send) -> None:
+        described = identity.describe(engine.model)
+        if scope["path_params"]["name"] not in identity.names:
+            message = f"No such model; this server has {identity.name}."
+            raise ApiError(404, "invalid_request_error", "model_not_found", message, param="model")
+        await answer_json(send, described)
+
+    async def figures(scope: Scope, _: Receive, send: Send) -> None:
+        await answer(send, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+
+    chat = ChatCompletions(engine, identity, metrics)
+    routes = [
+        *_both("/chat/completions", "POST", chat),
+        *_both("/models", "GET", models),
+        *_both("/models/{name:path}", "GET", model),
+        *_both("/health", "GET", health),
+        _route("/readyz", "GET", health),
+        _route("/livez", "GET", livez),
+        _route("/metrics", "GET", figures),
+        _route("/", "GET", PageFiles("index.html")),
+        _route("/page/{name}", "GET", PageFiles()),
+    ]
+    router = Router(routes, redirect_slashes=False, default=_unknown(routes))
+    log = RequestLog(parts.settings.log, has_access=parts.settings.access_log)
+    return Guard(router, parts.settings, parts.keys, engine, metrics, log)
+
+
+async def answer(
+    send: Send, body: bytes, kind: str, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    """A whole answer."""
+    own = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *(headers or [])]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def answer_json(send: Send, value: dict[str, Any], status: int = 200) -> None:
+    """A whole answer of JSON."""
+    await answer(send, json.dumps(value).encode(), "application/json", status=status)
+
+
+def _route(path: str, method: str, app: App) -> Route:
+    return Route(path, Named(path, app), methods=[method])
+
+
+def _both(path: str, method: str, app: App) -> list[BaseRoute]:
+    return [Route(at, Named(f"/v1{path}", app), methods=[method]) for at in (f"/v1{path}", path)]
+
+
+def _unknown(routes: list[BaseRoute]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    known = [route.path for route in routes if isinstance(route, Route) and "{" not in route.path]
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        full = path if path.startswith("/v1/") else f"/v1{path}"
+        if full in _NOT_SUPPORTED:
+            raise ApiError(404, "invalid_request_error", "not_supported", f"Not offered: {_NOT_SUPPORTED[full]}.")
+        near = difflib.get_close_matches(path, known, n=1)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise ApiError(404, "invalid_request_error", "unknown_url", f"There is nothing at this address{hint}.")
+
+    return refuse

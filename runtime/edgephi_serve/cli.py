@@ -1,0 +1,115 @@
+"""`edgephi serve`: an OpenAI-compatible server and a web page for one model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgephi.console.commands import ModelCommand, group
+from edgephi.console.options import ModelSource, model_options
+
+# Loading these here makes a missing package one line when the command is looked up.
+from edgephi_serve.server import Server
+from edgephi_serve.settings import Access, Limits, Listen, Settings, Times
+
+if TYPE_CHECKING:
+    from edgephi import Model
+
+_file = click.Path(path_type=Path)
+_address_options = group(
+    "Address",
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", type=int, default=8080, show_default=True, help="0 for one that is free."),
+    click.option("--uds", type=_file, metavar="PATH", help="Listen on this Unix socket instead."),
+    click.option("--tls-cert", type=_file, metavar="PEM", help="Certificate chain; serves https."),
+    click.option("--tls-key", type=_file, metavar="PEM", help="Its key."),
+)
+_access_options = group(
+    "Access",
+    click.option("--api-key-file", "key_file", type=_file, metavar="FILE", help="Keys, KEY or NAME:KEY on each line."),
+    click.option("--api-key", envvar="EDGEPHI_API_KEY", show_envvar=True, hidden=True),
+    click.option("--no-auth", is_flag=True, help="Serve other machines without a key."),
+    click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="Also answer to this name; repeat."),
+    click.option("--cors-origin", "origins", multiple=True, metavar="URL", help="Web pages that may ask; repeat."),
+)
+_answer_options = group(
+    "Answer",
+    click.option("--name", help="What the model is called in answers.  [default: the folder's name]"),
+    click.option("--max-new-tokens", type=int, default=1024, show_default=True, help="Where a request says nothing."),
+    click.option("--max-crops", type=int, metavar="N", help="Parts of an image, where a request says nothing."),
+    click.option("--strict", "is_strict", is_flag=True, help="Refuse unknown fields and other models' names."),
+)
+_limit_options = group(
+    "Limit",
+    click.option("--queue", type=int, default=16, show_default=True, help="Requests that may wait."),
+    click.option("--request-timeout", "request_s", type=float, default=600.0, show_default=True, help="Seconds."),
+    click.option("--drain", "drain_s", type=float, default=30.0, show_default=True, help="Seconds to end in."),
+    click.option("--ping", "ping_s", type=float, default=5.0, show_default=True, help="Seconds between signs of life."),
+    click.option("--stall", "stall_s", type=float, default=120.0, show_default=True, help="Seconds to unhealthy."),
+)
+_log_options = group(
+    "Output",
+    click.option("--log", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Log lines."),
+    click.option("--access-log/--no-access-log", default=True, help="A line for each request."),
+)
+
+
+@click.command(cls=ModelCommand)
+@model_options
+@_address_options
+@_access_options
+@_answer_options
+@_limit_options
+@_log_options
+def serve(source: ModelSource, **given: Any) -> None:
+    """Serve the model folder MODEL to programs that speak OpenAI's interface, and as a web page.
+
+    Listens on this machine only, unless --host says otherwise; then requests need a key. Nothing that a request holds
+    is logged or kept on disk, and no address in one is ever opened. SIGTERM lets running requests finish; SIGHUP reads
+    keys again, and the model if its folder has changed.
+
+    \b
+    Examples:
+      edgephi serve phi4mm
+      edgephi serve phi4mm --port 9000 --max-context 16384
+      edgephi serve phi4mm --host 0.0.0.0 --api-key-file keys --allow-host phi.lan
+      edgephi serve phi4mm --uds /run/edgephi/socket
+    """
+
+    def say(line: str) -> None:
+        click.echo(line)
+
+    Server(source.path, lambda: _load(source, given["queue"]), _settings(given), say).run()
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """The options as settings, checked."""
+
+    def only(*names: str) -> dict[str, Any]:
+        return {name: given[name] for name in names}
+
+    return Settings(
+        listen=Listen(**only("host", "port", "uds", "tls_cert", "tls_key")),
+        access=Access(**only("key_file", "no_auth", "hosts", "origins"), key=given["api_key"] or None),
+        limits=Limits(queue=given["queue"]),
+        times=Times(**only("request_s", "drain_s", "ping_s", "stall_s")),
+        **only("name", "max_new_tokens", "max_crops", "is_strict", "log", "access_log"),
+    )
+
+
+def _load(source: ModelSource, queue: int) -> Model:
+    """The model; the engine admits fewer requests than it lets wait."""
+    from edgephi import Model
+
+    limits = {"max_context": source.max_context, "chunk": source.chunk, "cache_bytes": source.cache_bytes}
+    return Model.load(
+        source.path,
+        threads=source.threads,
+        kv_cache=source.kv_cache,
+        check_hashes=source.check_hashes,
+        ignore_memory=source.ignore_memory,
+        max_queue=queue + 16,
+        **{name: value for name, value in limits.items() if value is not None},
+    )

@@ -1,0 +1,95 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from edgephi import DoneEvent, Event, Reply
+from edgephi_serve.bodies import check_head, read_body
+from edgephi_serve.delivery import Delivery, watched
+from edgephi_serve.engine import Engine
+from edgephi_serve.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.identity import Identity
+from edgephi_serve.jobs import Job
+from edgephi_serve.metrics import Metrics
+from edgephi_serve.reading.chat import ChatWork, read_chat
+from edgephi_serve.writing.chat import AnswerHead, ChatWriter
+
+
+class ChatCompletions:
+    """The endpoint.
+
+    Args:
+        engine: Runs the work.
+        identity: What the model is called.
+        metrics: Count replies.
+    """
+
+    def __init__(self, engine: Engine, identity: Identity, metrics: Metrics) -> None:
+        self._engine = engine
+        self._identity = identity
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        exchange, settings = Exchange.of(scope), self._engine.settings
+        check_head(scope, "application/json", settings.limits.body_bytes)
+        with self._engine.place(exchange.key):
+            body = await read_body(scope, receive, settings.limits.body_bytes)
+            work = read_chat(body, settings, self._identity.names)
+            del body
+            exchange.ignored += work.ignored
+            head = AnswerHead(model=self._identity.name, fingerprint=self._identity.fingerprint)
+            writer = ChatWriter(head, work, self._engine.model.token_bytes)
+            async with self._engine.job(work.run) as job, watched(receive, job):
+                delivery = Delivery(scope, send, job, settings.times)
+                if work.is_stream:
+                    await self._stream(delivery, job, writer)
+                else:
+                    await self._whole(delivery, job, writer)
+            self._note(exchange, work, writer.replies, job)
+
+    async def _stream(self, delivery: Delivery, job: Job[tuple[int, Event]], writer: ChatWriter) -> None:
+        try:
+            async for index, event in delivery.events():
+                if isinstance(event, DoneEvent):
+                    self._check_done(delivery, job, event)
+                await delivery.begin("text/event-stream; charset=utf-8")
+                for chunk in writer.chunks(index, event, job.queue_s):
+                    await delivery.send(chunk)
+                if writer.has_enough(index):
+                    job.stop("enough")
+        except Exception as error:
+            if not delivery.has_begun or job.stopped_by in ("client", "reader"):
+                raise
+            await delivery.fail(error)
+            self._engine.note_failure(error)
+            return
+        await delivery.end(b"".join(writer.end()))
+
+    async def _whole(self, delivery: Delivery, job: Job[tuple[int, Event]], writer: ChatWriter) -> None:
+        async for index, event in delivery.quiet_events():
+            if isinstance(event, DoneEvent):
+                self._check_done(delivery, job, event)
+            writer.note(index, event, job.queue_s)
+            if writer.has_enough(index):
+                job.stop("enough")
+        await delivery.begin("application/json")
+        await delivery.end(writer.whole())
+
+    @staticmethod
+    def _check_done(delivery: Delivery, job: Job[tuple[int, Event]], event: DoneEvent) -> None:
+        """A reply that was ended early is told as what ended it."""
+        if event.reply.finish_reason == "cancelled" and job.stopped_by is not None:
+            delivery.check()
+
+    def _note(
+        self, exchange: Exchange, work: ChatWork, replies: list[Reply], job: Job[tuple[int, Event]]
+    ) -> None:
+        if not replies:
+            return
+        timing = replies[0].timing
+        made = sum(reply.timing.new_tokens for reply in replies)
+        exchange.facts |= {
+            "prompt": timing.prompt_tokens, "cached": timing.cached_tokens, "new": made, "queue_s": job.queue_s,
+            "encode_s": timing.encode_s, "prefill_s": timing.prefill_s, "decode_s": timing.decode_s,
+        }  # fmt: skip
+        self._metrics.note_replies(replies, job.queue_s)

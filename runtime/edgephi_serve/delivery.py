@@ -1,0 +1,154 @@
+"""Sending an answer while its work goes on: the client's leaving ends the work, and no wait is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+from edgephi import Stage
+from edgephi_serve.bodies import ClientLeftError
+from edgephi_serve.errors import ApiError, as_api_error
+from edgephi_serve.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.jobs import Job
+from edgephi_serve.settings import Times
+from edgephi_serve.wire.error import error_json
+
+T = TypeVar("T")
+
+#: Stages by which everything that can be refused has been.
+_ACCEPTED = ("load", "encode", "prefill", "decode")
+
+
+@asynccontextmanager
+async def watched(receive: Receive, job: Job[Any]) -> AsyncIterator[None]:
+    """Inside the block the job is stopped as soon as the client leaves."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        job.stop("client")
+
+    task = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Delivery:
+    """Sends one answer.
+
+    Args:
+        scope: Of the request.
+        send: Of the request.
+        job: The work.
+        times: Between bytes.
+    """
+
+    def __init__(self, scope: Scope, send: Send, job: Job[Any], times: Times) -> None:
+        self._exchange = Exchange.of(scope)
+        self._send = send
+        self._job = job
+        self._times = times
+        self.has_begun = False
+
+    async def begin(self, kind: str) -> None:
+        """The status and the headers of an answer."""
+        if not self.has_begun:
+            self.has_begun = True
+            headers = [(b"content-type", kind.encode())]
+            if kind.startswith("text/event-stream"):
+                headers.append((b"x-accel-buffering", b"no"))
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def send(self, body: bytes) -> None:
+        """A piece of the body.
+
+        Raises:
+            ClientLeftError: The client took nothing for too long.
+        """
+        message = {"type": "http.response.body", "body": body, "more_body": True}
+        try:
+            await asyncio.wait_for(self._send(message), self._times.reader_s)
+        except TimeoutError:
+            self._job.stop("reader")
+            raise ClientLeftError from None
+
+    async def end(self, body: bytes = b"") -> None:
+        """The last piece."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def check(self) -> None:
+        """Raise what ended the work early, if it is to be told.
+
+        Raises:
+            ClientLeftError: The client left.
+            ApiError: The server ends, or the request waited too long.
+        """
+        if self._job.stopped_by in ("client", "reader"):
+            raise ClientLeftError
+        if (error := self._job.refusal()) is not None:
+            raise error
+
+    async def events(self) -> AsyncIterator[Any]:
+        """The job's events for a stream; comments go out meanwhile, once nothing can be refused any more."""
+        comment, began_s = b": waiting\n\n", time.monotonic()
+        while True:
+            try:
+                item = await self._job.next(self._times.ping_s)
+            except TimeoutError:
+                await self._comment(comment)
+                continue
+            if item is None:
+                return
+            if not isinstance(item, Stage):
+                yield item
+            elif item.name != "decode":
+                comment = stage_comment(item)
+                late = time.monotonic() - began_s > self._times.ping_s
+                if self.has_begun or item.name in _ACCEPTED or late:
+                    await self._comment(comment)
+
+    async def _comment(self, comment: bytes) -> None:
+        await self.begin("text/event-stream; charset=utf-8")
+        await self.send(comment)
+
+    async def fail(self, error: BaseException) -> None:
+        """Tell of a failure in a stream that has begun."""
+        api = as_api_error(error)
+        self._exchange.reason = api.code or api.kind
+        await self.send(b"data: " + error_json(api) + b"\n\n")
+        await self.end()
+
+    async def quiet_events(self) -> AsyncIterator[Any]:
+        """The job's events for an answer given whole; after a long while white space keeps the connection."""
+        began_s = time.monotonic()
+        while True:
+            wait_s = self._times.newline_s if self.has_begun else self._times.commit_s - (time.monotonic() - began_s)
+            try:
+                item = await self._job.next(max(wait_s, 0.001))
+            except TimeoutError:
+                await self.begin("application/json")
+                await self.send(b"\n")
+                continue
+            if item is None:
+                return
+            if not isinstance(item, Stage):
+                yield item
+
+
+def stage_comment(stage: Stage) -> bytes:
+    """A stage as a comment of server-sent events, such as `: prefill 512/2049`."""
+    if stage.name == "queue":
+        return f": queued {stage.total - stage.done}\n\n".encode()
+    return f": {stage.name} {stage.done}/{stage.total}\n\n".encode()
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether an error is the client's, and nothing of the server's log."""
+    return isinstance(error, ApiError) and error.status < 500

@@ -1,0 +1,87 @@
+"""Connections with deadlines: uvicorn sets none on a request's head or body, so silent clients would hold sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edgephi_serve.errors import ApiError
+from edgephi_serve.settings import MIB, Limits
+from edgephi_serve.wire.error import error_json
+
+
+def protocol(limits: Limits) -> type[H11Protocol]:
+    """The protocol class for one server's limits."""
+
+    class Deadlines(_Deadlines):
+        own_limits = limits
+
+    return Deadlines
+
+
+class _Deadlines(H11Protocol):
+    """Closes connections that are too many, and those whose head or body does not come."""
+
+    own_limits: Limits
+    _timer: asyncio.TimerHandle | None = None
+    _body: Any = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As the base class does."""
+        super().connection_made(transport)
+        if len(self.connections) > self.own_limits.connections:
+            self._answer(503, "server_is_overloaded", "Too many connections are open.", ((b"retry-after", b"5"),))
+            return
+        self._wait(self.own_limits.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As the base class does."""
+        self._rest()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """As the base class does."""
+        super().data_received(data)
+        cycle = self.cycle
+        if self.conn.their_state is h11.IDLE:
+            if self._timer is None:
+                self._wait(self.own_limits.head_s)
+        elif self.conn.their_state is h11.SEND_BODY and cycle is not None:
+            if self._body is not cycle:
+                self._body = cycle
+                self._rest()
+                self._wait(self.own_limits.body_s + self._announced() / MIB)
+        else:
+            self._rest()
+
+    def send_400_response(self, msg: str) -> None:
+        """In our form."""
+        self._answer(400, "bad_http", msg)
+
+    def _announced(self) -> int:
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        return min(int(length), self.own_limits.upload_bytes) if length.isdigit() else 0
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._late)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        if not self.transport.is_closing():
+            self._answer(408, "request_timeout", "The request did not come in time.")
+
+    def _answer(self, status: int, code: str, message: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = error_json(ApiError(status, "invalid_request_error", code, message))
+            headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *more]
+            headers.append((b"content-length", str(len(body)).encode()))
+            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

@@ -1,0 +1,35 @@
+"""Telling systemd how the server is, where systemd started it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+
+_FIRST_SOCKET = 3
+
+
+def notify(message: str) -> None:
+    """Send a line such as `READY=1`; nothing where nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+        sender.sendall(message.encode())
+
+
+def watchdog_s() -> float | None:
+    """How often systemd wants a sign of life; None where it wants none."""
+    text, owner = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not text.isdigit() or owner not in ("", str(os.getpid())):
+        return None
+    return int(text) / 2e6
+
+
+def passed_sockets() -> list[socket.socket]:
+    """Sockets that systemd opened for this process; none otherwise."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = os.environ.get("LISTEN_FDS", "0")
+    return [socket.socket(fileno=_FIRST_SOCKET + i) for i in range(int(count) if count.isdigit() else 0)]

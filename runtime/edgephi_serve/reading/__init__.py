@@ -1,0 +1,1 @@
+"""From the JSON of a request to what a model is asked."""

@@ -1,0 +1,115 @@
+"""A chat request, checked as far as can be without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgephi import Event, Model, SamplingOptions
+from edgephi_serve.errors import ApiError, invalid
+from edgephi_serve.jobs import Job
+from edgephi_serve.reading.bodies import convert, parse_json, refuse_unsupported, unknown_keys
+from edgephi_serve.reading.messages import check_messages, lowest_detail, runtime_messages
+from edgephi_serve.reading.sampling import sampling_options
+from edgephi_serve.reading.tools import Choice, read_tools
+from edgephi_serve.settings import Settings
+from edgephi_serve.wire.chat import ChatRequest, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatWork:
+    """What the model is asked.
+
+    Attributes:
+        messages: As they came; media are decoded when the work begins.
+        options: Of the first reply; the seed of each further one is larger by 1.
+        tools: Offered to the model.
+        tool_choice: How it may use them.
+        max_crops: Of each image.
+        adapter: Forced for the request.
+        num_choices: How many replies.
+        has_parallel_calls: Whether a reply may hold several calls.
+        is_stream: Whether events are sent as they come.
+        has_usage: Whether a stream ends with its usage.
+        ignored: Keys that have no effect.
+    """
+
+    messages: list[Message]
+    options: SamplingOptions
+    tools: list[dict[str, Any]] | None
+    tool_choice: Choice | None
+    max_crops: int | None
+    adapter: str
+    num_choices: int
+    has_parallel_calls: bool
+    is_stream: bool
+    has_usage: bool
+    ignored: tuple[str, ...]
+
+    def run(self, model: Model, job: Job[tuple[int, Event]]) -> Generator[tuple[int, Event], None, None]:
+        """Each reply's events, with its index. Runs in the job's thread."""
+        request: dict[str, Any] = {
+            "tools": self.tools, "tool_choice": self.tool_choice, "adapter": self.adapter, "max_crops": self.max_crops,
+            "tags": False, "paths": False, "should_stop": job.should_stop, "on_stage": job.on_stage,
+        }  # fmt: skip
+        messages = runtime_messages(self.messages)
+        for index in range(self.num_choices):
+            seed = None if self.options.seed is None else (self.options.seed + index) % (1 << 64)
+            for event in model.stream(messages, options=replace(self.options, seed=seed), **request):
+                yield index, event
+
+
+def read_chat(body: bytes, settings: Settings, model_names: tuple[str, ...]) -> ChatWork:
+    """The work of a body.
+
+    Raises:
+        ApiError: It cannot be used; `param` names the field.
+        ConfigError: Likewise, found by the runtime.
+    """
+    raw = parse_json(body)
+    refuse_unsupported(raw)
+    request = convert(raw, ChatRequest)
+    if request.modalities is not None and set(request.modalities) - {"text"}:
+        raise invalid("modalities: this model writes text only.", param="modalities", code="unsupported_parameter")
+    if request.stream_options is not None and not request.stream:
+        raise invalid("stream_options needs stream to be true.", param="stream_options")
+    check_messages(request.messages, settings.limits)
+    tools, choice = read_tools(request, settings.limits)
+    return ChatWork(
+        messages=request.messages,
+        options=sampling_options(request, settings),
+        tools=tools,
+        tool_choice=choice,
+        max_crops=_max_crops(request, settings),
+        adapter=(None if request.edgephi is None else request.edgephi.adapter) or "auto",
+        num_choices=request.n or 1,
+        has_parallel_calls=request.parallel_tool_calls is not False,
+        is_stream=bool(request.stream),
+        has_usage=bool(request.stream_options and request.stream_options.include_usage),
+        ignored=_ignored(request, unknown_keys(raw), settings, model_names),
+    )
+
+
+def _max_crops(request: ChatRequest, settings: Settings) -> int | None:
+    wanted = None if request.edgephi is None else request.edgephi.max_crops
+    if wanted is not None and wanted < 1:
+        raise invalid(f"edgephi.max_crops is {wanted}; use 1 or more.", param="edgephi.max_crops")
+    if lowest_detail(request.messages):
+        return 1
+    return wanted or settings.max_crops
+
+
+def _ignored(
+    request: ChatRequest, unknown: list[str], settings: Settings, model_names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What has no effect; with --strict an error."""
+    is_foreign = bool(request.model) and request.model not in model_names
+    if not settings.is_strict:
+        return (*(["model"] if is_foreign else []), *unknown)
+    if is_foreign:
+        message = f"The model {request.model!r:.80} does not exist; this server has {', '.join(model_names)}."
+        raise ApiError(404, "invalid_request_error", "model_not_found", message, param="model")
+    if unknown:
+        raise invalid(f"Unknown: {', '.join(unknown)}.", param=unknown[0])
+    return ()

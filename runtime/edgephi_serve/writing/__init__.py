@@ -1,0 +1,1 @@
+"""From a model's events to the JSON of an answer."""

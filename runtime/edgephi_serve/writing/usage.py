@@ -1,0 +1,45 @@
+"""Token counts and times of a reply."""
+
+from __future__ import annotations
+
+from edgephi import Reply
+from edgephi_serve.wire.answers import CompletionDetails, Measured, PromptDetails, TimingBody, Usage
+
+
+def usage(replies: list[Reply]) -> Usage:
+    """Of all replies of a request; the prompt counts once."""
+    timing = replies[0].timing
+    image, audio = getattr(timing, "image_tokens", 0), getattr(timing, "audio_tokens", 0)
+    made = sum(reply.timing.new_tokens for reply in replies)
+    accepted = sum(reply.speculation.accepted for reply in replies)
+    drafted = sum(reply.speculation.proposed for reply in replies)
+    return Usage(
+        prompt_tokens=timing.prompt_tokens,
+        completion_tokens=made,
+        total_tokens=timing.prompt_tokens + made,
+        prompt_tokens_details=PromptDetails(
+            cached_tokens=timing.cached_tokens,
+            text_tokens=timing.prompt_tokens - image - audio,
+            image_tokens=image,
+            audio_tokens=audio,
+        ),
+        completion_tokens_details=CompletionDetails(
+            accepted_prediction_tokens=accepted, rejected_prediction_tokens=drafted - accepted
+        ),
+    )
+
+
+def measured(reply: Reply, queue_s: float) -> Measured:
+    """Seconds of each stage."""
+    timing = reply.timing
+    return Measured(
+        timing=TimingBody(
+            queue_s=round(queue_s, 6),
+            preprocess_s=round(timing.preprocess_s, 6),
+            encode_s=round(timing.encode_s, 6),
+            prefill_s=round(timing.prefill_s, 6),
+            ttft_s=round(timing.ttft_s, 6),
+            decode_s=round(timing.decode_s, 6),
+        ),
+        adapter=reply.adapter,
+    )
