@@ -63,14 +63,14 @@ def make_app(parts: Parts) -> Guard:
     engine, identity = parts.engine, parts.identity
     metrics = Metrics(engine)
 
-    async def health(scope: Scope, _: Receive, send: Send) -> None:
+    async def health(_scope: Scope, _: Receive, send: Send) -> None:
         status, word = engine.health
         await answer_json(send, {"status": word}, status)
 
-    async def livez(scope: Scope, _: Receive, send: Send) -> None:
+    async def livez(_scope: Scope, _: Receive, send: Send) -> None:
         await answer_json(send, {"status": "ok"})
 
-    async def models(scope: Scope, _: Receive, send: Send) -> None:
+    async def models(_scope: Scope, _: Receive, send: Send) -> None:
         await answer_json(send, {"object": "list", "data": [identity.describe(engine.model)]})
 
     async def model(scope: Scope, _: Receive, send: Send) -> None:
@@ -80,7 +80,7 @@ def make_app(parts: Parts) -> Guard:
             raise ApiError(404, "invalid_request_error", "model_not_found", message, param="model")
         await answer_json(send, described)
 
-    async def figures(scope: Scope, _: Receive, send: Send) -> None:
+    async def figures(_scope: Scope, _: Receive, send: Send) -> None:
         await answer(send, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
     chat = ChatCompletions(engine, identity, metrics)
@@ -125,7 +125,7 @@ def _both(path: str, method: str, app: App) -> list[BaseRoute]:
 def _unknown(routes: list[BaseRoute]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     known = [route.path for route in routes if isinstance(route, Route) and "{" not in route.path]
 
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    async def refuse(scope: Scope, _: Receive, _send: Send) -> None:
         path = scope["path"]
         full = path if path.startswith("/v1/") else f"/v1{path}"
         if full in _NOT_SUPPORTED:

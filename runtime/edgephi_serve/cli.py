@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from edgephi import Model
 from edgephi.console.commands import ModelCommand, group
 from edgephi.console.options import ModelSource, model_options
 
@@ -14,9 +16,8 @@ from edgephi.console.options import ModelSource, model_options
 from edgephi_serve.server import Server
 from edgephi_serve.settings import Access, Limits, Listen, Settings, Times
 
-if TYPE_CHECKING:
-    from edgephi import Model
-
+#: Holds one more key: an option could be read by every program of the machine.
+KEY_VARIABLE = "EDGEPHI_API_KEY"
 _file = click.Path(path_type=Path)
 _address_options = group(
     "Address",
@@ -28,8 +29,13 @@ _address_options = group(
 )
 _access_options = group(
     "Access",
-    click.option("--api-key-file", "key_file", type=_file, metavar="FILE", help="Keys, KEY or NAME:KEY on each line."),
-    click.option("--api-key", envvar="EDGEPHI_API_KEY", show_envvar=True, hidden=True),
+    click.option(
+        "--api-key-file",
+        "key_file",
+        type=_file,
+        metavar="FILE",
+        help="Keys, KEY or NAME:KEY on each line; one more in EDGEPHI_API_KEY.",
+    ),
     click.option("--no-auth", is_flag=True, help="Serve other machines without a key."),
     click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="Also answer to this name; repeat."),
     click.option("--cors-origin", "origins", multiple=True, metavar="URL", help="Web pages that may ask; repeat."),
@@ -52,7 +58,7 @@ _limit_options = group(
 _log_options = group(
     "Output",
     click.option("--log", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Log lines."),
-    click.option("--access-log/--no-access-log", default=True, help="A line for each request."),
+    click.option("--access-log/--no-access-log", default=True, show_default=True, help="A line for each request."),
 )
 
 
@@ -92,7 +98,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
     return Settings(
         listen=Listen(**only("host", "port", "uds", "tls_cert", "tls_key")),
-        access=Access(**only("key_file", "no_auth", "hosts", "origins"), key=given["api_key"] or None),
+        access=Access(**only("key_file", "no_auth", "hosts", "origins"), key=os.environ.get(KEY_VARIABLE) or None),
         limits=Limits(queue=given["queue"]),
         times=Times(**only("request_s", "drain_s", "ping_s", "stall_s")),
         **only("name", "max_new_tokens", "max_crops", "is_strict", "log", "access_log"),
@@ -101,9 +107,11 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _load(source: ModelSource, queue: int) -> Model:
     """The model; the engine admits fewer requests than it lets wait."""
-    from edgephi import Model
-
-    limits = {"max_context": source.max_context, "chunk": source.chunk, "cache_bytes": source.cache_bytes}
+    limits: dict[str, Any] = {
+        "max_context": source.max_context,
+        "chunk": source.chunk,
+        "cache_bytes": source.cache_bytes,
+    }
     return Model.load(
         source.path,
         threads=source.threads,

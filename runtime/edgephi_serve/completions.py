@@ -10,7 +10,7 @@ from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.identity import Identity
 from edgephi_serve.jobs import Job
 from edgephi_serve.metrics import Metrics
-from edgephi_serve.reading.chat import ChatWork, read_chat
+from edgephi_serve.reading.chat import read_chat
 from edgephi_serve.writing.chat import AnswerHead, ChatWriter
 
 
@@ -45,7 +45,7 @@ class ChatCompletions:
                     await self._stream(delivery, job, writer)
                 else:
                     await self._whole(delivery, job, writer)
-            self._note(exchange, work, writer.replies, job)
+            self._note(exchange, writer.replies, job)
 
     async def _stream(self, delivery: Delivery, job: Job[tuple[int, Event]], writer: ChatWriter) -> None:
         try:
@@ -81,9 +81,7 @@ class ChatCompletions:
         if event.reply.finish_reason == "cancelled" and job.stopped_by is not None:
             delivery.check()
 
-    def _note(
-        self, exchange: Exchange, work: ChatWork, replies: list[Reply], job: Job[tuple[int, Event]]
-    ) -> None:
+    def _note(self, exchange: Exchange, replies: list[Reply], job: Job[tuple[int, Event]]) -> None:
         if not replies:
             return
         timing = replies[0].timing

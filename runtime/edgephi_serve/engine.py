@@ -185,4 +185,3 @@ class Engine:
         if self._model is not None:
             self._model.close()
             self._model = None
-

@@ -1,9 +1,9 @@
 """What a client is told when a request fails: a status and OpenAI's error object, never a word of the request's text.
 
-    ConfigError                               400 invalid_request_error
-    CapacityError context, media, memory      400, 400, 503
-    ArtifactError                             500 model_damaged
-    anything else                             500 internal
+ConfigError                               400 invalid_request_error
+CapacityError context, media, memory      400, 400, 503
+ArtifactError                             500 model_damaged
+anything else                             500 internal
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
-from edgephi.base.no_memory import is_no_memory
+from edgephi.base.out_of_memory import is_out_of_memory
 
 ErrorType = Literal[
     "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
@@ -72,12 +72,10 @@ def shutting_down() -> ApiError:
 def too_large(what: str, most: str) -> ApiError:
     """A body over its limit; the connection is closed, since the rest of the body may be on its way."""
     message = f"{what} is larger than {most}."
-    return ApiError(
-        413, "invalid_request_error", "request_too_large", message, headers={"Connection": "close"}
-    )
+    return ApiError(413, "invalid_request_error", "request_too_large", message, headers={"Connection": "close"})
 
 
-def as_api_error(error: BaseException) -> ApiError:
+def as_api_error(error: BaseException) -> ApiError:  # noqa: PLR0911 - one for each kind
     """What is answered for an exception of the runtime."""
     if isinstance(error, ApiError):
         return error
@@ -93,7 +91,7 @@ def as_api_error(error: BaseException) -> ApiError:
             f'This needs packages that the server lacks; run there: pip install "edgephi[{extra[1]}]"',
             code="not_installed",
         )
-    if isinstance(error, MemoryError) or (isinstance(error, Exception) and is_no_memory(error)):
+    if isinstance(error, MemoryError) or (isinstance(error, Exception) and is_out_of_memory(error)):
         return unavailable("server_is_overloaded", "The server has not enough memory for this request now.")
     return ApiError(500, "server_error", "internal", "The server failed on this request; its log says where.")
 

@@ -38,7 +38,7 @@ class Guard:
         log: Gets a line for each.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one thing that every request meets
+    def __init__(
         self, app: App, settings: Settings, keys: Keys, engine: Engine, metrics: Metrics, log: RequestLog
     ) -> None:
         self._app = app

@@ -58,7 +58,7 @@ class Identity:
             "object": "model",
             "created": self.created,
             "owned_by": "edgephi",
-            "max_model_len": manifest.decoder.max_positions,
+            "max_model_len": manifest.rope.max_positions,
             "architecture": {
                 "input_modalities": ["text", *(known.get(m, m) for m in manifest.modalities if m != "text")],
                 "output_modalities": ["text"],

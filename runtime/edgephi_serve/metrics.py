@@ -60,7 +60,7 @@ class Metrics:
             self._stage_s.labels(stage).observe(getattr(timing, f"{stage}_s"))
         for reply in replies:
             self._made.inc(reply.timing.new_tokens)
-            self._drafted.inc(reply.speculation.proposed)
+            self._drafted.inc(reply.speculation.drafted)
             self._accepted.inc(reply.speculation.accepted)
             if reply.timing.decode_tok_s:
                 self._token_s.observe(1 / reply.timing.decode_tok_s)

@@ -55,7 +55,7 @@ class PageFiles:
     def __init__(self, name: str | None = None) -> None:
         self._name = name
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Answer."""
         name = self._name or scope["path_params"]["name"]
         content, tag = _file(name)

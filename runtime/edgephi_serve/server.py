@@ -51,9 +51,7 @@ class Server:
         say: Gets the lines for whoever started the server.
     """
 
-    def __init__(
-        self, folder: Path, load: Callable[[], Model], settings: Settings, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, load: Callable[[], Model], settings: Settings, say: Callable[[str], None]) -> None:
         self._folder = folder
         self._load = load
         self._settings = settings

@@ -12,8 +12,6 @@ from msgspec import UNSET
 
 from edgephi import DoneEvent, Event, Reply
 from edgephi_serve.reading.chat import ChatWork
-from edgephi_serve.writing.replies import ReplyWriter, TokenBytes
-from edgephi_serve.writing.usage import measured, usage
 from edgephi_serve.wire.answers import (
     AnswerChoice,
     AnswerMessage,
@@ -26,6 +24,8 @@ from edgephi_serve.wire.answers import (
     Measured,
     Usage,
 )
+from edgephi_serve.writing.replies import ReplyWriter, TokenBytes
+from edgephi_serve.writing.usage import measured, usage
 
 DONE = b"data: [DONE]\n\n"
 _ENCODER = msgspec.json.Encoder()

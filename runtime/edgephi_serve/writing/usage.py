@@ -12,7 +12,7 @@ def usage(replies: list[Reply]) -> Usage:
     image, audio = getattr(timing, "image_tokens", 0), getattr(timing, "audio_tokens", 0)
     made = sum(reply.timing.new_tokens for reply in replies)
     accepted = sum(reply.speculation.accepted for reply in replies)
-    drafted = sum(reply.speculation.proposed for reply in replies)
+    drafted = sum(reply.speculation.drafted for reply in replies)
     return Usage(
         prompt_tokens=timing.prompt_tokens,
         completion_tokens=made,

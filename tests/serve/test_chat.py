@@ -1,0 +1,184 @@
+"""chat.completions as OpenAI's own client sees it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from edgephi import Model, SamplingOptions
+from support.bundles import nano_bundle
+
+NANO = Path(__file__).parents[2] / "nano/samples"
+HELLO = [{"role": "user", "content": "hello"}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "set_heater",
+            "parameters": {
+                "type": "object",
+                "properties": {"room": {"type": "string"}, "degrees": {"type": "integer"}},
+                "required": ["room", "degrees"],
+            },
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "lock",
+            "parameters": {"type": "object", "properties": {"device": {"type": "string"}}, "required": ["device"]},
+        },
+    },
+]
+
+
+@pytest.fixture
+def sdk(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def _url(name: str, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode((NANO / name).read_bytes()).decode()}"
+
+
+def _chunks(client: httpx.Client, **request) -> tuple[list[dict], str]:
+    with client.stream("POST", "/v1/chat/completions", json={"stream": True, **request}) as answer:
+        assert answer.status_code == 200, answer.read()
+        text = "".join(answer.iter_text())
+    events = [block[6:] for block in text.split("\n\n") if block.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    return [json.loads(event) for event in events[:-1]], text
+
+
+@pytest.mark.parametrize("limit", [3, 200])
+def test_a_stream_a_plain_answer_and_the_library_say_the_same(sdk, limit):
+    asked = {"model": "nano", "messages": HELLO, "max_tokens": limit, "temperature": 0}
+    plain = sdk.chat.completions.create(**asked)
+    stream = list(sdk.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    with Model.load(nano_bundle(), threads=1) as model:
+        reply = model.generate("hello", options=SamplingOptions(max_new_tokens=limit, temperature=0.0))
+    assert plain.choices[0].message.content == reply.text
+    assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == reply.text
+    reasons = [c.choices[0].finish_reason for c in stream if c.choices and c.choices[0].finish_reason]
+    assert reasons == [plain.choices[0].finish_reason] == [reply.finish_reason]
+    assert stream[-1].choices == []
+    assert stream[-1].usage.completion_tokens == plain.usage.completion_tokens == len(reply.token_ids)
+
+
+def test_a_stream_has_one_last_chunk_with_a_reason_and_null_before(client):
+    chunks, _ = _chunks(client, messages=HELLO, max_tokens=8)
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
+    assert reasons[-1] in ("stop", "length")
+    assert reasons[:-1] == [None] * (len(reasons) - 1)
+
+
+def test_no_usage_chunk_without_being_asked(client):
+    chunks, _ = _chunks(client, messages=HELLO, max_tokens=4)
+    assert all(len(chunk["choices"]) == 1 and "usage" not in chunk for chunk in chunks)
+
+
+def test_progress_is_comments_that_clients_skip(client):
+    _, text = _chunks(client, messages=[{"role": "user", "content": "hello " * 400}], max_tokens=4)
+    assert any(line.startswith(": prefill ") for line in text.splitlines())
+
+
+def test_a_call_in_a_stream_is_the_call_of_a_plain_answer(sdk):
+    asked = {
+        "model": "nano",
+        "messages": [{"role": "user", "content": "now set the office heater to twelve degrees"}],
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "temperature": 0,
+    }
+    plain = sdk.chat.completions.create(**asked).choices[0]
+    assert plain.finish_reason == "tool_calls"
+    with sdk.chat.completions.stream(**asked) as stream:
+        final = stream.get_final_completion().choices[0]
+    assert final.finish_reason == "tool_calls"
+    calls = [[(c.function.name, c.function.arguments) for c in choice.message.tool_calls] for choice in (plain, final)]
+    assert calls[0] == calls[1]
+    assert calls[0]
+
+
+@pytest.mark.parametrize("words", ["lock the door", "hello", "what is this?"])
+def test_tool_choice_is_obeyed(sdk, words):
+    asked = {"model": "nano", "messages": [{"role": "user", "content": words}], "tools": TOOLS, "max_tokens": 300}
+    assert not sdk.chat.completions.create(**asked, tool_choice="none").choices[0].message.tool_calls
+    named = sdk.chat.completions.create(**asked, tool_choice={"type": "function", "function": {"name": "lock"}})
+    assert {call.function.name for call in named.choices[0].message.tool_calls} == {"lock"}
+    single = sdk.chat.completions.create(**asked, tool_choice="required", parallel_tool_calls=False)
+    assert len(single.choices[0].message.tool_calls) == 1
+
+
+def test_damaged_arguments_in_the_history_are_no_error(client):
+    calls = [{"id": "a", "type": "function", "function": {"name": "lock", "arguments": '{"device": '}}]
+    history = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "a", "content": "failed"},
+    ]
+    answer = client.post("/v1/chat/completions", json={"messages": history, "max_tokens": 2})
+    assert answer.status_code == 200, answer.text
+
+
+def test_developer_is_system(client):
+    def said(role: str) -> list[dict]:
+        messages = [{"role": role, "content": "You are a home assistant."}, *HELLO]
+        asked = {"messages": messages, "max_tokens": 8, "temperature": 0}
+        return client.post("/v1/chat/completions", json=asked).json()["choices"]
+
+    assert said("developer") == said("system")
+
+
+@pytest.mark.parametrize("url", [_url("number.png"), _url("number.png").partition(",")[2]])
+def test_an_image_with_or_without_the_prefix(client, url):
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What number is shown?"}]
+    answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": parts}]})
+    assert answer.json()["choices"][0]["message"]["content"] == "29"
+
+
+@pytest.mark.parametrize("comes_first", ["text", "audio"])
+def test_audio_url_as_hosted_examples_send_it(client, comes_first):
+    text = {"type": "text", "text": "Transcribe the audio clip into text."}
+    audio = {"type": "audio_url", "audio_url": {"url": _url("command.wav", "audio/wav")}}
+    parts = [text, audio] if comes_first == "text" else [audio, text]
+    answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": parts}]})
+    assert (answer.status_code, answer.json()["edgephi"]["adapter"]) == (200, "speech")
+    if comes_first == "audio":  # the only order that the demo's model was trained on
+        assert answer.json()["choices"][0]["message"]["content"] == "open the kitchen window"
+
+
+def test_unknown_fields_are_named_and_not_refused(client):
+    asked = {"model": "gpt-x", "messages": HELLO, "max_tokens": 1, "keep_alive": 3, "user": "me"}
+    answer = client.post("/v1/chat/completions", json=asked)
+    assert answer.status_code == 200
+    assert answer.headers["x-edgephi-ignored"] == "model, keep_alive"
+
+
+@pytest.mark.parametrize("most", [None, -1])
+def test_a_reply_is_never_endless_and_the_default_is_not_tiny(client, most):
+    asked = {"messages": HELLO, "max_tokens": most, "logit_bias": {}, "temperature": 0}
+    assert client.post("/v1/chat/completions", json=asked).json()["usage"]["completion_tokens"] <= 1024
+
+
+def test_log_probabilities_of_a_stream_are_those_of_a_plain_answer(client):
+    asked = {"messages": HELLO, "max_tokens": 6, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    plain = client.post("/v1/chat/completions", json=asked).json()["choices"][0]["logprobs"]["content"]
+    chunks, _ = _chunks(client, **asked)
+    streamed = [one for c in chunks for one in (c["choices"][0]["logprobs"] or {"content": []})["content"]]
+    assert [one["bytes"] for one in streamed] == [one["bytes"] for one in plain]
+    assert all(len(one["top_logprobs"]) == 2 for one in plain)
+
+
+def test_json_of_a_schema_is_one_line(client):
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
+    answer = client.post("/v1/chat/completions", json={"messages": HELLO, "response_format": form}).json()["choices"][0]
+    assert "\n" not in answer["message"]["content"]
+    assert answer["finish_reason"] == "length" or isinstance(json.loads(answer["message"]["content"])["n"], int)

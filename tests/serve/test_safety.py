@@ -1,0 +1,240 @@
+"""What a request must not be able to do, and what becomes of one that cannot be answered."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import zlib
+
+import httpx
+import pytest
+
+from edgephi import ConfigError
+from edgephi_serve.keys import Keys, read_keys
+from edgephi_serve.settings import Access, Listen, Settings
+
+HELLO = [{"role": "user", "content": "hello"}]
+LONG = {"messages": [{"role": "user", "content": "hello " * 3000}], "max_tokens": 1000, "stream": True}
+
+
+def _ask(client: httpx.Client, **request) -> httpx.Response:
+    return client.post("/v1/chat/completions", json={"messages": HELLO, "max_tokens": 2, **request})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/a.png", "https://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}/", "//127.0.0.1:{port}/",
+        "http://[::1]:{port}/", "http://0x7f000001:{port}/", "http://2130706433:{port}/", "ftp://127.0.0.1:{port}/",
+        "file:///etc/hostname", "FILE:///etc/hostname", "/etc/hostname", "etc/hostname", "../../etc/hostname",
+        "\thttp://127.0.0.1:{port}/", "gopher://127.0.0.1:{port}/", "blob:http://127.0.0.1:{port}/", "jar:file:///etc/x",
+        "http://user@127.0.0.1:{port}/" + "a" * 200,
+    ],
+)  # fmt: skip
+def test_no_address_is_opened(client, url):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        full = url.format(port=listener.getsockname()[1])
+        parts = [{"type": "image_url", "image_url": {"url": full}}]
+        answer = _ask(client, messages=[{"role": "user", "content": parts}])
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_url")
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Host": ""}, {"Host": "127.0.0.1.evil.example"}])
+def test_a_rebound_name_is_refused(client, headers):
+    answer = client.get("/v1/models", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "host_not_allowed")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_another_web_page_is_refused(client, origin):
+    answer = client.post("/v1/chat/completions", json={"messages": HELLO}, headers={"Origin": origin})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed")
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_its_own_page_may_ask(server, client):
+    answer = client.get("/v1/models", headers={"Origin": server.url})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        (b"{", 400, None), (b"[]", 400, None), (b"", 400, None), (b"\xff", 400, None), (b"[" * 100_000, 400, None),
+        (b"{}", 400, None), (b'{"messages": []}', 400, "messages"),
+        (b'{"messages": [{"role": "function", "content": "a"}]}', 400, "messages[0].role"),
+        (b'{"messages": [{"role": "user", "content": [{"type": "file"}]}]}', 400, "messages[0].content[0].type"),
+        (b'{"messages": [{"role": "user", "content": "a"}], "temperature": 3}', 400, "temperature"),
+        (b'{"messages": [{"role": "user", "content": "a"}], "n": 9}', 400, "n"),
+        (b'{"messages": [{"role": "user", "content": "a"}], "top_logprobs": 1}', 400, "top_logprobs"),
+        (b'{"messages": [{"role": "user", "content": "a"}], "stream_options": {}}', 400, "stream_options"),
+        (b'{"messages": [{"role": "user", "content": "a"}], "modalities": ["audio"]}', 400, "modalities"),
+        (b'{"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"}', 400, "tool_choice"),
+    ],
+)  # fmt: skip
+def test_a_bad_body_is_one_clear_error(client, body, status, param):
+    answer = client.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_a_refusal_keeps_its_status_in_a_stream(client):
+    answer = _ask(client, messages=[{"role": "user", "content": "a " * 200_000}], stream=True)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
+def test_an_image_too_large_is_refused_by_its_header(client):
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+
+    shape = (40_000).to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
+    image = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", shape) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+    url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    answer = _ask(client, messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "media_too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"), ("POST", "/v1/embeddings", 404, "not_supported"),
+        ("POST", "/v1/chat/completion", 404, "unknown_url"), ("GET", "/v1/models/other", 404, "model_not_found"),
+        ("GET", "/page/../cli.py", 404, "unknown_url"), ("GET", "/page/.hidden", 404, "unknown_url"),
+    ],
+)  # fmt: skip
+def test_an_unknown_address_is_an_error_of_openais_shape(client, method, path, status, code):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/health", "/livez", "/readyz", "/v1/models", "/models", "/metrics"])
+def test_addresses_for_operators_answer(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+def _running(client: httpx.Client) -> dict[str, float]:
+    lines = [line.split() for line in client.get("/metrics").text.splitlines() if line.startswith("edgephi_requests_")]
+    return {
+        name: float(value) for name, value in lines if name in ("edgephi_requests_running", "edgephi_requests_waiting")
+    }
+
+
+def _until(client: httpx.Client, condition, seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not condition(_running(client)):
+        assert time.monotonic() < ends, _running(client)
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_a_client_that_leaves_stops_the_work(server, client, is_stream):
+    with socket.create_connection(httpx.URL(server.url).netloc.decode().split(":")) as raw:
+        body = json.dumps({**LONG, "stream": is_stream}).encode()
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        raw.sendall(head.encode() + body)
+        _until(client, lambda now: now["edgephi_requests_running"] == 1)
+    _until(client, lambda now: now["edgephi_requests_running"] == 0, seconds=2)
+    assert _ask(client).status_code == 200
+
+
+def test_a_full_queue_says_when_to_come_again(server, client):
+    answers: list[int] = []
+    hold = threading.Event()
+
+    def leave_open() -> None:
+        with server.client() as own, own.stream("POST", "/v1/chat/completions", json=LONG) as answer:
+            answers.append(answer.status_code)
+            hold.wait(20)
+
+    threads = [threading.Thread(target=leave_open) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    _until(client, lambda now: sum(now.values()) == 3)
+    refused = _ask(client)
+    hold.set()
+    for thread in threads:
+        thread.join(20)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "slow_down")
+    assert 1 <= int(refused.headers["retry-after"]) <= 120
+    _until(client, lambda now: sum(now.values()) == 0)
+    assert _ask(client).status_code == 200
+
+
+def test_a_request_leaves_no_word_in_the_log(server, client):
+    canary = "canary7261"
+    _ask(client, messages=[{"role": "user", "content": canary}], user=canary, stop=canary, canary7261=1)
+    _ask(client, messages=[{"role": canary, "content": canary}])
+    _ask(
+        client,
+        messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"http://{canary}"}}]}],
+    )
+    client.get(f"/{canary}?{canary}", headers={"x-request-id": f"{canary}/{canary}"})
+    text = server.log.read_text()
+    assert "/v1/chat/completions" in text
+    assert canary not in text
+
+
+def test_keys_are_asked_for_and_read_again(start, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("me:first-key-of-mine\n")
+    running = start("--api-key-file", str(file))
+    with running.client() as client:
+        assert client.get("/health").status_code == 200
+        refused = client.get("/v1/models")
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert client.get("/v1/models", headers={"Authorization": "Bearer first-key-of-mine"}).status_code == 200
+        file.write_text("me:second-key-of-mine\n")
+        running.process.send_signal(signal.SIGHUP)
+        assert running.process.stdout.readline() == "the keys were read again\n"
+        assert client.get("/v1/models", headers={"Authorization": "Bearer first-key-of-mine"}).status_code == 401
+        assert client.get("/v1/models", headers={"X-Api-Key": "second-key-of-mine"}).status_code == 200
+
+
+def test_sigterm_ends_an_open_stream_with_a_last_event(start):
+    running = start("--drain", "0.2")
+    with running.client() as client, client.stream("POST", "/v1/chat/completions", json=LONG) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        running.process.terminate()
+        last = [line for line in lines if line.startswith("data: ")][-1]
+    assert last == "data: [DONE]" or json.loads(last[6:])["error"]["code"] == "server_shutting_down"
+    assert running.process.wait(5) == 0
+
+
+def test_a_key_file_that_others_may_write_is_refused(tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("a-long-enough-key\n")
+    os.chmod(file, 0o666)
+    with pytest.raises(ConfigError, match="others may write it"):
+        read_keys(file, None)
+
+
+def test_all_keys_are_compared():
+    keys = Keys([("a", "key-number-one"), ("b", "key-number-two")])
+    assert [keys.name_of(key) for key in ("key-number-one", "key-number-two", "key", "", None)] == [
+        "a",
+        "b",
+        None,
+        None,
+        None,
+    ]
+
+
+def test_other_machines_need_a_key():
+    with pytest.raises(ConfigError, match="--no-auth"):
+        Settings(listen=Listen(host="0.0.0.0"))
+    assert Settings(listen=Listen(host="0.0.0.0"), access=Access(no_auth=True)).access.no_auth
