@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi import Model
 from edgephi.console.commands import ModelCommand, group
 from edgephi.console.options import ModelSource, model_options
 
-# Loading these here makes a missing package one line when the command is looked up.
-from edgephi_serve.server import Server
-from edgephi_serve.settings import Access, Limits, Listen, Settings, Times
+if TYPE_CHECKING:
+    from edgephi import Model
+    from edgephi_serve.settings import Settings
+
 
 #: Holds one more key: an option could be read by every program of the machine.
 KEY_VARIABLE = "EDGEPHI_API_KEY"
@@ -83,6 +83,7 @@ def serve(source: ModelSource, **given: Any) -> None:
       edgephi serve phi4mm --host 0.0.0.0 --api-key-file keys --allow-host phi.lan
       edgephi serve phi4mm --uds /run/edgephi/socket
     """
+    from edgephi_serve.server import Server
 
     def say(line: str) -> None:
         click.echo(line)
@@ -92,6 +93,7 @@ def serve(source: ModelSource, **given: Any) -> None:
 
 def _settings(given: dict[str, Any]) -> Settings:
     """The options as settings, checked."""
+    from edgephi_serve.settings import Access, Limits, Listen, Settings, Times
 
     def only(*names: str) -> dict[str, Any]:
         return {name: given[name] for name in names}
@@ -107,6 +109,8 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _load(source: ModelSource, queue: int) -> Model:
     """The model; the engine admits fewer requests than it lets wait."""
+    from edgephi import Model
+
     limits: dict[str, Any] = {
         "max_context": source.max_context,
         "chunk": source.chunk,
