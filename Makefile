@@ -5,12 +5,16 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test reference genai parity accuracy accuracy-reference slow signals compare-check size lint clean
+.PHONY: demo serve test reference genai parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p models
 	$(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL) --force
 	$(BIN)/edgephi demo $(DEMO_MODEL) --samples nano/samples
+
+serve: .venv/edgephi.stamp  ## the demo's model behind OpenAI's interface, on 127.0.0.1:8080
+	test -f $(DEMO_MODEL)/edgephi.json || { mkdir -p models && $(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL); }
+	$(BIN)/edgephi serve $(DEMO_MODEL)
 
 test: .venv/edgephi.stamp  ## everything that needs no PyTorch
 	$(BIN)/python -m pytest -m "not slow and not reference and not genai"
@@ -39,10 +43,12 @@ accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 compare-check: .venv/edgephi.stamp  ## how often `bench compare` is right, on nano: about ten minutes on a quiet machine
 	$(BIN)/python tests/benchmarks/compare_check.py
 
-size:  ## a fresh install of the runtime must stay under 280 MB, pip included
+size:  ## a fresh install of the runtime must stay under 280 MB, pip included, and with the server under 290 MB
 	rm -rf build/size && $(PYTHON) -m venv build/size
 	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
 	@megabytes=$$(du -sm build/size | cut -f1); echo "a fresh install takes $$megabytes MB"; test $$megabytes -lt 280
+	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu,serve]"
+	@megabytes=$$(du -sm build/size | cut -f1); echo "with the server $$megabytes MB"; test $$megabytes -le 290
 
 lint: .venv/edgephi.stamp  ## style, types and which room may import which
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo

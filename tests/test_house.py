@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "edgephi": ROOT / "runtime/edgephi",
+    "edgephi_serve": ROOT / "runtime/edgephi_serve",
     "edgephi_export": ROOT / "export/edgephi_export",
     "edgephi_quantize": ROOT / "quantize/edgephi_quantize",
     "edgephi_bench": ROOT / "benchmarks/edgephi_bench",
@@ -77,7 +78,7 @@ def test_functions_are_short(folder: Path):
     assert sorted(sizes.values())[len(sizes) * 95 // 100] <= P95_FUNCTION_LINES
 
 
-@pytest.mark.parametrize("package", ["edgephi", "edgephi_export", "edgephi_quantize", "edgephi_bench"])
+@pytest.mark.parametrize("package", ["edgephi", "edgephi_serve", "edgephi_export", "edgephi_quantize", "edgephi_bench"])
 def test_a_public_function_names_the_errors_that_it_raises(package: str):
     unnamed = {
         f"{path}:{function.lineno} {function.name}": sorted(missing)

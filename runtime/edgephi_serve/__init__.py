@@ -1,1 +1,1 @@
-"""An HTTP server for one model folder that OpenAI's clients can talk to, and a web page for it."""
+"""An HTTP server for one model folder that OpenAI's clients can talk to."""

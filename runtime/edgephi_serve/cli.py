@@ -1,4 +1,4 @@
-"""`edgephi serve`: an OpenAI-compatible server and a web page for one model folder."""
+"""`edgephi serve`: an OpenAI-compatible server for one model folder."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _log_options = group(
 @_limit_options
 @_log_options
 def serve(source: ModelSource, **given: Any) -> None:
-    """Serve the model folder MODEL to programs that speak OpenAI's interface, and as a web page.
+    """Serve the model folder MODEL to programs that speak OpenAI's interface.
 
     Listens on this machine only, unless --host says otherwise; then requests need a key. Nothing that a request holds
     is logged or kept on disk, and no address in one is ever opened. SIGTERM lets running requests finish; SIGHUP reads

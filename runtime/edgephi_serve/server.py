@@ -56,6 +56,7 @@ class Server:
         self._load = load
         self._settings = settings
         self._say = say
+        Bundle(folder).close()  # one clear line for what is no model folder
         self._identity = Identity.of(folder, settings.name)
         self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
