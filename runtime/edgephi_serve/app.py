@@ -21,6 +21,7 @@ from edgephi_serve.logs import RequestLog
 from edgephi_serve.metrics import Metrics
 from edgephi_serve.page_files import PageFiles
 from edgephi_serve.settings import Settings
+from edgephi_serve.transcriptions import Transcriptions, Uploads
 
 _NOT_SUPPORTED = {
     "/v1/embeddings": "this model gives no embeddings",
@@ -84,8 +85,11 @@ def make_app(parts: Parts) -> Guard:
         await answer(send, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
     chat = ChatCompletions(engine, identity, metrics)
+    uploads = Uploads(parts.settings.limits.uploads)
     routes = [
         *_both("/chat/completions", "POST", chat),
+        *_both("/audio/transcriptions", "POST", Transcriptions("transcribe", engine, uploads, metrics)),
+        *_both("/audio/translations", "POST", Transcriptions("translate", engine, uploads, metrics)),
         *_both("/models", "GET", models),
         *_both("/models/{name:path}", "GET", model),
         *_both("/health", "GET", health),

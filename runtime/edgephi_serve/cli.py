@@ -53,6 +53,7 @@ _limit_options = group(
     click.option("--request-timeout", "request_s", type=float, default=600.0, show_default=True, help="Seconds."),
     click.option("--drain", "drain_s", type=float, default=30.0, show_default=True, help="Seconds to end in."),
     click.option("--ping", "ping_s", type=float, default=5.0, show_default=True, help="Seconds between signs of life."),
+    click.option("--slice", "slice_s", type=float, default=10.0, show_default=True, help="Seconds of a long prefill."),
     click.option("--stall", "stall_s", type=float, default=120.0, show_default=True, help="Seconds to unhealthy."),
 )
 _log_options = group(
@@ -102,7 +103,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         listen=Listen(**only("host", "port", "uds", "tls_cert", "tls_key")),
         access=Access(**only("key_file", "no_auth", "hosts", "origins"), key=os.environ.get(KEY_VARIABLE) or None),
         limits=Limits(queue=given["queue"]),
-        times=Times(**only("request_s", "drain_s", "ping_s", "stall_s")),
+        times=Times(**only("request_s", "drain_s", "ping_s", "stall_s", "slice_s")),
         **only("name", "max_new_tokens", "max_crops", "is_strict", "log", "access_log"),
     )
 

@@ -8,7 +8,7 @@ from edgephi_serve.delivery import Delivery, watched
 from edgephi_serve.engine import Engine
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.identity import Identity
-from edgephi_serve.jobs import Job
+from edgephi_serve.jobs import Job, JobLimits
 from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.chat import read_chat
 from edgephi_serve.writing.chat import AnswerHead, ChatWriter
@@ -37,9 +37,10 @@ class ChatCompletions:
             work = read_chat(body, settings, self._identity.names)
             del body
             exchange.ignored += work.ignored
-            head = AnswerHead(model=self._identity.name, fingerprint=self._identity.fingerprint)
-            writer = ChatWriter(head, work, self._engine.model.token_bytes)
-            async with self._engine.job(work.run) as job, watched(receive, job):
+            limits = JobLimits.of(settings.times, self._engine.pace.estimate_s(work.size))
+            async with self._engine.job(work.run, limits) as job, watched(receive, job):
+                head = AnswerHead(model=self._identity.name, fingerprint=self._identity.fingerprint)
+                writer = ChatWriter(head, work, job.model.token_bytes)
                 delivery = Delivery(scope, send, job, settings.times)
                 if work.is_stream:
                     await self._stream(delivery, job, writer)
@@ -53,7 +54,7 @@ class ChatCompletions:
                 if isinstance(event, DoneEvent):
                     self._check_done(delivery, job, event)
                 await delivery.begin("text/event-stream; charset=utf-8")
-                for chunk in writer.chunks(index, event, job.queue_s):
+                for chunk in writer.chunks(index, event, job):
                     await delivery.send(chunk)
                 if writer.has_enough(index):
                     job.stop("enough")
@@ -69,11 +70,11 @@ class ChatCompletions:
         async for index, event in delivery.quiet_events():
             if isinstance(event, DoneEvent):
                 self._check_done(delivery, job, event)
-            writer.note(index, event, job.queue_s)
+            writer.note(index, event)
             if writer.has_enough(index):
                 job.stop("enough")
         await delivery.begin("application/json")
-        await delivery.end(writer.whole())
+        await delivery.end(writer.whole(job))
 
     @staticmethod
     def _check_done(delivery: Delivery, job: Job[tuple[int, Event]], event: DoneEvent) -> None:
@@ -90,4 +91,8 @@ class ChatCompletions:
             "prompt": timing.prompt_tokens, "cached": timing.cached_tokens, "new": made, "queue_s": job.queue_s,
             "encode_s": timing.encode_s, "prefill_s": timing.prefill_s, "decode_s": timing.decode_s,
         }  # fmt: skip
-        self._metrics.note_replies(replies, job.queue_s)
+        if job.num_pauses:
+            exchange.facts["pauses"] = job.num_pauses
+        for reply in replies:
+            self._engine.pace.note_reply(reply.timing)
+        self._metrics.note_replies(replies, job)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from edgephi import Stage
 from edgephi_serve.bodies import ClientLeftError
-from edgephi_serve.errors import ApiError, as_api_error
+from edgephi_serve.errors import as_api_error
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.jobs import Job
 from edgephi_serve.settings import Times
@@ -51,7 +51,7 @@ class Delivery:
     """
 
     def __init__(self, scope: Scope, send: Send, job: Job[Any], times: Times) -> None:
-        self._exchange = Exchange.of(scope)
+        self.exchange = Exchange.of(scope)
         self._send = send
         self._job = job
         self._times = times
@@ -121,9 +121,15 @@ class Delivery:
     async def fail(self, error: BaseException) -> None:
         """Tell of a failure in a stream that has begun."""
         api = as_api_error(error)
-        self._exchange.reason = api.code or api.kind
+        self.exchange.reason = api.code or api.kind
         await self.send(b"data: " + error_json(api) + b"\n\n")
         await self.end()
+
+    async def plain_events(self) -> AsyncIterator[Any]:
+        """The job's events for a text that is sent as it comes."""
+        while (item := await self._job.next(None)) is not None:
+            if not isinstance(item, Stage):
+                yield item
 
     async def quiet_events(self) -> AsyncIterator[Any]:
         """The job's events for an answer given whole; after a long while white space keeps the connection."""
@@ -147,8 +153,3 @@ def stage_comment(stage: Stage) -> bytes:
     if stage.name == "queue":
         return f": queued {stage.total - stage.done}\n\n".encode()
     return f": {stage.name} {stage.done}/{stage.total}\n\n".encode()
-
-
-def is_told(error: BaseException) -> bool:
-    """Whether an error is the client's, and nothing of the server's log."""
-    return isinstance(error, ApiError) and error.status < 500

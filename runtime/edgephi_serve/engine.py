@@ -6,15 +6,16 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, TypeVar
 
 from edgephi import ArtifactError, Model
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
-from edgephi_serve.jobs import Job
+from edgephi_serve.jobs import Job, JobLimits
 from edgephi_serve.pace import Pace
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns import Turns
 
 T = TypeVar("T")
 State = Literal["loading", "ready", "damaged", "draining"]
@@ -31,6 +32,7 @@ class Engine:
 
     Attributes:
         state: `damaged` once a file of the model was found to be so.
+        pace: Of the requests so far.
     """
 
     def __init__(self, settings: Settings, *, shares_keys: bool = False) -> None:
@@ -40,7 +42,8 @@ class Engine:
         self._model: Model | None = None
         self._places: Counter[str] = Counter()
         self._jobs: set[Job[Any]] = set()
-        self._pace = Pace()
+        self._turns = Turns(settings.times.slice_s)
+        self.pace = Pace()
         self._open = asyncio.Event()
         self._open.set()
 
@@ -98,7 +101,7 @@ class Engine:
         _ = self.model
         total, queue = self._places.total(), self.settings.limits.queue
         if total > queue or (self.shares_keys and self._places[key] > queue // 2):
-            wait_s = min(max(math.ceil(self._pace.wait_s(total)), 1), _LONGEST_RETRY_S)
+            wait_s = min(max(math.ceil(self.pace.wait_s(total)), 1), _LONGEST_RETRY_S)
             raise ApiError(
                 429,
                 "rate_limit_error",
@@ -114,17 +117,17 @@ class Engine:
             self._places += Counter()  # without zeros
 
     @asynccontextmanager
-    async def job(self, work: Callable[[Model, Job[T]], Generator[T, None, None]]) -> AsyncIterator[Job[T]]:
+    async def job(self, work: Callable[[Job[T]], None], limits: JobLimits) -> AsyncIterator[Job[T]]:
         """Run work for the block; when the block is left, the work has ended and its turn is given back.
 
         Raises:
             ApiError: The server ends.
         """
         await self._open.wait()
-        job: Job[T] = Job(self.settings.times)
+        job: Job[T] = Job(self.model, self._turns, limits)
         self._jobs.add(job)
         try:
-            job.start(self.model, work)
+            job.start(work)
             yield job
         finally:
             job.stop("client")
@@ -135,7 +138,7 @@ class Engine:
             await job.ended()
         finally:
             self._jobs.discard(job)
-            self._pace.note(job.held_s)
+            self.pace.note_turn(job.held_s)
 
     def note_failure(self, error: BaseException) -> None:
         """A request failed; a damaged file makes the server unhealthy from then on."""
@@ -166,7 +169,7 @@ class Engine:
         """End: refuse what waits, let what runs finish for a while, then stop it."""
         self.state = "draining"
         for job in self._jobs:
-            if not job.is_running:
+            if not job.has_begun:
                 job.stop("drain")
         ends_s = time.monotonic() + self.settings.times.drain_s
         while self._jobs and time.monotonic() < ends_s:

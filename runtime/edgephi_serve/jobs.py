@@ -1,45 +1,84 @@
-"""One request's work in a thread of its own, whose events are awaited in the event loop.
-
-A stream of the model stays in one thread from its first event to its last, since each thread waits for its own turn.
-"""
+"""One request's work in a thread of its own, whose events are awaited in the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from edgephi import Model, Stage
+from edgephi_serve.bodies import ClientLeftError
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
 from edgephi_serve.settings import Times
+from edgephi_serve.turns import EndedWaitingError, Turns
 
 T = TypeVar("T")
 StopReason = Literal["client", "reader", "request_timeout", "queue_timeout", "drain", "enough"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLimits:
+    """How long a job may take.
+
+    Attributes:
+        queue_s: Until its first turn.
+        turn_s: All its turns together.
+        estimate_s: What it will probably take.
+    """
+
+    queue_s: float
+    turn_s: float
+    estimate_s: float = math.inf
+
+    @classmethod
+    def of(cls, times: Times, estimate_s: float = math.inf) -> JobLimits:
+        """Those of a reply."""
+        return cls(queue_s=times.queue_s, turn_s=times.request_s, estimate_s=estimate_s)
 
 
 class Job(Generic[T]):
     """The work of one request.
 
     Args:
-        times: How long it may take.
+        model: Does it.
+        turns: Of the model.
+        limits: Of its time.
 
     Attributes:
-        stage: Where the work stands; None before it began.
         stopped_by: Why it was ended early.
     """
 
-    def __init__(self, times: Times) -> None:
-        self._times = times
+    def __init__(self, model: Model, turns: Turns, limits: JobLimits) -> None:
+        self.model = model
+        self._turns = turns
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[T | Stage | BaseException | None] = asyncio.Queue()
         self._has_ended = asyncio.Event()
         self._entered_s = self._beat_s = time.monotonic()
         self._began_s: float | None = None
-        self.stage: Stage | None = None
+        self._turn_s: float | None = None
+        self._before_s = 0.0
+        self._prefill: tuple[float, int] | None = None
+        self._is_pausing = False
+        self._waiting: Stage | None = None
         self.stopped_by: StopReason | None = None
+        self._num_pauses = 0
+
+    @property
+    def estimate_s(self) -> float:
+        """See Claim."""
+        return self._limits.estimate_s
+
+    @property
+    def num_pauses(self) -> int:
+        """See Claim."""
+        return self._num_pauses
 
     @property
     def queue_s(self) -> float:
@@ -48,28 +87,38 @@ class Job(Generic[T]):
 
     @property
     def held_s(self) -> float:
-        """Seconds since its turn came."""
-        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        """Seconds of all its turns."""
+        return self._before_s + (0.0 if self._turn_s is None else time.monotonic() - self._turn_s)
 
     @property
     def is_running(self) -> bool:
         """Whether it has its turn."""
-        return self._began_s is not None and not self._has_ended.is_set()
+        return self._turn_s is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has had a turn."""
+        return self._began_s is not None
 
     @property
     def silent_s(self) -> float:
         """Seconds without a sign of work."""
         return time.monotonic() - self._beat_s
 
-    def start(self, model: Model, work: Callable[[Model, Job[T]], Generator[T, None, None]]) -> None:
-        """Begin the work."""
-        threading.Thread(target=self._run, args=(model, work), name="edgephi-request", daemon=True).start()
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the model was stopped to make room; `give_way` and the same request again go on with it."""
+        return self._is_pausing and self.stopped_by is None
+
+    def start(self, work: Callable[[Job[T]], None]) -> None:
+        """Begin the work in a thread."""
+        threading.Thread(target=self._run, args=(work,), name="edgephi-request", daemon=True).start()
 
     def stop(self, reason: StopReason) -> None:
         """End the work within a pass; the first reason counts."""
         self.stopped_by = self.stopped_by or reason
 
-    async def next(self, timeout_s: float) -> T | Stage | None:
+    async def next(self, timeout_s: float | None) -> T | Stage | None:
         """The next event or stage; None after the last.
 
         Raises:
@@ -85,42 +134,92 @@ class Job(Generic[T]):
         """Wait until its thread has left the model."""
         await self._has_ended.wait()
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn at the model and hold it for the block. Used in the job's thread, as what follows.
+
+        Raises:
+            ApiError: It was ended while it waited, and the client is to be told why.
+            ClientLeftError: The client left while it waited.
+        """
+        self._take(is_first=False)
+        try:
+            yield
+        finally:
+            self._give_back()
+
+    def give_way(self) -> None:
+        """Within a turn: let a short request go first.
+
+        Raises:
+            ApiError: As `turn`.
+            ClientLeftError: As `turn`.
+        """
+        self._num_pauses += 1
+        self._give_back()
+        self._is_pausing, self._prefill = False, None
+        self._take(is_first=True)
+
+    def emit(self, item: T) -> None:
+        """Hand an event to the event loop."""
+        self._beat_s = time.monotonic()
+        self._push(item)
+
     def should_stop(self) -> bool:
-        """Asked by the runtime, between passes and during long ones."""
-        now = time.monotonic()
-        if self._began_s is None:
-            if now - self._entered_s > self._times.queue_s:
-                self.stop("queue_timeout")
-        else:
-            self._beat_s = now
-            if now - self._began_s > self._times.request_s:
-                self.stop("request_timeout")
-        return self.stopped_by is not None
+        """Called by the runtime, between passes and during long ones."""
+        self._beat_s = now = time.monotonic()
+        if self._began_s is None and now - self._entered_s > self._limits.queue_s:
+            self.stop("queue_timeout")
+        elif self.held_s > self._limits.turn_s:
+            self.stop("request_timeout")
+        return self._is_pausing or self.stopped_by is not None
 
     def on_stage(self, stage: Stage) -> None:
-        """Called by the runtime."""
+        """Called by the runtime. A prefill is paused between its passes only, so that none is in vain."""
         self._beat_s = time.monotonic()
-        if stage.name != "queue" and self._began_s is None:
-            self._began_s = self._beat_s
-        self.stage = stage
+        if stage.name == "prefill" and 0 <= stage.done < stage.total:
+            self._prefill = self._prefill or (self._beat_s, stage.done)
+            if self._turns.should_pause(self, lambda: self._left_s(stage)):
+                self._is_pausing = True
         self._push(stage)
 
+    def on_wait(self, before: int, at_first: int) -> None:
+        """See Claim."""
+        stage = Stage("queue", at_first - before, at_first)
+        if stage != self._waiting:
+            self._waiting = stage
+            self._push(stage)
+
     def refusal(self) -> ApiError | None:
-        """What a client is told that still listens though its work was ended early; None where a reply can be given."""
+        """For a client that still listens though the work was ended early; None where a reply can be given."""
         if self.stopped_by == "drain":
             return shutting_down()
         if self.stopped_by == "queue_timeout":
             return unavailable("server_is_overloaded", "The request waited too long for its turn.")
         return None
 
-    def _run(self, model: Model, work: Callable[[Model, Job[T]], Generator[T, None, None]]) -> None:
+    def _left_s(self, stage: Stage) -> float:
+        """How long the rest of a prefill will take, at the pace of what is done; 0 before its first pass has ended."""
+        began_s, first = self._prefill or (0.0, stage.done)
+        if stage.done <= first:
+            return 0.0
+        return (time.monotonic() - began_s) / (stage.done - first) * (stage.total - stage.done)
+
+    def _take(self, *, is_first: bool) -> None:
         try:
-            with closing(work(model, self)) as items:
-                for item in items:
-                    self._beat_s = time.monotonic()
-                    if self._began_s is None:
-                        self._began_s = self._beat_s
-                    self._push(item)
+            self._turns.take(self, is_first=is_first)
+        except EndedWaitingError:
+            raise self.refusal() or ClientLeftError() from None
+        self._beat_s = self._turn_s = time.monotonic()
+        self._began_s = self._began_s or self._turn_s
+
+    def _give_back(self) -> None:
+        self._before_s, self._turn_s = self.held_s, None
+        self._turns.give_back(self)
+
+    def _run(self, work: Callable[[Job[T]], None]) -> None:
+        try:
+            work(self)
         except BaseException as error:  # raised where the events are awaited
             self._push(error)
         self._push(None)

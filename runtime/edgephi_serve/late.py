@@ -62,8 +62,9 @@ class _Deadlines(H11Protocol):
         self._answer(400, "bad_http", msg)
 
     def _announced(self) -> int:
-        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        return min(int(length), self.own_limits.upload_bytes) if length.isdigit() else 0
+        most = self.own_limits.upload_bytes
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
+        return min(int(length), most) if length.isdigit() else most
 
     def _wait(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._late)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from edgephi import Reply
+from edgephi import Reply, Timing
 from edgephi_serve.engine import Engine
+from edgephi_serve.jobs import Job
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
@@ -34,11 +37,12 @@ class Metrics:
         self._ttft_s = histogram("time_to_first_token_seconds", "From a turn to its first token")
         self._token_s = histogram("inter_token_seconds", "Between two tokens, the mean of a reply")
         self._stage_s = histogram("stage_seconds", "Work of each stage", "stage")
-        self._prompt = counter("prompt_tokens_total", "Tokens of prompts", "kind")
-        self._cached = counter("cached_prompt_tokens_total", "Of these, not read again")
+        self._prompt = counter("prompt_tokens_total", "Tokens of prompts, media included")
+        self._cached = counter("cached_prompt_tokens_total", "Of these, found in the cache")
         self._made = counter("generated_tokens_total", "Tokens generated")
         self._drafted = counter("speculation_proposed_total", "Draft tokens checked")
         self._accepted = counter("speculation_accepted_total", "Draft tokens accepted")
+        self._paused = counter("paused_total", "Prefills that made room for a short request")
         self.audio_s = counter("audio_seconds_total", "Seconds of recordings transcribed")
         for name, about, value in (
             ("requests_running", "Requests that have their turn", lambda: engine.running),
@@ -46,24 +50,24 @@ class Metrics:
         ):
             Gauge(f"edgephi_{name}", about, registry=registry).set_function(value)
 
-    def note_replies(self, replies: list[Reply], queue_s: float) -> None:
+    def note_replies(self, replies: list[Reply], job: Job[Any]) -> None:
         """Count the replies of one request."""
-        timing = replies[0].timing
-        media = {"image": getattr(timing, "image_tokens", 0), "audio": getattr(timing, "audio_tokens", 0)}
-        self._prompt.labels("text").inc(timing.prompt_tokens - sum(media.values()))
-        for kind, count in media.items():
-            self._prompt.labels(kind).inc(count)
-        self._cached.inc(timing.cached_tokens)
-        self._queue_s.observe(queue_s)
-        self._ttft_s.observe(timing.ttft_s)
-        for stage in ("preprocess", "encode", "prefill", "decode"):
-            self._stage_s.labels(stage).observe(getattr(timing, f"{stage}_s"))
+        self._note_prompt(replies[0].timing)
+        self._queue_s.observe(job.queue_s)
+        self._paused.inc(job.num_pauses)
         for reply in replies:
             self._made.inc(reply.timing.new_tokens)
             self._drafted.inc(reply.speculation.drafted)
             self._accepted.inc(reply.speculation.accepted)
             if reply.timing.decode_tok_s:
                 self._token_s.observe(1 / reply.timing.decode_tok_s)
+
+    def _note_prompt(self, timing: Timing) -> None:
+        self._prompt.inc(timing.prompt_tokens)
+        self._cached.inc(timing.cached_tokens)
+        self._ttft_s.observe(timing.ttft_s)
+        for stage in ("preprocess", "encode", "prefill", "decode"):
+            self._stage_s.labels(stage).observe(getattr(timing, f"{stage}_s"))
 
     def text(self) -> bytes:
         """As Prometheus reads it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
-from edgephi import ArtifactError, Model, SamplingOptions
+from edgephi import ArtifactError, Model, SamplingOptions, Timing
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.bundle.bundle import Bundle
 from edgephi_serve.app import Parts, make_app
@@ -121,7 +121,7 @@ class Server:
     async def _start(self) -> None:
         try:
             model = await asyncio.to_thread(self._load)
-            await asyncio.to_thread(_warm, model)
+            self._engine.pace.note_reply(await asyncio.to_thread(_warm, model))
         except BaseException as error:
             self._error = error
             self._http.should_exit = True
@@ -196,9 +196,9 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
 
-def _warm(model: Model) -> None:
+def _warm(model: Model) -> Timing:
     """What is made at the first use is made before the first client comes."""
-    model.generate("Hello", options=SamplingOptions.greedy(max_new_tokens=_WARM_TOKENS))
+    return model.generate("Hello", options=SamplingOptions.greedy(max_new_tokens=_WARM_TOKENS)).timing
 
 
 def open_socket(listen: Listen) -> socket.socket:

@@ -144,6 +144,7 @@ class Times:
         newline_s: Between two bytes of such an answer.
         drain_s: For running requests, once the server is to end.
         stall_s: After which a request that shows no sign of work makes the server unhealthy.
+        slice_s: After which a long prefill makes room for a short request, between two of its passes.
     """
 
     request_s: float = 600.0
@@ -154,6 +155,7 @@ class Times:
     newline_s: float = 15.0
     drain_s: float = 30.0
     stall_s: float = 120.0
+    slice_s: float = 10.0
 
     def __post_init__(self) -> None:
         for known in fields(self):

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgephi import Event, Model, SamplingOptions
+from edgephi import DoneEvent, Event, SamplingOptions
 from edgephi_serve.errors import ApiError, invalid
 from edgephi_serve.jobs import Job
+from edgephi_serve.pace import Size
 from edgephi_serve.reading.bodies import convert, parse_json, refuse_unsupported, unknown_keys
-from edgephi_serve.reading.messages import check_messages, lowest_detail, runtime_messages
+from edgephi_serve.reading.messages import (
+    MessageDict,
+    check_messages,
+    count_content,
+    lowest_detail,
+    runtime_messages,
+)
 from edgephi_serve.reading.sampling import sampling_options
 from edgephi_serve.reading.tools import Choice, read_tools
 from edgephi_serve.settings import Settings
-from edgephi_serve.wire.chat import ChatRequest, Message
+from edgephi_serve.wire.chat import AdapterName, ChatRequest, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +47,54 @@ class ChatWork:
     tools: list[dict[str, Any]] | None
     tool_choice: Choice | None
     max_crops: int | None
-    adapter: str
+    adapter: AdapterName
     num_choices: int
     has_parallel_calls: bool
     is_stream: bool
     has_usage: bool
     ignored: tuple[str, ...]
 
-    def run(self, model: Model, job: Job[tuple[int, Event]]) -> Generator[tuple[int, Event], None, None]:
-        """Each reply's events, with its index. Runs in the job's thread."""
-        request: dict[str, Any] = {
-            "tools": self.tools, "tool_choice": self.tool_choice, "adapter": self.adapter, "max_crops": self.max_crops,
-            "tags": False, "paths": False, "should_stop": job.should_stop, "on_stage": job.on_stage,
-        }  # fmt: skip
+    @property
+    def size(self) -> Size:
+        """What is known of the request before it begins."""
+        letters, media = count_content(self.messages)
+        schemas = 0 if not self.tools else len(str(self.tools))
+        return Size(
+            letters=letters + schemas, media=media, max_new_tokens=self.options.max_new_tokens * self.num_choices
+        )
+
+    def run(self, job: Job[tuple[int, Event]]) -> None:
+        """Emit each reply's events, with its index. Runs in the job's thread."""
         messages = runtime_messages(self.messages)
-        for index in range(self.num_choices):
-            seed = None if self.options.seed is None else (self.options.seed + index) % (1 << 64)
-            for event in model.stream(messages, options=replace(self.options, seed=seed), **request):
-                yield index, event
+        with job.turn():
+            for index in range(self.num_choices):
+                seed = None if self.options.seed is None else (self.options.seed + index) % (1 << 64)
+                options = replace(self.options, seed=seed)
+                while not self._reply(job, index, messages, options):
+                    job.give_way()
+
+    def _reply(
+        self, job: Job[tuple[int, Event]], index: int, messages: list[MessageDict], options: SamplingOptions
+    ) -> bool:
+        """Emit one reply; False if it was paused before its first token."""
+        events = job.model.stream(
+            messages,
+            options=options,
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            adapter=self.adapter,
+            max_crops=self.max_crops,
+            tags=False,
+            paths=False,
+            should_stop=job.should_stop,
+            on_stage=job.on_stage,
+        )
+        with closing(events):
+            for event in events:
+                if isinstance(event, DoneEvent) and job.is_pausing:
+                    return False
+                job.emit((index, event))
+        return True
 
 
 def read_chat(body: bytes, settings: Settings, model_names: tuple[str, ...]) -> ChatWork:

@@ -62,6 +62,20 @@ def lowest_detail(messages: list[Message]) -> bool:
     return low
 
 
+def count_content(messages: list[Message]) -> tuple[int, int]:
+    """Letters of text, and images and recordings."""
+    letters = media = 0
+    for message in messages:
+        if isinstance(message.content, str):
+            letters += len(message.content)
+        for part in message.content if isinstance(message.content, list) else ():
+            if isinstance(part, TextPart):
+                letters += len(part.text)
+            elif not isinstance(part, RefusalPart):
+                media += 1
+    return letters, media
+
+
 def runtime_messages(messages: list[Message]) -> list[MessageDict]:
     """The messages for `Model.stream`. Media are decoded from base64 here, which takes a while for large ones.
 

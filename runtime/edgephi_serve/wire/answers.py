@@ -53,12 +53,9 @@ class Logprobs(msgspec.Struct, kw_only=True):
 
 
 class PromptDetails(msgspec.Struct, kw_only=True):
-    """What the prompt's tokens are."""
+    """How many of the prompt's tokens were found in the cache."""
 
     cached_tokens: int
-    text_tokens: int
-    image_tokens: int
-    audio_tokens: int
 
 
 class CompletionDetails(msgspec.Struct, kw_only=True):
@@ -90,10 +87,11 @@ class TimingBody(msgspec.Struct, kw_only=True):
 
 
 class Measured(msgspec.Struct, kw_only=True):
-    """What this server tells beyond OpenAI's interface."""
+    """What this server reports beyond OpenAI's interface."""
 
     timing: TimingBody
     adapter: str
+    pauses: int
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 JsonObject = dict[str, Any]
+AdapterName = Literal["auto", "none", "vision", "speech"]
 
 
 class TextPart(msgspec.Struct, tag="text"):
@@ -191,7 +192,7 @@ class Extension(msgspec.Struct, forbid_unknown_fields=True):
     regex: str | None = None
     grammar: str | None = None
     max_crops: int | None = None
-    adapter: Literal["auto", "none", "vision", "speech"] | None = None
+    adapter: AdapterName | None = None
     speculation: bool | None = None
 
 

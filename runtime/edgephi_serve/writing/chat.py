@@ -6,11 +6,13 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from edgephi import DoneEvent, Event, Reply
+from edgephi_serve.jobs import Job
 from edgephi_serve.reading.chat import ChatWork
 from edgephi_serve.wire.answers import (
     AnswerChoice,
@@ -58,7 +60,6 @@ class ChatWriter:
             ReplyWriter(wanted, has_parallel_calls=work.has_parallel_calls) for _ in range(work.num_choices)
         ]
         self._opened: set[int] = set()
-        self._queues_s: list[float] = [0.0] * work.num_choices
 
     @property
     def replies(self) -> list[Reply]:
@@ -74,14 +75,12 @@ class ChatWriter:
         """See ReplyWriter."""
         return self._replies[index].has_enough
 
-    def note(self, index: int, event: Event, queue_s: float) -> None:
+    def note(self, index: int, event: Event) -> None:
         """An event of an answer that is given whole."""
         self._replies[index].deltas(event)
-        self._queues_s[index] = queue_s
 
-    def chunks(self, index: int, event: Event, queue_s: float) -> Iterator[bytes]:
+    def chunks(self, index: int, event: Event, job: Job[Any]) -> Iterator[bytes]:
         """The server-sent events of an event."""
-        self._queues_s[index] = queue_s
         if index not in self._opened:
             self._opened.add(index)
             yield self._chunk(index, Delta(role="assistant", content=""), None)
@@ -89,9 +88,7 @@ class ChatWriter:
             yield self._chunk(index, delta, logprobs)
         if isinstance(event, DoneEvent):
             writer = self._replies[index]
-            yield self._chunk(
-                index, Delta(), writer.last_logprobs(), writer.finish_reason, measured(event.reply, queue_s)
-            )
+            yield self._chunk(index, Delta(), writer.last_logprobs(), writer.finish_reason, measured(event.reply, job))
 
     def end(self) -> Iterator[bytes]:
         """The end of a stream."""
@@ -99,7 +96,7 @@ class ChatWriter:
             yield _event(self._of([], self.usage, None))
         yield DONE
 
-    def whole(self) -> bytes:
+    def whole(self, job: Job[Any]) -> bytes:
         """The answer in one piece."""
         choices = [
             AnswerChoice(
@@ -118,7 +115,7 @@ class ChatWriter:
                 system_fingerprint=self._head.fingerprint,
                 choices=choices,
                 usage=self.usage,
-                edgephi=measured(self.replies[0], self._queues_s[0]),
+                edgephi=measured(self.replies[0], job),
             )
         )
 

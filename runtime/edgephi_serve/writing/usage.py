@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgephi import Reply
+from edgephi_serve.jobs import Job
 from edgephi_serve.wire.answers import CompletionDetails, Measured, PromptDetails, TimingBody, Usage
 
 
 def usage(replies: list[Reply]) -> Usage:
     """Of all replies of a request; the prompt counts once."""
     timing = replies[0].timing
-    image, audio = getattr(timing, "image_tokens", 0), getattr(timing, "audio_tokens", 0)
     made = sum(reply.timing.new_tokens for reply in replies)
     accepted = sum(reply.speculation.accepted for reply in replies)
     drafted = sum(reply.speculation.drafted for reply in replies)
@@ -17,24 +19,19 @@ def usage(replies: list[Reply]) -> Usage:
         prompt_tokens=timing.prompt_tokens,
         completion_tokens=made,
         total_tokens=timing.prompt_tokens + made,
-        prompt_tokens_details=PromptDetails(
-            cached_tokens=timing.cached_tokens,
-            text_tokens=timing.prompt_tokens - image - audio,
-            image_tokens=image,
-            audio_tokens=audio,
-        ),
+        prompt_tokens_details=PromptDetails(cached_tokens=timing.cached_tokens),
         completion_tokens_details=CompletionDetails(
             accepted_prediction_tokens=accepted, rejected_prediction_tokens=drafted - accepted
         ),
     )
 
 
-def measured(reply: Reply, queue_s: float) -> Measured:
-    """Seconds of each stage."""
+def measured(reply: Reply, job: Job[Any]) -> Measured:
+    """Seconds of each stage; of a prefill that was paused, of its last part."""
     timing = reply.timing
     return Measured(
         timing=TimingBody(
-            queue_s=round(queue_s, 6),
+            queue_s=round(job.queue_s, 6),
             preprocess_s=round(timing.preprocess_s, 6),
             encode_s=round(timing.encode_s, 6),
             prefill_s=round(timing.prefill_s, 6),
@@ -42,4 +39,5 @@ def measured(reply: Reply, queue_s: float) -> Measured:
             decode_s=round(timing.decode_s, 6),
         ),
         adapter=reply.adapter,
+        pauses=job.num_pauses,
     )

@@ -1,0 +1,118 @@
+"""Whose turn it is at the model: requests in the order in which they came, but for the pause of a long prefill.
+
+A request that holds its turn may make room for a short one: it goes on right after it, before everyone else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_POLL_S = 0.02
+_MOST_PAUSES = 5
+#: A request overtakes only if it takes less than this part of what is left of the other.
+_SHORT = 0.25
+
+
+class Claim(Protocol):
+    """A request that wants a turn."""
+
+    @property
+    def estimate_s(self) -> float:
+        """How long its turn will take; infinite where that is not known."""
+
+    @property
+    def num_pauses(self) -> int:
+        """How often it has made room."""
+
+    def should_stop(self) -> bool:
+        """Whether it has ended before its turn came."""
+
+    def on_wait(self, before: int, at_first: int) -> None:
+        """Observes how many requests come before it, now and when it began to wait."""
+
+
+class EndedWaitingError(Exception):
+    """The request was ended before its turn came."""
+
+
+class Turns:
+    """One turn at a time.
+
+    Args:
+        slice_s: How long a turn lasts at least before its request may be paused.
+    """
+
+    def __init__(self, slice_s: float) -> None:
+        self._slice_s = slice_s
+        self._changed = threading.Condition()
+        self._holder: Claim | None = None
+        self._since_s = 0.0
+        self._line: list[Claim] = []
+        self._guest: Claim | None = None  # for whom the holder makes room
+
+    @property
+    def holder(self) -> Claim | None:
+        """Whose turn it is."""
+        return self._holder
+
+    def take(self, claim: Claim, *, is_first: bool = False) -> None:
+        """Wait for a turn in this thread.
+
+        Args:
+            claim: The request.
+            is_first: It made room, and goes on before those that wait.
+
+        Raises:
+            EndedWaitingError: `claim.should_stop` returned True meanwhile.
+        """
+        with self._changed:
+            self._line.insert(0 if is_first else len(self._line), claim)
+        try:
+            self._wait(claim)
+        finally:
+            with self._changed:
+                self._line.remove(claim)
+                self._changed.notify_all()
+
+    def give_back(self, claim: Claim) -> None:
+        """End a turn."""
+        with self._changed:
+            if self._holder is claim:
+                self._holder = None
+                self._changed.notify_all()
+
+    def should_pause(self, claim: Claim, left_s: Callable[[], float]) -> bool:
+        """Whether the holder should make room now; if so, the next turn is that of a short request.
+
+        Args:
+            claim: The holder, before its first token.
+            left_s: How long it will still take.
+        """
+        if not self._line or claim.num_pauses >= _MOST_PAUSES or time.monotonic() - self._since_s < self._slice_s:
+            return False
+        most_s = left_s() * _SHORT
+        with self._changed:
+            self._guest = next((one for one in self._line if one.estimate_s < most_s), None)
+            return self._guest is not None
+
+    def _wait(self, claim: Claim) -> None:
+        at_first: int | None = None
+        while True:
+            with self._changed:
+                if self._is_next(claim):
+                    self._holder, self._since_s, self._guest = claim, time.monotonic(), None
+                    return
+                before = self._line.index(claim) + (self._holder is not None)
+                self._changed.wait(_POLL_S)
+            at_first = before if at_first is None else at_first
+            claim.on_wait(before, max(before, at_first))
+            if claim.should_stop():
+                raise EndedWaitingError
+
+    def _is_next(self, claim: Claim) -> bool:
+        if self._holder is not None:
+            return False
+        return claim is (self._guest if self._guest in self._line else self._line[0])

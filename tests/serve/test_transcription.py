@@ -1,0 +1,250 @@
+"""audio.transcriptions and audio.translations as OpenAI's own client and plain forms see them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import httpx
+import numpy as np
+import openai
+import pytest
+import soundfile
+
+from edgephi import Model, Transcript
+from edgephi.transcription.formats import render
+from edgephi.transcription.prompts import TRANSCRIBE
+from support.bundles import nano_bundle
+
+NANO = Path(__file__).parents[2] / "nano/samples"
+SENTENCE = NANO / "sentence.wav"
+URL = "/v1/audio/transcriptions"
+
+
+@cache
+def recording() -> bytes:
+    """Two samples with a pause between them."""
+    parts = []
+    for name in ("command.wav", "sentence.wav"):
+        samples, rate = soundfile.read(NANO / name, dtype="float32")
+        parts += [samples, np.zeros(rate, "float32")]
+    made = io.BytesIO()
+    soundfile.write(made, np.concatenate(parts), rate, format="WAV")
+    return made.getvalue()
+
+
+@cache
+def transcript() -> Transcript:
+    with Model.load(nano_bundle(), threads=1) as model:
+        return model.transcribe(recording())
+
+
+@pytest.fixture
+def sdk(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def _post(client: httpx.Client, content: bytes, url: str = URL, name: str = "a.wav", **fields) -> httpx.Response:
+    return client.post(url, files={"file": (name, content)}, data=fields)
+
+
+def _events(answer: httpx.Response) -> list[dict]:
+    return [json.loads(block[6:]) for block in answer.text.split("\n\n") if block.startswith("data: ")]
+
+
+def test_the_library_hears_two_segments():
+    assert len(transcript().segments) == 2
+    assert transcript().text
+
+
+@pytest.mark.parametrize("kind", ["text", "srt", "vtt"])
+def test_a_text_format_is_what_the_command_writes(client, kind):
+    answer = _post(client, recording(), response_format=kind)
+    wanted = render(transcript(), "txt" if kind == "text" else kind, TRANSCRIBE)
+    assert (answer.status_code, answer.text) == (200, wanted)
+
+
+def test_short_cues_on_request(client):
+    answer = _post(client, recording(), response_format="srt", max_segment_s="2")
+    assert answer.text == render(transcript(), "srt", TRANSCRIBE, 2.0)
+    assert answer.text.count("-->") > render(transcript(), "srt", TRANSCRIBE).count("-->")
+
+
+def test_openais_client_reads_json_and_verbose_json(sdk):
+    plain = sdk.audio.transcriptions.create(model="nano", file=("a.wav", recording()))
+    assert (plain.text, plain.usage.type) == (transcript().text, "duration")
+    verbose = sdk.audio.transcriptions.create(
+        model="nano", file=("a.wav", recording()), response_format="verbose_json", timestamp_granularities=["segment"]
+    )
+    assert verbose.text == transcript().text
+    assert isinstance(verbose.duration, float)
+    assert [(s.start, s.end, s.text) for s in verbose.segments] == [
+        (round(s.start_s, 3), round(s.end_s, 3), s.text) for s in transcript().segments
+    ]
+    for segment in verbose.segments:
+        assert segment.tokens
+        assert segment.avg_logprob <= 0
+        assert 0 <= segment.no_speech_prob < 0.5
+        assert segment.compression_ratio > 0
+    assert verbose.language == "unknown"
+
+
+def test_openais_client_reads_a_stream(sdk):
+    stream = sdk.audio.transcriptions.create(
+        model="nano", file=("a.wav", recording()), response_format="json", stream=True, include=["logprobs"]
+    )
+    events = list(stream)
+    assert [event.type for event in events] == ["transcript.text.delta"] * 2 + ["transcript.text.done"]
+    assert "".join(event.delta for event in events[:-1]) == events[-1].text == transcript().text
+    assert events[-1].usage.total_tokens == events[-1].usage.input_tokens + events[-1].usage.output_tokens
+    written = b"".join(bytes(one.bytes) for one in events[-1].logprobs).decode()
+    assert written.replace(" ", "") == transcript().text.replace(" ", "")
+
+
+def test_a_stream_of_verbose_json_holds_segments(client):
+    events = _events(_post(client, recording(), response_format="verbose_json", stream="true", max_segment_s="1"))
+    segments = [event for event in events if event["type"] == "transcript.text.segment"]
+    assert " ".join(segment["text"] for segment in segments) == transcript().text
+    assert [segment["id"] for segment in segments] == list(range(len(segments)))
+    assert len(segments) > 2
+    whole = _post(client, recording(), response_format="verbose_json", max_segment_s="1").json()["segments"]
+    assert [{**segment, "type": "transcript.text.segment"} for segment in whole] == segments
+
+
+def test_a_translation_is_asked_for_in_another_way(client):
+    answer = _post(client, recording(), "/v1/audio/translations", response_format="verbose_json")
+    with Model.load(nano_bundle(), threads=1) as model:
+        wanted = model.transcribe(recording(), translate_to="en")
+    assert (answer.json()["task"], answer.json()["text"]) == ("translate", wanted.text)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "../../\u00e4.txt"])
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_a_wrong_name_does_not_matter(client, name, kind, subtype):
+    samples, rate = soundfile.read(SENTENCE, dtype="float32")
+    made = io.BytesIO()
+    soundfile.write(made, samples, rate, format=kind, subtype=subtype)
+    answer = _post(client, made.getvalue(), name=name, response_format="text")
+    assert answer.status_code == 200, answer.text
+    assert answer.text.strip()
+
+
+@pytest.mark.parametrize("loudness", [0.0, 0.01])
+@pytest.mark.parametrize("kind", ["json", "text", "srt", "vtt", "verbose_json"])
+def test_nothing_is_made_of_silence(client, loudness, kind):
+    noise = np.random.default_rng(0).normal(0, 1, 48_000).astype("float32") * loudness
+    made = io.BytesIO()
+    soundfile.write(made, noise, 16_000, format="WAV")
+    answer = _post(client, made.getvalue(), response_format=kind)
+    assert answer.status_code == 200
+    assert (answer.json()["text"] if "json" in kind else answer.text.removeprefix("WEBVTT\n")) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"response_format": "diarized_json"}, "response_format", None),
+        ({"response_format": "srt", "stream": "true"}, "stream", None),
+        ({"stream": "maybe"}, "stream", None),
+        ({"language": "tlh"}, "language", None),
+        ({"timestamp_granularities[]": "word"}, "timestamp_granularities", "word_timestamps_unavailable"),
+        ({"timestamp_granularities": "page"}, "timestamp_granularities", None),
+        ({"include[]": "logprobs", "response_format": "srt"}, "include", None),
+        ({"temperature": "hot"}, "temperature", None),
+        ({"max_segment_s": "0"}, "max_segment_s", None),
+        ({"max_segment_s": "nan"}, "max_segment_s", None),
+        ({"chunking_strategy": "{"}, "chunking_strategy", None),
+        ({"chunking_strategy": "semantic"}, "chunking_strategy", None),
+        ({"chunking_strategy[type]": "server_vad", "chunking_strategy[silence_duration_ms]": "1"},
+         "chunking_strategy.silence_duration_ms", None),
+    ],
+)  # fmt: skip
+def test_a_field_that_cannot_be_used_is_named(client, fields, param, code):
+    answer = _post(client, SENTENCE.read_bytes(), **fields)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, param, code), error
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_fields_without_effect_are_named(client):
+    fields = {"prompt": "names", "temperature": "0.5", "hotwords": "x", "language": "en", "model": "whisper-1"}
+    answer = _post(client, SENTENCE.read_bytes(), **fields, **{"timestamp_granularities[]": ["word", "segment"]})
+    assert answer.status_code == 200
+    assert answer.headers["x-edgephi-ignored"] == "hotwords, prompt, temperature, timestamp_granularities.word"
+
+
+def test_words_are_null_where_they_were_asked_for_with_segments(client):
+    fields = {"timestamp_granularities[]": ["word", "segment"], "response_format": "verbose_json", "language": "de"}
+    answer = _post(client, SENTENCE.read_bytes(), **fields).json()
+    assert (answer["words"], answer["language"]) == (None, "de")
+
+
+def test_a_pause_of_the_users_choice_cuts_the_recording(client):
+    strategy = json.dumps({"type": "server_vad", "silence_duration_ms": 5000})
+    answer = _post(client, recording(), response_format="verbose_json", chunking_strategy=strategy)
+    assert len(answer.json()["segments"]) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"%PDF-1.7 " + bytes(100), bytes(5000)])
+def test_what_is_no_recording_is_refused(client, content):
+    answer = _post(client, content)
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert message.startswith("the recording")
+    assert "/proc" not in message
+
+
+def _part(disposition: str, content: bytes = b"ab") -> bytes:
+    return f"--a\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode() + content + b"\r\n"
+
+
+_FILE, _FIELD, _FORM = 'name="file"; filename="f"', 'name="x"', "multipart/form-data; boundary=a"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{}", "application/json", 415),
+        (b"", "multipart/form-data", 400),
+        (b"--a--", "multipart/form-data", 400),
+        (b"--a\r\nx", _FORM, 400),
+        (_part(_FILE), _FORM, 400),
+        (_part('name="x"; filename="f"') + b"--a--\r\n", _FORM, 400),
+        (_part('filename="f"') + b"--a--\r\n", _FORM, 400),
+        (_part(_FIELD) + b"--a--\r\n", _FORM, 400),
+        (_part(_FIELD, b"\xff") + b"--a--\r\n", _FORM, 400),
+        (_part(_FIELD, b"x" * 70_000) + b"--a--\r\n", _FORM, 400),
+        (_part(_FIELD) * 40 + b"--a--\r\n", _FORM, 400),
+        (_part(_FILE) * 2 + b"--a--\r\n", _FORM, 400),
+    ],
+)
+def test_a_damaged_form_is_one_clear_error(client, body, content_type, status):
+    answer = client.post(URL, content=body, headers={"content-type": content_type})
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]
+
+
+def test_two_recordings_at_once_each_get_their_own_text(server):
+    def one(number: int) -> str:
+        with server.client() as client:
+            content = recording() if number % 2 else SENTENCE.read_bytes()
+            return _post(client, content, response_format="text").text
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        texts = list(pool.map(one, range(4)))
+    assert texts[0] == texts[2] != texts[1] == texts[3]
+
+
+def test_metrics_count_the_seconds(client):
+    def seconds() -> float:
+        found = re.search(r"^edgephi_audio_seconds_total (\S+)", client.get("/metrics").text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    before = seconds()
+    _post(client, recording())
+    assert seconds() - before == pytest.approx(transcript().duration_s)
