@@ -6,8 +6,6 @@ import os
 import socket
 from contextlib import suppress
 
-_FIRST_SOCKET = 3
-
 
 def notify(message: str) -> None:
     """Send a line such as `READY=1`; nothing where nobody listens."""
@@ -25,11 +23,3 @@ def watchdog_s() -> float | None:
     if not text.isdigit() or owner not in ("", str(os.getpid())):
         return None
     return int(text) / 2e6
-
-
-def passed_sockets() -> list[socket.socket]:
-    """Sockets that systemd opened for this process; none otherwise."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    count = os.environ.get("LISTEN_FDS", "0")
-    return [socket.socket(fileno=_FIRST_SOCKET + i) for i in range(int(count) if count.isdigit() else 0)]

@@ -1,4 +1,4 @@
-"""The life of a server: sockets, loading, signals, reload and the end."""
+"""The life of a server: loading, signals, reload and the end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import logging
 import os
 import signal
 import socket
-import stat
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -24,15 +24,47 @@ from edgephi_serve.guard import Guard
 from edgephi_serve.identity import Identity
 from edgephi_serve.keys import read_keys
 from edgephi_serve.late import protocol
-from edgephi_serve.notify import notify, passed_sockets, watchdog_s
-from edgephi_serve.settings import Listen, Settings
+from edgephi_serve.notify import notify, watchdog_s
+from edgephi_serve.settings import Settings
+from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_sockets
 
 #: For the last bytes of answers, once their work has ended.
 _FLUSH_S = 2
 _WARM_TOKENS = 8
 
 
-class _HttpServer(uvicorn.Server):
+def http_config(guard: Guard, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves an application: without its own log, whose lines hold paths and arguments.
+
+    Raises:
+        ConfigError: The certificate or its key cannot be used.
+    """
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    config = uvicorn.Config(
+        guard,
+        loop="asyncio",
+        http=protocol(settings.limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=settings.limits.keep_alive_s,
+        timeout_graceful_shutdown=_FLUSH_S,
+        h11_max_incomplete_event_size=settings.limits.head_bytes,
+        ssl_certfile=settings.listen.tls_cert,
+        ssl_keyfile=settings.listen.tls_key,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"{settings.listen.tls_cert}: not usable with its key ({error.strerror})") from None
+    return config
+
+
+class HttpServer(uvicorn.Server):
     """uvicorn's, without its signals: it would end with their numbers instead of 0."""
 
     @contextlib.contextmanager
@@ -68,23 +100,26 @@ class Server:
             ConfigError: The address or the keys cannot be used.
             EdgeError: The model cannot be loaded.
         """
+        passed = passed_sockets()
+        if passed:
+            self._settings = replace(self._settings, listen=listen_of(passed, self._settings.listen))
         access = self._settings.access
         keys = read_keys(access.key_file, access.key)
-        sockets = passed_sockets() or [open_socket(self._settings.listen)]
+        sockets = passed or [open_socket(self._settings.listen)]
         try:
             with asyncio.Runner() as runner:
                 self._engine = Engine(self._settings, shares_keys=len(keys) > 1)
                 parts = Parts(engine=self._engine, settings=self._settings, identity=self._identity, keys=keys)
                 self._guard: Guard = make_app(parts)
+                self._http = HttpServer(http_config(self._guard, self._settings))
                 runner.run(self._serve(sockets))
         finally:
-            if self._settings.listen.uds is not None:
+            if self._settings.listen.uds is not None and not passed:
                 self._settings.listen.uds.unlink(missing_ok=True)
         if self._error is not None:
             raise self._error
 
     async def _serve(self, sockets: list[socket.socket]) -> None:
-        self._http = _HttpServer(self._config())
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end)
         loop.add_signal_handler(signal.SIGINT, self._end)
@@ -96,27 +131,6 @@ class Server:
         for task in self._tasks:
             task.cancel()
         self._engine.close()
-
-    def _config(self) -> uvicorn.Config:
-        listen, limits = self._settings.listen, self._settings.limits
-        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):  # their lines hold paths and arguments
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        return uvicorn.Config(
-            self._guard,
-            loop="asyncio",
-            http=protocol(limits),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=limits.keep_alive_s,
-            timeout_graceful_shutdown=_FLUSH_S,
-            h11_max_incomplete_event_size=limits.head_bytes,
-            ssl_certfile=listen.tls_cert,
-            ssl_keyfile=listen.tls_key,
-        )
 
     async def _start(self) -> None:
         try:
@@ -199,54 +213,3 @@ class Server:
 def _warm(model: Model) -> Timing:
     """What is made at the first use is made before the first client comes."""
     return model.generate("Hello", options=SamplingOptions.greedy(max_new_tokens=_WARM_TOKENS)).timing
-
-
-def open_socket(listen: Listen) -> socket.socket:
-    """The socket that the server listens on.
-
-    Raises:
-        ConfigError: The address cannot be used.
-    """
-    try:
-        if listen.uds is not None:
-            return _unix_socket(listen.uds)
-        found = socket.getaddrinfo(listen.host.strip("[]"), listen.port, type=socket.SOCK_STREAM)
-        family, kind, number, _, address = found[0]
-        made = socket.socket(family, kind, number)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-    except OSError as error:
-        where = listen.uds or f"{listen.host}:{listen.port}"
-        raise ConfigError(f"{where}: cannot be listened on ({error.strerror or error}); choose another") from None
-    made.listen(128)
-    made.setblocking(False)
-    return made
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    """A socket file for its owner and group; one that a killed server left is replaced."""
-    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-        raise ConfigError(f"{path}: is there and no socket; choose another path")
-    if path.exists():
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                raise ConfigError(f"{path}: another server listens there; choose another path")
-        path.unlink()
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
-    try:
-        made.bind(str(path))
-    finally:
-        os.umask(before)
-    made.listen(128)
-    made.setblocking(False)
-    return made
-
-
-def address_of(opened: socket.socket, listen: Listen) -> str:
-    """Where clients find the server."""
-    if opened.family == socket.AF_UNIX:
-        return f"unix:{opened.getsockname()}"
-    host, port = opened.getsockname()[:2]
-    scheme = "http" if listen.tls_cert is None else "https"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

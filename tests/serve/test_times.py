@@ -1,0 +1,327 @@
+"""What takes long: silence, waiting, limits of time, clients that leave, and the pause of a long prefill."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from edgephi import ArtifactError, CapacityError, Model
+from edgephi_serve.keys import Keys
+from edgephi_serve.settings import Limits, Settings, Times
+from support.bundles import nano_bundle
+from support.serve_thread import ScriptedModel, ServeThread, body, request_bytes
+
+Serve = Callable[..., ServeThread]
+#: A text so long that its request is not taken for a short one.
+LETTERS = "x" * 200_000
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Model]:
+    with Model.load(nano_bundle(), threads=1) as model:
+        yield model
+
+
+@pytest.fixture
+def serve(nano: Model) -> Iterator[Serve]:
+    opened: list[ServeThread] = []
+
+    def begin(limits: dict | None = None, **times: float) -> ServeThread:
+        settings = Settings(times=Times(**times), limits=Limits(**(limits or {})))
+        opened.append(ServeThread(ScriptedModel(nano), settings).__enter__())
+        return opened[-1]
+
+    yield begin
+    for one in opened:
+        one.__exit__()
+
+
+@pytest.mark.parametrize("script", ["prefill a 4 0.2", "hang 0.8", "write 4 0.2", "prefill a 2 0.2;hang 0.4"])
+def test_no_silence_is_longer_than_the_ping(serve, script):
+    running = serve(ping_s=0.1)
+    lines = running.lines(f"{script};write 1 0")
+    times = [0.0, *(second for second, _ in lines)]
+    assert max(after - before for before, after in itertools.pairwise(times)) < 0.35, lines
+    assert lines[-1][1] == "data: [DONE]"
+    assert {line[:5] for _, line in lines} == {"data:", *({": wai", ": pre"} & {line[:5] for _, line in lines})}
+
+
+def test_a_request_that_waits_is_not_silent_either(serve):
+    running = serve(ping_s=0.1)
+    first = threading.Thread(target=running.ask, args=("hang 0.6",))
+    first.start()
+    running.until(lambda: running.engine.running == 1)
+    lines = running.lines("write 1 0")
+    first.join()
+    assert lines[0][0] < 0.3
+    assert lines[0][1].startswith(": queued 1")
+
+
+def test_a_long_answer_that_is_not_streamed_is_kept_alive_by_white_space(serve):
+    running = serve(commit_s=0.2, newline_s=0.1)
+    with running.client() as client, client.stream("POST", "/v1/chat/completions", json=body("hang 0.7")) as answer:
+        pieces = list(answer.iter_bytes())
+    assert answer.status_code == 200
+    assert pieces[0] == b"\n"
+    assert len(pieces) >= 4
+    assert json.loads(b"".join(pieces))["choices"][0]["finish_reason"] == "stop"
+
+
+def test_a_failure_after_that_cuts_the_body(serve):
+    running = serve(commit_s=0.1)
+    with pytest.raises(httpx.RemoteProtocolError):
+        running.ask("hang 0.3;fail")
+    running.until(running.has_left)
+
+
+def test_a_failure_in_a_stream_is_its_last_event(serve):
+    running = serve()
+    data = [line for _, line in running.lines("write 2 0;fail") if line.startswith("data:")]
+    assert json.loads(data[-1][6:])["error"]["code"] == "internal"
+    assert "canary" not in "".join(data)
+
+
+def test_a_reply_ends_with_its_time(serve):
+    running = serve(request_s=0.3)
+    answer = running.ask("write 1000 0.02").json()["choices"][0]
+    assert answer["finish_reason"] == "length"
+    assert answer["message"]["content"].startswith("0 1 2 ")
+
+
+def test_waiting_ends_with_an_error(serve):
+    running = serve(queue_s=0.2)
+    first = threading.Thread(target=running.ask, args=("hang 0.7",))
+    first.start()
+    running.until(lambda: running.engine.running == 1)
+    answer = running.ask("write 1 0")
+    first.join()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_is_overloaded")
+    assert running.model.begun == ["hang 0.7"]
+
+
+def test_a_reader_that_takes_nothing_is_cut(serve):
+    running = serve(reader_s=0.3)
+    with running.raw() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.sendall(request_bytes(json.dumps(body("write 100000 0", stream=True)).encode()))
+        running.until(lambda: running.engine.running == 1)
+        running.until(running.has_left, 15)
+
+
+@pytest.mark.parametrize("middlewares", [0, 3])
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize("script", ["prefill a 1000 0.05", "write 1000 0.05"])
+def test_a_client_that_leaves_stops_the_work_within_a_pass(nano, middlewares, is_stream, script):
+    def wrap(app):
+        async def through(scope, receive, send):
+            await app(scope, receive, send)
+
+        return through
+
+    def all_of(app):
+        for _ in range(middlewares):
+            app = wrap(app)
+        return app
+
+    with ServeThread(ScriptedModel(nano), Settings(), wrap=all_of) as running:
+        with running.raw() as raw:
+            raw.sendall(request_bytes(json.dumps(body(script, stream=is_stream)).encode()))
+            running.until(lambda: running.engine.running == 1)
+        began_s = time.monotonic()
+        running.until(running.has_left)
+        assert time.monotonic() - began_s < 0.3
+        passes = running.model.passes
+        time.sleep(0.1)
+        assert running.model.passes == passes <= 3
+
+
+def test_a_request_whose_client_left_the_queue_is_never_begun(serve):
+    running = serve()
+    first = threading.Thread(target=running.ask, args=("hang 0.5",))
+    first.start()
+    running.until(lambda: running.engine.running == 1)
+    with running.raw() as raw:
+        raw.sendall(request_bytes(json.dumps(body("write 1 0")).encode()))
+        running.until(lambda: running.engine.waiting == 1)
+    running.until(lambda: running.engine.waiting == 0, 0.4)
+    first.join()
+    running.until(running.has_left)
+    assert running.model.begun == ["hang 0.5"]
+
+
+def test_requests_are_served_in_the_order_in_which_they_came(serve):
+    running = serve()
+    threads = []
+    for number in range(6):
+        threads.append(threading.Thread(target=running.ask, args=(f"hang 0.{4 if number == 0 else 0}{number}",)))
+        threads[-1].start()
+        running.until(lambda count=number + 1: running.engine.running + running.engine.waiting == count)
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert running.model.begun == [f"hang 0.{4 if number == 0 else 0}{number}" for number in range(6)]
+
+
+def test_a_server_whose_work_is_stuck_is_not_healthy(serve):
+    running = serve(stall_s=0.2)
+    thread = threading.Thread(target=running.ask, args=("hang 0.5",))
+    with running.client() as client:
+        assert client.get("/health").status_code == 200
+        thread.start()
+        running.until(lambda: client.get("/health").status_code == 503)
+        assert client.get("/readyz").json() == {"status": "stuck"}
+        assert client.get("/livez").status_code == 200
+        thread.join()
+        assert client.get("/health").status_code == 200
+
+
+def test_while_the_model_loads_only_liveness_is_there(nano):
+    with ServeThread(ScriptedModel(nano), Settings(), is_loaded=False) as running, running.client() as client:
+        for path in ("/v1/models", "/v1/models/nano"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_loading")
+        assert client.get("/health").json() == {"status": "loading"}
+        assert client.get("/health").status_code == 503
+        assert client.get("/livez").status_code == 200
+        answer = client.post("/v1/chat/completions", json=body("write 1 0"))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        running.loop.call_soon_threadsafe(running.engine.become_ready, running.model)
+        running.until(lambda: client.get("/health").status_code == 200)
+        assert client.post("/v1/chat/completions", json=body("write 1 0")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (ArtifactError("weights/canary.bin: damaged"), 500, "model_damaged"),
+        (RuntimeError("canary"), 500, "internal"),
+        (MemoryError("canary"), 503, "server_is_overloaded"),
+        (CapacityError("no memory canary", reason="memory"), 503, "server_is_overloaded"),
+        (CapacityError("the prompt is too long", reason="context"), 400, "context_length_exceeded"),
+        (CapacityError("the image is too large", reason="media"), 400, "media_too_large"),
+    ],
+)
+def test_each_failure_has_its_status(serve, capfd, failure, status, code):
+    running = serve()
+    running.model.failure = failure
+    answer = running.ask("fail")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    log = capfd.readouterr().err
+    assert "canary" not in answer.text + log
+    assert ("failure=" in log) is (status == 500)
+    with running.client() as client:
+        assert client.get("/health").status_code == (503 if code == "model_damaged" else 200)
+
+
+def test_a_full_queue_is_told_before_the_body_is_read(serve):
+    running = serve(limits={"queue": 1})
+    threads = [threading.Thread(target=running.ask, args=("hang 0.3",)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    running.until(lambda: running.engine.running + running.engine.waiting == 2)
+    with running.raw() as raw:
+        raw.sendall(request_bytes(b"", path="/v1/chat/completions").replace(b"Length: 0", b"Length: 1000000"))
+        assert raw.recv(100).startswith(b"HTTP/1.1 429 ")
+    for thread in threads:
+        thread.join()
+
+
+def test_one_key_takes_half_of_the_queue_at_most(nano):
+    running = ServeThread(ScriptedModel(nano), Settings(limits=Limits(queue=2)))
+    running.keys = Keys([("a", "the-key-of-a"), ("b", "the-key-of-b")])
+    with running:
+
+        def ask(key: str, script: str) -> int:
+            with running.client(headers={"Authorization": f"Bearer {key}"}) as client:
+                return client.post("/v1/chat/completions", json=body(script)).status_code
+
+        threads = [threading.Thread(target=ask, args=("the-key-of-a", "hang 0.2")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        running.until(lambda: running.engine.running + running.engine.waiting == 2)
+        assert ask("the-key-of-a", "write 1 0") == 429
+        assert ask("the-key-of-b", "write 1 0") == 200
+        for thread in threads:
+            thread.join()
+
+
+def _paced(running: ServeThread) -> None:
+    """Let the server learn how fast this model is."""
+    assert running.ask("write 3 0").status_code == 200
+    running.until(running.has_left)
+
+
+def _long(running: ServeThread, script: str, answers: dict[str, httpx.Response]) -> threading.Thread:
+    def ask() -> None:
+        answers[script] = running.ask(script)
+
+    before = running.engine.running + running.engine.waiting
+    thread = threading.Thread(target=ask)
+    thread.start()
+    running.until(lambda: running.engine.running + running.engine.waiting == before + 1)
+    return thread
+
+
+def test_a_long_prefill_makes_room_for_a_short_request(serve):
+    running = serve(slice_s=0.2)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    thread = _long(running, "prefill a 20 0.05;write 3 0", answers)
+    began_s = time.monotonic()
+    short = running.ask("write 3 0", max_tokens=8)
+    waited_s = time.monotonic() - began_s
+    thread.join()
+    long = answers["prefill a 20 0.05;write 3 0"].json()
+    assert short.json()["choices"][0]["message"]["content"] == "0 1 2 "
+    assert waited_s < 0.6  # a second without
+    assert running.model.passes == 20  # none was in vain
+    assert long["choices"][0]["message"]["content"] == "0 1 2 "
+    assert (long["edgephi"]["pauses"], short.json()["edgephi"]["pauses"]) == (1, 0)
+
+
+def test_it_makes_room_five_times_at_most_and_goes_on_before_other_long_ones(serve):
+    running = serve(slice_s=0.05)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    scripts = [f"prefill {name} 20 0.04;{LETTERS}" for name in "ab"]
+    threads = [_long(running, script, answers) for script in scripts]
+    ends_s = time.monotonic() + 0.8
+    while time.monotonic() < ends_s:
+        assert running.ask("write 1 0", max_tokens=1).status_code == 200
+    for thread in threads:
+        thread.join()
+    assert answers[scripts[0]].json()["edgephi"]["pauses"] == 5
+    order = [text for text in running.model.begun if text.startswith("prefill")]
+    assert order == sorted(order)  # b begins after a has ended
+    assert running.model.passes == 40
+
+
+def test_a_long_request_does_not_overtake(serve):
+    running = serve(slice_s=0.05)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    threads = [_long(running, f"prefill {name} 6 0.05;{LETTERS}", answers) for name in "abc"]
+    for thread in threads:
+        thread.join()
+    assert [text[:9] for text in running.model.begun[1:]] == ["prefill a", "prefill b", "prefill c"]
+
+
+def test_a_request_that_is_paused_can_still_be_left(serve):
+    running = serve(slice_s=0.1)
+    _paced(running)
+    with running.raw() as raw:
+        raw.sendall(request_bytes(json.dumps(body("prefill a 100 0.05")).encode()))
+        running.until(lambda: running.engine.running == 1)
+        answers: dict[str, httpx.Response] = {}
+        thread = _long(running, "write 10 0.05", answers)
+        running.until(lambda: "write 10 0.05" in running.model.begun)
+    thread.join()
+    running.until(running.has_left)
+    assert running.model.passes < 20
