@@ -126,7 +126,6 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
         self._address = address_of(sockets[0], self._settings.listen)
         self._spawn(self._start())
-        self._spawn(self._watch())
         await self._http.serve(sockets=sockets)
         for task in self._tasks:
             task.cancel()
@@ -143,6 +142,7 @@ class Server:
         self._engine.become_ready(model)
         self._say(f"serving {self._identity.name} on {self._address}")
         notify(f"READY=1\nSTATUS=serving {self._identity.name}")
+        self._spawn(self._watch())
 
     async def _watch(self) -> None:
         """Give systemd its signs of life while requests get on."""

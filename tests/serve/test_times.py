@@ -21,6 +21,7 @@ from support.serve_thread import ScriptedModel, ServeThread, body, request_bytes
 Serve = Callable[..., ServeThread]
 #: A text so long that its request is not taken for a short one.
 LETTERS = "x" * 200_000
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,10 @@ def serve(nano: Model) -> Iterator[Serve]:
         one.__exit__()
 
 
-@pytest.mark.parametrize("script", ["prefill a 4 0.2", "hang 0.8", "write 4 0.2", "prefill a 2 0.2;hang 0.4"])
+@pytest.mark.parametrize(
+    "script",
+    ["prefill a 2 0.2;hang 0.3", pytest.param("hang 0.8", marks=SLOW), pytest.param("write 4 0.2", marks=SLOW)],
+)
 def test_no_silence_is_longer_than_the_ping(serve, script):
     running = serve(ping_s=0.1)
     lines = running.lines(f"{script};write 1 0")
@@ -66,7 +70,7 @@ def test_a_request_that_waits_is_not_silent_either(serve):
 
 def test_a_long_answer_that_is_not_streamed_is_kept_alive_by_white_space(serve):
     running = serve(commit_s=0.2, newline_s=0.1)
-    with running.client() as client, client.stream("POST", "/v1/chat/completions", json=body("hang 0.7")) as answer:
+    with running.client() as client, client.stream("POST", "/v1/chat/completions", json=body("hang 0.5")) as answer:
         pieces = list(answer.iter_bytes())
     assert answer.status_code == 200
     assert pieces[0] == b"\n"
@@ -97,15 +101,16 @@ def test_a_reply_ends_with_its_time(serve):
 
 def test_waiting_ends_with_an_error(serve):
     running = serve(queue_s=0.2)
-    first = threading.Thread(target=running.ask, args=("hang 0.7",))
+    first = threading.Thread(target=running.ask, args=("hang 0.5",))
     first.start()
     running.until(lambda: running.engine.running == 1)
     answer = running.ask("write 1 0")
     first.join()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_is_overloaded")
-    assert running.model.begun == ["hang 0.7"]
+    assert running.model.begun == ["hang 0.5"]
 
 
+@SLOW
 def test_a_reader_that_takes_nothing_is_cut(serve):
     running = serve(reader_s=0.3)
     with running.raw() as raw:
@@ -115,7 +120,7 @@ def test_a_reader_that_takes_nothing_is_cut(serve):
         running.until(running.has_left, 15)
 
 
-@pytest.mark.parametrize("middlewares", [0, 3])
+@pytest.mark.parametrize("middlewares", [0, pytest.param(3, marks=SLOW)])
 @pytest.mark.parametrize("is_stream", [True, False])
 @pytest.mark.parametrize("script", ["prefill a 1000 0.05", "write 1000 0.05"])
 def test_a_client_that_leaves_stops_the_work_within_a_pass(nano, middlewares, is_stream, script):
@@ -286,6 +291,7 @@ def test_a_long_prefill_makes_room_for_a_short_request(serve):
     assert (long["edgephi"]["pauses"], short.json()["edgephi"]["pauses"]) == (1, 0)
 
 
+@SLOW
 def test_it_makes_room_five_times_at_most_and_goes_on_before_other_long_ones(serve):
     running = serve(slice_s=0.05)
     _paced(running)
@@ -303,6 +309,7 @@ def test_it_makes_room_five_times_at_most_and_goes_on_before_other_long_ones(ser
     assert running.model.passes == 40
 
 
+@SLOW
 def test_a_long_request_does_not_overtake(serve):
     running = serve(slice_s=0.05)
     _paced(running)
