@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai parity accuracy accuracy-reference slow signals compare-check size lint clean
+.PHONY: demo serve test reference genai browser parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p models
@@ -17,13 +17,16 @@ serve: .venv/edgephi.stamp  ## the demo's model behind OpenAI's interface, on 12
 	$(BIN)/edgephi serve $(DEMO_MODEL)
 
 test: .venv/edgephi.stamp  ## everything that needs no PyTorch
-	$(BIN)/python -m pytest -m "not slow and not reference and not genai"
+	$(BIN)/python -m pytest -m "not slow and not reference and not genai and not browser"
 
 reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
 	$(BIN)/python -m pytest -m reference
 
 genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
 	$(BIN)/python -m pytest -m genai
+
+browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
+	$(BIN)/python -m pytest -m browser tests/serve/page
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
@@ -65,6 +68,10 @@ clean:
 
 .venv/genai.stamp: .venv/edgephi.stamp
 	$(INSTALL) --editable ".[cpu,export,dev,genai]"
+	touch $@
+
+.venv/browser.stamp: .venv/edgephi.stamp
+	$(INSTALL) --editable ".[cpu,export,dev,browser]"
 	touch $@
 
 .venv/reference.stamp: .venv/edgephi.stamp

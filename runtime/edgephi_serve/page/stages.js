@@ -21,6 +21,7 @@ export class StageBars {
   /** A comment of the stream: `encode 3/8`. */
   update({ stage, done, total }) {
     const name = SPELLED[stage] ?? stage;
+    if (!STAGES.includes(name)) return;
     const row = this.#enter(name);
     if (name === 'queue') row.figure.textContent = done ? `${count(done, 'request')} before this one` : '';
     else if (total) {
