@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -178,6 +180,7 @@ class PageServer(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
         self.script = Script()
         self.left = threading.Event()
+        self._open: list[socket.socket] = []
         self.url = f"http://{host}:{self.server_address[1]}/"
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -188,10 +191,18 @@ class PageServer(ThreadingHTTPServer):
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        request, address = super().get_request()
+        self._open.append(request)
+        return request, address
+
     def close(self) -> None:
         self.shutdown()
         self.server_close()
         self._thread.join()
+        for kept_alive in self._open:
+            with contextlib.suppress(OSError):
+                kept_alive.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that closes a connection is no error."""

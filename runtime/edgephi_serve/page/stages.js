@@ -3,8 +3,8 @@
 import { el } from './dom.js';
 import { count, seconds } from './format.js';
 
-const STAGES = ['queue', 'preprocess', 'encode', 'prefill', 'decode'];
-const SPELLED = { queued: 'queue', preprocessing: 'preprocess', encoding: 'encode' };
+const STAGES = ['queue', 'load', 'preprocess', 'encode', 'prefill', 'decode'];
+const SPELLED = { queued: 'queue', waiting: 'queue' };
 
 /** The bars of a reply that is being made. */
 export class StageBars {

@@ -58,7 +58,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("request", lambda request: problems.append(request.url) if foreign(request.url, url) else None)
         page.goto(url)
         if ready:
-            page.wait_for_function("document.getElementById('model').textContent !== ''")
+            page.wait_for_function("() => document.getElementById('model').textContent !== ''")
         return page
 
     yield get

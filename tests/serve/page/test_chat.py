@@ -46,7 +46,7 @@ def test_a_reply_is_streamed_and_its_figures_are_those_of_the_server(page: Page,
         *ending(encode=4.2, prefill=6.5, ttft=11, decode=9.2),
     ]
     say(page, "What does the sign say?")
-    page.wait_for_function("document.querySelector('.prose')?.textContent.trim() === 'It says'")
+    page.wait_for_function("() => document.querySelector('.prose')?.textContent.trim() === 'It says'")
     gate.open()
     assert replies(page) == ["It says WATER."]
     assert page.locator(".reply strong").inner_text() == "WATER"
@@ -65,13 +65,23 @@ def test_a_reply_is_streamed_and_its_figures_are_those_of_the_server(page: Page,
 
 def test_stages_are_shown_in_order_with_their_progress(page: Page, server: PageServer):
     gates = [Gate() for _ in range(4)]
-    server.script.stream = ["queued 2", gates[0], "encode 3/8", gates[1], "prefill 512/2049", gates[2], text("a"), gates[3]]
+    server.script.stream = [
+        "queued 2",
+        gates[0],
+        "encode 3/8",
+        gates[1],
+        "prefill 512/2049",
+        gates[2],
+        text("a"),
+        gates[3],
+    ]
     server.script.stream += ending()
     say(page, "hi")
     bars = page.get_by_role("progressbar", name="Progress of the reply")
     for gate, stage in zip(gates, ("queue 2 requests", "encode 3 of 8", "prefill 512 of 2,049", "decode"), strict=True):
         page.wait_for_function(
-            "stage => document.querySelector('.stage.now')?.innerText.replaceAll('\\n', ' ').startsWith(stage)", arg=stage
+            "stage => document.querySelector('.stage.now')?.innerText.replaceAll('\\n', ' ').startsWith(stage)",
+            arg=stage,
         )
         gate.open()
     assert bars.count() <= 1
@@ -128,7 +138,7 @@ def test_a_reply_is_copied_as_it_was_written(page: Page, server: PageServer):
     say(page, "hi")
     replies(page)
     page.get_by_role("button", name="Copy this reply").click()
-    page.wait_for_function("document.getElementById('announce').textContent === 'Copied'")
+    page.wait_for_function("() => document.getElementById('announce').textContent === 'Copied'")
     assert page.evaluate("navigator.clipboard.readText()") == "**bold** and `code`"
 
 
@@ -138,7 +148,7 @@ def test_a_reply_that_reached_the_limit_can_be_continued(page: Page, server: Pag
     replies(page)
     server.script.stream = [text(" three"), *ending()]
     page.get_by_role("button", name="Continue").click()
-    page.wait_for_function("document.querySelector('.prose').textContent === 'One two three'")
+    page.wait_for_function("() => document.querySelector('.prose').textContent === 'One two three'")
     assert bodies(server)[-1]["messages"][-1] == {"role": "assistant", "content": "One two"}
 
 
@@ -172,7 +182,7 @@ def test_a_function_call_is_shown_and_its_result_is_sent_back(page: Page, server
     server.script.stream = [text("It is open."), *ending()]
     page.get_by_label("Result of open").fill("done")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('.reply:last-child .prose').textContent === 'It is open.'")
+    page.wait_for_function("() => document.querySelector('.reply:last-child .prose').textContent === 'It is open.'")
     messages = bodies(server)[-1]["messages"]
     call = {name: value for name, value in CALL.items() if name != "index"}
     assert messages[1] == {"role": "assistant", "content": None, "tool_calls": [call]}
