@@ -1,4 +1,4 @@
-"""A scripted server behind the page, for states that are hard to reach with a real one: loading, refused, slow, gone."""
+"""A scripted server behind the page, for states that a real one rarely has: loading, refused, slow, gone."""
 
 from __future__ import annotations
 

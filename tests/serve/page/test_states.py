@@ -23,9 +23,7 @@ def notice(page: Page, words: str) -> None:
     page.wait_for_function("words => document.getElementById('notice').innerText.includes(words)", arg=words)
 
 
-def test_while_the_model_loads_text_can_be_written_and_is_sent_afterwards(
-    open_page: Callable[..., Page], server: PageServer
-):
+def test_while_the_model_loads_text_is_kept_and_sent_afterwards(open_page: Callable[..., Page], server: PageServer):
     server.script.status, server.script.error, server.script.headers = 503, LOADING, {"Retry-After": "1"}
     page = open_page(server.url, ready=False)
     notice(page, "The model is loading")
@@ -129,7 +127,7 @@ def own_address() -> str:
     return address
 
 
-def test_a_folder_without_vision_or_speech_says_which_export_has_them(
+def test_without_vision_or_speech_the_page_says_which_export_has_them(
     open_page: Callable[..., Page], server: PageServer
 ):
     server.script.model["architecture"] = {"input_modalities": ["text"], "output_modalities": ["text"]}
