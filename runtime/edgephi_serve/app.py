@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.routing import BaseRoute, Route, Router
 
+from edgephi_serve import openapi
 from edgephi_serve.completions import ChatCompletions
+from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.errors import ApiError
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.guard import App, Guard
 from edgephi_serve.identity import Identity
+from edgephi_serve.input_tokens import InputTokens
 from edgephi_serve.keys import Keys
 from edgephi_serve.logs import RequestLog
 from edgephi_serve.metrics import Metrics
 from edgephi_serve.page_files import PageFiles
+from edgephi_serve.replying import answer, answer_json
 from edgephi_serve.settings import Settings
 from edgephi_serve.transcriptions import Transcriptions, Uploads
+from edgephi_serve.wire.models import Health, ModelList
 
 _NOT_SUPPORTED = {
     "/v1/embeddings": "this model gives no embeddings",
@@ -33,12 +36,13 @@ _NOT_SUPPORTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What an application is made of."""
+    """The parts of an application."""
 
     engine: Engine
     settings: Settings
     identity: Identity
     keys: Keys
+    costs: PromptCosts
 
 
 class Named:
@@ -66,13 +70,13 @@ def make_app(parts: Parts) -> Guard:
 
     async def health(_scope: Scope, _: Receive, send: Send) -> None:
         status, word = engine.health
-        await answer_json(send, {"status": word}, status)
+        await answer_json(send, Health(status=word), status)
 
     async def livez(_scope: Scope, _: Receive, send: Send) -> None:
-        await answer_json(send, {"status": "ok"})
+        await answer_json(send, Health(status="ok"))
 
     async def models(_scope: Scope, _: Receive, send: Send) -> None:
-        await answer_json(send, {"object": "list", "data": [identity.describe(engine.model)]})
+        await answer_json(send, ModelList(data=[identity.describe(engine.model)]))
 
     async def model(scope: Scope, _: Receive, send: Send) -> None:
         described = identity.describe(engine.model)
@@ -84,10 +88,14 @@ def make_app(parts: Parts) -> Guard:
     async def figures(_scope: Scope, _: Receive, send: Send) -> None:
         await answer(send, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
+    async def interface(_scope: Scope, _: Receive, send: Send) -> None:
+        await answer(send, openapi.document(), "application/json")
+
     chat = ChatCompletions(engine, identity, metrics)
     uploads = Uploads(parts.settings.limits.uploads)
     routes = [
         *_both("/chat/completions", "POST", chat),
+        *_both("/chat/completions/input_tokens", "POST", InputTokens(engine, identity, parts.costs)),
         *_both("/audio/transcriptions", "POST", Transcriptions("transcribe", engine, uploads, metrics)),
         *_both("/audio/translations", "POST", Transcriptions("translate", engine, uploads, metrics)),
         *_both("/models", "GET", models),
@@ -96,26 +104,13 @@ def make_app(parts: Parts) -> Guard:
         _route("/readyz", "GET", health),
         _route("/livez", "GET", livez),
         _route("/metrics", "GET", figures),
+        _route("/openapi.json", "GET", interface),
         _route("/", "GET", PageFiles("index.html")),
         _route("/page/{name}", "GET", PageFiles()),
     ]
     router = Router(routes, redirect_slashes=False, default=_unknown(routes))
     log = RequestLog(parts.settings.log, has_access=parts.settings.access_log)
     return Guard(router, parts.settings, parts.keys, engine, metrics, log)
-
-
-async def answer(
-    send: Send, body: bytes, kind: str, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    """A whole answer."""
-    own = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*own, *(headers or [])]})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def answer_json(send: Send, value: dict[str, Any], status: int = 200) -> None:
-    """A whole answer of JSON."""
-    await answer(send, json.dumps(value).encode(), "application/json", status=status)
 
 
 def _route(path: str, method: str, app: App) -> Route:

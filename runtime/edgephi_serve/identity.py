@@ -1,15 +1,17 @@
-"""What a model is called, and what it can do, as answers say it."""
+"""The name of a model and what it can do, as answers state it."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from msgspec import UNSET
 
 from edgephi import Model, __version__
 from edgephi.bundle.bundle import MANIFEST_NAME
 from edgephi.transcription.prompts import LANGUAGES
+from edgephi_serve.wire.models import Architecture, ModelBody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,21 +51,17 @@ class Identity:
         """What requests may call it without remark."""
         return (self.name,)
 
-    def describe(self, model: Model) -> dict[str, Any]:
+    def describe(self, model: Model) -> ModelBody:
         """The model as `/v1/models` lists it."""
         manifest = model.manifest
-        known = {"text": "text", "vision": "image", "speech": "audio"}
-        described: dict[str, Any] = {
-            "id": self.name,
-            "object": "model",
-            "created": self.created,
-            "owned_by": "edgephi",
-            "max_model_len": manifest.rope.max_positions,
-            "architecture": {
-                "input_modalities": ["text", *(known.get(m, m) for m in manifest.modalities if m != "text")],
-                "output_modalities": ["text"],
-            },
-        }
-        if "speech" in manifest.modalities:
-            described["languages"] = list(LANGUAGES)
-        return described
+        named = {"vision": "image", "speech": "audio"}
+        return ModelBody(
+            id=self.name,
+            created=self.created,
+            max_model_len=manifest.rope.max_positions,
+            architecture=Architecture(
+                input_modalities=["text", *(named.get(one, one) for one in manifest.modalities if one != "text")],
+                output_modalities=["text"],
+            ),
+            languages=list(LANGUAGES) if "speech" in manifest.modalities else UNSET,
+        )

@@ -59,6 +59,10 @@ class Pace:
             self._decode_s.note(timing.decode_s / timing.new_tokens)
             self._new_tokens.note(timing.new_tokens)
 
+    def prefill_s(self, tokens: int) -> float | None:
+        """Estimated time to read a prompt of so many tokens, none of them cached; None where nothing is known."""
+        return None if self._prefill_s.value is None else tokens * self._prefill_s.value
+
     def wait_s(self, before: int) -> float:
         """Estimated wait behind so many requests."""
         return before * (1.0 if self._turn_s.value is None else self._turn_s.value)

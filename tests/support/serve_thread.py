@@ -15,6 +15,7 @@ import httpx
 
 from edgephi import DoneEvent, Event, Model, Reply, SamplingOptions, Stage, TextEvent
 from edgephi_serve.app import Parts, make_app
+from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.identity import Identity
 from edgephi_serve.keys import Keys
@@ -131,7 +132,14 @@ class ServeThread:
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(self.settings, shares_keys=len(self.keys) > 1)
         identity = Identity.of(nano_bundle(), None)
-        guard = make_app(Parts(engine=self.engine, settings=self.settings, identity=identity, keys=self.keys))
+        parts = Parts(
+            engine=self.engine,
+            settings=self.settings,
+            identity=identity,
+            keys=self.keys,
+            costs=PromptCosts(nano_bundle()),
+        )
+        guard = make_app(parts)
         if self._is_loaded:
             self.engine.become_ready(self.model)
         self._http = HttpServer(http_config(self._wrap(guard), self.settings))
