@@ -53,7 +53,14 @@ _limit_options = group(
     click.option("--request-timeout", "request_s", type=float, default=600.0, show_default=True, help="Seconds."),
     click.option("--drain", "drain_s", type=float, default=30.0, show_default=True, help="Seconds to end in."),
     click.option("--ping", "ping_s", type=float, default=5.0, show_default=True, help="Seconds between signs of life."),
-    click.option("--slice", "slice_s", type=float, default=10.0, show_default=True, help="Seconds of a long prefill."),
+    click.option(
+        "--slice",
+        "slice_s",
+        type=float,
+        default=10.0,
+        show_default=True,
+        help="Seconds until a long prefill makes room.",
+    ),
     click.option("--stall", "stall_s", type=float, default=120.0, show_default=True, help="Seconds to unhealthy."),
 )
 _log_options = group(
@@ -89,6 +96,8 @@ def serve(source: ModelSource, **given: Any) -> None:
     def say(line: str) -> None:
         click.echo(line)
 
+    if source.cache_bytes == 0:  # what was read before a pause would be read again
+        given["slice_s"] = None
     Server(source.path, lambda: _load(source, given["queue"]), _settings(given), say).run()
 
 

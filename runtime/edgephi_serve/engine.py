@@ -42,7 +42,7 @@ class Engine:
         self._model: Model | None = None
         self._places: Counter[str] = Counter()
         self._jobs: set[Job[Any]] = set()
-        self._turns = Turns(settings.times.slice_s)
+        self._turns = Turns(math.inf if settings.times.slice_s is None else settings.times.slice_s)
         self.pace = Pace()
         self._open = asyncio.Event()
         self._open.set()

@@ -65,6 +65,8 @@ class Job(Generic[T]):
         self._turn_s: float | None = None
         self._before_s = 0.0
         self._prefill: tuple[float, int] | None = None
+        self._read = 0  # before the last pause
+        self._keeps = True
         self._is_pausing = False
         self._waiting: Stage | None = None
         self.stopped_by: StopReason | None = None
@@ -178,9 +180,11 @@ class Job(Generic[T]):
         """Called by the runtime. A prefill is paused between its passes only, so that none is in vain."""
         self._beat_s = time.monotonic()
         if stage.name == "prefill" and 0 <= stage.done < stage.total:
-            self._prefill = self._prefill or (self._beat_s, stage.done)
-            if self._turns.should_pause(self, lambda: self._left_s(stage)):
-                self._is_pausing = True
+            if self._prefill is None:
+                self._prefill = self._beat_s, stage.done
+                self._keeps = self._keeps and stage.done >= self._read
+            if self._keeps and self._turns.should_pause(self, lambda: self._left_s(stage)):
+                self._is_pausing, self._read = True, stage.done
         self._push(stage)
 
     def on_wait(self, before: int, at_first: int) -> None:

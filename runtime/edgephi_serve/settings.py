@@ -144,7 +144,7 @@ class Times:
         newline_s: Between two bytes of such an answer.
         drain_s: For running requests, once the server is to end.
         stall_s: After which a request that shows no sign of work makes the server unhealthy.
-        slice_s: After which a long prefill makes room for a short request, between two of its passes.
+        slice_s: After which a long prefill makes room for a short request, between two of its passes; None for never.
     """
 
     request_s: float = 600.0
@@ -155,11 +155,13 @@ class Times:
     newline_s: float = 15.0
     drain_s: float = 30.0
     stall_s: float = 120.0
-    slice_s: float = 10.0
+    slice_s: float | None = 10.0
 
     def __post_init__(self) -> None:
         for known in fields(self):
             value = getattr(self, known.name)
+            if known.name == "slice_s" and value is None:
+                continue
             if not is_finite(value) or value < 0 or (value == 0 and known.name != "drain_s"):
                 raise ConfigError(f"{known.name} is {value!r}; use a number of seconds above 0")
 

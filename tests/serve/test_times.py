@@ -320,6 +320,17 @@ def test_a_long_request_does_not_overtake(serve):
     assert [text[:9] for text in running.model.begun[1:]] == ["prefill a", "prefill b", "prefill c"]
 
 
+def test_what_the_cache_has_lost_is_read_again_once(serve):
+    running = serve(slice_s=0.1)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    thread = _long(running, "prefill lost 15 0.04", answers)
+    for _ in range(3):
+        assert running.ask("write 1 0", max_tokens=1).status_code == 200
+    thread.join()
+    assert answers["prefill lost 15 0.04"].json()["edgephi"]["pauses"] == 1
+
+
 def test_a_request_that_is_paused_can_still_be_left(serve):
     running = serve(slice_s=0.1)
     _paced(running)

@@ -29,7 +29,7 @@ _POLL_S = 0.005
 class ScriptedModel:
     """Does what the last message says: any number of these steps, apart from everything that is not scripted.
 
-    prefill NAME N S    reads N passes of S seconds each; what was read under that name is kept
+    prefill NAME N S    reads N passes of S seconds each; what was read is kept, but under the name `lost`
     hang S              shows no sign of work for S seconds
     write N S           writes N words, one each S seconds
     fail                raises what `failure` is
@@ -79,7 +79,7 @@ class ScriptedModel:
                     if _sleep(float(seconds), should_stop):
                         return False
                     self.passes += 1
-                    self._kept[name] = done + 1
+                    self._kept[name] = 0 if name == "lost" else done + 1
                 on_stage(Stage("prefill", total, total))
             case ["hang", seconds]:
                 time.sleep(float(seconds))
