@@ -1,4 +1,4 @@
-"""`edgephi serve`: an OpenAI-compatible server for one model folder."""
+"""`edgephi serve`: an OpenAI-compatible server and a web page for one model folder."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _log_options = group(
 @_limit_options
 @_log_options
 def serve(source: ModelSource, **given: Any) -> None:
-    """Serve the model folder MODEL to programs that speak OpenAI's interface.
+    """Serve the model folder MODEL to programs that speak OpenAI's interface, and as a web page.
 
     Listens on this machine only, unless --host says otherwise; then requests need a key. Nothing that a request holds
     is logged or kept on disk, and no address in one is ever opened. SIGTERM lets running requests finish; SIGHUP reads

@@ -184,11 +184,10 @@ def test_json_of_a_schema_is_one_line(client):
     assert answer["finish_reason"] == "length" or isinstance(json.loads(answer["message"]["content"])["n"], int)
 
 
-def test_the_example_of_the_documentation_runs(server, capsys):
+def test_the_example_of_the_documentation_runs(server):
     text = (Path(__file__).parents[2] / "docs/serve.md").read_text()
     example = text[text.index("    from openai") : text.index("    curl ")].replace("http://127.0.0.1:8080", server.url)
-    exec(
-        "\n".join(line[4:] for line in example.splitlines()).replace("client.chat", "answer = client.chat"), space := {}
-    )
+    lines = [line[4:].replace("client.chat", "answer = client.chat") for line in example.splitlines()]
+    exec("\n".join(lines), space := {})
     with space["client"]:
-        assert space["answer"].choices[0].message.content
+        assert space["answer"].model == "nano"

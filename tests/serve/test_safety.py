@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -123,6 +124,21 @@ def test_addresses_for_operators_answer(client, path):
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_the_page_lets_nothing_else_in_and_is_asked_for_again_after_an_upgrade(client):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    assert page.headers["cache-control"] == "no-cache"
+    assert client.get("/", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
+    assert client.get("/", headers={"If-None-Match": '"old"'}).content == page.content
+    names = re.findall(r'(?:src|href)="/?(page/[^"]+)"', page.text)
+    assert len(names) > 1
+    for name in names:
+        assert client.get(f"/{name}").status_code == 200
+        assert client.head(f"/{name}").content == b""
 
 
 def _running(client: httpx.Client) -> dict[str, float]:
