@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai browser parity accuracy accuracy-reference slow signals compare-check size lint clean
+.PHONY: demo serve test reference genai fuzz browser parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p models
@@ -24,6 +24,9 @@ reference: .venv/reference.stamp  ## compare live with transformers, and the gol
 
 genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
 	$(BIN)/python -m pytest -m genai
+
+fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server
+	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest tests/serve/test_bodies.py -k changed
 
 browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m browser tests/serve/page

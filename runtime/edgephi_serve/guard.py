@@ -176,7 +176,9 @@ class _Sender:
             if not any(name.lower() == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
             if self._exchange.ignored:
-                headers.append((b"x-edgephi-ignored", ", ".join(self._exchange.ignored)[:1000].encode("latin-1")))
+                headers.append(
+                    (b"x-edgephi-ignored", ", ".join(self._exchange.ignored)[:1000].encode("ascii", "replace"))
+                )
             message = {**message, "headers": headers}
         await self._send(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -72,3 +73,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def client(server: Running) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def fuzz_count() -> int:
+    """How many bodies a test changes; `make fuzz` changes more."""
+    return int(os.environ.get("EDGEPHI_FUZZ", "60"))

@@ -102,7 +102,8 @@ def _unwrapped(given: Mapping[str, Any] | bool) -> Mapping[str, Any] | bool:
         return {"type": "object"}
     if given.get("type") == "json_schema" and "json_schema" in given:
         given = _inner(given, "json_schema")
-    is_schema = isinstance(given.get("type"), list) or given.get("type") in _JSON_TYPES
+    kind = given.get("type")
+    is_schema = isinstance(kind, list) or (isinstance(kind, str) and kind in _JSON_TYPES)
     if "schema" in given and not is_schema and given.keys() <= _WRAPPER_KEYS:
         return _inner(given, "schema")
     if given.get("type") == "json_schema" or ("strict" in given and "name" in given and not _RULES & given.keys()):

@@ -68,7 +68,7 @@ def unknown_keys(raw: Mapping[str, Any]) -> list[str]:
     found = [key for key, value in raw.items() if key not in known and value is not None]
     for message in raw.get("messages") or ():
         found += [f"messages.{key}" for key in _unknown_in_message(message)]
-    return sorted({_printable(key) for key in found})
+    return sorted({printable(key) for key in found})
 
 
 def _unknown_in_message(message: Mapping[str, Any]) -> list[str]:
@@ -80,6 +80,6 @@ def _unknown_in_message(message: Mapping[str, Any]) -> list[str]:
     return [key for key, value in message.items() if key not in mine and value is not None]
 
 
-def _printable(key: str) -> str:
+def printable(key: str) -> str:
     """A key as it may stand in a header."""
     return re.sub(r"[^A-Za-z0-9_.\-]", "?", key)[:64]

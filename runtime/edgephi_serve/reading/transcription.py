@@ -17,6 +17,7 @@ from edgephi.transcription.prompts import check_language
 from edgephi.transcription.requests import TranscriptRequests
 from edgephi_serve.errors import invalid
 from edgephi_serve.jobs import Job
+from edgephi_serve.reading.bodies import printable
 from edgephi_serve.uploads import Form
 
 Task = Literal["transcribe", "translate"]
@@ -195,7 +196,8 @@ def _ignored(form: Form, granularities: set[str], task: Task) -> tuple[str, ...]
     unknown = [name for name in form.fields if name not in known and form.last(name)]
     if form.last("temperature") is not None and _number(form, "temperature", 0, 2) == 0:
         unknown.remove("temperature")
-    return tuple(sorted([*unknown, *(["timestamp_granularities.word"] if "word" in granularities else [])]))
+    words = ["timestamp_granularities.word"] if "word" in granularities else []
+    return tuple(sorted({*map(printable, unknown), *words}))
 
 
 def _each(form: Form, name: str, known: tuple[str, ...]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import llguidance
@@ -168,3 +169,9 @@ def test_a_class_of_pydantic_gets_the_word_that_leads_on():
 
     with pytest.raises(ConfigError, match=r"give what its model_json_schema\(\) returns"):
         JsonSchema(Answer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [{}, {"string": 1}, 3, None, True])
+def test_a_type_that_is_no_name_is_no_bug(kind: object):
+    with suppress(ConfigError):
+        read_schema({"type": kind, "properties": {"a": {"type": "string"}}})
