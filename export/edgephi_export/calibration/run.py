@@ -9,6 +9,7 @@ from pathlib import Path
 from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, BlockSums
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
 from edgephi.bundle.manifest import Int8CacheInfo
+from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.cache.kv_cache import KVCache, cache_names
 from edgephi.model import Model
 from edgephi.model_options import ModelLimits
@@ -16,6 +17,7 @@ from edgephi.ort.session import DeviceOptions
 from edgephi_export.calibration.requests import calibration_requests
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.layouts.edgephi.plan import BundlePlan
+from edgephi_export.layouts.edgephi.writer import write_index
 from edgephi_export.progress import Meter
 from edgephi_export.provenance import describe
 from edgephi_export.weights.kv_scales import SCALES_FILE, write_scales
@@ -56,6 +58,7 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
                 audio=request.audio,
                 adapter=request.adapter,
             )
+    write_index(folder, plan, plan.graphs)
     _write(folder, bundle, info, ranges)
 
 
@@ -76,8 +79,9 @@ def _write(folder: Path, bundle: Bundle, info: Int8CacheInfo, ranges: CacheRange
     write_scales(folder, (info.key_scales, info.value_scales), ranges.scales())
     manifest = bundle.manifest
     _add_blocks(folder, SCALES_FILE)
-    kept = (file for file in manifest.files if file.path != BLOCKS_NAME)
-    files = (*kept, describe(folder, SCALES_FILE), describe(folder, BLOCKS_NAME))
+    changed = (TENSORS_NAME, BLOCKS_NAME)
+    kept = (file for file in manifest.files if file.path not in changed)
+    files = (*kept, *(describe(folder, name) for name in (SCALES_FILE, *changed)))
     manifest = dataclasses.replace(
         manifest,
         decoder=dataclasses.replace(manifest.decoder, int8_cache=info),

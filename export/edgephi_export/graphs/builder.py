@@ -38,6 +38,7 @@ class GraphBuilder:
         self._inputs: list[ir.Value] = []
         self._outputs: list[ir.Value] = []
         self._constants: dict[str, ir.Value] = {}
+        self._places: dict[str, TensorRef] = {}
         self._used_names: dict[str, int] = {}
         self._shared: dict[object, Any] = {}
         self._model: ir.Model | None = None
@@ -88,7 +89,12 @@ class GraphBuilder:
 
         ONNX Runtime packs a branch's own constants when it loads the graph. Those that a branch within a branch takes
         from the outermost graph it leaves as they are, and spreads the whole matrix at every call.
+
+        Raises:
+            ValueError: The name has another place in this graph or another branch.
         """
+        if self._root._places.setdefault(name, ref) != ref:
+            raise ValueError(f"{name} has two places, {self._root._places[name]} and {ref}")
         if name not in self._constants:
             self._constants[name] = _initializer(name, _external_tensor(name, ref))
         return self._constants[name]
@@ -131,11 +137,9 @@ class GraphBuilder:
         return self._model
 
     @property
-    def files(self) -> set[str]:
-        """The weight files that constants of the graph and its branches lie in."""
-        values = (value for graph in self.model.graphs() for value in graph.initializers.values())
-        tensors = (value.const_value for value in values)
-        return {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    def places(self) -> dict[str, TensorRef]:
+        """The constants of the graph and its branches that lie in weight files, by name."""
+        return dict(self._root._places)
 
     def save(self, path: Path) -> None:
         """Write the graph; the data of weights stays in its files."""

@@ -10,15 +10,12 @@ that joins the pieces is 0.8 MB for a row of logits.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import onnx_ir as ir
 
 from edgephi.bundle.tensor_index import StoredTensorInfo
-from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.graphs.linear import apply_linear
 
@@ -35,16 +32,11 @@ def apply_head(graph: GraphBuilder, inputs: ir.Value, table: StoredTensorInfo) -
 
 def rows_of(table: StoredTensorInfo, start: int, stop: int) -> StoredTensorInfo:
     """The rows from `start` up to `stop` of a matrix, where they lie within it."""
-
-    def cut(ref: TensorRef) -> TensorRef:
-        row_bytes = np.dtype(ref.dtype).itemsize * math.prod(ref.shape[1:])
-        return replace(ref, offset=ref.offset + start * row_bytes, shape=(stop - start, *ref.shape[1:]))
-
     return replace(
         table,
         name=f"{table.name}.{start}",
         shape=(stop - start, *table.shape[1:]),
-        values=cut(table.values),
-        scales=table.scales and cut(table.scales),
-        zero_points=table.zero_points and cut(table.zero_points),
+        values=table.values.rows(start, stop),
+        scales=table.scales and table.scales.rows(start, stop),
+        zero_points=table.zero_points and table.zero_points.rows(start, stop),
     )

@@ -6,6 +6,7 @@ key_scales, value_scales    float32 [layers, key/value heads, head size], one af
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,7 @@ def place_scales(config: DecoderConfig) -> tuple[TensorRef, TensorRef]:
 def layer_scales(scales: TensorRef, layer: int) -> TensorRef:
     """One layer's, [1, H_kv, 1, D], as GroupQueryAttention wants them."""
     _, heads, size = scales.shape
-    step = heads * size * np.dtype(scales.dtype).itemsize
-    return TensorRef(file=scales.file, offset=scales.offset + layer * step, dtype="float32", shape=(1, heads, 1, size))
+    return replace(scales.rows(layer, layer + 1), shape=(1, heads, 1, size))
 
 
 def write_scales(folder: Path, places: Iterable[TensorRef], scales: Iterable[NDArray[np.float32]]) -> None:

@@ -1,7 +1,7 @@
 """The model folder ("bundle"): what `edgephi export` writes and every other command reads.
 
 edgephi.json                  the manifest (see manifest.py)
-tensors.json                  what lies where in the weights (see tensor_index.py); not needed to run
+tensors.json                  what lies where in the weights (see tensor_index.py)
 blocks.json                   checksums of the weights' blocks (see block_hashes.py); older folders have none
 *.onnx                        graphs, a few MB
 weights/*.bin                 tensor data at 4096-aligned offsets
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,12 @@ from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeE
 from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, look
 from edgephi.bundle.folder_files import HeldFiles
 from edgephi.bundle.foreign_folder import why_missing, why_not_folder, why_not_model
+from edgephi.bundle.index_check import check_constants, check_inside, check_tensors, first_twice
 from edgephi.bundle.manifest import FileInfo, Manifest
 from edgephi.bundle.tensor_index import TENSORS_NAME, TensorIndex
 from edgephi.bundle.tensor_ref import TensorRef
+from edgephi.bundle.version_2 import VERSION as VERSION_2
+from edgephi.bundle.version_2 import read_index
 
 MANIFEST_NAME = "edgephi.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -57,6 +59,7 @@ class Bundle:
             self.manifest = Manifest.from_json(text.decode("utf-8"), str(self.path / MANIFEST_NAME))
         self.manifest_sha256 = hashlib.sha256(text).hexdigest()
         self._folder = self.files.folder  # a path from here would lead elsewhere once the program is elsewhere
+        self._index: TensorIndex | None = None
         self._check_files()
         self._check_references()
         if check_hashes:
@@ -90,14 +93,17 @@ class Bundle:
             return self.files.read(name).decode("utf-8")
 
     def look_for_damage(self) -> int:
-        """Compare some blocks of the weight files with their checksums: fast, and finds most damage.
+        """Check the tensor index, and compare some blocks of the weight files with their checksums.
+
+        Fast, and finds most damage.
 
         Returns:
             Blocks compared; 0 in a folder of an older version, which has no checksums of blocks.
 
         Raises:
-            ArtifactError: A block differs, or `blocks.json` is damaged.
+            ArtifactError: A block differs, or `tensors.json` or `blocks.json` is damaged.
         """
+        self.tensor_index()
         if all(info.path != BLOCKS_NAME for info in self.manifest.files):
             return 0
         blocks = BlockHashes.from_json(self.read_text(BLOCKS_NAME), str(self.file(BLOCKS_NAME)))
@@ -119,17 +125,22 @@ class Bundle:
         return view
 
     def tensor_index(self) -> TensorIndex:
-        """What lies where in the weight files.
+        """What lies where in the weight files, read once.
 
         Raises:
-            ArtifactError: `tensors.json` is damaged, names a tensor twice, or one that leaves its file.
+            ArtifactError: `tensors.json` is damaged, or names a place that cannot be right; see index_check.py.
         """
-        path = self.file(TENSORS_NAME)
-        index = TensorIndex.from_json(self.read_text(TENSORS_NAME), str(path))
-        if twice := _twice(tensor.name for tensor in index.tensors):
-            raise ArtifactError(f"{path}: tensor {twice} is listed twice; export the model again")
-        self._check_inside([ref for tensor in index.tensors for ref in tensor.tensors], path)
-        return index
+        if self._index is None:
+            where, text = str(self.file(TENSORS_NAME)), self.read_text(TENSORS_NAME)
+            if self.manifest.schema_version == VERSION_2:
+                index = read_index(text, self.manifest, where)
+                check_tensors(index, self.manifest, where)
+            else:
+                index = TensorIndex.from_json(text, where)
+                check_tensors(index, self.manifest, where)
+                check_constants(index, self.manifest, where)
+            self._index = index
+        return self._index
 
     def changed_files(self, on_read: Callable[[int], None] = lambda _: None) -> list[FileInfo]:
         """The files whose sha256 is not the manifest's.
@@ -158,7 +169,7 @@ class Bundle:
             raise ArtifactError(f"{path}: content differs from the manifest; export the model again")
 
     def _check_files(self) -> None:
-        if twice := _twice(info.path for info in self.manifest.files):
+        if twice := first_twice(info.path for info in self.manifest.files):
             raise ArtifactError(f"{self.path / MANIFEST_NAME}: {twice} is listed twice under files")
         for info in self.manifest.files:
             path = self.file(info.path)
@@ -179,27 +190,12 @@ class Bundle:
     def _check_references(self) -> None:
         """Every file the manifest's components name must be listed, and every tensor must lie inside its file."""
         manifest = self.manifest
-        needed = [TOKENIZER_NAME, CHAT_TEMPLATE_NAME, TENSORS_NAME, *manifest.decoder.graphs]
-        tensors = [*manifest.decoder.tensors]
-        if manifest.vision:
-            needed.append(manifest.vision.graph)
-            tensors += [manifest.vision.row_separator, manifest.vision.global_separator]
-        if manifest.speech:
-            needed.append(manifest.speech.graph)
         listed = {info.path for info in manifest.files}
-        for name in needed:
+        for name in (TOKENIZER_NAME, CHAT_TEMPLATE_NAME, TENSORS_NAME, *manifest.graphs):
             if name not in listed:
                 raise ArtifactError(f"{self.path / MANIFEST_NAME}: {name} is used but not listed under files")
-        self._check_inside(tensors, self.path / MANIFEST_NAME)
-
-    def _check_inside(self, tensors: Iterable[TensorRef], where: Path) -> None:
-        """Refuse a tensor whose file is not listed or too short for it."""
-        sizes = {info.path: info.bytes for info in self.manifest.files}
-        for ref in tensors:
-            if ref.file not in sizes:
-                raise ArtifactError(f"{where}: {ref.file} is used but not listed under files")
-            if ref.offset + ref.num_bytes > sizes[ref.file]:
-                raise ArtifactError(f"{where}: a tensor of shape {ref.shape} leaves {ref.file}")
+        tensors = (*manifest.weights, *manifest.decoder.cache_scales)
+        check_inside(tensors, manifest, str(self.path / MANIFEST_NAME))
 
 
 @contextmanager
@@ -230,11 +226,6 @@ def file_sha256(path: Path, on_read: Callable[[int], None] = lambda _: None) -> 
             digest.update(chunk)
             on_read(len(chunk))
     return digest.hexdigest()
-
-
-def _twice(names: Iterable[str]) -> str | None:
-    """The first name that comes more than once."""
-    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _open_folder(folder: Path) -> tuple[HeldFiles, bytes]:

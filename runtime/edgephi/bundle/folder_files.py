@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError
@@ -38,14 +38,10 @@ class PlainFiles:
         """The whole content."""
         return (self.folder / name).read_bytes()
 
-    def map(self, name: str) -> mmap.mmap | None:
-        """The file, if it lies in the folder and can be mapped."""
-        with suppress(OSError, ValueError):  # missing, or short memory; an empty file, or a name that no file has
-            path = (self.folder / name).resolve()
-            if path.is_relative_to(self.folder.resolve()):
-                with path.open("rb") as stream:
-                    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        return None
+    def map(self, name: str) -> mmap.mmap:
+        """The whole content of a file that is not empty; pages are read when touched."""
+        with (self.folder / name).open("rb") as stream:
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     @contextmanager
     def names_beside(self) -> Iterator[Path]:
@@ -150,31 +146,25 @@ class HeldFiles(PlainFiles):
             os.lseek(handle, offset, os.SEEK_SET)
             return os.read(handle, count)
 
-    def map(self, name: str) -> mmap.mmap | None:
-        """The file, if it is one of those that are held and can be mapped.
+    def map(self, name: str) -> mmap.mmap:
+        """One of the files that are held, which is not empty.
 
         Raises:
             ArtifactError: It changed since it was opened.
             CapacityError: This process may not use so many addresses.
             OSError: The system refused.
         """
-        key = PurePosixPath(name).as_posix()
-        with self._lock, suppress(ValueError):  # an empty file
-            if key in self._files:
-                return self._mapped(key)
-        return None
-
-    def _mapped(self, name: str) -> mmap.mmap:
-        file = self._unchanged(name)
-        try:
-            return mmap.mmap(file.handle, 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            if error.errno != errno.ENOMEM:
-                raise
-            raise CapacityError(
-                f"{self.folder / name}: {file.size / 1e9:,.1f} GB do not fit into the addresses that this process may "
-                "use; raise its limit (ulimit -v), or export the model with a smaller recipe"
-            ) from error
+        with self._lock:
+            file = self._unchanged(name)
+            try:
+                return mmap.mmap(file.handle, 0, access=mmap.ACCESS_READ)
+            except OSError as error:
+                if error.errno != errno.ENOMEM:
+                    raise
+                raise CapacityError(
+                    f"{self.folder / name}: {file.size / 1e9:,.1f} GB do not fit into the addresses that this process "
+                    "may use; raise its limit (ulimit -v), or export the model with a smaller recipe"
+                ) from error
 
     def map_part(self, name: str, offset: int, count: int) -> memoryview:
         """Some bytes of a file, mapped; pages are read when touched.

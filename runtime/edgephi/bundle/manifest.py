@@ -19,13 +19,15 @@ from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi.bundle.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
 
 __all__ = [
-    "ADAPTER_IDS", "CACHE_KINDS", "PROJECTION_IDS", "SCHEMA_VERSION", "Adapter", "AdapterInfo", "AdapterMode",
-    "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo", "EncoderName", "EndInfo", "FileInfo",
-    "FloatName", "GenerationDefaults", "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo", "RopeInfo",
-    "RuleInfo", "SourceInfo", "SpeechInfo", "TemplateName", "TokenInfo", "VisionInfo",
+    "ADAPTER_IDS", "CACHE_KINDS", "PROJECTION_IDS", "READ_VERSIONS", "SCHEMA_VERSION", "Adapter", "AdapterInfo",
+    "AdapterMode", "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo", "EncoderName", "EndInfo",
+    "FileInfo", "FloatName", "GenerationDefaults", "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo",
+    "RopeInfo", "RuleInfo", "SourceInfo", "SpeechInfo", "TemplateName", "TokenInfo", "VisionInfo",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+#: What is read: version 2 lists no constants of graphs in `tensors.json`.
+READ_VERSIONS = (2, SCHEMA_VERSION)
 _UPGRADE = "pip install --upgrade edgephi"
 
 #: An encoder. The LoRA and the audio projection that were trained with it have its name.
@@ -219,10 +221,9 @@ class DecoderInfo:
         return tuple(name for name in names if name is not None)
 
     @property
-    def tensors(self) -> tuple[TensorRef, ...]:
-        """What the manifest itself says the place of."""
-        scales = () if self.int8_cache is None else (self.int8_cache.key_scales, self.int8_cache.value_scales)
-        return (*self.embedding.tensors, *scales)
+    def cache_scales(self) -> tuple[TensorRef, ...]:
+        """The scales of keys and values; empty without an int8 cache."""
+        return () if self.int8_cache is None else (self.int8_cache.key_scales, self.int8_cache.value_scales)
 
     def _check_int8_cache(self, info: Int8CacheInfo) -> None:
         if self.dtype != "float32":
@@ -330,6 +331,18 @@ class Manifest:
         present = {"text": True, "vision": self.vision is not None, "speech": self.speech is not None}
         return tuple(name for name, there in present.items() if there)
 
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Every graph file."""
+        return (*self.decoder.graphs, *(encoder.graph for encoder in (self.vision, self.speech) if encoder is not None))
+
+    @property
+    def weights(self) -> tuple[TensorRef, ...]:
+        """Places of tensors that are read without a graph, the scales of a cache aside."""
+        vision = self.vision
+        separators = () if vision is None else (vision.row_separator, vision.global_separator)
+        return (*self.decoder.embedding.tensors, *separators)
+
     def to_json(self) -> str:
         """The text of `edgephi.json`."""
         return json.dumps(with_checksum(dataclasses.asdict(self)), indent=1, ensure_ascii=False) + "\n"
@@ -346,10 +359,10 @@ class Manifest:
         if not isinstance(raw, dict) or "schema_version" not in raw:
             raise ArtifactError(f"{where}: not the description of an edgephi model; it has no schema_version")
         version = raw["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READ_VERSIONS:
             is_newer = isinstance(version, int) and version > SCHEMA_VERSION
             raise ArtifactError(
-                f"{where}: schema version {version!r}; this edgephi reads version {SCHEMA_VERSION}; "
+                f"{where}: schema version {version!r}; this edgephi reads {' and '.join(map(str, READ_VERSIONS))}; "
                 + (f"{_made_newer(raw)}: {_UPGRADE}" if is_newer else "export the model again")
             )
         if unknown := sorted(raw.keys() - {field.name for field in dataclasses.fields(cls)} - {CHECKSUM}):

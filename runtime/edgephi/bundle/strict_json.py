@@ -7,6 +7,7 @@ have the declared type. Knows nothing about what the dataclasses mean.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -48,10 +49,9 @@ def decode(cls: type[T], raw: object, where: str) -> T:
     """
     if not isinstance(raw, dict):
         raise ArtifactError(f"{where}: expected an object, found {_kind(raw)}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields, hints = _fields(cls)  # type: ignore[arg-type]
     if unknown := sorted(raw.keys() - fields.keys()):
         raise ArtifactError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(fields)}")
-    hints = typing.get_type_hints(cls)
     values = {}
     for name, field in fields.items():
         if name in raw:
@@ -62,6 +62,12 @@ def decode(cls: type[T], raw: object, where: str) -> T:
         return cls(**values)
     except ValueError as error:
         raise ArtifactError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> tuple[dict[str, dataclasses.Field[Any]], dict[str, Any]]:
+    """The fields of a dataclass, and their types."""
+    return {field.name: field for field in dataclasses.fields(cls)}, typing.get_type_hints(cls)
 
 
 def _value(hint: Any, raw: object, where: str) -> object:

@@ -1,15 +1,18 @@
-"""What lies where in the weight files: one entry for every tensor, in `tensors.json`.
+"""`tensors.json`: every tensor of the model, and every constant of a graph that lies in a weight file.
 
-Owns the schema. Knows nothing about graphs; running a model does not need it, `inspect` and `verify` do.
+A tensor is what the checkpoint has, a constant is what a graph takes: the head is one tensor and several constants, the
+codes and the scales of a matrix are one tensor and two constants. So no graph has to be parsed to find its weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from edgephi.bundle.manifest import Manifest
 from edgephi.bundle.strict_json import decode, parse
 from edgephi.bundle.tensor_ref import TensorRef
 
@@ -41,7 +44,7 @@ class StoredTensorInfo:
 
     @property
     def tensors(self) -> tuple[TensorRef, ...]:
-        """What it consists of."""
+        """Its places in weight files."""
         return tuple(ref for ref in (self.values, self.scales, self.zero_points) if ref is not None)
 
     @property
@@ -51,21 +54,65 @@ class StoredTensorInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphConstant:
+    """A constant of one or more graphs, branches included, whose values lie in a weight file.
+
+    Attributes:
+        name: In every graph that has it.
+        graphs: Their files.
+        tensor: Place, type and shape.
+        length: Bytes; what type and shape make.
+    """
+
+    name: str
+    graphs: tuple[str, ...]
+    tensor: TensorRef
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.length != self.tensor.num_bytes:
+            raise ValueError(
+                f"{self.name} has {self.length:,} bytes; {self.tensor.dtype} of shape {list(self.tensor.shape)} takes "
+                f"{self.tensor.num_bytes:,}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorIndex:
-    """Every tensor of a bundle."""
+    """Every tensor of a bundle, and every constant of its graphs that lies in a file."""
 
     tensors: tuple[StoredTensorInfo, ...]
+    constants: tuple[GraphConstant, ...]
+
+    def constants_of(self, graph: str) -> tuple[GraphConstant, ...]:
+        """The constants of one graph file."""
+        return tuple(constant for constant in self.constants if graph in constant.graphs)
 
     def to_json(self) -> str:
-        """The text of `tensors.json`, one tensor per line."""
-        lines = ",\n".join(json.dumps(dataclasses.asdict(tensor)) for tensor in self.tensors)
-        return f'{{"tensors": [\n{lines}\n]}}\n'
+        """The text of `tensors.json`, one tensor or constant per line."""
+        return f'{{"tensors": [\n{_lines(self.tensors)}\n],\n"constants": [\n{_lines(self.constants)}\n]}}\n'
 
     @classmethod
     def from_json(cls, text: str, where: str) -> TensorIndex:
         """Parse and check the text of `tensors.json`.
 
         Raises:
-            ArtifactError: Not JSON, an unknown or missing key, or a wrong type.
+            ArtifactError: Not JSON, an unknown or missing key, a wrong type, or a length that is not the shape's.
         """
         return decode(cls, parse(text, where), where)
+
+
+def _lines(items: Iterable[StoredTensorInfo | GraphConstant]) -> str:
+    return ",\n".join(json.dumps(dataclasses.asdict(item)) for item in items)
+
+
+def graph_parts(manifest: Manifest, graph: str) -> tuple[Part, ...]:
+    """The components whose weights one graph file takes."""
+    if manifest.vision is not None and graph == manifest.vision.graph:
+        return ("vision",)
+    if manifest.speech is not None and graph == manifest.speech.graph:
+        return ("speech",)
+    int8 = manifest.decoder.int8_cache
+    full = {manifest.decoder.graph, *([] if int8 is None else [int8.graph])}
+    routed = manifest.adapters.mode == "routed" and graph in full
+    return ("decoder", "adapter_vision", "adapter_speech") if routed else ("decoder",)

@@ -6,7 +6,7 @@ Owns these descriptions and their rules. Knows nothing about files, nor what a t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
@@ -36,6 +36,11 @@ class TensorRef:
     def num_bytes(self) -> int:
         """Bytes from `offset` that belong to the tensor."""
         return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+
+    def rows(self, start: int, stop: int) -> TensorRef:
+        """The part from `start` up to `stop` along the first axis."""
+        row_bytes = math.prod(self.shape[1:]) * _ITEM_BYTES[self.dtype]
+        return replace(self, offset=self.offset + start * row_bytes, shape=(stop - start, *self.shape[1:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

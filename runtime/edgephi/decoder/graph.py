@@ -84,7 +84,7 @@ class DecoderGraph:
         ignore, is_first, self._is_first = self._options.ignore_memory, self._is_first, False
         check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=ignore, with_vocabulary=is_first)
         before, began_s = own_memory(), time.perf_counter()
-        session = open_session(path, self._options, should_stop, self._bundle.files)
+        session = open_session(path, self._options, should_stop, self._bundle)
         self.pages.take(without(own_memory(), before))
         _check_inputs(session, self._info.num_layers, takes_adapter, str(path))
         _check_values(session, self._info, self._cache_dtype, str(path))

@@ -39,7 +39,7 @@ class MediaProcessor:
         def opener(path: Path) -> Any:
             graph = path.relative_to(bundle.files.folder).as_posix()
             check_graph_fits(bundle, graph, ignore=options.ignore_memory)
-            return open_session(path, options, files=bundle.files)
+            return open_session(path, options, bundle=bundle)
 
         vision, speech = bundle.manifest.vision, bundle.manifest.speech
         self._vision = None if vision is None else VisionEncoder(bundle, vision, opener)

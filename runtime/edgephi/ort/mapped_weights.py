@@ -11,19 +11,18 @@ read after all comes back from the file.
 from __future__ import annotations
 
 import ctypes
-import math
 import mmap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle.folder_files import PlainFiles
-from edgephi.ort.external_tensors import ExternalTensor, external_tensors
+from edgephi.bundle.tensor_index import GraphConstant
+from edgephi.bundle.tensor_ref import TensorRef
 
 #: Two cores pack some 20 MB of the real model in this time.
 _INTERVAL_S = 0.01
@@ -34,32 +33,26 @@ _CAN_GIVE_BACK = hasattr(mmap, "MADV_DONTNEED")  # not on Windows
 
 
 class MappedWeights:
-    """The tensors of one graph that lie in files. They must outlive every session they were given to.
+    """The constants of one graph that lie in files. They must outlive every session they were given to.
 
     Args:
-        graph: The ONNX file. Tensors whose place is not wholly inside its folder and their file are left out; ONNX
-            Runtime looks for those itself, and says what is wrong with them.
-        files: Of the folder that the graph lies in; None to open them by name.
+        files: Of the model folder.
+        constants: Of the graph; the folder has them all (see bundle/index_check.py).
 
     Attributes:
-        graph: Content of the ONNX file.
-        arrays: The tensors by name.
+        arrays: The constants by name.
+        maps: The files that they lie in, by path within the folder.
+
+    Raises:
+        ArtifactError: A file changed since it was opened.
+        CapacityError: This process may not use so many addresses.
+        OSError: A file cannot be mapped.
     """
 
-    def __init__(self, graph: Path, files: PlainFiles | None = None) -> None:
-        self._files = files or PlainFiles(graph.parent)
-        self._maps: dict[str, mmap.mmap | None] = {}
-        self.graph = self._files.read(graph.name)
-        self.arrays: dict[str, NDArray[Any]] = {}
-        for tensor in external_tensors(self.graph):
-            array = self._array(tensor)
-            if array is not None:
-                self.arrays[tensor.name] = array
-
-    @property
-    def maps(self) -> dict[str, mmap.mmap]:
-        """The files that tensors lie in, by the name that the graph has for them."""
-        return {name: mapped for name, mapped in self._maps.items() if mapped is not None}
+    def __init__(self, files: PlainFiles, constants: Iterable[GraphConstant]) -> None:
+        self._files = files
+        self.maps: dict[str, mmap.mmap] = {}
+        self.arrays = {constant.name: self._array(constant.tensor) for constant in constants}
 
     @contextmanager
     def giving_back(self) -> Iterator[None]:
@@ -90,17 +83,8 @@ class MappedWeights:
             # In a process that locks its memory it fails, and the pages stay.
             library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), mmap.MADV_DONTNEED)
 
-    def _array(self, tensor: ExternalTensor) -> NDArray[Any] | None:
-        mapped, dtype, count = self._map(tensor.file), np.dtype(tensor.dtype), math.prod(tensor.shape)
-        size = count * dtype.itemsize
-        if mapped is None or min(size - 1, tensor.offset) < 0 or tensor.offset + size > len(mapped):
-            return None
-        if tensor.length not in (None, size):
-            return None
-        array = np.frombuffer(mapped, dtype, count, tensor.offset).reshape(tensor.shape)
+    def _array(self, ref: TensorRef) -> NDArray[Any]:
+        if ref.file not in self.maps:
+            self.maps[ref.file] = self._files.map(ref.file)
+        array: NDArray[Any] = np.ndarray(ref.shape, ref.dtype, self.maps[ref.file], ref.offset)
         return array.copy() if array.nbytes <= _SMALL_BYTES else array
-
-    def _map(self, name: str) -> mmap.mmap | None:
-        if name not in self._maps:
-            self._maps[name] = self._files.map(name)
-        return self._maps[name]

@@ -10,6 +10,7 @@ from edgephi.base.errors import CapacityError, EdgeError
 from edgephi.base.free_memory import IGNORE_VARIABLE, Headroom, give_back_freed, headroom, human, is_ignored
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import AdapterMode, Manifest
+from edgephi.bundle.tensor_index import Part, graph_parts
 from edgephi.ort.packed_sizes import is_quantized, packed_bytes, tokenizer_bytes
 
 #: Of the stored bytes, what is in memory for certain: packed weights were larger wherever they were measured.
@@ -42,7 +43,7 @@ def check_graph_fits(
     Raises:
         CapacityError: It does not fit. The message says what would.
     """
-    parts = _parts(bundle, graph)
+    parts = graph_parts(bundle.manifest, graph)
     weights = _least_bytes(bundle, parts)
     if not bundle.files.are_in_place:
         weights *= 2  # a folder that was replaced is copied while it is loaded (see session.py)
@@ -63,20 +64,7 @@ def check_graph_fits(
         )
 
 
-def _parts(bundle: Bundle, graph: str) -> tuple[str, ...]:
-    """Weight files that a graph reads wholly, by the names that export gives them."""
-    manifest = bundle.manifest
-    if manifest.vision is not None and graph == manifest.vision.graph:
-        return ("vision",)
-    if manifest.speech is not None and graph == manifest.speech.graph:
-        return ("speech",)
-    int8 = manifest.decoder.int8_cache
-    full = {manifest.decoder.graph, *([] if int8 is None else [int8.graph])}
-    routed = manifest.adapters.mode == "routed" and graph in full
-    return ("decoder", "adapter_vision", "adapter_speech") if routed else ("decoder",)
-
-
-def _least_bytes(bundle: Bundle, parts: tuple[str, ...]) -> int:
+def _least_bytes(bundle: Bundle, parts: tuple[Part, ...]) -> int:
     """Memory of the weights once they are packed, at least."""
     stored = _stored_bytes(bundle, parts)
     if platform.machine() not in _MEASURED:
@@ -89,7 +77,7 @@ def _least_bytes(bundle: Bundle, parts: tuple[str, ...]) -> int:
     return max(stored, int(sum(sizes)))
 
 
-def _stored_bytes(bundle: Bundle, parts: Iterable[str]) -> int:
+def _stored_bytes(bundle: Bundle, parts: Iterable[Part]) -> int:
     names = {f"weights/{part}.bin" for part in parts}
     return int(_LEAST_SHARE * sum(info.bytes for info in bundle.manifest.files if info.path in names))
 
@@ -98,7 +86,7 @@ def _work_bytes(manifest: Manifest, chunk: int) -> int:
     return _LEAST_WORK_FLOATS * chunk * manifest.decoder.hidden_size * 4
 
 
-def _levers(bundle: Bundle, parts: tuple[str, ...], room: Headroom, weights: int, chunk: int) -> Iterator[str]:
+def _levers(bundle: Bundle, parts: tuple[Part, ...], room: Headroom, weights: int, chunk: int) -> Iterator[str]:
     """What would fit, each with what it takes."""
     work, manifest = _work_bytes(bundle.manifest, chunk), bundle.manifest
 
@@ -124,7 +112,7 @@ def _levers(bundle: Bundle, parts: tuple[str, ...], room: Headroom, weights: int
         yield "close other programs"
 
 
-def _fewest_bytes(bundle: Bundle, parts: Iterable[str]) -> int:
+def _fewest_bytes(bundle: Bundle, parts: Iterable[Part]) -> int:
     """What the smallest recipe would make of the decoder's linears; other parts stay as they are."""
     if "decoder" not in parts:
         return _stored_bytes(bundle, parts)

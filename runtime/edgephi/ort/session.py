@@ -20,7 +20,7 @@ from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeE
 from edgephi.base.hardware import num_physical_cores
 from edgephi.base.numbers import is_utf8, is_whole
 from edgephi.base.out_of_memory import is_out_of_memory
-from edgephi.bundle.bundle import reading
+from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.folder_files import PlainFiles
 from edgephi.ort.cancellable_run import watched
 from edgephi.ort.mapped_weights import MappedWeights
@@ -91,15 +91,16 @@ def runtime() -> Any:
 
 
 def open_session(
-    path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never, files: PlainFiles | None = None
+    path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never, bundle: Bundle | None = None
 ) -> ort.InferenceSession:
     """Load a graph.
 
     Args:
-        path: The ONNX file. Its weight files are mapped from beside it, and stay so while the session lives.
+        path: The ONNX file.
         options: Where it runs.
         should_stop: Asked while it is loaded.
-        files: The model folder's, through which graph and weights are read; None to open them by name.
+        bundle: The model folder that it is a graph of, whose weight files stay mapped while the session lives; None
+            for a graph outside any, whose files ONNX Runtime opens by name.
 
     Raises:
         Stopped: `should_stop` said so.
@@ -110,14 +111,15 @@ def open_session(
     """
     if not is_utf8(path):
         raise ConfigError(f"{os.fsencode(path)!r}: not UTF-8, so ONNX Runtime cannot open it; rename the folder")
-    files = files or PlainFiles(path.parent)
+    files = PlainFiles(path.parent) if bundle is None else bundle.files
     ort = runtime()
     settings = _settings(ort, options.num_threads)
     with reading(path):
         try:
-            weights = MappedWeights(path, files)
+            graph = files.read(path.name)
         except (FileNotFoundError, IsADirectoryError):
             raise ArtifactError(f"{path}: missing; export the model again") from None
+        weights = MappedWeights(files, () if bundle is None else bundle.tensor_index().constants_of(path.name))
     values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays.items()}
     for name, value in values.items():
         settings.add_initializer(name, value)
@@ -126,7 +128,7 @@ def open_session(
         if folder != files.folder:
             _add_files(settings, weights)
         session = watched(
-            lambda: _load(ort, path, weights.graph, settings),
+            lambda: _load(ort, path, graph, settings),
             lambda: settings.set_load_cancellation_flag(True),
             should_stop,
         )
@@ -139,9 +141,8 @@ def _add_files(settings: Any, weights: MappedWeights) -> None:
 
     It copies them, so this is for a folder that was replaced, whose files no path leads to.
     """
-    maps = weights.maps
-    arrays = [np.frombuffer(mapped, np.uint8) for mapped in maps.values()]
-    settings.add_external_initializers_from_files_in_memory([*maps], arrays, [array.nbytes for array in arrays])
+    arrays = [np.frombuffer(mapped, np.uint8) for mapped in weights.maps.values()]
+    settings.add_external_initializers_from_files_in_memory([*weights.maps], arrays, [array.nbytes for array in arrays])
 
 
 def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSession:

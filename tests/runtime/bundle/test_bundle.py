@@ -37,7 +37,7 @@ NAMES = ["decoder.onnx", "tensors.json", "tokenizer.json", "chat_template.jinja"
 
 def _manifest(files: tuple[FileInfo, ...]) -> Manifest:
     return Manifest(
-        schema_version=2,
+        schema_version=3,
         generator="test",
         source=SourceInfo(id="x", revision=None, model_type="phi3", config_sha256="0"),
         recipe=RecipeInfo(
@@ -68,7 +68,7 @@ def _index(*names: str, ref: TensorRef = EMBEDDING_REF) -> str:
         )
         for name in names
     ]
-    return TensorIndex(tensors=tuple(tensors)).to_json()
+    return TensorIndex(tensors=tuple(tensors), constants=()).to_json()
 
 
 @pytest.fixture
@@ -135,9 +135,9 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
     [
         ("{", "not valid JSON"),
         ("[]", "no schema_version"),
-        ('{"schema_version": 99}', "schema version 99; this edgephi reads version 2; it was made by a newer edgephi"),
-        ('{"schema_version": 1}', "schema version 1; this edgephi reads version 2; export the model again"),
-        ('{"schema_version": 2}', "key 'generator' is missing"),
+        ('{"schema_version": 99}', "schema version 99; this edgephi reads 2 and 3; it was made by a newer edgephi"),
+        ('{"schema_version": 1}', "schema version 1; this edgephi reads 2 and 3; export the model again"),
+        ('{"schema_version": 3}', "key 'generator' is missing"),
         ("[" * 100_000, "not valid JSON"),
         ('{"schema_version": ' + "9" * 5000 + "}", "not valid JSON"),
     ],

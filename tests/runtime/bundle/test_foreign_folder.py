@@ -127,7 +127,7 @@ def test_a_model_folder_inside_the_given_one_is_pointed_at(tmp_path: Path):
     _refused(tmp_path, f"but {tmp_path / 'snapshots/0123'} is one; give that")
 
 
-@pytest.mark.parametrize("version", [3, 99])
+@pytest.mark.parametrize("version", [4, 99])
 def test_a_folder_of_a_newer_edgephi_asks_for_that(tmp_path: Path, version: int):
     """Exporting again with the old one is not what its owner wants, and may be impossible on the device."""
     folder = copy_bundle(small_bundle("phi3"), tmp_path / "m")
@@ -138,7 +138,7 @@ def test_a_folder_of_a_newer_edgephi_asks_for_that(tmp_path: Path, version: int)
         ArtifactError, match=r"made by a newer edgephi \(edgephi 9\.1\): pip install --upgrade edgephi$"
     ):
         Bundle(folder)
-    manifest |= {"schema_version": 2, "more": 1}
+    manifest |= {"schema_version": 3, "more": 1}
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
     with pytest.raises(
         ArtifactError, match=r"unknown key 'more'; if it was made by a newer edgephi .*--upgrade edgephi$"

@@ -27,7 +27,7 @@ def test_no_changed_digit_loads(folder: Callable[[], Path]):
     text = (folder() / MANIFEST_NAME).read_text(encoding="utf-8")
     places = [match.start() for match in re.finditer(r"\d", text)]
     for place in np.random.default_rng(7).choice(places, 300, replace=False):
-        changed = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+        changed = text[:place] + str(int(text[place]) % 9 + 1) + text[place + 1 :]
         if json.loads(changed) == json.loads(text):
             continue  # such as a last digit below a float's resolution
         with pytest.raises(ArtifactError):

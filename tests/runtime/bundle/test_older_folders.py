@@ -1,6 +1,7 @@
-"""What earlier releases wrote to a user's disk is still read: a model folder of version 2 and a prefix saved from it.
+"""What earlier releases wrote to a disk is still read: a model folder of each version and a prefix saved from it.
 
-The folder holds a small random model in every mode, exported as int4. It was written once and is never made anew.
+The folders hold a small random model in every mode, exported as int4; that of version 3 has an int8 cache. They were
+written once and are never made anew.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ import pytest
 
 from edgephi import Model, SamplingOptions
 
-_ARCHIVE = Path(__file__).parents[2] / "assets" / "version-2" / "model.tar.xz"
+_ASSETS = Path(__file__).parents[2] / "assets"
 _IMAGE = (np.arange(60 * 60 * 3) % 251).astype(np.uint8).reshape(60, 60, 3)
 _SOUND = ((np.arange(4000) % 97 - 48) / np.float32(100), 16000)
 _OPTIONS = SamplingOptions(max_new_tokens=4, temperature=0)
 _SAVED_POSITIONS = 36
 
 
-@pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["version-2", "version-3"])
+def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("older")
-    with tarfile.open(_ARCHIVE) as archive:
+    with tarfile.open(_ASSETS / request.param / "model.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder
 
@@ -31,7 +32,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "media", [{}, {"images": [_IMAGE]}, {"audio": [_SOUND]}, {"images": [_IMAGE], "audio": [_SOUND]}]
 )
-def test_a_folder_of_version_2_still_answers_in_every_mode(older: Path, media: dict[str, list[object]]):
+def test_a_folder_of_an_earlier_release_still_answers_in_every_mode(older: Path, media: dict[str, list[object]]):
     with Model.load(older / "model", check_hashes=True) as model:
         assert model.generate("What is this?", options=_OPTIONS, **media).timing.new_tokens == 4
 

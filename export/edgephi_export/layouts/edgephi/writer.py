@@ -6,13 +6,16 @@ The folder becomes visible elsewhere (see edgephi.base.atomic_write).
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgephi.bundle.block_hashes import BLOCK_BYTES, BLOCKS_NAME, BlockHashes
 from edgephi.bundle.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME
 from edgephi.bundle.manifest import SCHEMA_VERSION, AdaptersInfo, FileInfo, Manifest
-from edgephi.bundle.tensor_index import TENSORS_NAME, TensorIndex
+from edgephi.bundle.tensor_index import TENSORS_NAME, GraphConstant, TensorIndex
+from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_export.checkpoint.template_names import read_template_names
+from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.edgephi.plan import BundlePlan
 from edgephi_export.progress import Meter
@@ -38,8 +41,9 @@ def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, th
     meter.stage("graphs")
     for name, graph in bundle.graphs.items():
         graph.save(folder / name)
-    tensors = tuple(item.info for held in bundle.weights.files.values() for item in held)
-    (folder / TENSORS_NAME).write_text(TensorIndex(tensors=tensors).to_json(), encoding="utf-8")
+    int8 = bundle.int8_cache
+    later = set() if int8 is None else {int8.graph, int8.text_graph}
+    write_index(folder, bundle, {name: graph for name, graph in bundle.graphs.items() if name not in later})
     shutil.copyfile(bundle.checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
     (folder / CHAT_TEMPLATE_NAME).write_text(bundle.checkpoint.chat_template, encoding="utf-8")
     blocks = BlockHashes(block_bytes=BLOCK_BYTES, files=tuple(file.blocks for file in weights))
@@ -47,6 +51,33 @@ def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, th
     others = (*bundle.graphs, TENSORS_NAME, BLOCKS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)
     files = [*(file.info for file in weights), *(describe(folder, name) for name in others)]
     (folder / MANIFEST_NAME).write_text(_manifest(bundle, located, files).to_json(), encoding="utf-8")
+
+
+def write_index(folder: Path, bundle: BundlePlan, graphs: Mapping[str, GraphBuilder]) -> None:
+    """Write `tensors.json` with every tensor, and the constants of the graphs that the manifest names."""
+    tensors = tuple(item.info for held in bundle.weights.files.values() for item in held)
+    index = TensorIndex(tensors=tensors, constants=graph_constants(graphs))
+    (folder / TENSORS_NAME).write_text(index.to_json(), encoding="utf-8")
+
+
+def graph_constants(graphs: Mapping[str, GraphBuilder]) -> tuple[GraphConstant, ...]:
+    """The constants that lie in weight files, in the order of their places.
+
+    Raises:
+        ValueError: A name has one place in one graph and another in another.
+    """
+    found: dict[str, tuple[TensorRef, list[str]]] = {}
+    for graph, builder in graphs.items():
+        for name, ref in builder.places.items():
+            place, users = found.setdefault(name, (ref, []))
+            if place != ref:
+                raise ValueError(f"{name} has two places, {place} and {ref}")
+            users.append(graph)
+    constants = (
+        GraphConstant(name=name, graphs=tuple(users), tensor=ref, length=ref.num_bytes)
+        for name, (ref, users) in found.items()
+    )
+    return tuple(sorted(constants, key=lambda constant: (constant.tensor.file, constant.tensor.offset)))
 
 
 def _manifest(bundle: BundlePlan, located: CheckpointSource, files: list[FileInfo]) -> Manifest:
