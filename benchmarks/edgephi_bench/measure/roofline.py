@@ -1,27 +1,20 @@
 """What a decode step must read from memory: the least time it can take.
 
-Owns the arithmetic of bytes. Knows nothing about measuring.
-
-Weights count as ONNX Runtime holds them once packed, not as they lie on disk: for each block of b-bit codes a float32
-scale and a float32 sum, so b + 64 / block_size bits per weight (on x86 with version 1.31; private memory of sessions
-agrees for 2, 4 and 8 bits). Every weight of the decoder is read once per token; of
-the embedding only one row is, but the head that shares its bytes is read whole. Activations stay in the caches of the
-processor and are not counted.
+Weights count as ONNX Runtime holds them once packed, not as they lie on disk (see edgephi.ort.packed_sizes). Every
+weight of the decoder is read once per token; of the embedding only one row is, but the head that shares its bytes is
+read whole. Activations stay in the caches of the processor and are not counted.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
 
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheChoice
-from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.cache.kv_cache import cache_shape
+from edgephi.ort.packed_sizes import packed_bytes
 from edgephi_bench.measure.condition import Condition
-
-_BLOCK_OVERHEAD_BITS = 64  # scale and sum of a block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +113,3 @@ def step_bytes(bundle: Bundle, adapter: Adapter = "none", kv_cache: CacheChoice 
     return StepBytes(
         weights=parts["decoder"], adapter=parts[f"adapter_{adapter}"], kv_per_position=shape.bytes_per_position
     )
-
-
-def packed_bytes(tensor: StoredTensorInfo) -> int:
-    """Memory of one tensor once a session has packed it."""
-    family, _, block = tensor.format.partition(":")
-    block = block.partition(":")[0]
-    if not block.isdigit():  # floats, and codes with one scale per row, are held as they are stored
-        return tensor.num_bytes
-    *rows, columns = tensor.shape
-    blocks = math.prod(rows) * -(-columns // int(block))
-    bits = int(family.removeprefix("int"))
-    return blocks * (int(block) * bits + _BLOCK_OVERHEAD_BITS) // 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 from edgephi.bundle.bundle import TOKENIZER_NAME
 from edgephi.bundle.manifest import Manifest
@@ -14,8 +13,7 @@ WORK_FLOATS = 45
 #: What the vocabulary takes in memory for each byte of `tokenizer.json`.
 _TOKENIZER_FACTOR = 10
 #: A block's scale and the sum of its codes, both float32 beside the codes.
-_BLOCK_BITS = 64
-_QUANTIZED = re.compile(r"int(\d+):(\d+|rows)\b")
+_BLOCK_BYTES = 8
 
 
 def tokenizer_bytes(manifest: Manifest) -> int:
@@ -25,14 +23,15 @@ def tokenizer_bytes(manifest: Manifest) -> int:
 
 def is_quantized(tensor: StoredTensorInfo) -> bool:
     """Whether a session packs it into another form."""
-    return _QUANTIZED.match(tensor.format) is not None
+    return tensor.scales is not None
 
 
 def packed_bytes(tensor: StoredTensorInfo) -> int:
-    """Memory of one tensor once a session has packed it; the mapped original is released then."""
-    count = math.prod(tensor.shape)
-    if found := _QUANTIZED.match(tensor.format):
-        bits, block = int(found[1]), found[2]
-        per_weight = bits if block == "rows" else bits + _BLOCK_BITS / int(block)
-        return round(count * per_weight / 8)
-    return tensor.num_bytes
+    """Memory of one tensor once a session has packed it, which is what a pass reads; the mapped original is released.
+
+    Floats, and codes with one scale for each row, take what they take on disk. Codes in blocks are stored, packed and
+    read in whole blocks, also where a row does not fill its last one.
+    """
+    if tensor.scales is None or len(tensor.scales.shape) == 1:
+        return tensor.num_bytes
+    return tensor.values.num_bytes + _BLOCK_BYTES * math.prod(tensor.scales.shape)

@@ -21,6 +21,7 @@ from edgephi_bench.engines.workers.edgephi_requests import SENTINEL_PROMPT
 from edgephi_bench.latency import decoding, rounds
 from edgephi_bench.latency import run as latency
 from edgephi_bench.latency.plan import modes
+from edgephi_bench.measure.roofline import step_bytes
 from support.bundles import small_bundle
 
 group = CommandGroup("edgephi")
@@ -97,6 +98,9 @@ def test_every_part_is_measured_in_every_mode(tmp_path: Path) -> None:
     assert {(mode, "decode step", "depth 0, 1 thread") for mode in ("speech", "vision")} <= keys
     assert len(content["floors"]) == sum(name == "decode step" for _, name, _ in keys)
     for floor in content["floors"]:
+        adapter = "none" if floor["mode"] == "text" else floor["mode"]
+        middle = (7 if "depth 7" in floor["condition"] else 0) + (3 - 2) / 2  # two steps: of 2 tokens after the first
+        assert floor["num_bytes"] == step_bytes(Bundle(small_bundle()), adapter).at(middle)
         threads = 2 if "2 threads" in floor["condition"] else 1
         assert (floor["bandwidth"], floor["best_bandwidth"]) == (10e9 * threads, 16e9 * threads)
         (only,) = floor["rounds"]

@@ -5,35 +5,12 @@ from __future__ import annotations
 import pytest
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.tensor_index import StoredTensorInfo
-from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_bench.measure.condition import Condition
-from edgephi_bench.measure.roofline import Roofline, RooflineRound, packed_bytes, step_bytes
+from edgephi_bench.measure.roofline import Roofline, RooflineRound, StepBytes, step_bytes
 from support.bundles import small_bundle
 from support.sizes import Sizes
 
 SIZES, DECODE = Sizes(), Condition(kind="decode")
-
-
-@pytest.mark.parametrize(
-    ("form", "bits"),
-    [
-        # What ONNX Runtime holds per weight once packed: the codes, and 64 bits per block.
-        ("int4:32", 6.0), ("int4:64", 5.0), ("int4:128", 4.5), ("int4:32:symmetric", 6.0),
-        ("int8:32", 10.0), ("int8:128", 8.5), ("int2:64", 3.0),
-    ],
-)  # fmt: skip
-def test_blocks_count_as_they_are_packed(form: str, bits: float) -> None:
-    assert packed_bytes(_tensor(form, (10, 512))) == 10 * 512 * bits / 8
-
-
-def test_a_row_that_does_not_fill_its_last_block_takes_the_whole_block() -> None:
-    assert packed_bytes(_tensor("int4:128", (3, 130))) == packed_bytes(_tensor("int4:128", (3, 256)))
-
-
-def test_floats_and_row_scaled_codes_count_as_they_are_stored() -> None:
-    assert packed_bytes(_tensor("float32", (7, 5), dtype="float32")) == 7 * 5 * 4
-    assert packed_bytes(_tensor("int8:rows", (7, 5), dtype="int8")) == 7 * 5
 
 
 def test_a_step_reads_every_weight_of_the_decoder_once() -> None:
@@ -53,6 +30,10 @@ def test_an_adapter_that_is_on_is_read_as_well_and_one_that_is_off_is_not() -> N
     off, speech, vision = (step_bytes(bundle, name) for name in ("none", "speech", "vision"))
     assert off.weights == speech.weights == vision.weights
     assert off.adapter == 0 < vision.adapter < speech.adapter  # the speech adapter has the larger rank
+
+
+def test_a_step_counts_weights_adapter_and_every_cached_position() -> None:
+    assert StepBytes(weights=1000, adapter=100, kv_per_position=10).at(7.5) == 1175
 
 
 def test_keys_and_values_grow_with_depth() -> None:
@@ -81,10 +62,3 @@ def test_one_stalled_round_does_not_move_what_was_reached() -> None:
     rounds = tuple(RooflineRound(bandwidth=40e9, mean_step_s=step) for step in (0.1, 5.0, 0.1))
     floor = Roofline(mode="text", condition=DECODE, num_bytes=2e9, rounds=rounds, best_bandwidth=40e9, median_s=0.1)
     assert floor.reached == pytest.approx(0.5)
-
-
-def _tensor(form: str, shape: tuple[int, int], dtype: str = "uint8") -> StoredTensorInfo:
-    values = TensorRef(file="weights/x.bin", offset=0, dtype=dtype, shape=shape)  # type: ignore[arg-type]
-    return StoredTensorInfo(
-        name="x", part="decoder", format=form, shape=shape, values=values, scales=None, zero_points=None
-    )

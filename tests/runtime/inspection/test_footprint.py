@@ -2,44 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.tensor_index import StoredTensorInfo
-from edgephi.bundle.tensor_ref import TensorRef
-from edgephi.inspection.footprint import MemoryEstimate, memory_estimates, packed_bytes
+from edgephi.inspection.footprint import MemoryEstimate, memory_estimates
+from edgephi.ort.packed_sizes import packed_bytes
 from support.bundles import small_bundle
-
-
-def _tensor(form: str, num_bytes: int = 4) -> StoredTensorInfo:
-    values = TensorRef(file="w", offset=0, dtype="uint8", shape=(num_bytes,))
-    return StoredTensorInfo(
-        name="x", part="decoder", format=form, shape=(1000, 3072), values=values, scales=None, zero_points=None
-    )
-
-
-# What ONNX Runtime 1.31 held after packing a matrix of 3072 x 32768, its own overhead of 0.11 taken off.
-@pytest.mark.parametrize(
-    ("form", "bits"),
-    [
-        ("int4:32", 6.0),
-        ("int4:32:symmetric", 6.0),
-        ("int4:64", 5.0),
-        ("int4:128", 4.5),
-        ("int4:256", 4.25),
-        ("int8:32", 10.0),
-        ("int8:128", 8.5),
-        ("int2:64", 3.0),
-        ("int2:128", 2.5),
-        ("int8:rows", 8.0),
-    ],
-)
-def test_packed_weights_take_what_was_measured(form: str, bits: float):
-    assert packed_bytes(_tensor(form)) == 1000 * 3072 * bits / 8
-
-
-def test_floats_stay_as_they_are_stored():
-    assert packed_bytes(_tensor("float32", num_bytes=1234)) == 1234
 
 
 def test_each_mode_counts_what_it_loads_and_what_a_step_reads():
