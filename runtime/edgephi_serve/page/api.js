@@ -1,87 +1,98 @@
-// Requests to the server that this page came from, and what its answers mean.
+// Requests to the server that this page came from, its streams, and what the tab keeps.
 
-import { load, save } from './store.js';
-import { events } from './sse.js';
+const PREFIX = 'edgephi.';
 
-/** An answer that is no success. `status` 0: no answer came at all. */
-export class ApiError extends Error {
-  constructor(status, message, { code = null, retryAfter = null } = {}) {
-    super(message);
-    this.name = 'ApiError';
-    this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter;
-  }
-
-  /** The server may answer the same request later: it is loading, busy or away. */
-  get passing() {
-    return this.status === 0 || this.status === 429 || this.status === 503;
+/** A value of sessionStorage: it ends with the tab and never leaves the browser. */
+export function load(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(PREFIX + name));
+  } catch {
+    return null;
   }
 }
 
-export const apiKey = () => load('key');
-export const setApiKey = (key) => save('key', key || null);
+/** Keep a value; null removes it. False if the browser has no room for it. */
+export function save(name, value) {
+  try {
+    if (value === null) sessionStorage.removeItem(PREFIX + name);
+    else sessionStorage.setItem(PREFIX + name, JSON.stringify(value));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** An answer that is no success. `status` 0: no answer came, or not all of it. */
+export class ApiError extends Error {
+  constructor(status, message, code) {
+    super(message);
+    Object.assign(this, { status, code });
+  }
+}
 
 /**
- * Send a request; a path is taken relative to the page, so a proxy may serve it under a prefix.
+ * Send a request. Paths are relative to the page, so that a proxy may serve it under a prefix.
  * @throws {ApiError} for every answer but a success; AbortError if `signal` was aborted.
  */
-export async function send(path, { body, signal } = {}) {
+export async function send(path, body, signal) {
   const headers = {};
-  if (apiKey()) headers.Authorization = `Bearer ${apiKey()}`;
-  const isForm = body instanceof FormData;
-  if (body && !isForm) headers['Content-Type'] = 'application/json';
-  const method = body ? 'POST' : 'GET';
-  const payload = body && !isForm ? JSON.stringify(body) : body;
+  const key = load('key');
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const isJson = body && !(body instanceof FormData);
+  if (isJson) headers['Content-Type'] = 'application/json';
   let response;
   try {
-    response = await fetch(path, { method, headers, body: payload, signal, cache: 'no-store', credentials: 'omit' });
+    response = await fetch(path, {
+      method: body ? 'POST' : 'GET', headers, body: isJson ? JSON.stringify(body) : body, signal, cache: 'no-store', credentials: 'omit',
+    });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ApiError(0, 'The server does not answer.');
   }
-  if (!response.ok) throw await refusal(response);
-  return response;
-}
-
-async function refusal(response) {
-  const text = await response.text().catch(() => '');
-  let error = null;
-  try {
-    error = JSON.parse(text).error;
-  } catch { /* Not this server's own answer: a proxy's. */ }
-  const after = Number(response.headers.get('Retry-After'));
-  const message = error?.message || `The server answered ${response.status}.`;
-  return new ApiError(response.status, message, { code: error?.code, retryAfter: after > 0 ? after : null });
-}
-
-export async function getJson(path, options) {
-  return (await send(path, options)).json();
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({})); // A proxy's answer may be no JSON.
+  throw new ApiError(response.status, error?.message ?? `The server answered ${response.status}.`, error?.code);
 }
 
 /**
- * Send a request and read its stream of events.
- * @yields {{comment: string} | {chunk: object}}
- * @throws {ApiError} if the request is refused, the stream carries an error, or it ends without `data: [DONE]`
- *   or an event that `isLast`.
+ * Send a request and read its stream: events as parsed JSON, comments of progress as {stage, done, total}.
+ * @param {(event: object) => boolean} isLast whether an event ends the stream; `data: [DONE]` always does
+ * @throws {ApiError} if the request is refused, the stream carries an error, or breaks off
  */
-export async function* stream(path, body, { signal, isLast = () => false } = {}) {
-  const response = await send(path, { body, signal });
+export async function* stream(path, body, signal, isLast = () => false) {
+  const response = await send(path, body, signal);
   let ended = false;
   try {
-    for await (const event of events(response.body)) {
-      if (event.comment !== undefined) yield event;
-      else if (event.data === '[DONE]') ended = true;
-      else {
-        const chunk = JSON.parse(event.data);
-        if (chunk.error) throw new ApiError(500, chunk.error.message, { code: chunk.error.code });
-        ended ||= isLast(chunk);
-        yield { chunk };
-      }
+    for await (const line of lines(response.body)) {
+      const progress = /^: ?([a-z]+)(?: (\d+)(?:\/(\d+))?)?$/.exec(line);
+      if (progress) yield { stage: progress[1], done: Number(progress[2] ?? 0), total: Number(progress[3] ?? 0) };
+      if (!line.startsWith('data:')) continue;
+      const data = line.slice(5).trim();
+      ended ||= data === '[DONE]';
+      if (data === '[DONE]') continue;
+      const event = JSON.parse(data);
+      if (event.error) throw new ApiError(500, event.error.message, event.error.code);
+      ended ||= isLast(event);
+      yield event;
     }
   } catch (error) {
     if (error.name === 'AbortError' || error instanceof ApiError) throw error;
-    throw new ApiError(0, 'The connection to the server broke.');
   }
-  if (!ended && !signal?.aborted) throw new ApiError(0, 'The connection to the server broke.');
+  if (!ended && !signal.aborted) throw new ApiError(0, 'The connection to the server broke.');
+}
+
+async function* lines(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const found = (rest + value).split('\n');
+      rest = found.pop();
+      yield* found.map((line) => line.trimEnd());
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
 }

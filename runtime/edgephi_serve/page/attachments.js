@@ -1,124 +1,121 @@
-// Images and audio that wait to be sent with the next message.
+// Images and audio of a message: while they wait to be sent, with what they would cost, and as they are shown afterwards.
 
-import { duration, forUpload } from './audio.js';
-import { costInWords, imageWithCrops, planInWords } from './crops.js';
-import { el, icon } from './dom.js';
-import { bytes, clock } from './format.js';
+import { forUpload, isAudio } from './audio.js';
+import { el, link } from './dom.js';
+import { bytes, count, seconds } from './format.js';
 import { dataUrl, readImage } from './images.js';
-import { viewImage } from './viewer.js';
 
 const MAX_AUDIO_BYTES = 20e6;
-const AUDIO_NAME = /\.(wav|flac|mp3|ogg|oga|opus|aiff?|au|caf|webm|mka|mkv|m4a|aac|mp4|mov|wma|amr)$/i;
-
-export const isImage = (file) => file.type.startsWith('image/');
-export const isAudio = (file) => /^(audio|video)\//.test(file.type) || AUDIO_NAME.test(file.name);
 
 /** Audio as a message carries it. @throws {Error} with one line for the user. */
 export async function readAudio(file) {
-  const name = file.name || 'recording';
   const sent = await forUpload(file);
   if (sent.size > MAX_AUDIO_BYTES) {
-    throw new Error(`${name} is ${bytes(sent.size)}; a message takes ${bytes(MAX_AUDIO_BYTES)} of audio. Use Transcribe for long recordings.`);
+    throw new Error(`${file.name} is ${bytes(sent.size)}; a message takes ${bytes(MAX_AUDIO_BYTES)} of audio. Use Transcribe for long recordings.`);
   }
-  return { data: (await dataUrl(sent)).split(',')[1], name, seconds: await duration(file) };
+  return { data: (await dataUrl(sent)).split(',')[1], name: file.name };
 }
 
-/** Fires `change` when something was added or removed. */
-export class Attachments extends EventTarget {
+export class Attachments {
   images = [];
   audio = [];
+  summary = ''; // what they cost, in words
 
-  /** @param {HTMLElement} list @param {(turn: object) => Promise<object | null>} cost what the attached would cost */
-  constructor(list, cost) {
-    super();
-    this.list = list;
-    this.cost = cost;
+  /**
+   * @param {(attachments: object) => Promise<object | null>} cost what a message with them would cost
+   * @param {() => void} onChange called when something was added or removed, and when its cost is known
+   */
+  constructor(list, cost, onChange) {
+    Object.assign(this, { list, cost, onChange });
   }
 
   get empty() {
     return !this.images.length && !this.audio.length;
   }
 
-  /** Take files. @returns {Promise<string[]>} one line for each that could not be taken */
-  async addFiles(files, { images, audio }) {
-    const refused = [];
-    for (const file of files) {
-      try {
-        if (isImage(file) && images) this.images.push(await readImage(file));
-        else if (isAudio(file) && audio) this.audio.push(await readAudio(file));
-        else refused.push(`${file.name} is neither an image nor audio that this model takes.`);
-      } catch (error) {
-        refused.push(error.message);
-      }
-    }
-    this.#changed();
-    return refused;
-  }
-
-  add(kind, item) {
-    this[kind].push(item);
-    this.#changed();
+  /** Take a file. @throws {Error} with one line for the user. */
+  async addFile(file) {
+    if (file.type.startsWith('image/')) this.images.push(await readImage(file));
+    else if (isAudio(file)) this.audio.push(await readAudio(file));
+    else throw new Error(`${file.name} is neither an image nor audio.`);
+    this.changed();
   }
 
   set({ images, audio }) {
     this.images = [...images];
     this.audio = [...audio];
-    this.#changed();
+    this.changed();
   }
 
-  /** Give away what is attached, for a message that is sent. */
-  take() {
-    const { images, audio } = this;
-    this.set({ images: [], audio: [] });
-    return { images, audio };
-  }
-
-  async #changed() {
-    this.#render();
-    this.dispatchEvent(new Event('change'));
-    await this.#measure();
-  }
-
-  /** Ask what the attached costs; an answer that comes late, for what is no longer attached, is dropped. */
-  async #measure() {
-    this.summary = '';
-    if (this.empty) return;
+  /** Show them, and ask what they cost; an answer that comes late, for what is no longer attached, is dropped. */
+  async changed() {
+    this.#show('');
     const asked = [...this.images, ...this.audio];
-    const cost = await this.cost(this);
+    const cost = asked.length ? await this.cost(this) : null;
     if (!cost || asked.some((item, i) => item !== [...this.images, ...this.audio][i])) return;
-    asked.forEach((item, i) => { item.plan = cost.media?.[i] ?? null; });
-    this.summary = costInWords(cost);
-    this.#render();
-    this.dispatchEvent(new Event('change'));
+    asked.forEach((item, i) => { item.plan = cost.media?.[i]; });
+    const { encode = 0, prefill = 0 } = cost.seconds ?? {};
+    const wait = encode + prefill >= 0.5 ? `, about ${seconds(encode + prefill)} until the reply begins` : '';
+    this.#show(count(cost.input_tokens, 'token') + wait);
   }
 
-  #render() {
+  #show(summary) {
+    this.summary = summary;
     this.list.hidden = this.empty;
-    this.list.replaceChildren(
-      ...this.images.map((image) => this.#item('images', image, this.#imageBody(image))),
-      ...this.audio.map((audio) => this.#item('audio', audio, audioBody(audio))),
-    );
+    this.list.replaceChildren(...this.images.map((image) => imageItem(image, this.#detail(image), this.#remove('images', image))),
+      ...this.audio.map((audio) => audioItem(audio, this.#remove('audio', audio))));
+    this.onChange();
   }
 
-  #item(kind, item, body) {
-    const remove = () => {
-      this[kind] = this[kind].filter((other) => other !== item);
-      this.#changed();
+  #remove(kind, item) {
+    const button = link('Remove', () => {
+      this.set({ images: this.images, audio: this.audio, [kind]: this[kind].filter((other) => other !== item) });
       document.getElementById('text').focus();
-    };
-    const button = el('button', { type: 'button', class: 'icon remove', 'aria-label': `Remove ${item.name}`, title: 'Remove', onclick: remove }, icon('close'));
-    return el('li', {}, body, button);
+    });
+    button.ariaLabel = `Remove ${item.name}`;
+    return button;
   }
 
-  #imageBody(image) {
-    const view = () => viewImage(image, () => image.plan ?? null, async () => this.#measure());
-    return el('button', { type: 'button', class: 'thumb', 'aria-label': `Look at ${image.name} and its crops`, onclick: view },
-      imageWithCrops(image, image.plan), el('span', { class: 'caption' }, planInWords(image.plan) || image.name));
+  #detail(image) {
+    const change = (event) => {
+      image.detail = event.target.checked ? 'low' : 'auto';
+      this.changed();
+    };
+    return el('label', {}, el('input', { type: 'checkbox', checked: image.detail === 'low', onchange: change }), 'Low detail');
   }
 }
 
-export function audioBody(audio) {
-  const length = audio.seconds ?? audio.plan?.seconds;
-  return el('span', { class: 'thumb sound' }, icon('audio'),
-    el('span', { class: 'caption' }, [audio.name, length ? clock(length) : null].filter(Boolean).join(', ')));
+/** An image with the grid of the crops that the model looks at, where the server said it. */
+export function imageItem({ url, name, plan }, ...controls) {
+  const picture = el('span', { class: 'framed' }, el('img', { src: url, alt: name }), plan?.scaled && grid(plan));
+  return item(picture, plan ? planInWords(plan) : name, controls);
+}
+
+export function audioItem({ data, name }, ...controls) {
+  const player = el('audio', { controls: true, preload: 'metadata', src: URL.createObjectURL(new Blob([fromBase64(data)])), 'aria-label': name });
+  return item(player, name, controls);
+}
+
+const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+const item = (content, caption, controls) => el('figure', {}, content, el('figcaption', {}, el('span', {}, caption), controls));
+
+/** Lines where one crop ends and the next begins. The grid may reach beyond the image: the rest is padding. */
+function grid({ crops: [columns, rows], scaled: [width, height] }) {
+  const side = Math.max(width / columns, height / rows); // of a crop: the image fills the grid in one direction
+  const lines = (number, length, name, edge) => Array.from({ length: number - 1 }, (_, i) => {
+    const line = el('span', { class: name });
+    line.style[edge] = `${Math.min(100, (100 * (i + 1) * side) / length)}%`;
+    return line;
+  });
+  return el('span', { class: 'grid', 'aria-hidden': 'true' }, lines(columns, width, 'across', 'left'), lines(rows, height, 'down', 'top'));
+}
+
+/** 4 × 3 crops, 12 s, 1,841 tokens. */
+function planInWords({ crops, seconds: time, rows }) {
+  const words = [];
+  if (crops) words.push(crops[0] * crops[1] === 1 ? '1 crop' : `${crops[0]} × ${crops[1]} crops`);
+  if (time) words.push(seconds(time));
+  if (rows) words.push(count(rows, 'token'));
+  return words.join(', ');
 }

@@ -1,11 +1,9 @@
 // The chat: sends the conversation, shows the reply as it comes, and keeps both.
 
-import { ApiError, getJson, stream } from './api.js';
+import { ApiError, load, save, send, stream } from './api.js';
 import { Composer } from './composer.js';
 import { Conversation, Turn } from './conversation.js';
-import { announce, byId, el } from './dom.js';
-import { progress } from './sse.js';
-import { load, save } from './store.js';
+import { announce, byId, link } from './dom.js';
 import { ReplyView, userTurn } from './turns.js';
 
 const PATH = 'v1/chat/completions';
@@ -18,193 +16,144 @@ export class Chat {
   constructor(server) {
     this.server = server;
     this.list = byId('turns');
-    this.composer = new Composer({
-      server,
-      cost: (attached) => this.#cost(attached),
-      onSend: (message) => this.#sent(message),
-      onStop: () => this.stop(),
-      onCancel: () => this.#cancelEdit(),
-    });
-    this.conversation = restored();
-    this.render();
+    this.composer = new Composer(server, this);
     server.addEventListener('change', () => this.composer.update());
+    try {
+      this.replace(Conversation.fromJson(load('conversation') ?? []));
+    } catch {
+      this.replace(new Conversation());
+    }
   }
 
-  /** What the next message's attachments would cost; null where the server does not say. */
-  async #cost({ images, audio }) {
+  /** What a message with these attachments would cost; null where the server does not say. */
+  async cost({ images, audio }) {
     if (!this.#canMeasure || this.server.state !== 'ready') return null;
-    const body = this.conversation.request([new Turn('user', { images, audio })]);
     try {
-      return await getJson(`${PATH}/input_tokens`, { body });
-    } catch (error) {
-      if (error.status === 404 || error.status === 405) this.#canMeasure = false;
-      else if (error.status === 400 || error.status === 413) this.composer.hint(error.message);
+      const response = await send(`${PATH}/input_tokens`, this.conversation.request([new Turn('user', '', { images, audio })]));
+      return await response.json();
+    } catch ({ status, message }) {
+      if (status === 404) this.#canMeasure = false;
+      else if (status === 400 || status === 413) this.composer.hint(message);
       return null;
     }
   }
 
-  #sent(message) {
+  /** Send a message; it replaces the one that is edited, and what follows that. */
+  send(message) {
     if (this.#editing) this.#cutFrom(this.#editing);
     this.#editing = null;
-    const turn = new Turn('user', message);
-    this.conversation.turns.push(turn);
-    this.list.append(userTurn(turn, this.#handlers()));
-    this.#reply();
+    this.#ask(new Turn('user', message.text, message));
   }
 
-  #handlers() {
-    return {
-      onEdit: (turn) => {
-        if (this.#abort) return;
-        this.#editing = turn;
-        this.composer.edit(turn);
-      },
-      onRetry: (turn) => this.#again(turn),
-      onContinue: (turn) => this.#continue(turn),
-      onResult: (call, text) => this.#result(call, text),
-    };
+  /** Give the result of a function that was called. */
+  result(callId, text) {
+    if (!this.#abort) this.#ask(new Turn('tool', text, { callId }));
   }
 
-  #cancelEdit() {
+  edit(turn) {
+    if (this.#abort) return;
+    this.#editing = turn;
+    this.composer.edit(turn);
+  }
+
+  cancelEdit() {
     this.#editing = null;
     this.composer.clear();
-    this.composer.update();
   }
 
-  /** Drop a turn and what follows it. */
-  #cutFrom(turn) {
-    this.conversation.turns.length = this.conversation.turns.indexOf(turn);
-    while (this.list.children.length > this.conversation.turns.length) this.list.lastChild.remove();
-  }
-
-  #again(turn) {
+  /** Ask again for a reply. */
+  again(turn) {
     if (this.#abort) return;
     this.#cutFrom(turn);
     this.#reply();
-  }
-
-  /** Go on with a reply that was cut: the model continues the last turn. */
-  #continue(turn) {
-    if (this.#abort) return;
-    const view = new ReplyView(turn, this.#handlers());
-    this.list.children[this.conversation.turns.indexOf(turn)].replaceWith(view.node);
-    this.#run(turn, view, this.conversation.turns);
-  }
-
-  #result(call, text) {
-    if (this.#abort) return;
-    const turn = new Turn('tool', { text, callId: call.id });
-    this.conversation.turns.push(turn);
-    this.list.append(userTurn(turn, this.#handlers()));
-    this.#reply();
-  }
-
-  #reply() {
-    const turn = new Turn('assistant');
-    const view = new ReplyView(turn, this.#handlers());
-    const asked = [...this.conversation.turns];
-    this.conversation.turns.push(turn);
-    this.list.append(view.node);
-    return this.#run(turn, view, asked);
-  }
-
-  async #run(turn, view, asked) {
-    byId('welcome').hidden = true;
-    this.#abort = new AbortController();
-    this.#busy(true);
-    turn.result = {};
-    view.begin();
-    announce('Waiting for the reply');
-    follow();
-    try {
-      const body = { ...this.conversation.request(asked), model: this.server.model?.id, stream: true, stream_options: { include_usage: true } };
-      await this.#read(turn, view, body);
-    } catch (error) {
-      this.#failed(turn, error);
-    }
-    this.#abort = null;
-    view.finish();
-    this.#busy(false);
-    this.#keep();
-    announce(turn.result.error ?? (turn.text || 'The reply is complete'));
-    follow();
-  }
-
-  async #read(turn, view, body) {
-    for await (const event of stream(PATH, body, { signal: this.#abort.signal })) {
-      const near = isNearEnd();
-      if (event.comment !== undefined) {
-        const stage = progress(event.comment);
-        if (stage) view.progress(stage);
-      } else this.#take(turn, view, event.chunk);
-      if (near) follow();
-    }
-  }
-
-  #take(turn, view, chunk) {
-    const [choice] = chunk.choices ?? [];
-    if (choice?.delta?.content) {
-      turn.text += choice.delta.content;
-      view.grow();
-    }
-    for (const { index, ...call } of choice?.delta?.tool_calls ?? []) turn.calls[index ?? turn.calls.length] = call;
-    if (choice?.finish_reason) turn.result.finish = choice.finish_reason;
-    if (chunk.edgephi?.timing) turn.result.timing = chunk.edgephi.timing;
-    if (chunk.usage) turn.result.usage = chunk.usage;
-  }
-
-  #failed(turn, error) {
-    if (error.name === 'AbortError') turn.result.stopped = true;
-    else {
-      turn.result.error = error.message;
-      if (!(error instanceof ApiError)) throw error;
-      this.server.report(error);
-    }
   }
 
   stop() {
     this.#abort?.abort();
   }
 
+  #cutFrom(turn) {
+    this.conversation.turns.length = this.conversation.turns.indexOf(turn);
+    while (this.list.children.length > this.conversation.turns.length) this.list.lastChild.remove();
+  }
+
+  #ask(turn) {
+    this.conversation.turns.push(turn);
+    this.list.append(userTurn(turn, this));
+    this.#reply();
+  }
+
+  async #reply() {
+    const { conversation } = this;
+    const asked = conversation.request(conversation.turns);
+    const turn = new Turn('assistant');
+    const view = new ReplyView(turn, this);
+    conversation.turns.push(turn);
+    this.list.append(view.node);
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#busy(true);
+    view.begin();
+    announce('Waiting for the reply');
+    follow();
+    try {
+      await this.#read(turn, view, { ...asked, model: this.server.model?.id, stream: true, stream_options: { include_usage: true } }, abort.signal);
+    } catch (error) {
+      this.#failed(turn, error);
+    }
+    const near = isNearEnd();
+    view.finish();
+    if (this.#abort !== abort) return; // Another conversation is shown.
+    this.#abort = null;
+    this.#busy(false);
+    this.#keep();
+    announce(turn.result.error ?? (turn.text || 'The reply is complete'));
+    if (near) follow();
+  }
+
+  async #read(turn, view, body, signal) {
+    for await (const event of stream(PATH, body, signal)) {
+      const near = isNearEnd();
+      if (event.stage) view.stages.update(event);
+      else take(turn, view, event);
+      if (near) follow();
+    }
+    turn.result.stopped = signal.aborted;
+  }
+
+  #failed(turn, error) {
+    if (error.name === 'AbortError') turn.result.stopped = true;
+    else turn.result.error = error.message;
+    if (error instanceof ApiError) this.server.report(error);
+  }
+
   #busy(busy) {
-    this.composer.busy = busy;
+    byId('welcome').hidden = this.conversation.turns.length > 0;
     this.list.classList.toggle('is-busy', busy);
     const { usage } = this.conversation.turns.at(-1)?.result ?? {};
     const most = this.server.model?.contextLength;
-    if (usage && most) this.composer.context = `${usage.total_tokens.toLocaleString('en')} of ${most.toLocaleString('en')} tokens used`;
-    this.composer.update();
-  }
-
-  render() {
-    const { turns } = this.conversation;
-    byId('welcome').hidden = turns.length > 0;
-    const handlers = this.#handlers();
-    this.list.replaceChildren(...turns.map((turn) => (turn.role === 'assistant' ? new ReplyView(turn, handlers).node : userTurn(turn, handlers))));
+    this.composer.context = usage && most ? `${usage.total_tokens.toLocaleString('en')} of ${most.toLocaleString('en')} tokens used` : '';
+    this.composer.busy = busy;
     this.composer.update();
   }
 
   /** Begin anew; the settings stay. */
   reset() {
     const before = this.conversation;
-    const fresh = new Conversation();
-    fresh.settings = before.settings;
-    this.replace(fresh);
+    this.replace(new Conversation(before.settings));
     this.composer.clear();
-    if (before.turns.length) this.composer.hint('A new conversation.', el('button', { type: 'button', class: 'link', onclick: () => this.#undo(before) }, 'Bring the last one back'));
+    if (before.turns.length) this.composer.hint('A new conversation.', link('Bring the last one back', () => this.replace(before)));
     this.composer.text.focus();
-  }
-
-  #undo(before) {
-    this.replace(before);
-    this.composer.hint(null);
   }
 
   replace(conversation) {
     this.stop();
+    this.#abort = null;
     this.#editing = null;
     this.conversation = conversation;
-    this.composer.context = '';
-    this.render();
+    this.composer.hint(null);
+    this.list.replaceChildren(...conversation.turns.map((turn) => (turn.role === 'assistant' ? new ReplyView(turn, this).node : userTurn(turn, this))));
+    this.#busy(false);
     this.#keep();
   }
 
@@ -215,25 +164,26 @@ export class Chat {
 
   /** Keep the conversation for a reload of this tab; without media if there is no room for them. */
   #keep() {
-    const json = this.conversation.toJson();
-    if (save('conversation', json)) return;
-    const light = new Conversation();
-    light.settings = this.conversation.settings;
-    light.turns = this.conversation.turns.map((turn) => Object.assign(new Turn(turn.role), turn, { images: [], audio: [] }));
+    if (save('conversation', this.conversation.toJson())) return;
+    const light = new Conversation(this.conversation.settings);
+    light.turns = this.conversation.turns.map(({ role, text, calls, callId }) => new Turn(role, text, { calls, callId }));
     save('conversation', light.toJson());
   }
 }
 
-function restored() {
-  try {
-    return Conversation.fromJson(load('conversation') ?? []);
-  } catch {
-    return new Conversation();
+/** Add an event of the stream to the reply. */
+function take(turn, view, { choices: [choice], edgephi, usage }) {
+  const { delta, finish_reason: finish } = choice ?? {};
+  if (delta?.content) {
+    turn.text += delta.content;
+    view.grow();
   }
+  for (const { index, ...call } of delta?.tool_calls ?? []) turn.calls[index] = call;
+  if (finish) turn.result.finish = finish;
+  if (edgephi) turn.result.timing = edgephi.timing;
+  if (usage) turn.result.usage = usage;
 }
 
-const isNearEnd = () => window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 120;
+const isNearEnd = () => innerHeight + scrollY > document.documentElement.scrollHeight - 120;
 
-function follow() {
-  requestAnimationFrame(() => window.scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));
-}
+const follow = () => requestAnimationFrame(() => scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));

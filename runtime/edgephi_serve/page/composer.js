@@ -1,119 +1,105 @@
 // The box in which a message is written: text, attachments, the microphone and the camera.
 
-import { Attachments, isAudio, isImage, readAudio } from './attachments.js';
-import { takeImage } from './camera.js';
-import { announce, byId, el } from './dom.js';
-import { record } from './recording.js';
-import { load, save } from './store.js';
+import { load, save } from './api.js';
+import { Attachments, readAudio } from './attachments.js';
+import { record } from './audio.js';
+import { announce, byId, el, link } from './dom.js';
+import { takeImage } from './images.js';
 
 export class Composer {
   busy = false;
-  reading = 0; // files that are being read
+  context = '';
+  #reading = 0; // files
 
-  /** @param {{server: object, cost: Function, onSend: Function, onStop: Function, onCancel: Function}} given */
-  constructor(given) {
-    Object.assign(this, given);
-    this.text = byId('text');
-    this.attachments = new Attachments(byId('attached'), given.cost);
-    this.attachments.addEventListener('change', () => this.update());
+  constructor(server, chat) {
+    Object.assign(this, { server, chat, text: byId('text') });
+    this.attachments = new Attachments(byId('attached'), (attached) => chat.cost(attached), () => this.update());
     this.text.value = load('draft') ?? '';
     this.#listen();
-    this.#grow();
   }
 
   #listen() {
-    byId('composer').addEventListener('submit', (event) => {
+    const on = (id, event, work) => byId(id).addEventListener(event, work);
+    on('composer', 'submit', (event) => {
       event.preventDefault();
       this.#send();
     });
-    byId('stop').addEventListener('click', () => this.onStop());
-    this.text.addEventListener('input', () => {
-      save('draft', this.text.value || null);
-      this.#grow();
-      this.update();
-    });
-    this.text.addEventListener('keydown', (event) => {
+    on('stop', 'click', () => this.chat.stop());
+    on('text', 'input', () => this.update());
+    on('text', 'keydown', (event) => {
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#send();
     });
-    document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && this.busy && !document.querySelector('dialog[open]')) this.onStop();
+    on('text', 'paste', (event) => {
+      if (!event.clipboardData.files.length) return;
+      event.preventDefault();
+      this.addFiles(event.clipboardData.files);
     });
-    byId('add-image').addEventListener('click', () => this.#pick('image'));
-    byId('add-audio').addEventListener('click', () => this.#pick('audio'));
-    byId('add-camera').addEventListener('click', () => this.#try('image', async () => this.#add('images', await takeImage())));
-    byId('add-recording').addEventListener('click', () => this.#try('audio', () => this.#record()));
-    for (const id of ['image-file', 'audio-file']) {
-      byId(id).addEventListener('change', (event) => {
-        this.addFiles([...event.target.files]);
-        event.target.value = '';
+    document.addEventListener('keydown', ({ key }) => {
+      if (key === 'Escape' && !document.querySelector('dialog')) this.chat.stop();
+    });
+    for (const kind of ['image', 'audio']) {
+      on(`add-${kind}`, 'click', () => this.#try(kind, () => byId(`${kind}-file`).click()));
+      on(`${kind}-file`, 'change', async ({ target }) => {
+        await this.addFiles(target.files);
+        target.value = '';
       });
     }
-    this.text.addEventListener('paste', (event) => {
-      const files = [...event.clipboardData.files];
-      if (!files.length) return;
-      event.preventDefault();
-      this.addFiles(files);
-    });
-  }
-
-  /** Why images or audio cannot be taken by this model, or null. */
-  #missing(kind) {
-    const { model } = this.server;
-    if (!model || model[kind === 'image' ? 'images' : 'audio']) return null;
-    const [input, adapter] = kind === 'image' ? ['images', 'vision'] : ['audio', 'speech'];
-    return `This model folder takes no ${input}. An export that contains the ${adapter} adapter does: edgephi export … --adapters ${adapter}.`;
-  }
-
-  #pick(kind) {
-    this.#try(kind, () => byId(`${kind}-file`).click());
+    on('add-camera', 'click', () => this.#try('image', async () => this.#add('images', await takeImage())));
+    on('add-recording', 'click', () => this.#try('audio', () => this.#record()));
   }
 
   /** Do what a button is for, or say why it cannot be done. */
   async #try(kind, work) {
-    this.hint(this.#missing(kind));
-    if (this.#missing(kind)) return;
+    this.hint(null);
+    this.hint(await this.#problem(kind, work));
+  }
+
+  async #problem(kind, work) {
+    const missing = this.server.missing(kind);
     try {
-      await work();
+      if (!missing) await work();
+      return missing;
     } catch (error) {
-      this.hint(error.message);
+      return error.message;
     }
   }
 
   #add(kind, item) {
-    if (item) this.attachments.add(kind, item);
+    if (item) this.attachments[kind].push(item);
+    this.attachments.changed();
     this.text.focus();
   }
 
   async #record() {
     byId('composer').classList.add('is-recording');
     try {
-      const blob = await record(byId('recording'));
-      if (blob) this.#add('audio', await readAudio(new File([blob], 'recording.wav', { type: 'audio/wav' })));
+      const file = await record(byId('recording'));
+      this.#add('audio', file && await readAudio(file));
     } finally {
       byId('composer').classList.remove('is-recording');
-      this.text.focus();
     }
   }
 
+  /** Take files that were picked, dropped or pasted. */
   async addFiles(files) {
-    const { model } = this.server;
-    const why = (files.some(isImage) && this.#missing('image')) || (files.some((file) => isAudio(file)) && this.#missing('audio')) || null;
-    this.hint(why);
-    this.reading += 1;
+    const problems = [];
+    this.#reading += 1;
     this.update();
-    const refused = await this.attachments.addFiles(files, { images: model?.images ?? true, audio: model?.audio ?? true });
-    this.reading -= 1;
+    for (const file of [...files]) {
+      problems.push(await this.#problem(file.type.startsWith('image/') ? 'image' : 'audio', () => this.attachments.addFile(file)));
+    }
+    this.#reading -= 1;
     this.update();
-    if (!why) this.hint(refused[0] ?? null);
+    this.hint(problems.filter(Boolean).join(' ') || null);
     this.text.focus();
   }
 
   /** Show a line above the text box; null takes it away. */
-  hint(message, action = null) {
+  hint(message, action) {
     byId('hint').hidden = !message;
-    byId('hint').replaceChildren(...(message ? [el('span', {}, message)] : []), ...(action ? [action] : []));
+    byId('hint').replaceChildren(el('span', {}, message ?? ''), ...(action ? [action] : []));
     if (message) announce(message);
   }
 
@@ -121,42 +107,34 @@ export class Composer {
   edit(turn) {
     this.text.value = turn.text;
     this.attachments.set(turn);
-    const cancel = el('button', { type: 'button', class: 'link', onclick: () => this.onCancel() }, 'Cancel');
-    this.hint('You are editing an earlier message. Sending it replaces what follows.', cancel);
-    this.#grow();
+    this.hint('You are editing an earlier message. Sending it replaces what follows.', link('Cancel', () => this.chat.cancelEdit()));
     this.text.focus();
   }
 
   clear() {
     this.text.value = '';
-    save('draft', null);
-    this.attachments.take();
     this.hint(null);
-    this.#grow();
+    this.attachments.set({ images: [], audio: [] });
   }
 
   #send() {
-    const text = this.text.value.trim();
-    if (this.busy || !this.#sendable(text)) return;
-    const message = { text, ...this.attachments.take() };
+    const { images, audio } = this.attachments;
+    const message = { text: this.text.value.trim(), images, audio };
+    if (this.busy || !this.#canSend) return;
     this.clear();
-    this.onSend(message);
+    this.chat.send(message);
   }
 
-  #sendable(text) {
-    return this.server.state === 'ready' && !this.reading && (text || !this.attachments.empty);
+  get #canSend() {
+    return this.server.state === 'ready' && !this.#reading && (this.text.value.trim() || !this.attachments.empty);
   }
 
-  /** Bring the buttons in line with what can be done now. */
+  /** Bring the box in line with what it holds and what can be done now. */
   update() {
     byId('send').hidden = this.busy;
     byId('stop').hidden = !this.busy;
-    byId('send').disabled = !this.#sendable(this.text.value.trim());
-    byId('context').textContent = this.reading ? 'reading the file' : this.attachments.summary || this.context || '';
-  }
-
-  #grow() {
-    this.text.style.height = 'auto';
-    this.text.style.height = `${Math.min(this.text.scrollHeight, window.innerHeight * 0.4)}px`;
+    byId('send').disabled = !this.#canSend;
+    byId('context').textContent = this.#reading ? 'reading the file' : this.attachments.summary || this.context;
+    save('draft', this.text.value || null);
   }
 }

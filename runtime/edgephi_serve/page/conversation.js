@@ -1,36 +1,28 @@
-// The conversation as data: turns, the system text and the settings, and their JSON, whose messages are OpenAI's.
-
-const FORMAT = 'edgephi.conversation';
+// The conversation as data: turns and settings, and their JSON, whose messages are OpenAI's.
 
 /** Settings that go into a request as they are; an empty one is left to the model's own recommendation. */
-export const SAMPLING = ['temperature', 'top_p', 'top_k', 'repetition_penalty', 'seed', 'max_completion_tokens'];
+const SAMPLING = ['temperature', 'top_p', 'top_k', 'repetition_penalty', 'seed', 'max_completion_tokens'];
 
 export class Turn {
-  constructor(role, { text = '', images = [], audio = [], calls = [], callId = null } = {}) {
-    this.role = role;
-    this.text = text;
-    this.images = images; // {url, name, detail}; `url` is a data: URL
-    this.audio = audio; // {data, name, seconds}; `data` is base64 of a WAV
-    this.calls = calls; // as the API gives them: {id, type, function: {name, arguments}}
-    this.callId = callId; // of a tool's turn
-    this.result = null; // of a reply: {finish, timing, usage, error, stopped}
+  images = []; // {url, name, detail}; `url` is a data: URL
+  audio = []; // {data, name}; `data` is base64
+  calls = []; // as the API gives them: {id, type, function: {name, arguments}}
+  result = {}; // of a reply: {finish, timing, usage, error, stopped}
+
+  constructor(role, text = '', more = {}) {
+    Object.assign(this, { role, text, ...more });
   }
 
   /** The turn as a message of the API. */
   message() {
-    if (this.role === 'tool') return { role: 'tool', tool_call_id: this.callId, content: this.text };
-    if (this.role === 'assistant') {
-      return { role: 'assistant', content: this.text || null, ...(this.calls.length ? { tool_calls: this.calls } : {}) };
-    }
-    if (!this.images.length && !this.audio.length) return { role: this.role, content: this.text };
-    return {
-      role: this.role,
-      content: [
-        ...this.images.map(({ url, detail }) => ({ type: 'image_url', image_url: { url, detail } })),
-        ...this.audio.map(({ data }) => ({ type: 'input_audio', input_audio: { data, format: 'wav' } })),
-        ...(this.text ? [{ type: 'text', text: this.text }] : []),
-      ],
-    };
+    const { role, text, images, audio, calls, callId } = this;
+    if (role === 'tool') return { role, tool_call_id: callId, content: text };
+    if (role === 'assistant') return { role, content: text || null, ...(calls.length && { tool_calls: calls }) };
+    if (!images.length && !audio.length) return { role, content: text };
+    const content = images.map(({ url, detail }) => ({ type: 'image_url', image_url: { url, detail } }));
+    for (const { data } of audio) content.push({ type: 'input_audio', input_audio: { data, format: 'wav' } });
+    if (text) content.push({ type: 'text', text });
+    return { role, content };
   }
 
   get empty() {
@@ -39,42 +31,41 @@ export class Turn {
 }
 
 export class Conversation {
-  constructor() {
-    this.turns = [];
-    this.settings = {}; // system, tools (JSON text), max_crops, and those of SAMPLING, each as text
+  turns = [];
+
+  constructor(settings = {}) {
+    this.settings = settings; // texts of the form, by name
   }
 
   messages(turns = this.turns) {
-    const system = this.settings.system?.trim();
+    const { system } = this.settings;
     return [...(system ? [{ role: 'system', content: system }] : []), ...turns.filter((turn) => !turn.empty).map((turn) => turn.message())];
   }
 
   /** The body of a request that asks for the reply to `turns`. */
   request(turns) {
+    const { max_crops: crops, tools } = this.settings;
     const body = { messages: this.messages(turns) };
-    for (const name of SAMPLING) {
-      if (this.settings[name]) body[name] = Number(this.settings[name]);
-    }
-    if (this.settings.max_crops) body.edgephi = { max_crops: Number(this.settings.max_crops) };
-    if (this.settings.tools?.trim()) body.tools = toolList(this.settings.tools);
+    for (const name of SAMPLING) if (this.settings[name]) body[name] = Number(this.settings[name]);
+    if (crops) body.edgephi = { max_crops: Number(crops) };
+    if (tools) body.tools = toolList(tools);
     return body;
   }
 
   toJson() {
-    return { format: FORMAT, version: 1, settings: this.settings, messages: this.messages() };
+    return { format: 'edgephi.conversation', version: 1, settings: this.settings, messages: this.messages() };
   }
 
   /** Read what `toJson` gave, or a plain list of the API's messages. @throws {Error} with one line for the user. */
   static fromJson(value) {
     const list = Array.isArray(value) ? value : value?.messages;
-    if (!Array.isArray(list)) throw new Error('This file holds no conversation: it has no list of messages.');
-    const conversation = new Conversation();
-    for (const [name, setting] of Object.entries(value.settings ?? {})) {
-      if (typeof setting === 'string') conversation.settings[name] = setting;
-    }
+    if (!Array.isArray(list)) throw new Error('it has no list of messages.');
+    const settings = Object.entries(value.settings ?? {}).filter(([, setting]) => typeof setting === 'string');
+    const conversation = new Conversation(Object.fromEntries(settings));
     list.forEach((message, i) => {
-      if (message?.role === 'system' || message?.role === 'developer') conversation.settings.system = plainText(message, i);
-      else conversation.turns.push(readTurn(message, i));
+      const turn = readTurn(message, `message ${i + 1} has`);
+      if (turn.role === 'system') conversation.settings.system = turn.text;
+      else conversation.turns.push(turn);
     });
     return conversation;
   }
@@ -83,27 +74,24 @@ export class Conversation {
 /** Tools as the API takes them, from a list with or without the `function` wrapping. */
 export function toolList(text) {
   const list = JSON.parse(text);
-  if (!Array.isArray(list)) throw new Error('Tools are a JSON list.');
+  if (!Array.isArray(list)) throw new Error('it is no list');
   return list.map((tool) => (tool.type === 'function' ? tool : { type: 'function', function: tool }));
 }
 
-function plainText(message, i) {
-  if (typeof message.content === 'string') return message.content;
-  if (message.content === null || message.content === undefined) return '';
-  if (!Array.isArray(message.content)) throw new Error(`Message ${i + 1} has no content that can be shown.`);
-  return message.content.filter((part) => part?.type === 'text').map((part) => String(part.text)).join('\n');
-}
-
-function readTurn(message, i) {
-  if (!['user', 'assistant', 'tool'].includes(message?.role)) throw new Error(`Message ${i + 1} has no role that is known.`);
-  const turn = new Turn(message.role, { text: plainText(message, i), callId: message.tool_call_id ?? null });
-  for (const part of Array.isArray(message.content) ? message.content : []) {
-    const url = part?.image_url?.url;
-    if (typeof url === 'string' && /^data:image\//i.test(url)) {
-      turn.images.push({ url, name: 'image', detail: part.image_url.detail === 'low' ? 'low' : 'auto' });
-    } else if (typeof part?.input_audio?.data === 'string') turn.audio.push({ data: part.input_audio.data, name: 'audio', seconds: null });
-    else if (part?.type !== 'text') throw new Error(`Message ${i + 1} has a part that cannot be shown: ${part?.type}.`);
+function readTurn(message, where) {
+  const { role, content } = message ?? {};
+  if (!['system', 'user', 'assistant', 'tool'].includes(role)) throw new Error(`${where} no role that is known.`);
+  const turn = new Turn(role, '', { callId: message.tool_call_id });
+  const texts = typeof content === 'string' ? [content] : [];
+  for (const part of Array.isArray(content) ? content : []) {
+    const url = String(part?.image_url?.url);
+    const data = part?.input_audio?.data;
+    if (part?.type === 'text') texts.push(String(part.text));
+    else if (url.startsWith('data:image/')) turn.images.push({ url, name: 'image', detail: part.image_url.detail ?? 'auto' });
+    else if (typeof data === 'string') turn.audio.push({ data, name: 'audio' });
+    else throw new Error(`${where} a part that cannot be shown: ${part?.type}.`);
   }
-  if (message.role === 'assistant' && Array.isArray(message.tool_calls)) turn.calls = message.tool_calls;
+  turn.text = texts.join('\n');
+  if (Array.isArray(message.tool_calls)) turn.calls = message.tool_calls.filter((call) => typeof call?.function?.name === 'string');
   return turn;
 }

@@ -1,54 +1,37 @@
-// Small helpers that build DOM nodes. Nothing here, or anywhere in the page, parses HTML from a string.
+// Helpers that build DOM nodes. Nothing in the page parses HTML from a string.
 
-/**
- * Build an element. Properties are set as properties, `class`, `aria-*`, `role` and the like as attributes,
- * functions under `on…` as listeners. Children may be nodes, strings (as text), or null (left out).
- */
+export const byId = (id) => document.getElementById(id);
+
+/** An element. Functions become listeners, known names properties, others attributes; absent children are left out. */
 export function el(name, properties = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
     if (typeof value === 'function') node.addEventListener(key.slice(2), value);
-    else if (key in node && key !== 'list' && !key.startsWith('aria')) node[key] = value;
-    else node.setAttribute(key, value === true ? '' : value);
+    else if (key in node) node[key] = value;
+    else node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(2).filter((child) => child !== undefined && child !== null && child !== false));
   return node;
 }
 
-const SVG = 'http://www.w3.org/2000/svg';
+export const button = (label, onclick, extra) => el('button', { type: 'button', class: 'button', onclick, ...extra }, label);
 
-/** An icon of the sprite in index.html. */
-export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg');
-  const use = document.createElementNS(SVG, 'use');
-  use.setAttribute('href', `#i-${name}`);
-  svg.setAttribute('aria-hidden', 'true');
-  svg.append(use);
-  return svg;
-}
-
-/** A button with an icon and a label that screen readers and tooltips show. */
-export function iconButton(name, label, onclick, extra = {}) {
-  return el('button', { type: 'button', class: 'icon', title: label, 'aria-label': label, onclick, ...extra }, icon(name));
-}
-
-export const byId = (id) => document.getElementById(id);
+export const link = (label, onclick) => button(label, onclick, { class: 'link' });
 
 /** Say something to a screen reader without moving the focus. */
 export function announce(text) {
-  const region = byId('announce');
-  region.textContent = '';
-  requestAnimationFrame(() => { region.textContent = text; });
+  byId('announce').textContent = '';
+  requestAnimationFrame(() => { byId('announce').textContent = text; });
 }
 
-/** Copy text, also where the clipboard API is absent (a page over plain http). */
-export async function copyText(text) {
+/** Copy text, also where the clipboard API is absent: on a page over plain http. */
+async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    const area = el('textarea', { value: text, class: 'hidden', readOnly: true });
+    const area = el('textarea', { value: text, class: 'hidden' });
     document.body.append(area);
     area.select();
     const done = document.execCommand('copy');
@@ -57,20 +40,28 @@ export async function copyText(text) {
   }
 }
 
-/** A button that copies what `text()` gives and shows for a moment that it did. */
-export function copyButton(label, text) {
-  const button = iconButton('copy', label, async () => {
-    const done = await copyText(text());
-    button.replaceChildren(icon(done ? 'done' : 'close'));
-    announce(done ? 'Copied' : 'Copying is not allowed here');
-    setTimeout(() => button.replaceChildren(icon('copy')), 1500);
+/** A button that copies what `text()` gives. */
+export function copyButton(text) {
+  const node = link('Copy', async () => {
+    node.textContent = await copy(text()) ? 'Copied' : 'Not allowed here';
+    announce(node.textContent);
+    setTimeout(() => { node.textContent = 'Copy'; }, 1500);
   });
-  return button;
+  return node;
 }
 
 /** Hand a file to the user. */
-export function download(name, type, ...parts) {
-  const url = URL.createObjectURL(new Blob(parts, { type }));
+export function download(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
   el('a', { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
+/** Open a dialog; it is removed when it closes. */
+export function openDialog(title, kind, ...children) {
+  const dialog = el('dialog', { class: kind, 'aria-label': title, onclose: () => dialog.remove() },
+    el('div', { class: 'head' }, el('h2', {}, title), link('Close', () => dialog.close())), children);
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
 }

@@ -1,12 +1,14 @@
-// Images on their way in: read, turned upright and scaled down in the browser, then sent as data: URLs.
+// Images on their way in, from files and the camera: upright and scaled down in the browser, then sent as data: URLs.
 
-// The model looks at no more than 36 crops of 448 x 448. A little more than that is sent, so that the server chooses the
-// same grid as for the whole image.
+import { openDevice, release } from './audio.js';
+import { button, el, openDialog } from './dom.js';
+
+// The model looks at no more than 36 crops of 448 x 448. A little more is sent, so that the server chooses the same grid
+// as for the whole image.
 const MAX_PIXELS = 40 * 448 * 448;
-const MAX_SENT_BYTES = 8e6;
+const MAX_BYTES = 8e6;
 const SENT_AS_THEY_ARE = ['image/jpeg', 'image/png', 'image/webp'];
 
-/** Bytes as a data: URL. */
 export function dataUrl(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
@@ -16,49 +18,53 @@ export function dataUrl(blob) {
   });
 }
 
-/**
- * @param {File} file
- * @returns {Promise<{url: string, name: string, detail: string}>}
- * @throws {Error} with one line for the user: the browser cannot decode it.
- */
+/** @returns {Promise<{url, name, detail}>} @throws {Error} with one line for the user, if it cannot be decoded. */
 export async function readImage(file) {
-  const name = file.name || 'image';
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    throw new Error(`${name} is no image that this browser can read. Choose a JPEG, PNG or WebP file.`);
-  }
-  const pixels = bitmap.width * bitmap.height;
-  let sent = file;
-  if (pixels > MAX_PIXELS || file.size > MAX_SENT_BYTES || !SENT_AS_THEY_ARE.includes(file.type)) {
-    sent = await encode(bitmap, Math.min(1, Math.sqrt(MAX_PIXELS / pixels)), file.type);
-  }
+  const bitmap = await createImageBitmap(file).catch(() => {
+    throw new Error(`${file.name} is no image that this browser can read. Choose a JPEG, PNG or WebP file.`);
+  });
+  const { width, height } = bitmap;
+  const fits = width * height <= MAX_PIXELS && file.size <= MAX_BYTES && SENT_AS_THEY_ARE.includes(file.type);
+  const sent = fits ? file : await encode(bitmap, width, height, file.type !== 'image/jpeg');
   bitmap.close();
-  return { url: await dataUrl(sent), name, detail: 'auto' };
+  return { url: await dataUrl(sent), name: file.name || 'image', detail: 'auto' };
 }
 
-/** Draw and encode: without loss where that stays small, for the sake of text in screenshots. */
-async function encode(source, scale, type) {
-  const width = Math.max(1, Math.round((source.width || source.videoWidth) * scale));
-  const height = Math.max(1, Math.round((source.height || source.videoHeight) * scale));
+/** Draw on white and encode: without loss where that is wanted and stays small, for the sake of text in screenshots. */
+async function encode(source, width, height, lossless) {
+  const scale = Math.min(1, Math.sqrt(MAX_PIXELS / (width * height)));
   const canvas = document.createElement('canvas');
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext('2d');
-  context.imageSmoothingQuality = 'high';
-  context.drawImage(source, 0, 0, width, height);
-  const made = (format, quality) => new Promise((resolve) => { canvas.toBlob(resolve, format, quality); });
-  if (type !== 'image/jpeg') {
-    const lossless = await made('image/png');
-    if (lossless && lossless.size <= MAX_SENT_BYTES) return lossless;
-    context.globalCompositeOperation = 'destination-over';
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, width, height);
-  }
-  return made('image/jpeg', 0.92);
+  Object.assign(canvas, { width: Math.ceil(width * scale), height: Math.ceil(height * scale) });
+  const context = canvas.getContext('2d', { alpha: false });
+  Object.assign(context, { imageSmoothingQuality: 'high', fillStyle: '#fff' });
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  const made = (type) => new Promise((resolve) => { canvas.toBlob(resolve, type, 0.92); });
+  const png = lossless ? await made('image/png') : null;
+  return png?.size <= MAX_BYTES ? png : made('image/jpeg');
 }
 
-/** The image that a camera shows now. */
-export async function readFrame(video) {
-  return { url: await dataUrl(await encode(video, 1, 'image/jpeg')), name: 'camera.jpg', detail: 'auto' };
+const openCamera = (facingMode) => openDevice('camera', { video: { facingMode, width: { ideal: 1920 }, height: { ideal: 1440 } } });
+
+/** Let the user take an image: a live view, front or back. @returns as `readImage`, or null @throws {Error} with one line. */
+export async function takeImage() {
+  let facing = 'environment';
+  const video = el('video', { autoplay: true, muted: true, playsInline: true, srcObject: await openCamera(facing), 'aria-label': 'Camera' });
+  const turn = async () => {
+    facing = facing === 'environment' ? 'user' : 'environment';
+    release(video.srcObject);
+    video.srcObject = await openCamera(facing);
+  };
+  const image = await new Promise((resolve) => {
+    const take = async () => {
+      const frame = await encode(video, video.videoWidth, video.videoHeight, false);
+      resolve({ url: await dataUrl(frame), name: 'camera.jpg', detail: 'auto' });
+      dialog.close();
+    };
+    const dialog = openDialog('Camera', 'box', video,
+      el('div', { class: 'row' }, button('Other camera', turn), button('Take image', take, { class: 'button primary' })));
+    dialog.addEventListener('close', () => resolve(null));
+  });
+  release(video.srcObject);
+  return image;
 }

@@ -1,183 +1,19 @@
-// Markdown of the model's replies: text -> blocks -> DOM nodes.
-// The text is hostile until proven otherwise: no node is made from a string of HTML, a link is http, https or mailto,
-// an image is shown as its link (loading it would send a request elsewhere), and depth and work are bounded.
+// Markdown of the model's replies as DOM nodes. The text may be hostile: no node is made from a string of HTML, a link is
+// http, https or mailto, an image is shown as its link (loading it would send a request), depth and work are bounded.
 
 import { copyButton, el } from './dom.js';
-import { inline } from './inline.js';
 
 const MAX_DEPTH = 8;
-const ITEM = /^( *)([-*+]|\d{1,9}[.)])( +|$)/;
+const MAX_INLINE = 8000; // letters of a paragraph in which marks are looked for
 const FENCE = /^ {0,3}(`{3,}|~{3,})([^`]*)$/;
-const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]|$)/;
-const QUOTE = /^ {0,3}>/;
-
-/**
- * Split text into blocks that are rendered one by one.
- * @returns {{type: string, source: string}[]} with what each type needs beside.
- */
-export function blocks(text) {
-  return readBlocks(text.replaceAll('\t', '    ').split(/\r\n|\r|\n/), 0);
-}
-
-function readBlocks(lines, depth) {
-  const found = [];
-  for (let at = 0; at < lines.length;) {
-    if (lines[at].trim() === '') {
-      at += 1;
-      continue;
-    }
-    const [block, end] = readBlock(lines, at, depth);
-    block.source = `${depth ? '' : lines.slice(at, end).join('\n')}`;
-    found.push(block);
-    at = end;
-  }
-  return found;
-}
-
-function readBlock(lines, at, depth) {
-  const line = lines[at];
-  if (FENCE.test(line)) return readFence(lines, at);
-  if (HEADING.test(line)) return [readHeading(line), at + 1];
-  if (RULE.test(line)) return [{ type: 'rule' }, at + 1];
-  if (depth < MAX_DEPTH && QUOTE.test(line)) return readQuote(lines, at, depth);
-  if (depth < MAX_DEPTH && ITEM.test(line)) return readList(lines, at, depth);
-  if (isTable(lines, at)) return readTable(lines, at);
-  let end = at + 1;
-  while (end < lines.length && !interrupts(lines, end)) end += 1;
-  return [{ type: 'paragraph', text: lines.slice(at, end).map((each) => each.trimStart()).join('\n') }, end];
-}
-
-function interrupts(lines, at) {
-  const line = lines[at];
-  return line.trim() === '' || FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line)
-    || ITEM.test(line) || isTable(lines, at);
-}
-
-function readFence(lines, at) {
-  const [, fence, language] = FENCE.exec(lines[at]);
-  const closes = (line) => {
-    const trimmed = line.trim();
-    return trimmed.length >= fence.length && trimmed === fence[0].repeat(trimmed.length);
-  };
-  let end = at + 1;
-  while (end < lines.length && !closes(lines[end])) end += 1;
-  const block = { type: 'code', language: language.trim().split(' ')[0].slice(0, 30), text: lines.slice(at + 1, end).join('\n') };
-  return [block, Math.min(end + 1, lines.length)];
-}
-
-function readHeading(line) {
-  const trimmed = line.trim();
-  const level = HEADING.exec(trimmed)[1].length;
-  let text = trimmed.slice(level).trim();
-  const bare = text.replace(/#+$/, '');
-  if (bare === '' || bare.endsWith(' ')) text = bare.trimEnd();
-  return { type: 'heading', level, text };
-}
-
-function readQuote(lines, at, depth) {
-  let end = at;
-  while (end < lines.length && QUOTE.test(lines[end])) end += 1;
-  const inner = lines.slice(at, end).map((line) => line.replace(/^ {0,3}> ?/, ''));
-  return [{ type: 'quote', blocks: readBlocks(inner, depth + 1) }, end];
-}
-
-function readList(lines, at, depth) {
-  const [, indent, first] = ITEM.exec(lines[at]);
-  const ordered = /\d/.test(first);
-  const items = [];
-  let end = at;
-  while (end < lines.length) {
-    const found = ITEM.exec(lines[end]);
-    if (!found || /\d/.test(found[2]) !== ordered || RULE.test(lines[end])) break;
-    if (Math.abs(found[1].length - indent.length) > 1) break;
-    const width = found[0].length;
-    const start = end;
-    end = itemEnd(lines, start + 1, found[1].length + 2);
-    const inner = lines.slice(start, end).map((line, i) => (i ? unindent(line, width) : line.slice(width)));
-    items.push(readBlocks(inner, depth + 1));
-    while (end < lines.length && lines[end].trim() === '' && ITEM.test(lines[end + 1] ?? '')) end += 1;
-  }
-  return [{ type: 'list', ordered, start: ordered ? parseInt(first, 10) : 1, items }, end];
-}
-
-/** The end of an item: it goes on over lines that are indented, and over a blank line before such a one. */
-function itemEnd(lines, from, indent) {
-  let end = from;
-  let blank = false;
-  for (let at = from; at < lines.length; at += 1) {
-    const line = lines[at];
-    if (line.trim() === '') {
-      blank = true;
-      continue;
-    }
-    const indented = line.length - line.trimStart().length >= indent;
-    if (!indented && (blank || interrupts(lines, at))) break;
-    blank = false;
-    end = at + 1;
-  }
-  return end;
-}
-
-const unindent = (line, width) => line.slice(Math.min(width, line.length - line.trimStart().length));
-
-function cells(line) {
-  const trimmed = line.trim().replace(/^\|/, '').replace(/(^|[^\\])\|$/, '$1');
-  return trimmed.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|'));
-}
-
-function isTable(lines, at) {
-  const under = lines[at + 1];
-  if (under === undefined || !lines[at].includes('|') || !under.includes('-') || !/^[ |:-]+$/.test(under)) return false;
-  const marks = cells(under);
-  return marks.every((mark) => /^:?-+:?$/.test(mark)) && marks.length === cells(lines[at]).length;
-}
-
-function readTable(lines, at) {
-  const aligned = cells(lines[at + 1]).map((mark) => {
-    if (mark.endsWith(':')) return mark.startsWith(':') ? 'center' : 'end';
-    return 'start';
-  });
-  let end = at + 2;
-  while (end < lines.length && lines[end].trim() !== '' && lines[end].includes('|')) end += 1;
-  const rows = lines.slice(at + 2, end).map((line) => cells(line).slice(0, aligned.length));
-  return [{ type: 'table', aligned, head: cells(lines[at]), rows }, end];
-}
-
+const HEADING = /^ {0,3}(#{1,6})(?: (.*))?$/;
+const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
+const QUOTE = /^ {0,3}> ?/;
+const ITEM = /^( *)([-*+]|\d{1,9}[.)])( +|$)/;
+const TABLE = /^ {0,3}\|?( *:?-+:? *\|)+( *:?-+:? *)?$/;
 const AUTO = { dir: 'auto' };
 
-const RENDER = {
-  paragraph: (block) => el('p', AUTO, inline(block.text)),
-  heading: (block) => el(`h${Math.min(block.level + 2, 6)}`, AUTO, inline(block.text)),
-  rule: () => el('hr'),
-  quote: (block) => el('blockquote', AUTO, block.blocks.map(render)),
-  list: (block) => el(block.ordered ? 'ol' : 'ul', { ...AUTO, start: block.ordered ? block.start : null }, block.items.map(renderItem)),
-  code: renderCode,
-  table: renderTable,
-};
-
-export const render = (block) => RENDER[block.type](block);
-
-/** An item of one paragraph needs no paragraph of its own. */
-function renderItem(item) {
-  const [first, ...rest] = item;
-  if (first?.type === 'paragraph') return el('li', AUTO, inline(first.text), rest.map(render));
-  return el('li', AUTO, item.map(render));
-}
-
-function renderCode(block) {
-  const code = el('code', {}, block.text);
-  const head = el('div', { class: 'code-head' }, el('span', {}, block.language || 'text'), copyButton('Copy this code', () => block.text));
-  return el('div', { class: 'code', dir: 'ltr' }, head, el('pre', { tabIndex: 0, role: 'region', 'aria-label': 'Code' }, code));
-}
-
-function renderTable(block) {
-  const row = (name, texts) => el('tr', {}, block.aligned.map((side, i) => el(name, { dir: 'auto', class: `at-${side}` }, inline(texts[i] ?? ''))));
-  const table = el('table', {}, el('thead', {}, row('th', block.head)), el('tbody', {}, block.rows.map((texts) => row('td', texts))));
-  return el('div', { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Table' }, table);
-}
-
-/** Shows a growing text: of a new version only the blocks that differ are rendered again, usually the last. */
+/** Shows a growing text: of a new version only the blocks that differ are made again, usually the last. */
 export class MarkdownView {
   #blocks = [];
 
@@ -186,11 +22,152 @@ export class MarkdownView {
   }
 
   update(text) {
-    const next = blocks(text);
+    const next = blocks(text.replaceAll('\t', '    ').split(/\r?\n|\r/), 0);
     let same = 0;
     while (same < next.length && this.#blocks[same]?.source === next[same].source) same += 1;
     while (this.container.childNodes.length > same) this.container.lastChild.remove();
-    this.container.append(...next.slice(same).map(render));
+    this.container.append(...next.slice(same).map(({ make }) => make()));
     this.#blocks = next;
   }
+}
+
+/** @returns {{source: string, make: () => Node}[]} */
+function blocks(lines, depth) {
+  const found = [];
+  for (let at = 0; at < lines.length;) {
+    if (lines[at].trim()) {
+      const [end, make] = block(lines, at, depth);
+      found.push({ source: lines.slice(at, end).join('\n'), make });
+      at = end;
+    } else at += 1;
+  }
+  return found;
+}
+
+const nodes = (lines, depth) => blocks(lines, depth + 1).map(({ make }) => make());
+
+/** The block that begins at a line: where it ends, and how it is made. */
+function block(lines, at, depth) {
+  const line = lines[at];
+  const [, fence, language] = FENCE.exec(line) ?? [];
+  if (fence) return code(lines, at, fence, language.trim());
+  const [, level, title = ''] = HEADING.exec(line) ?? [];
+  if (level) return [at + 1, () => el(`h${Math.min(level.length + 2, 6)}`, AUTO, inline(title.trim().replace(/(^| )#+$/, '')))];
+  if (RULE.test(line)) return [at + 1, () => el('hr')];
+  if (depth < MAX_DEPTH && QUOTE.test(line)) {
+    const end = endOf(lines, at, (each) => QUOTE.test(each));
+    return [end, () => el('blockquote', AUTO, nodes(lines.slice(at, end).map((each) => each.replace(QUOTE, '')), depth))];
+  }
+  if (depth < MAX_DEPTH && ITEM.test(line)) return list(lines, at, depth);
+  if (isTable(lines, at)) return table(lines, at);
+  const end = endOf(lines, at + 1, (_, i) => !interrupts(lines, i));
+  return [end, () => el('p', AUTO, inline(lines.slice(at, end).map((each) => each.trimStart()).join('\n')))];
+}
+
+function endOf(lines, from, goesOn) {
+  let end = from;
+  while (end < lines.length && goesOn(lines[end], end)) end += 1;
+  return end;
+}
+
+const interrupts = (lines, at) => !lines[at].trim() || isTable(lines, at)
+  || [FENCE, HEADING, RULE, QUOTE, ITEM].some((start) => start.test(lines[at]));
+
+function code(lines, at, fence, language) {
+  const end = endOf(lines, at + 1, (line) => !(line.trim().startsWith(fence) && !line.trim().replaceAll(fence[0], '')));
+  const text = lines.slice(at + 1, end).join('\n');
+  return [end + 1, () => el('div', { class: 'code', dir: 'ltr' },
+    el('div', { class: 'head' }, el('span', {}, language.slice(0, 30) || 'text'), copyButton(() => text)),
+    el('pre', { tabIndex: 0, role: 'region', 'aria-label': 'Code' }, el('code', {}, text)))];
+}
+
+function list(lines, at, depth) {
+  const [, { length: indent }, mark] = ITEM.exec(lines[at]);
+  const isOrdered = /\d/.test(mark);
+  const items = [];
+  let end = at;
+  for (let found = ITEM.exec(lines[at]); found; found = ITEM.exec(lines[end] ?? '')) {
+    if (/\d/.test(found[2]) !== isOrdered || Math.abs(found[1].length - indent) > 1 || RULE.test(lines[end])) break;
+    const start = end;
+    const width = Math.max(found[0].length, indent + 2);
+    end = itemEnd(lines, start + 1, found[1].length + 2);
+    items.push(lines.slice(start, end).map((line, i) => line.slice(i ? Math.min(width, indentOf(line)) : found[0].length)));
+    if (ITEM.test(lines[end + 1] ?? '')) end += !lines[end].trim();
+  }
+  const start = isOrdered ? parseInt(mark, 10) : null;
+  return [end, () => el(isOrdered ? 'ol' : 'ul', { ...AUTO, start }, items.map((item) => el('li', AUTO, nodes(item, depth))))];
+}
+
+const indentOf = (line) => line.length - line.trimStart().length;
+
+/** An item goes on over lines that are indented, and over blank lines before such a one. */
+function itemEnd(lines, from, indent) {
+  let end = from;
+  for (let at = from; at < lines.length; at += 1) {
+    const isInside = lines[at].trim() && (indentOf(lines[at]) >= indent || (end === at && !interrupts(lines, at)));
+    if (isInside) end = at + 1;
+    else if (lines[at].trim()) break;
+  }
+  return end;
+}
+
+const isTable = (lines, at) => lines[at].includes('|') && TABLE.test(lines[at + 1] ?? '')
+  && cells(lines[at]).length === cells(lines[at + 1]).length;
+
+const cells = (line) => line.trim().replace(/^\||(?<!\\)\|$/g, '').split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|'));
+
+function table(lines, at) {
+  const end = endOf(lines, at + 2, (line) => line.includes('|'));
+  const sides = cells(lines[at + 1]).map((mark) => (mark.endsWith('-:') && !mark.startsWith(':') ? 'end' : 'start'));
+  const row = (name, line) => el('tr', {}, sides.map((side, i) => el(name, { ...AUTO, class: `at-${side}` }, inline(cells(line)[i] ?? ''))));
+  return [end, () => el('div', { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Table' }, el('table', {},
+    el('thead', {}, row('th', lines[at])), el('tbody', {}, lines.slice(at + 2, end).map((line) => row('td', line)))))];
+}
+
+/**
+ * The marks inside a block: where one may begin, and what each becomes. A maker gives null for what is no mark after all.
+ * @type {[RegExp, (match: string[], depth: number) => Node | string | null][]}
+ */
+const MARK = /[\\`*_~![<&\nh]/g;
+const MARKS = [
+  [/\\([!-/:-@[-`{-~])/y, ([, letter]) => letter],
+  [/\\?\n/y, () => el('br')],
+  [/(?<!`)(`+)(?!`)([^]*?[^`])\1(?!`)/y, ([, , text]) => el('code', { dir: 'ltr' }, text.replaceAll('\n', ' ').replace(/^ (.+) $/, '$1'))],
+  [/(?<!\*)\*\*(?=\S)((?:[^*`]|`[^`]*`|\*[^*]+\*)+?)(?<=\S)\*\*/y, ([, text], depth) => el('strong', {}, inline(text, depth))],
+  [/(?<!\*)\*(?=[^\s*])((?:[^*`]|`[^`]*`|\*\*[^*]+\*\*)+?)(?<=\S)\*(?!\*)/y, ([, text], depth) => el('em', {}, inline(text, depth))],
+  [/(?<![\p{L}\p{N}_])(__?)(?=[^\s_])([^_]*[^_\s])\1(?![\p{L}\p{N}_])/uy, ([, mark, text], depth) => el(mark[1] ? 'strong' : 'em', {}, inline(text, depth))],
+  [/~~(?=\S)([^~]*[^~\s])~~/y, ([, text], depth) => el('del', {}, inline(text, depth))],
+  [/(!?)\[([^[\]]*)\]\( *<?((?:[^\s()<>]|\([^\s()<>]*\))+)>?(?: +["'][^\n)]*)?\)/y, ([, image, label, address], depth) => (
+    link(address, image ? [`image: ${label || address}`] : inline(label || address, Math.max(depth, LABEL)), depth))],
+  [/<((?:https?:\/\/|mailto:)[^\s<>]+)>/iy, ([, address], depth) => link(address, [address], depth)],
+  [/(?<![\p{L}\p{N}/])https?:\/\/(?:[^\s<>"'`|\\^{}()]|\([^\s<>()]*\))*(?:[^\s<>"'`|\\^{}()\].,;:!?*_~]|\([^\s<>()]*\))/iuy, ([address], depth) => link(address, [address], depth)],
+  [/&(amp|lt|gt|quot|nbsp|#39);/y, ([, name]) => ENTITIES[name]],
+];
+const ENTITIES = { amp: '&', lt: '<', gt: '>', quot: '"', nbsp: '\u00a0', '#39': "'" };
+const LABEL = 100; // the depth of a link's label, in which there are no links
+
+function inline(text, depth = 0) {
+  const found = [];
+  let end = 0;
+  const read = depth % LABEL < MAX_DEPTH ? text.slice(0, MAX_INLINE) : '';
+  for (const { index } of read.matchAll(MARK)) {
+    for (const [mark, make] of index < end ? [] : MARKS) {
+      mark.lastIndex = index;
+      const match = mark.exec(read);
+      const node = match && make(match, depth + 1);
+      if (node) {
+        found.push(text.slice(end, index), node);
+        end = index + match[0].length;
+        break;
+      }
+    }
+  }
+  return [...found, text.slice(end)];
+}
+
+/** A link that is absolute, http, https or mailto, and without a user name, which makes one host look like another. */
+function link(address, children, depth) {
+  const url = depth < LABEL && /^(https?:\/\/|mailto:)/i.test(address) ? URL.parse(address) : null;
+  if (!url || url.username || url.password) return null;
+  return el('a', { href: url.href, target: '_blank', rel: 'noopener noreferrer nofollow', title: url.href }, children);
 }

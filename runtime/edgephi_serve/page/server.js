@@ -1,38 +1,25 @@
-// The state of the server: which model answers, or why none does. Asks again by itself while it is loading or away.
+// The state of the server: which model answers, or why none does.
 
-import { ApiError, apiKey, getJson } from './api.js';
+import { ApiError, load, send } from './api.js';
 
-const EVERY_MS = 2000;
-const AWAY = new Set(['model_loading', 'server_shutting_down']);
-
-/** What `/v1/models` says of the folder that is served. */
-export class ModelInfo {
-  constructor(entry) {
-    const inputs = entry.architecture?.input_modalities ?? ['text'];
-    this.id = entry.id;
-    this.contextLength = entry.max_model_len ?? null;
-    this.images = inputs.includes('image');
-    this.audio = inputs.includes('audio');
-    this.languages = entry.languages ?? [];
-  }
-}
+const AGAIN_MS = 2000;
+const AWAY = ['model_loading', 'server_shutting_down'];
 
 /**
- * Fires `change`. `state` is connecting, ready, loading, gone, key (a key is missing), badkey (it was refused) or
- * refused (another answer, in `message`).
+ * Fires `change`. `state` is connecting, ready, loading, gone, key (one is needed or was refused) or refused (another
+ * answer, in `message`). While it is loading or gone, it is asked again by itself.
  */
 export class Server extends EventTarget {
   state = 'connecting';
-  model = null;
-  message = '';
-  #timer = null;
+  model = null; // {id, contextLength, image, audio}
+  #timer;
 
-  /** Ask for the model; and later again, as long as there is none. */
   async check() {
     clearTimeout(this.#timer);
     try {
-      const { data } = await getJson('v1/models');
-      this.model = new ModelInfo(data[0]);
+      const [{ id, max_model_len: contextLength, architecture }] = (await (await send('v1/models')).json()).data;
+      const inputs = architecture?.input_modalities ?? [];
+      this.model = { id, contextLength, image: inputs.includes('image'), audio: inputs.includes('audio') };
       this.#set('ready');
     } catch (error) {
       this.report(error instanceof ApiError ? error : new ApiError(500, 'The answer of /v1/models cannot be read.'));
@@ -40,21 +27,24 @@ export class Server extends EventTarget {
   }
 
   /** Take note of a request that failed. Errors that concern only that request change nothing. */
-  report(error) {
-    if (error.status === 401) this.#set(apiKey() ? 'badkey' : 'key');
-    else if (error.status === 0 || AWAY.has(error.code) || this.state === 'connecting' && error.status === 503) this.#wait(error);
-    else if (error.status === 403 || this.state === 'connecting') this.#set('refused', error.message);
+  report({ status, code, message }) {
+    if (status === 401) this.#set('key', load('key') ? 'The server refused the key.' : 'This server needs a key.');
+    else if (status === 0 || AWAY.includes(code)) {
+      this.#set(status ? 'loading' : 'gone', message);
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.check(), AGAIN_MS);
+    } else if (status === 403 || this.state === 'connecting') this.#set('refused', message);
   }
 
-  #wait(error) {
-    this.#set(error.status === 0 ? 'gone' : 'loading', error.message);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.check(), Math.min(EVERY_MS, (error.retryAfter ?? 2) * 1000));
+  /** Why this kind of input cannot be taken, in words for the user; null if it can. @param {'image' | 'audio'} kind */
+  missing(kind) {
+    if (!this.model || this.model[kind]) return null;
+    const [inputs, adapter] = kind === 'image' ? ['images', 'vision'] : ['audio', 'speech'];
+    return `This model folder takes no ${inputs}. An export with the ${adapter} adapter does: edgephi export … --adapters ${adapter}.`;
   }
 
-  #set(state, message = '') {
-    this.state = state;
-    this.message = message;
+  #set(state, message) {
+    Object.assign(this, { state, message });
     this.dispatchEvent(new Event('change'));
   }
 }

@@ -1,95 +1,42 @@
-// Where the time of a reply goes: bars while it is made, from the stream's comments; then what the server measured.
+// Where the time of a reply goes: the stage it is in, from the stream's comments; then what the server measured.
 
 import { el } from './dom.js';
 import { count, seconds } from './format.js';
 
-const STAGES = ['queue', 'load', 'preprocess', 'encode', 'prefill', 'decode'];
+const STAGES = ['queue', 'preprocess', 'load', 'encode', 'prefill', 'decode'];
 const SPELLED = { queued: 'queue', waiting: 'queue' };
 
-/** The bars of a reply that is being made. */
-export class StageBars {
-  #rows = new Map();
-  #now = null;
-  #since = 0;
-  #timer;
+/** The stage of a reply that is being made. */
+export class StageBar {
+  bar = el('progress', { 'aria-label': 'Progress of the reply' });
+  now = el('span', {}, 'sent');
+  node = el('p', { class: 'stages' }, this.bar, this.now);
 
-  constructor() {
-    this.node = el('div', { class: 'stages', role: 'progressbar', 'aria-label': 'Progress of the reply', 'aria-valuetext': 'sent' });
-    this.#timer = setInterval(() => this.#tick(), 500);
-  }
-
-  /** A comment of the stream: `encode 3/8`. */
+  /** A comment of the stream: `queued 2`, `encode 3/8`. `decode`: text arrives. */
   update({ stage, done, total }) {
     const name = SPELLED[stage] ?? stage;
     if (!STAGES.includes(name)) return;
-    const row = this.#enter(name);
-    if (name === 'queue') row.figure.textContent = done ? `${count(done, 'request')} before this one` : '';
-    else if (total) {
-      row.figure.textContent = `${done.toLocaleString('en')} of ${total.toLocaleString('en')}`;
-      row.fill.style.transform = `scaleX(${Math.min(1, done / total)})`;
-      row.counted = true;
-    }
-    this.node.setAttribute('aria-valuetext', `${name} ${row.figure.textContent}`.trim());
-  }
-
-  /** Text arrives: everything before is done. */
-  decoding() {
-    if (this.#now !== 'decode') this.#enter('decode');
-  }
-
-  end() {
-    clearInterval(this.#timer);
-    this.node.remove();
-  }
-
-  #enter(name) {
-    if (this.#now !== name) {
-      if (this.#rows.has(this.#now)) this.#leave(this.#rows.get(this.#now));
-      this.#now = name;
-      this.#since = performance.now();
-    }
-    if (!this.#rows.has(name)) this.#rows.set(name, this.#add(name));
-    const row = this.#rows.get(name);
-    row.node.className = 'stage now';
-    return row;
-  }
-
-  #leave(row) {
-    row.node.className = 'stage done';
-    row.figure.textContent = seconds((performance.now() - this.#since) / 1000);
-    row.fill.style.transform = '';
-  }
-
-  #add(name) {
-    const fill = el('span', { class: 'fill' });
-    const figure = el('span', { class: 'figure' });
-    const node = el('div', {}, el('span', { class: 'name' }, name), el('span', { class: 'track' }, fill), figure);
-    const after = [...this.#rows.keys()].find((other) => STAGES.indexOf(other) > STAGES.indexOf(name));
-    if (after) this.#rows.get(after).node.before(node);
-    else this.node.append(node);
-    return { node, figure, fill, counted: false };
-  }
-
-  #tick() {
-    const row = this.#rows.get(this.#now);
-    if (row && !row.counted && this.#now !== 'queue') row.figure.textContent = seconds((performance.now() - this.#since) / 1000);
+    let figure = total > 1 ? `${done.toLocaleString('en')} of ${total.toLocaleString('en')}` : '';
+    if (name === 'queue' && done) figure = `${count(done, 'request')} before this one`;
+    this.now.textContent = `${name} ${figure}`;
+    if (total) this.bar.value = done / total;
+    else this.bar.removeAttribute('value');
   }
 }
 
-/** One line, and a bar of its parts, of what the server measured: the last chunk's `edgephi.timing` and `usage`. */
+/** One line, and a bar of its parts, of what the server measured: the last event's `edgephi.timing` and `usage`. */
 export function measured(timing, usage) {
   const parts = STAGES.map((name) => [name, timing[`${name}_s`] ?? 0]).filter(([, time]) => time >= 0.005);
-  const bar = el('span', { class: 'parts', 'aria-hidden': 'true' }, parts.map(([name, time]) => {
+  const bar = parts.map(([name, time]) => {
     const part = el('span', { class: `part ${name}` });
-    part.style.flexGrow = time;
+    part.style.flexGrow = time * 1000; // shares of the whole only if they sum to more than 1
     return part;
-  }));
+  });
   const words = parts.map(([name, time]) => el('span', { class: `key ${name}` }, `${name} ${seconds(time)}`));
-  const tokens = usage?.completion_tokens;
-  const rate = tokens > 1 && timing.decode_s > 0 ? (tokens - 1) / timing.decode_s : null;
-  if (tokens) words.push(el('span', {}, count(tokens, 'token') + (rate ? `, ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} per second` : '')));
-  if (timing.ttft_s > 0) words.push(el('span', {}, `first after ${seconds(timing.ttft_s)}`));
-  const cached = usage?.prompt_tokens_details?.cached_tokens;
-  if (cached) words.push(el('span', {}, `${cached.toLocaleString('en')} of ${count(usage.prompt_tokens, 'prompt token')} cached`));
-  return el('div', { class: 'measured' }, bar, el('p', {}, words));
+  const { completion_tokens: made, prompt_tokens: prompt, prompt_tokens_details: details } = usage ?? {};
+  const rate = (made - 1) / timing.decode_s;
+  if (made) words.push(count(made, 'token') + (rate > 0 && rate < Infinity ? `, ${rate.toFixed(rate < 10 ? 1 : 0)} per second` : ''));
+  if (timing.ttft_s) words.push(`first after ${seconds(timing.ttft_s)}`);
+  if (details?.cached_tokens) words.push(`${details.cached_tokens.toLocaleString('en')} of ${count(prompt, 'prompt token')} cached`);
+  return el('div', { class: 'measured' }, el('div', { class: 'parts', 'aria-hidden': 'true' }, bar), el('p', {}, words.map((word) => el('span', {}, word))));
 }

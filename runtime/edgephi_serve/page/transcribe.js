@@ -1,185 +1,169 @@
 // Transcription of a recording of any length: segments as they come, edited in place, saved as a file.
 
-import { ApiError, stream } from './api.js';
-import { isAudio } from './attachments.js';
-import { duration, forUpload } from './audio.js';
-import { announce, copyButton, download, el } from './dom.js';
+import { stream } from './api.js';
+import { forUpload, isAudio, record } from './audio.js';
+import { announce, button, byId, copyButton, download, el } from './dom.js';
 import { bytes, clock, count, seconds } from './format.js';
-import { record } from './recording.js';
-import { SegmentList } from './segments.js';
 import { FORMATS } from './subtitles.js';
 
-const LANGUAGES = { en: 'English', zh: 'Chinese', de: 'German', fr: 'French', it: 'Italian', ja: 'Japanese', es: 'Spanish', pt: 'Portuguese' };
+const LANGUAGES = ['en', 'zh', 'de', 'fr', 'it', 'ja', 'es', 'pt'];
+const NAMES = new Intl.DisplayNames('en', { type: 'language' });
+const UNSURE = -0.7; // average log-probability of a token
+const GAP = '[...]';
 
 export class Transcribe {
   #file = null;
   #abort = null;
-  #url = null;
 
-  constructor(server, section) {
+  constructor(server) {
     this.server = server;
-    this.input = el('input', { type: 'file', accept: 'audio/*,video/*', hidden: true, id: 'recording-file', 'aria-label': 'Recording', onchange: () => {
-      if (this.input.files[0]) this.take(this.input.files[0]);
-      this.input.value = '';
-    } });
-    this.player = el('audio', { controls: true, preload: 'metadata', 'aria-label': 'The recording', hidden: true });
-    this.hint = el('p', { class: 'hint', hidden: true });
-    this.recording = el('div', { class: 'recording', hidden: true });
-    this.choose = el('button', { type: 'button', class: 'button', onclick: () => this.input.click() }, 'Choose a file');
-    this.record = el('button', { type: 'button', class: 'button', onclick: () => this.#record() }, 'Record');
-    this.start = el('button', { type: 'button', class: 'button primary', onclick: () => this.#run(), hidden: true }, 'Transcribe');
-    this.halt = el('button', { type: 'button', class: 'button', onclick: () => this.#abort?.abort(), hidden: true }, 'Stop');
-    this.about = el('p', { class: 'about', dir: 'auto' });
-    this.status = el('p', { class: 'remark', role: 'status' });
-    this.bar = el('div', { class: 'long-bar', hidden: true, role: 'progressbar', 'aria-label': 'Transcribed so far' }, el('span'));
-    this.list = el('ol', { class: 'segments', 'aria-label': 'Segments' });
-    this.save = el('div', { class: 'row save', hidden: true });
-    section.append(this.#layout());
+    this.player = byId('player');
+    this.segments = new SegmentList(byId('segments'), this.player);
+    byId('task').append(...LANGUAGES.map((value) => el('option', { value }, `Translate into ${NAMES.of(value)}`)));
+    byId('pick').addEventListener('click', () => byId('recording-file').click());
+    byId('recording-file').addEventListener('change', ({ target }) => this.take(target.files[0]));
+    byId('record').addEventListener('click', () => this.#record());
+    byId('start').addEventListener('click', () => this.#run());
+    byId('halt').addEventListener('click', () => this.#abort.abort());
+    document.addEventListener('keydown', ({ key }) => key === 'Escape' && this.#abort?.abort());
     server.addEventListener('change', () => this.#update());
-    document.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape' && !section.hidden && event.target.role !== 'textbox') this.#abort?.abort();
-    });
-  }
-
-  #layout() {
-    const option = ([value, label]) => el('option', { value }, label);
-    this.task = el('select', { id: 'task' }, option(['', 'Transcribe']), ...Object.entries(LANGUAGES).map(([code, name]) => option([code, `Translate into ${name}`])));
-    return el('div', { class: 'column' },
-      el('div', { class: 'source' },
-        el('h2', {}, 'Transcribe a recording'),
-        el('p', { class: 'remark' }, 'Any length; it is cut at pauses. Choose a file, drop one here, or record.'),
-        el('div', { class: 'row' }, this.choose, this.record, el('label', { htmlFor: 'task', class: 'hidden' }, 'Task'), this.task, this.start, this.halt),
-        this.recording, this.hint, this.about, this.player, this.input),
-      this.bar, this.status, this.list, this.save);
   }
 
   #say(message) {
-    this.hint.hidden = !message;
-    this.hint.textContent = message ?? '';
-  }
-
-  #missing() {
-    if (!this.server.model || this.server.model.audio) return null;
-    return 'This model folder takes no audio. An export that contains the speech adapter does: edgephi export … --adapters speech.';
+    byId('trouble').hidden = !message;
+    byId('trouble').textContent = message;
   }
 
   #update() {
-    const missing = this.#missing();
+    const missing = this.server.missing('audio');
     if (missing) this.#say(missing);
-    this.start.hidden = !this.#file || this.#abort !== null;
-    this.start.disabled = this.server.state !== 'ready' || missing !== null;
-    this.halt.hidden = this.#abort === null;
-    for (const button of [this.choose, this.record, this.task]) button.disabled = this.#abort !== null;
+    byId('start').hidden = !this.#file || this.#abort;
+    byId('start').disabled = this.server.state !== 'ready' || missing;
+    byId('halt').hidden = !this.#abort;
+    byId('reached').hidden = !this.#abort;
+    for (const id of ['pick', 'record', 'task']) byId(id).disabled = this.#abort;
   }
 
   async #record() {
-    this.#say(null);
+    this.#say('');
     try {
-      const blob = await record(this.recording);
-      if (blob) await this.take(new File([blob], 'recording.wav', { type: 'audio/wav' }));
+      const file = await record(byId('level'));
+      if (file) this.take(file);
     } catch (error) {
       this.#say(error.message);
     }
   }
 
   /** Take a recording: it is shown and can be played; `Transcribe` sends it. */
-  async take(file) {
+  take(file) {
     if (this.#abort) return;
-    if (!isAudio(file)) {
-      this.#say(`${file.name} is no audio.`);
-      return;
-    }
-    this.#say(null);
+    this.#say(isAudio(file) ? '' : `${file.name} is no audio.`);
+    if (!isAudio(file)) return;
     this.#file = file;
-    URL.revokeObjectURL(this.#url);
-    this.#url = URL.createObjectURL(file);
-    this.player.src = this.#url;
+    URL.revokeObjectURL(this.player.src);
+    this.player.src = URL.createObjectURL(file);
     this.player.hidden = false;
-    this.length = await duration(file);
-    this.about.textContent = [file.name, this.length ? clock(this.length) : null, bytes(file.size)].filter(Boolean).join(', ');
-    this.segments = new SegmentList(this.list, this.player, () => {});
-    this.save.hidden = true;
-    this.status.textContent = '';
+    byId('about').textContent = `${file.name}, ${bytes(file.size)}`;
+    this.#clear('');
+    byId('start').focus();
+  }
+
+  #clear(status) {
+    this.#say('');
+    this.segments.clear();
+    byId('save').replaceChildren();
+    byId('status').textContent = status;
+    byId('reached').removeAttribute('value');
     this.#update();
-    this.start.focus();
   }
 
   async #run() {
-    this.#say(null);
     this.#abort = new AbortController();
-    this.segments = new SegmentList(this.list, this.player, () => {});
-    this.save.hidden = true;
-    this.#update();
-    this.#progress(0);
-    this.status.textContent = 'Sending the recording';
+    this.#clear('Sending the recording');
     const began = performance.now();
     try {
       await this.#read();
-      this.status.textContent = `${count(this.segments.segments.length, 'segment')}, ${seconds((performance.now() - began) / 1000)}`;
+      const found = this.segments.spoken.length;
+      byId('status').textContent = found ? `${count(found, 'segment')}, ${seconds((performance.now() - began) / 1000)}` : 'No speech was found.';
     } catch (error) {
-      this.#failed(error);
+      const isStopped = error.name === 'AbortError';
+      byId('status').textContent = isStopped ? 'Stopped. What is here was transcribed before.' : '';
+      if (!isStopped) this.#say(error.message);
+      if (error.status !== undefined) this.server.report(error);
     }
     this.#abort = null;
-    this.bar.hidden = true;
-    this.segments.endLive();
     this.#offer();
     this.#update();
-    announce(this.hint.textContent || `Transcribed: ${this.status.textContent}`);
+    announce(byId('trouble').textContent || byId('status').textContent);
   }
 
   async #read() {
-    const form = new FormData();
+    const { signal } = this.#abort;
+    const language = byId('task').value;
     const sent = await forUpload(this.#file);
-    form.append('file', sent, sent === this.#file ? this.#file.name : 'recording.wav');
-    form.append('response_format', 'verbose_json');
-    form.append('stream', 'true');
-    form.append('max_segment_s', '10');
-    if (this.task.value) form.append('to_language', this.task.value);
-    const path = this.task.value ? 'v1/audio/translations' : 'v1/audio/transcriptions';
-    const isLast = ({ type }) => type === 'transcript.text.done';
-    for await (const { chunk } of stream(path, form, { signal: this.#abort.signal, isLast })) {
-      if (chunk) this.#take(chunk);
-    }
-  }
-
-  #take(event) {
-    this.status.textContent = 'Transcribing';
-    if (event.type === 'transcript.text.delta') this.segments.delta(event.delta);
-    else if (event.type === 'transcript.text.segment') {
+    const fields = { response_format: 'verbose_json', stream: true, max_segment_s: 10, ...(language && { to_language: language }) };
+    const form = new FormData();
+    form.append('file', sent, sent === this.#file ? sent.name : 'recording.wav');
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    const path = language ? 'v1/audio/translations' : 'v1/audio/transcriptions';
+    for await (const event of stream(path, form, signal, ({ type }) => type === 'transcript.text.done')) {
+      if (event.edgephi?.error) this.#say(event.edgephi.error);
+      byId('status').textContent = 'Transcribing';
+      if (event.type !== 'transcript.text.segment') continue;
       this.segments.add(event);
-      this.#progress(event.end);
-    } else if (event.type === 'transcript.text.done' && !this.segments.segments.length) {
-      const whole = event.text ? [{ start: 0, end: this.length ?? 0, text: event.text }] : [];
-      for (const segment of event.segments ?? whole) this.segments.add(segment);
+      if (this.player.duration < Infinity) byId('reached').value = event.end / this.player.duration;
     }
-  }
-
-  #failed(error) {
-    if (error.name === 'AbortError') this.status.textContent = 'Stopped. What is here was transcribed before.';
-    else {
-      this.status.textContent = '';
-      this.#say(error.message);
-      if (!(error instanceof ApiError)) throw error;
-      this.server.report(error);
-    }
-  }
-
-  #progress(end) {
-    this.bar.hidden = !this.length;
-    if (!this.length) return;
-    const share = Math.min(1, end / this.length);
-    this.bar.firstChild.style.transform = `scaleX(${share})`;
-    this.bar.setAttribute('aria-valuenow', Math.round(share * 100));
+    signal.throwIfAborted();
   }
 
   /** Offer the transcript as files. */
   #offer() {
-    const { segments } = this.segments;
+    if (!this.segments.spoken.length) return;
     const base = this.#file.name.replace(/\.[^.]+$/, '');
-    this.save.hidden = !segments.length;
-    const button = ([name, { type, write }]) => el('button', { type: 'button', class: 'button', onclick: () => download(`${base}.${name}`, type, write(segments)) }, name);
-    this.save.replaceChildren(el('span', { class: 'remark' }, 'Save as'), ...Object.entries(FORMATS).map(button),
-      copyButton('Copy the transcript', () => FORMATS.txt.write(segments).trimEnd()));
-    if (!segments.length && !this.hint.textContent) this.status.textContent = 'No speech was found.';
+    const buttons = Object.entries(FORMATS).map(([name, [type, write]]) => button(name, () => download(`${base}.${name}`, type, write(this.segments.spoken))));
+    byId('save').replaceChildren(el('span', { class: 'remark' }, 'Save as'), ...buttons, copyButton(() => FORMATS.txt[1](this.segments.spoken)));
   }
+}
+
+/** The segments: play from one, edit its text, see where the model was unsure. */
+class SegmentList {
+  #segments = [];
+
+  constructor(list, player) {
+    Object.assign(this, { list, player });
+  }
+
+  clear() {
+    this.#segments = [];
+    this.list.replaceChildren();
+  }
+
+  /** Those with text, as it is now. */
+  get spoken() {
+    return this.#segments.map((segment) => ({ ...segment, text: segment.text.trim() })).filter(({ text }) => text && text !== GAP);
+  }
+
+  /** A segment is complete: {start, end, text, avg_logprob}. */
+  add({ start, end, text, avg_logprob: sure }) {
+    const play = () => {
+      this.player.currentTime = start;
+      this.player.play();
+    };
+    const time = el('button', { class: 'time', title: 'Play from here', 'aria-label': `Play from ${clock(start)}`, onclick: play }, clock(start));
+    const segment = { start, end, text };
+    this.#segments.push(segment);
+    this.list.append(el('li', {}, time, text === GAP ? el('p', { class: 'remark' }, 'not understood') : editable(segment, sure < UNSURE && sure !== null)));
+  }
+}
+
+function editable(segment, isUnsure) {
+  const edit = el('div', {
+    contentEditable: 'plaintext-only', role: 'textbox', tabIndex: 0, dir: 'auto', class: isUnsure ? 'unsure' : '',
+    title: isUnsure && 'The model was unsure here', 'aria-label': `Text at ${clock(segment.start)}${isUnsure ? ', the model was unsure' : ''}`,
+    oninput: () => { segment.text = edit.textContent; },
+    onkeydown: (event) => {
+      if (event.key === 'Enter') event.preventDefault();
+    },
+  }, segment.text);
+  return edit;
 }

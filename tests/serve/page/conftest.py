@@ -4,58 +4,71 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.page_actions import SAMPLES
 from support.page_server import PageServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-SAMPLES = Path(__file__).parents[3] / "nano/samples"
-ARGUMENTS = [
-    "--no-sandbox",
+DEVICES = [
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     f"--use-file-for-fake-audio-capture={SAMPLES / 'sentence.wav'}%noloop",
 ]
+Launch = Callable[..., "Browser"]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def launch() -> Iterator[Launch]:
     api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
+        yield lambda *options: playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *options])
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Launch) -> Iterator[Browser]:
+    """With a microphone and a camera that are allowed."""
+    opened: AbstractContextManager[Browser] = launch(*DEVICES)
+    with opened as browser:
+        yield browser
 
 
 @pytest.fixture
-def server() -> Iterator[PageServer]:
+def scripted() -> Iterator[PageServer]:
+    """A server for states that the real one with a small model does not reach."""
     with PageServer() as started:
         yield started
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens an address in a fresh context, and fails the test on any error, CSP report or request to elsewhere."""
+def bodies() -> list[dict[str, Any]]:
+    """The chat requests that pages sent, in order."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, bodies: list[dict[str, Any]]) -> Iterator[Callable[..., Page]]:
+    """Opens an address in a fresh context; fails the test on any error, CSP report, dialog or request to elsewhere."""
     problems: list[str] = []
     contexts = []
 
-    def get(url: str, *, ready: bool = True, **options: Any) -> Page:
+    def get(url: str, *, ready: bool = True, browser: Browser = browser, **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.set_default_timeout(8000)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if "Security Policy" in message.text else None)
-        page.on("request", lambda request: problems.append(request.url) if foreign(request.url, url) else None)
+        page.on("request", lambda request: problems.append(request.url) if is_foreign(request.url, url) else None)
+        page.on("request", lambda request: note(request, bodies))
         page.goto(url)
         if ready:
             page.wait_for_function("() => document.getElementById('model').textContent !== ''")
@@ -67,10 +80,22 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert problems == []
 
 
-def foreign(address: str, own: str) -> bool:
+def is_foreign(address: str, own: str) -> bool:
     return not address.startswith((own, "data:", "blob:"))
 
 
+def note(request: Any, bodies: list[dict[str, Any]]) -> None:
+    if request.url.endswith("/v1/chat/completions"):
+        bodies.append(request.post_data_json)
+
+
 @pytest.fixture
-def page(open_page: Callable[..., Page], server: PageServer) -> Page:
+def page(open_page: Callable[..., Page], server: Any) -> Page:
+    """The page of the real server, with the demo's model."""
     return open_page(server.url)
+
+
+@pytest.fixture
+def staged(open_page: Callable[..., Page], scripted: PageServer) -> Page:
+    """The page of the scripted server."""
+    return open_page(scripted.url)
