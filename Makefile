@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai fuzz browser parity accuracy accuracy-reference slow signals compare-check size lint clean
+.PHONY: demo serve test reference genai fuzz load browser parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p models
@@ -27,6 +27,9 @@ genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on wha
 
 fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server
 	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest tests/serve/test_bodies.py -k changed
+
+load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends; what it costs
+	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py
 
 browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m browser tests/serve/page

@@ -19,7 +19,7 @@ from edgephi_serve.wire.error import error_json
 T = TypeVar("T")
 
 #: Stages by which everything that can be refused has been.
-_ACCEPTED = ("load", "encode", "prefill", "decode")
+_ACCEPTED = ("load", "encode", "prefill")
 
 
 @asynccontextmanager
@@ -74,7 +74,8 @@ class Delivery:
         """
         message = {"type": "http.response.body", "body": body, "more_body": True}
         try:
-            await asyncio.wait_for(self._send(message), self._times.reader_s)
+            async with asyncio.timeout(self._times.reader_s):
+                await self._send(message)
         except TimeoutError:
             self._job.stop("reader")
             raise ClientLeftError from None
@@ -108,7 +109,7 @@ class Delivery:
                 return
             if not isinstance(item, Stage):
                 yield item
-            elif item.name != "decode":
+            else:
                 comment = stage_comment(item)
                 late = time.monotonic() - began_s > self._times.ping_s
                 if self.has_begun or item.name in _ACCEPTED or late:

@@ -127,7 +127,11 @@ class Job(Generic[T]):
             TimeoutError: Nothing came within the time.
             BaseException: What ended the work.
         """
-        item = await asyncio.wait_for(self._items.get(), timeout_s)
+        if self._items.empty():
+            async with asyncio.timeout(timeout_s):
+                item = await self._items.get()
+        else:
+            item = self._items.get_nowait()
         if isinstance(item, BaseException):
             raise item
         return item
@@ -177,7 +181,10 @@ class Job(Generic[T]):
         return self._is_pausing or self.stopped_by is not None
 
     def on_stage(self, stage: Stage) -> None:
-        """Called by the runtime. A prefill is paused between its passes only, so that none is in vain."""
+        """Called by the runtime. A prefill is paused between its passes only, so that none is in vain.
+
+        Stages of decoding are signs of work and no more: the tokens themselves show how far it is.
+        """
         self._beat_s = time.monotonic()
         if stage.name == "prefill" and 0 <= stage.done < stage.total:
             if self._prefill is None:
@@ -185,7 +192,8 @@ class Job(Generic[T]):
                 self._keeps = self._keeps and stage.done >= self._read
             if self._keeps and self._turns.should_pause(self, lambda: self._left_s(stage)):
                 self._is_pausing, self._read = True, stage.done
-        self._push(stage)
+        if stage.name != "decode":
+            self._push(stage)
 
     def on_wait(self, before: int, at_first: int) -> None:
         """See Claim."""

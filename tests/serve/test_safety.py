@@ -18,6 +18,7 @@ import pytest
 from edgephi import ConfigError
 from edgephi_serve.keys import Keys, read_keys
 from edgephi_serve.settings import Access, Listen, Settings
+from support.serve_process import end, launch
 
 HELLO = [{"role": "user", "content": "hello"}]
 LONG = {"messages": [{"role": "user", "content": "hello " * 3000}], "max_tokens": 1000, "stream": True}
@@ -254,3 +255,96 @@ def test_other_machines_need_a_key():
     with pytest.raises(ConfigError, match="--no-auth"):
         Settings(listen=Listen(host="0.0.0.0"))
     assert Settings(listen=Listen(host="0.0.0.0"), access=Access(no_auth=True)).access.no_auth
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_field_of_any_request_reaches_the_log(start, form):
+    """Also where a request is refused, fails to be decoded, is not HTTP, or is paused by its client."""
+    running = start("--log", form)
+    word = "canary8395"
+    media = base64.b64encode(f"{word}".encode() * 20).decode()
+    fields = {
+        "model": word, "user": word, "stop": [word], "metadata": {word: word}, "prediction": {"content": word},
+        "response_format": {"type": "json_schema", "json_schema": {"name": word, "schema": {"const": word}}},
+        "tools": [{"type": "function", "function": {"name": word, "parameters": {"type": word}}}],
+        "tool_choice": {"type": "function", "function": {"name": word}}, "logit_bias": {word: 1}, "seed": word,
+        "edgephi": {"regex": word, "grammar": word}, word: word, "stream_options": {word: 1}, "modalities": [word],
+        "messages": [
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:{word};,{media}"}}]}
+        ],
+    }  # fmt: skip
+    with running.client(
+        headers={"User-Agent": word, "Referer": f"http://127.0.0.1/{word}", "X-Request-Id": f"{word}/"}
+    ) as client:
+        for name, value in fields.items():
+            _ask(client, **{name: value})
+        _ask(client, messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": media}}]}])
+        client.post("/v1/chat/completions", content=f"{{{word}", headers={"content-type": "application/json"})
+        client.get(f"/v1/models/{word}", headers={"Authorization": f"Bearer {word}"})
+        client.get("/health", headers={"Host": word})
+        client.get("/health", headers={"Origin": f"http://{word}"})
+        for content in (media.encode(), b"RIFF" + word.encode() * 9):
+            files = {"file": (f"{word}.wav", content, word)}
+            client.post("/v1/audio/transcriptions", files=files, data={"prompt": word, "language": word})
+            client.post("/v1/audio/transcriptions", files=files, data={word: word})
+        with socket.create_connection(httpx.URL(running.url).netloc.decode().split(":")) as raw:
+            raw.sendall(f"{word} {word}\r\n\r\n".encode())
+            raw.recv(1000)
+    text = running.log.read_text()
+    assert text.count("/v1/chat/completions") > len(fields)
+    assert word not in text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "phi.lan"}, 200), ({"Host": "PHI.lan:80"}, 200), ({"Host": "localhost"}, 200),
+        ({"Host": "[::1]:8080"}, 200), ({"Host": "phi.lan.evil"}, 403), ({"Host": "127.0.0.2"}, 403),
+        ({"Host": "0.0.0.0"}, 403), ({"Host": "localhost@evil"}, 403), ({"Host": "phi.lan:80:80"}, 403),
+        ({"Origin": "https://chat.example"}, 200), ({"Origin": "https://chat.example.evil"}, 403),
+        ({"Origin": "http://chat.example"}, 403), ({"Origin": "https://chat.example:8443"}, 403),
+        ({"Origin": "null"}, 403), ({"Origin": ""}, 403), ({"Host": "phi.lan", "Origin": "http://phi.lan"}, 200),
+        ({"Host": "phi.lan", "Origin": "http://localhost"}, 403),
+    ],
+)  # fmt: skip
+def test_names_and_pages_that_the_owner_allows(allowing, headers, status):
+    with allowing.client() as client:
+        answer = client.get("/v1/models", headers=headers)
+    assert answer.status_code == status
+    origin = headers.get("Origin")
+    allowed = origin if origin == "https://chat.example" else None
+    assert answer.headers.get("access-control-allow-origin") == allowed
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_a_page_that_is_allowed_may_ask_beforehand(allowing):
+    with allowing.client() as client:
+        asked = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST"}
+        answer = client.options("/v1/chat/completions", headers=asked)
+        assert answer.status_code == 204
+        assert "POST" in answer.headers["access-control-allow-methods"]
+        assert "authorization" in answer.headers["access-control-allow-headers"]
+        assert client.options("/v1/models", headers={**asked, "Origin": "https://evil.example"}).status_code == 403
+
+
+@pytest.fixture(scope="module")
+def allowing(tmp_path_factory):
+    running = launch(
+        tmp_path_factory.mktemp("allow") / "log", "--allow-host", "phi.lan", "--cors-origin", "https://chat.example"
+    )
+    yield running
+    end(running)
+
+
+def test_what_is_unknown_is_an_error_where_the_owner_is_strict(start):
+    running = start("--strict")
+    with running.client() as client:
+        assert _ask(client).status_code == 200
+        foreign = _ask(client, model="gpt-x")
+        assert (foreign.status_code, foreign.json()["error"]["code"]) == (404, "model_not_found")
+        unknown = _ask(client, keep_alive=3)
+        assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "keep_alive")
+        assert _ask(client, user="me").status_code == 200
+        form = {"files": {"file": ("a", b"RIFF")}, "data": {"prompt": "x"}}
+        refused = client.post("/v1/audio/transcriptions", **form)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "prompt")

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgephi import DoneEvent, Event, SamplingOptions
+from edgephi import DoneEvent, Event, SamplingOptions, TokenEvent
 from edgephi_serve.errors import ApiError, invalid
 from edgephi_serve.jobs import Job
 from edgephi_serve.pace import Size
@@ -89,11 +89,13 @@ class ChatWork:
             should_stop=job.should_stop,
             on_stage=job.on_stage,
         )
+        has_tokens = options.logprobs is not None
         with closing(events):
             for event in events:
                 if isinstance(event, DoneEvent) and job.is_pausing:
                     return False
-                job.emit((index, event))
+                if has_tokens or not isinstance(event, TokenEvent):
+                    job.emit((index, event))
         return True
 
 
