@@ -32,6 +32,7 @@ load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 th
 	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py
 
 browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
+	@command -v chromium >/dev/null || { echo "needs Chromium: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest -m browser tests/serve/page
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers

@@ -86,19 +86,20 @@ export class Attachments {
 }
 
 /** An image with the grid of the crops that the model looks at, where the server said it. */
-export function imageItem({ url, name, plan }, ...controls) {
-  const picture = el('span', { class: 'framed' }, el('img', { src: url, alt: name }), plan?.scaled && grid(plan));
-  return item(picture, plan ? planInWords(plan) : name, controls);
+export function imageItem(image, ...controls) {
+  const { url, name, plan } = image;
+  return item(image, el('span', { class: 'framed' }, el('img', { src: url, alt: name }), plan?.scaled && grid(plan)), controls);
 }
 
-export function audioItem({ data, name }, ...controls) {
-  const player = el('audio', { controls: true, preload: 'metadata', src: URL.createObjectURL(new Blob([fromBase64(data)])), 'aria-label': name });
-  return item(player, name, controls);
+export function audioItem(audio, ...controls) {
+  const src = URL.createObjectURL(new Blob([fromBase64(audio.data)]));
+  return item(audio, el('audio', { controls: true, preload: 'metadata', src, 'aria-label': audio.name }), controls);
 }
 
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-const item = (content, caption, controls) => el('figure', {}, content, el('figcaption', {}, el('span', {}, caption), controls));
+const item = ({ name, plan }, content, controls) => (
+  el('figure', {}, content, el('figcaption', {}, el('span', {}, plan ? planInWords(plan) : name), controls)));
 
 /** Lines where one crop ends and the next begins. The grid may reach beyond the image: the rest is padding. */
 function grid({ crops: [columns, rows], scaled: [width, height] }) {

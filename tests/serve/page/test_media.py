@@ -176,3 +176,17 @@ def test_what_the_server_cannot_read_becomes_wav_in_the_browser(page: Page, tmp_
     page.wait_for_selector("#save button")
     assert b"RIFF" in (sent.value.post_data_buffer or b"RIFF")
     assert page.locator("#segments [role=textbox]").inner_text() == SPOKEN
+
+
+def test_the_crops_of_an_image_and_its_cost_are_those_of_the_server(page: Page):
+    with page.expect_response("**/v1/chat/completions/input_tokens") as answer:
+        page.set_input_files("#image-file", SAMPLES / "sign.png")
+    cost = answer.value.json()
+    [plan] = cost["media"]
+    columns, rows = plan["crops"]
+    wait_for_text(page, "#attached", f"{columns} \u00d7 {rows} crops, {plan['rows']} tokens")
+    wait_for_text(page, "#context", f"{cost['input_tokens']} tokens")
+    assert (page.locator(".across").count(), page.locator(".down").count()) == (columns - 1, rows - 1)
+    page.get_by_label("Low detail").check()
+    wait_for_text(page, "#attached", "1 crop, ")
+    assert page.locator(".grid > span").count() == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +78,54 @@ def test_a_recording_is_translated(page: Page):
         transcribe(page)
     page.wait_for_selector("#save button, #trouble:not([hidden])")
     assert page.locator("#trouble").is_hidden()
+
+
+def long_recording(folder: Path) -> Path:
+    """Minutes of speech: the sample, again and again."""
+    with wave.open(str(SAMPLES / "sentence.wav")) as sample, wave.open(str(folder / "long.wav"), "wb") as long:
+        long.setparams(sample.getparams())
+        once = sample.readframes(sample.getnframes()) + bytes(sample.getframerate() * 2)
+        for _ in range(150):
+            long.writeframes(once)
+    return folder / "long.wav"
+
+
+def start_a_long_one(page: Page, folder: Path) -> None:
+    page.click("#to-transcribe")
+    page.set_input_files("#recording-file", long_recording(folder))
+    page.click("#start")
+    page.wait_for_selector("#segments li")
+
+
+def test_stopping_stops_the_work_of_the_server(page: Page, server: Any, tmp_path: Path):
+    def state() -> tuple[float, float]:
+        figures = httpx.get(f"{server.url}/metrics").text
+        cancelled = re.search(r'edgephi_cancelled_total{by="client"} (\S+)', figures)
+        running = re.search(r"edgephi_requests_running (\S+)", figures)
+        return float(cancelled[1]) if cancelled else 0, float(running[1])
+
+    cancelled, _ = state()
+    start_a_long_one(page, tmp_path)
+    page.locator("#halt").click()
+    wait_for_text(page, "#status", "Stopped.")
+    for _ in range(50):
+        if state() == (cancelled + 1, 0):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"cancelled before {cancelled}, now cancelled and running {state()}")
+
+
+def test_a_server_that_is_killed_loses_nothing_that_came(open_page: Any, start: Any, tmp_path: Path):
+    own = start()
+    page = open_page(own.url)
+    start_a_long_one(page, tmp_path)
+    own.process.kill()
+    wait_for_text(page, "#trouble", "The connection to the server broke.")
+    wait_for_text(page, "#notice", "The server does not answer.")
+    assert page.locator("#segments li").count() > 0
+    assert page.get_by_role("button", name="srt").is_visible()
+    start("--port", own.url.rpartition(":")[2])
+    page.wait_for_selector("#notice", state="hidden")
 
 
 def test_segments_come_one_by_one_with_gaps_and_doubt(staged: Page, scripted: PageServer, tmp_path: Path):
