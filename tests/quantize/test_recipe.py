@@ -8,8 +8,8 @@ from dataclasses import asdict
 import pytest
 
 from edgephi.base.errors import ConfigError
+from edgephi.base.json_file import decode
 from edgephi.bundle.manifest import RecipeInfo, RuleInfo
-from edgephi.bundle.strict_json import decode
 from edgephi_quantize.recipe import RECIPES, Recipe, make_recipe, parse_rule
 
 

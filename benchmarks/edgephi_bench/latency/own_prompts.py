@@ -8,13 +8,11 @@ Paths are relative to the file's folder.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgephi.base.errors import ArtifactError, ConfigError
-from edgephi.bundle.strict_json import decode
+from edgephi.base.json_file import decode, parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +61,7 @@ def read_prompts(path: Path) -> tuple[OwnPrompt, ...]:
 def _prompt(line: str, path: Path, number: int) -> OwnPrompt:
     where = f"--prompts {path}, line {number}"
     try:
-        raw: Any = json.loads(line)
-        read = decode(OwnPrompt, raw, where)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not valid JSON ({error})") from error
+        read = decode(OwnPrompt, parse_json(line, where), where)
     except ArtifactError as error:
         raise ConfigError(str(error)) from error
     if not read.prompt.strip() and not (read.images or read.audio):

@@ -6,14 +6,13 @@ Owns the schema of the JSON. Knows nothing about how figures are measured or dra
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgephi.base.errors import ArtifactError
+from edgephi.base.json_file import decode, parse_json, read_text
 from edgephi.bundle.manifest import CacheKind
-from edgephi.bundle.strict_json import decode
 from edgephi_bench.engines.fixed_logits import FixedLogits
 from edgephi_bench.latency import former_reports
 from edgephi_bench.latency.aliases import known_as
@@ -158,15 +157,15 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     return content
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, where: str) -> Any:
     """Of several objects, one a line, the last."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text, where)
+    except ArtifactError as error:
         lines = [line for line in text.splitlines() if line.strip()]
-        if error.msg != "Extra data" or len(lines) < 2:
+        if getattr(error.__cause__, "msg", None) != "Extra data" or len(lines) < 2:
             raise
-        return json.loads(lines[-1])
+        return parse_json(lines[-1], where)
 
 
 def _with_condition(item: Figure | Roofline | Repeat | Ratio | Round) -> dict[str, Any]:
@@ -180,12 +179,7 @@ def read_report(path: Path) -> BenchReport:
     Raises:
         ArtifactError: The file cannot be read or is not such a report.
     """
-    try:
-        raw = _parsed(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+    raw = _parsed(read_text(path), str(path))
     version = raw.pop("report_version", None) if isinstance(raw, dict) else None
     if version not in _READ_VERSIONS:
         known = f"{', '.join(map(str, _READ_VERSIONS[:-1]))} and {REPORT_VERSION}"

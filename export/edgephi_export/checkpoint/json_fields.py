@@ -1,17 +1,16 @@
 """Typed access to JSON objects that other programs wrote: config.json and its like.
 
-Unlike edgephi.bundle.strict_json it lets unknown keys pass: these files carry many that mean nothing here. A null is as
-good as no key, as to transformers.
+Unlike `decode` of edgephi.base.json_file it lets unknown keys pass: these files carry many that mean nothing here. A
+null is as good as no key, as to transformers.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgephi.base.errors import ArtifactError
-from edgephi.base.numbers import is_finite
+from edgephi.base.json_file import as_type, read_json
 
 T = TypeVar("T", int, float, str, bool)
 
@@ -34,13 +33,11 @@ class Fields:
             ArtifactError: The file is missing, unreadable, not JSON, or not an object.
         """
         try:
-            raw = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors of Windows put a mark in front
-        except FileNotFoundError:
-            raise ArtifactError(f"{path}: missing from the checkpoint") from None
-        except OSError as error:
-            raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{path}: not valid JSON ({error})") from error
+            raw = read_json(path)
+        except ArtifactError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise ArtifactError(f"{path}: missing from the checkpoint") from None
+            raise
         if not isinstance(raw, dict):
             raise ArtifactError(f"{path}: expected a JSON object")
         return cls(raw, str(path))
@@ -64,20 +61,16 @@ class Fields:
             ArtifactError: Absent without a default, or of another type.
         """
         value = self._value(key, default)
-        if kind is float and type(value) in (int, float):
-            value = self._finite(key, value)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ArtifactError(f"{self.where}: {key} is {value!r}; expected {kind.__name__}")
-        return value
+        try:
+            return as_type(kind, value)
+        except TypeError as error:
+            raise ArtifactError(f"{self.where}: {key} is {value!r}; {error}") from None
+        except ValueError as error:
+            raise ArtifactError(f"{self.where}: {key} is {error}") from None
 
     def _value(self, key: str, default: object) -> Any:
         value = self.values.get(key)
         return default if value is None else value
-
-    def _finite(self, key: str, value: Any) -> float:
-        if not is_finite(value):
-            raise ArtifactError(f"{self.where}: {key} is not a finite number")
-        return float(value)
 
     def positive(self, key: str, default: int | None = None, *, limit: int = _MAX_SIZE) -> int:
         """A whole number of 1 to `limit`.
@@ -118,9 +111,12 @@ class Fields:
             ArtifactError: Absent or something else.
         """
         value = self.values.get(key)
-        if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
-            raise ArtifactError(f"{self.where}: {key} must be a list of numbers")
-        return tuple(self._finite(key, item) for item in value)
+        try:
+            return tuple(as_type(float, item) for item in as_type(list, value))
+        except TypeError:
+            raise ArtifactError(f"{self.where}: {key} must be a list of numbers") from None
+        except ValueError as error:
+            raise ArtifactError(f"{self.where}: {key} is {error}") from None
 
     def token_ids(self, key: str) -> tuple[int, ...]:
         """An id or a list of ids; absent or null is no id.

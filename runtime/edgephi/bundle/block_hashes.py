@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from edgephi.base.errors import ArtifactError
+from edgephi.base.json_file import decode, parse_json
 from edgephi.bundle.folder_files import HeldFiles
-from edgephi.bundle.strict_json import decode, parse
 
 BLOCKS_NAME = "blocks.json"
 BLOCK_BYTES = 1 << 16
@@ -70,7 +70,7 @@ class BlockHashes:
         Raises:
             ArtifactError: Not JSON, an unknown or missing key, or a wrong type.
         """
-        return decode(cls, parse(text, where), where)
+        return decode(cls, parse_json(text, where), where)
 
 
 class BlockSums:

@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 from edgephi.base.errors import ArtifactError
+from edgephi.base.json_file import decode, parse_json
 from edgephi.bundle.manifest_checksum import CHECKSUM, check_checksum, with_checksum
-from edgephi.bundle.strict_json import decode, parse
 from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi.bundle.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
 
@@ -355,7 +355,7 @@ class Manifest:
             ArtifactError: Not JSON, another schema version, an unknown or missing key, a wrong type, a path that
                 leaves the folder, a changed value.
         """
-        raw = parse(text, where)
+        raw = parse_json(text, where)
         if not isinstance(raw, dict) or "schema_version" not in raw:
             raise ArtifactError(f"{where}: not the description of an edgephi model; it has no schema_version")
         version = raw["schema_version"]

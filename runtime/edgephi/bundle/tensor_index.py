@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from edgephi.base.json_file import decode, parse_json
 from edgephi.bundle.manifest import Manifest
-from edgephi.bundle.strict_json import decode, parse
 from edgephi.bundle.tensor_ref import TensorRef
 
 TENSORS_NAME = "tensors.json"
@@ -99,7 +99,7 @@ class TensorIndex:
         Raises:
             ArtifactError: Not JSON, an unknown or missing key, a wrong type, or a length that is not the shape's.
         """
-        return decode(cls, parse(text, where), where)
+        return decode(cls, parse_json(text, where), where)
 
 
 def _lines(items: Iterable[StoredTensorInfo | GraphConstant]) -> str:

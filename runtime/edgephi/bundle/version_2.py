@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from edgephi.base.json_file import decode, parse_json
 from edgephi.bundle.manifest import Manifest
-from edgephi.bundle.strict_json import decode, parse
 from edgephi.bundle.tensor_index import GraphConstant, StoredTensorInfo, TensorIndex, graph_parts
 from edgephi.bundle.tensor_ref import TensorRef
 
@@ -30,7 +30,7 @@ def read_index(text: str, manifest: Manifest, where: str) -> TensorIndex:
     Raises:
         ArtifactError: Not JSON, an unknown or missing key, or a wrong type.
     """
-    tensors = decode(_Tensors, parse(text, where), where).tensors
+    tensors = decode(_Tensors, parse_json(text, where), where).tensors
     graphs = {graph: graph_parts(manifest, graph) for graph in manifest.graphs}
     constants = [
         _constant(name, ref, tuple(graph for graph, parts in graphs.items() if tensor.part in parts))

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.base.errors import ArtifactError, ConfigError
+from edgephi.base.json_file import decode
 from edgephi.base.output_file import check_output_file, staged_file
 from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.manifest import Adapter, CacheDtype
-from edgephi.bundle.strict_json import decode
 from edgephi.cache.kv_cache import CacheShape, KVCache, cache_names, check_context
 from edgephi.cache.prefix_cache import CachedSequence
 from edgephi.prompt.input_sequence import MediaSpan

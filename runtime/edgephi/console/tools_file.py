@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgephi.base.errors import ConfigError
+from edgephi.base.errors import ArtifactError, ConfigError
+from edgephi.base.json_file import read_json
 from edgephi.console.completion import complete_files
 
 tools_option = click.option(
@@ -28,7 +28,10 @@ def read_tools_file(path: str) -> list[dict[str, Any]]:
         ConfigError: The file cannot be read, or holds no list of functions with names of their own.
     """
     where = f"--tools {path}"
-    tools = _parsed(path, where)
+    try:
+        tools = read_json(Path(path), "; give the path of a JSON file")
+    except ArtifactError as error:
+        raise ConfigError(f"--tools {error}") from None
     tools = [tools] if isinstance(tools, dict) else tools
     if not isinstance(tools, list) or not tools:
         raise ConfigError(f'{where}: holds no list of functions; write [{{"name": ..., "parameters": {{...}}}}]')
@@ -36,19 +39,6 @@ def read_tools_file(path: str) -> list[dict[str, Any]]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"{where}: {twice!r} is there twice; give each function a name of its own")
     return tools
-
-
-def _parsed(path: str, where: str) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: not UTF-8 at byte {error.start:,}; convert it") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not valid JSON ({error})") from None
-    except OSError as error:
-        raise ConfigError(
-            f"{where}: cannot be read ({error.strerror or error}); give the path of a JSON file"
-        ) from None
 
 
 def _name(tool: object, where: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephi.base.errors import ArtifactError
-from edgephi.bundle.strict_json import decode
+from edgephi.base.json_file import decode, read_json
 from edgephi.prompt.routing import ROUTES, Mode
 from edgephi.prompt.system_turn import with_system
 
@@ -76,13 +76,7 @@ def read_samples(folder: Path) -> tuple[Sample, ...]:
         ArtifactError: It is missing, malformed or empty, or names a file that is not there.
     """
     path = folder / SAMPLES_NAME
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); give the folder that holds it") from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not valid JSON ({error})") from error
-    samples = decode(SampleList, raw, str(path)).samples
+    samples = decode(SampleList, read_json(path, "; give the folder that holds it"), str(path)).samples
     if not samples:
         raise ArtifactError(f"{path}: has no samples")
     for _, name in (pair for sample in samples for pair in sample.media()):

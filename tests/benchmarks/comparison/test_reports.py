@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgephi.base.errors import ArtifactError
-from edgephi.bundle.strict_json import decode
+from edgephi.base.json_file import decode
 from edgephi_bench.comparison.reports import Comparison, compare_reports
 from edgephi_bench.engines.fixed_logits import TOLERANCE, FixedLogits
 from edgephi_bench.latency.report import BenchReport, Repeat

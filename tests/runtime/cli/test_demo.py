@@ -10,7 +10,7 @@ import pytest
 
 from edgephi import Model, Reply, SamplingOptions, Timing, ToolCall
 from edgephi.base.errors import ArtifactError
-from edgephi.bundle.strict_json import decode
+from edgephi.base.json_file import decode
 from edgephi.console.report import printable
 from edgephi.inspection.samples import Sample
 from support.bundles import small_bundle

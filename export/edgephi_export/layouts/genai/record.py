@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgephi.bundle.bundle import reading
+from edgephi.base.json_file import decode, read_json
 from edgephi.bundle.manifest import AdaptersInfo, FileInfo, RecipeInfo, SourceInfo
-from edgephi.bundle.strict_json import decode
 
 #: Another name than the manifest's: `edgephi run` cannot run such a folder, and says so.
 RECORD_NAME = "edgephi_export.json"
@@ -43,6 +42,4 @@ class GenaiRecord:
             ArtifactError: There is none, or it is damaged.
         """
         path = folder / RECORD_NAME
-        with reading(path):
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        return decode(cls, raw, str(path))
+        return decode(cls, read_json(path), str(path))

@@ -213,7 +213,7 @@ def _read(path: Path) -> tuple[Origin | None, tuple[_Window, ...], int]:
     Raises:
         ConfigError: It is no partial file.
     """
-    from edgephi.bundle.strict_json import decode
+    from edgephi.base.json_file import decode
 
     data = path.read_bytes()
     if data and not (data.startswith(_BEGINNING) or _BEGINNING.startswith(data)):

@@ -1,14 +1,15 @@
-"""A model folder's description must be read exactly or refused: a guess here would be a wrong answer later."""
+"""What edgephi wrote must be read exactly or refused: a guess here would be a wrong answer later."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from edgephi.base.errors import ArtifactError
-from edgephi.bundle.strict_json import decode
+from edgephi.base.json_file import decode, read_json
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,25 @@ def test_nested_values_keep_their_types():
 def test_anything_unexpected_is_named(change: dict[str, object], message: str):
     with pytest.raises(ArtifactError, match=message):
         decode(Outer, {**GOOD, **change}, "f")
+
+
+def test_a_file_is_read_with_or_without_a_mark_in_front(tmp_path: Path):
+    for content in (b'{"a": 1}', b'\xef\xbb\xbf{"a": 1}'):
+        (tmp_path / "f.json").write_bytes(content)
+        assert read_json(tmp_path / "f.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"f\.json: cannot be read \(No such file or directory\); give another$"),
+        (b"{", r"f\.json: not valid JSON \("),
+        (b"[" * 100_000, r"f\.json: not valid JSON \("),
+        (b'{"a": "\xff"}', r"f\.json: not UTF-8 at byte 7; convert it$"),
+    ],
+)
+def test_a_file_that_is_no_json_is_named(tmp_path: Path, content: bytes | None, message: str):
+    if content is not None:
+        (tmp_path / "f.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=message):
+        read_json(tmp_path / "f.json", "; give another")
