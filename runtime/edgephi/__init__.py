@@ -1,4 +1,4 @@
-"""Phi-4-multimodal and Phi-4-mini on edge devices with ONNX Runtime: hear, see and answer, without PyTorch."""
+"""Phi-4-multimodal and Phi-4-mini on edge devices with ONNX Runtime: text, images and audio in, text out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from edgephi.generation.timing import Timing
     from edgephi.generation.tool_calls import ToolCall
     from edgephi.model import Model
+    from edgephi.model_options import ModelOptions
+    from edgephi.request import Request
     from edgephi.transcription.transcript import Segment, Transcript
     from edgephi.transcription.whole import TranscriptProgress
     from edgephi.transcription.windows import WindowRules
@@ -40,8 +42,10 @@ __all__ = [
     "Grammar",
     "JsonSchema",
     "Model",
+    "ModelOptions",
     "Regex",
     "Reply",
+    "Request",
     "SamplingOptions",
     "Segment",
     "Stage",
@@ -66,6 +70,8 @@ _HOME = {
     ),
     "AsyncModel": "edgephi.async_model",
     "Model": "edgephi.model",
+    "ModelOptions": "edgephi.model_options",
+    "Request": "edgephi.request",
     "SamplingOptions": "edgephi.generation.sampler",
     **dict.fromkeys(("Segment", "Transcript"), "edgephi.transcription.transcript"),
     "Stage": "edgephi.base.stage",

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 from edgephi.audio.decoding import AudioSource
 from edgephi.base.cancellation import never
 from edgephi.base.errors import EdgeError
-from edgephi.base.stage import OnStage
+from edgephi.base.stage import OnStage, ignore_stage
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.model import Model
-from edgephi.prompt.message_tools import Tools
+from edgephi.model_options import ModelFields, ModelOptions
 from edgephi.prompt.messages import Messages
-from edgephi.prompt.routing import AdapterChoice
-from edgephi.tools.choice import ToolChoice
+from edgephi.request import Request, RequestFields
 from edgephi.transcription.transcript import Transcript
-
-
-class RequestOptions(TypedDict, total=False):
-    """What `Model.stream` takes beside the messages; its callbacks are called in the request's thread."""
-
-    images: Sequence[Any]
-    audio: Sequence[Any]
-    options: SamplingOptions | None
-    tools: Tools | None
-    tool_choice: ToolChoice | None
-    adapter: AdapterChoice
-    max_crops: int | None
-    tags: bool
-    paths: bool
-    should_stop: Callable[[], bool]
-    on_stage: OnStage
 
 
 class AsyncModel:
@@ -54,9 +38,17 @@ class AsyncModel:
         self.model = model
 
     @classmethod
-    async def load(cls, path: str | Path, **options: Any) -> Self:
-        """Open a model folder; options and errors are those of `Model.load`."""
-        loading = asyncio.ensure_future(asyncio.to_thread(Model.load, path, **options))
+    async def load(
+        cls,
+        path: str | Path,
+        options: ModelOptions | None = None,
+        *,
+        on_stage: OnStage = ignore_stage,
+        **fields: Unpack[ModelFields],
+    ) -> Self:
+        """Open a model folder; arguments and errors are those of `Model.load`. `on_stage` is called in a thread."""
+        load = partial(Model.load, path, options, on_stage=on_stage, **fields)
+        loading = asyncio.ensure_future(asyncio.to_thread(load))
         try:
             return cls(await asyncio.shield(loading))
         except asyncio.CancelledError:
@@ -75,25 +67,52 @@ class AsyncModel:
         """As `Model.close`."""
         self.model.close()
 
-    async def generate(self, messages: Messages, **request: Unpack[RequestOptions]) -> Reply:
+    async def generate(
+        self,
+        request: Messages | Request,
+        *,
+        options: SamplingOptions | None = None,
+        should_stop: Callable[[], bool] = never,
+        on_stage: OnStage = ignore_stage,
+        **fields: Unpack[RequestFields],
+    ) -> Reply:
         """Answer a conversation; arguments and errors are those of `Model.stream`.
 
         Raises:
             EdgeError: The stream ended without a reply.
         """
-        async with aclosing(self.stream(messages, **request)) as events:
+        stream = self.stream(request, options=options, should_stop=should_stop, on_stage=on_stage, **fields)
+        async with aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, DoneEvent):
                     return event.reply
         raise EdgeError("the generation ended without a reply")
 
-    async def stream(self, messages: Messages, **request: Unpack[RequestOptions]) -> AsyncGenerator[Event, None]:
-        """Answer a conversation, telling of every token; arguments, events and errors are those of `Model.stream`.
+    async def stream(
+        self,
+        request: Messages | Request,
+        *,
+        options: SamplingOptions | None = None,
+        should_stop: Callable[[], bool] = never,
+        on_stage: OnStage = ignore_stage,
+        **fields: Unpack[RequestFields],
+    ) -> AsyncGenerator[Event, None]:
+        """Answer a conversation with an event for every token; arguments and errors are those of `Model.stream`.
+
+        The callbacks are called in the request's thread.
 
         The request begins when the result is first awaited, and goes on while nobody awaits it. Close the result, as
         `contextlib.aclosing` does, to end it early.
         """
-        worker = _Worker(self.model, messages, request)
+        worker = _Worker(
+            lambda is_left: self.model.stream(
+                request,
+                options=options,
+                should_stop=lambda: is_left() or should_stop(),
+                on_stage=on_stage,
+                **fields,
+            )
+        )
         worker.start()
         try:
             while (event := await worker.next()) is not None:
@@ -118,12 +137,14 @@ class AsyncModel:
 
 
 class _Worker:
-    """A thread that iterates one stream and hands its events to the event loop."""
+    """A thread that iterates one stream and hands its events to the event loop.
 
-    def __init__(self, model: Model, messages: Messages, request: RequestOptions) -> None:
-        self._model = model
-        self._messages = messages
-        self._request = request
+    Args:
+        open_stream: Opens the stream, which ends when the function that it is given returns True.
+    """
+
+    def __init__(self, open_stream: Callable[[Callable[[], bool]], Iterator[Event]]) -> None:
+        self._open_stream = open_stream
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
         self._is_left = threading.Event()
@@ -147,16 +168,14 @@ class _Worker:
             self._is_over = await self._events.get() is None
 
     def _run(self) -> None:
-        theirs = self._request.get("should_stop", never)
-        request: RequestOptions = {**self._request, "should_stop": lambda: self._is_left.is_set() or theirs()}
         try:
-            for event in self._model.stream(self._messages, **request):
-                self._tell(event)
+            for event in self._open_stream(self._is_left.is_set):
+                self._hand_over(event)
         except BaseException as error:  # raised where the stream is awaited
-            self._tell(error)
-        self._tell(None)
+            self._hand_over(error)
+        self._hand_over(None)
 
-    def _tell(self, item: Event | BaseException | None) -> None:
+    def _hand_over(self, item: Event | BaseException | None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._events.put_nowait, item)
         except RuntimeError:  # the loop was closed, so nobody waits

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ConfigError
 from edgephi.base.log import logger
 from edgephi.base.stage import OnStage, StageReporter, ignore_stage
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import Manifest
+from edgephi.bundle.manifest import Adapter, Manifest
 from edgephi.decoder.decoder import Decoder
 from edgephi.generation.constraint import ConstraintCompiler
 from edgephi.generation.control import RequestControl
-from edgephi.model_options import ModelLimits
-from edgephi.ort.session import DeviceOptions
-from edgephi.prefill import Prefill, PrefillOptions
-from edgephi.prompt.messages import Messages
+from edgephi.generation.timing import StageTimer
+from edgephi.model_options import ModelOptions
+from edgephi.prefill import Prefill, PreparedPrompt
+from edgephi.prompt.prompt import Prompt
 from edgephi.prompt.prompt_files import open_tokenizer
+from edgephi.request import Request
 from edgephi.request_queue import RequestQueue
 
 _log = logger(__name__)
@@ -31,32 +32,24 @@ _log = logger(__name__)
 class LoadedModel:
     """The parts of a loaded model folder, and whose turn at them it is. `Model` adds the requests."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        options: DeviceOptions,
-        limits: ModelLimits | None = None,
-        *,
-        with_adapters: bool = False,
-        on_stage: OnStage = ignore_stage,
-    ) -> None:
-        manifest, limits, stages = bundle.manifest, limits or ModelLimits(), StageReporter(on_stage)
+    def __init__(self, bundle: Bundle, options: ModelOptions, on_stage: OnStage = ignore_stage) -> None:
+        manifest, stages = bundle.manifest, StageReporter(on_stage)
         self._bundle = bundle
         self._manifest = manifest
         # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
         stages.report("load", 0, 2)
         with _beside() as (beside, is_left):
-            opening = beside.submit(_open_decoder, bundle, options, limits, with_adapters, is_left)
+            opening = beside.submit(Decoder, bundle, options, is_left)
             self._tokenizer = open_tokenizer(bundle)
-            self._reader = Prefill(bundle, options, self._tokenizer, limits.media_bytes)
+            self._prefill = Prefill(bundle, options, self._tokenizer)
             self._constraints = ConstraintCompiler(
-                self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._reader.vocab_size
+                self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._prefill.vocab_size
             )
             stages.report("load", 1, 2)
             self._decoder: Decoder | None = opening.result()
         stages.report("load", 2, 2)
         _log.info("loaded %s: takes %s, recipe %s", bundle.path, ", ".join(manifest.modalities), manifest.recipe.name)
-        self._queue = RequestQueue(limits.max_queue)
+        self._queue = RequestQueue(options.max_queue)
 
     @property
     def manifest(self) -> Manifest:
@@ -81,31 +74,49 @@ class LoadedModel:
         So do requests that wait, and one that runs, before its next step; what it uses is freed when it has ended.
         """
         self._decoder = None
-        self._reader.close()
+        self._prefill.close()
         self._bundle.close()
 
     def forget(self) -> None:
-        """Forget what earlier requests read, and give its memory back. Waits for its turn."""
+        """Clear what earlier requests left in the caches, and give its memory back. Waits for its turn."""
         with self._turn(self._control()) as decoder:
-            decoder.clear()
-            self._reader.forget()
+            decoder.sequences.clear()
+            self._prefill.embeddings.clear()
 
     @contextmanager
-    def _whole(
-        self, messages: Messages, images: Sequence[Any], audio: Sequence[Any], handling: PrefillOptions
-    ) -> Iterator[Decoder]:
-        """The decoder after every position of a conversation was read, until its turn ends."""
-        control = handling.control
+    def _computed(self, request: Request) -> Iterator[Decoder]:
+        """The decoder with every position of a request in its cache, until its turn ends."""
+        control = self._control()
         with self._turn(control) as decoder:
-            prompt = self._reader.prompt(messages, images, audio, control.timer)
-            sequence, route = self._reader.read(decoder, prompt, handling)
-            if decoder.used < len(sequence):
-                decoder.read(sequence, adapter=route.adapter, should_stop=control.should_stop)
+            ready = self._begin(decoder, self._prefill.prompt(request, control.timer), control)
+            if decoder.num_cached < len(ready.sequence):
+                decoder.forward(ready.sequence, adapter=ready.route.adapter, should_stop=control.should_stop)
             yield decoder
+
+    def _begin(
+        self, decoder: Decoder, prompt: Prompt, control: RequestControl, *, fresh: bool = False
+    ) -> PreparedPrompt:
+        """Prepare a prompt, and the decoder for it: all that comes before its first pass.
+
+        Args:
+            decoder: Open.
+            prompt: Of the request whose turn it is.
+            control: Of that request.
+            fresh: Use nothing that earlier requests left in the prefix cache.
+        """
+        ready = self._prefill.prepare(prompt, decoder.limit, control)
+        adapter = ready.route.adapter
+        cached = control.timer.cached_tokens = decoder.sequences.begin(ready.sequence, adapter, fresh=fresh)
+        _load(decoder, adapter, control)
+        with control.timer.measure("encode"):
+            ready.encode(cached)
+        facts = (len(ready.sequence), cached, len(prompt.images), len(prompt.audio), adapter)
+        _log.info("request of %d tokens, %d cached, %d images, %d audio, adapter %s", *facts)
+        return ready
 
     @contextmanager
     def _turn(self, control: RequestControl) -> Iterator[Decoder]:
-        """This request's turn at the decoder. What it read is kept when it ends, however it ends."""
+        """This request's turn at the decoder. What it computed stays cached when it ends, however it ends."""
         with self._queue.enter(control.should_stop, control.stages), self._decoding(control) as decoder:
             yield decoder
 
@@ -119,21 +130,24 @@ class LoadedModel:
             yield decoder
             self._check_folder()
         finally:
-            decoder.end()
+            decoder.sequences.trim()
+            decoder.rest()
 
     def _check_folder(self) -> None:
-        """What is read comes from the folder that was loaded, or raise ArtifactError."""
+        """The folder is the one that was loaded, or raise ArtifactError."""
         if self._decoder is not None:  # closed meanwhile: there are no files to look at, and what ran was served
             self._bundle.check_unchanged()
 
-    def _control(self, should_stop: Callable[[], bool] = never, on_stage: OnStage = ignore_stage) -> RequestControl:
+    def _control(
+        self, should_stop: Callable[[], bool] = never, on_stage: OnStage = ignore_stage, *, parse_s: float = 0.0
+    ) -> RequestControl:
         """The control of a new request, whose `should_stop` also raises ConfigError once the model is closed."""
 
         def asked() -> bool:
             self._open_decoder()
             return should_stop()
 
-        return RequestControl(should_stop=asked, stages=StageReporter(on_stage))
+        return RequestControl(should_stop=asked, timer=StageTimer(parse_s=parse_s), stages=StageReporter(on_stage))
 
     def _open_decoder(self) -> Decoder:
         if self._decoder is None:
@@ -143,7 +157,7 @@ class LoadedModel:
 
 @contextmanager
 def _beside() -> Iterator[tuple[ThreadPoolExecutor, Callable[[], bool]]]:
-    """A thread beside this one, and what tells it that the block was left by an error, such as Ctrl-C."""
+    """A thread beside this one, and whether the block was left by an error, such as Ctrl-C."""
     left = threading.Event()
     with ThreadPoolExecutor(1) as beside:
         try:
@@ -153,16 +167,12 @@ def _beside() -> Iterator[tuple[ThreadPoolExecutor, Callable[[], bool]]]:
             raise
 
 
-def _open_decoder(
-    bundle: Bundle, options: DeviceOptions, limits: ModelLimits, with_adapters: bool, should_stop: Callable[[], bool]
-) -> Decoder:
-    return Decoder(
-        bundle,
-        options,
-        max_context=limits.max_context,
-        with_adapters=with_adapters,
-        chunk=limits.chunk,
-        cache_bytes=limits.cache_bytes - limits.media_bytes,
-        kv_cache=limits.kv_cache,
-        should_stop=should_stop,
-    )
+def _load(decoder: Decoder, adapter: Adapter, control: RequestControl) -> None:
+    """The decoder's graph for an adapter, which is a stage of its own where it must be loaded."""
+    if decoder.serves(adapter):
+        decoder.load(adapter, control.should_stop)
+        return
+    control.stages.report("load", 0, 1)
+    with control.timer.measure("load"):
+        decoder.load(adapter, control.should_stop)
+    control.stages.report("load", 1, 1)

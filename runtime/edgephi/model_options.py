@@ -1,33 +1,76 @@
-"""What a model may take of the machine.
-
-Owns the limits and how memory is shared out among them. Knows nothing about what is kept.
-"""
+"""`ModelOptions`: where a model runs, and what it may take of the machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
 from edgephi.bundle.manifest import CacheChoice
-from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
+from edgephi.ort.session import DeviceOptions
 
-#: Of `cache_bytes`, the part for encoded images and clips: a row is a twentieth of its keys and values.
+#: Of `cache_bytes`, the part for encoded images and audio: an embedding row is a twentieth of its keys and values.
 _MEDIA_SHARE = 16
+#: Half the activations of 512 for a hundredth more work.
+DEFAULT_CHUNK = 256
+#: Keys and values of 4,096 positions of the real model.
+DEFAULT_CACHE_BYTES = 1 << 30
 DEFAULT_QUEUE = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLimits:
-    """What a model may take of the machine; see `Model.load`."""
+class ModelFields(TypedDict, total=False):
+    """The fields of `ModelOptions`, which `Model.load` takes as keywords."""
 
+    device: str
+    threads: int | None
+    max_context: int | None
+    chunk: int
+    cache_bytes: int
+    max_queue: int
+    kv_cache: CacheChoice
+    with_adapters: bool
+    check_hashes: bool
+    ignore_memory: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """How a model folder is loaded.
+
+    Attributes:
+        device: `cpu`.
+        threads: Threads to use; None for the physical cores this process may use. Each session has a pool of its own
+            unless the program called `edgephi.ort.session.share_threads()`.
+        max_context: Positions a request may take; None for the model's own limit. Memory is taken as it fills.
+        chunk: Most positions of a prompt in one forward pass. More is faster, and takes more memory while it runs.
+        cache_bytes: Most memory that stays taken between requests, so that the next one need not compute again what
+            it shares with earlier ones. 0 keeps nothing. A request that runs takes what it needs.
+        max_queue: Requests that may wait for their turn.
+        kv_cache: What keys and values are kept in: `float`, as the model computes, `int8`, a quarter of the memory and
+            of the reading, or `auto`: int8 for a folder exported with it, else float.
+        with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again, with
+            them; until then text does without their memory.
+        check_hashes: Also compare every file's sha256 with the manifest.
+        ignore_memory: Load and compute what this machine does not seem to have the memory for.
+
+    Raises:
+        ConfigError: A number is out of range, or the device is unknown.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
     max_context: int | None = None
     chunk: int = DEFAULT_CHUNK
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_queue: int = DEFAULT_QUEUE
     kv_cache: CacheChoice = "auto"
+    with_adapters: bool = False
+    check_hashes: bool = False
+    ignore_memory: bool = False
 
     def __post_init__(self) -> None:
+        _ = self.device_options  # checks the device and the threads
         for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):
             value = getattr(self, name)
             if not (is_whole(value) and value >= least):
@@ -38,6 +81,16 @@ class ModelLimits:
             )
 
     @property
+    def device_options(self) -> DeviceOptions:
+        """Where the graphs run."""
+        return DeviceOptions(device=self.device, threads=self.threads, ignore_memory=self.ignore_memory)
+
+    @property
     def media_bytes(self) -> int:
-        """What encoded media may keep."""
+        """What encoded media may keep of `cache_bytes`."""
         return self.cache_bytes // _MEDIA_SHARE
+
+    @property
+    def kv_bytes(self) -> int:
+        """What keys and values may keep of `cache_bytes`."""
+        return self.cache_bytes - self.media_bytes

@@ -1,43 +1,30 @@
-"""Saved prefixes: what the model read of a conversation, kept in a file for later requests."""
+"""Saved prefixes: keys and values of a conversation in a file, for later requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from edgephi.cache.kv_cache import KVCache
 from edgephi.cache.prefix_file import check_prefix_output, read_prefix, write_prefix
 from edgephi.loaded_model import LoadedModel
-from edgephi.prefill import PrefillOptions
 from edgephi.prompt.messages import Messages
-from edgephi.prompt.routing import AdapterChoice
+from edgephi.request import Request, RequestFields, as_request
 
 
 class SavedPrefixes(LoadedModel):
-    """The requests of `Model` that read a conversation without answering it."""
+    """The requests of `Model` that compute a conversation without answering it."""
 
-    def save_prefix(
-        self,
-        messages: Messages,
-        path: str | Path,
-        *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
-        adapter: AdapterChoice = "auto",
-        max_crops: int | None = None,
-    ) -> int:
-        """Read a conversation without answering it, and save what was read for `load_prefix`.
+    def save_prefix(self, request: Messages | Request, path: str | Path, **fields: Unpack[RequestFields]) -> int:
+        """Compute a conversation without answering it, and save its keys and values for `load_prefix`.
 
         The file has the size of the keys and values: 256 KiB per position of the real model, 64 in int8.
 
         Args:
-            messages: As in `stream`.
+            request: As in `stream`.
             path: The file. An older saved prefix is replaced.
-            images: As in `stream`.
-            audio: As in `stream`.
-            adapter: As in `stream`.
-            max_crops: As in `stream`.
+            fields: As in `stream`.
 
         Returns:
             Positions saved.
@@ -47,53 +34,37 @@ class SavedPrefixes(LoadedModel):
             CapacityError: As in `stream`.
             ArtifactError: As in `stream`.
         """
+        wanted = as_request(request, **fields)
         check_prefix_output(Path(path))
-        handling = PrefillOptions(adapter=adapter, max_crops=max_crops, control=self._control())
-        with self._whole(messages, images, audio, handling) as decoder:
-            write_prefix(Path(path), self._bundle, decoder.present())
-            return decoder.used
+        with self._computed(wanted) as decoder:
+            write_prefix(Path(path), self._bundle, decoder.sequences.export())
+            return decoder.num_cached
 
     def visit_cache(
-        self,
-        messages: Messages,
-        visit: Callable[[KVCache], None],
-        *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
-        adapter: AdapterChoice = "auto",
+        self, request: Messages | Request, visit: Callable[[KVCache], None], **fields: Unpack[RequestFields]
     ) -> None:
-        """Read a conversation without answering it, and show `visit` its keys and values, which it may not change.
+        """Compute a conversation without answering it, and call `visit` with its keys and values.
 
-        Other arguments and errors are those of `stream`.
+        `visit` may not change them. Other arguments and errors are those of `stream`.
         """
-        handling = PrefillOptions(adapter=adapter, control=self._control())
-        with self._whole(messages, images, audio, handling) as decoder:
-            visit(decoder.present().cache)
+        with self._computed(as_request(request, **fields)) as decoder:
+            visit(decoder.sequences.export().cache)
 
     def load_prefix(self, path: str | Path) -> int:
-        """Take in what `save_prefix` wrote; later requests that begin with it need not read it again.
+        """Put what `save_prefix` wrote into the prefix cache: later requests that begin with it need not compute it.
 
         Returns:
             Positions loaded.
 
         Raises:
             ArtifactError: The file is missing, damaged, or was made with another model folder or the other `kv_cache`.
-            CapacityError: It is longer than the context, or larger than `cache_bytes` allows. What was kept stays.
+            CapacityError: It is longer than the context, or larger than `cache_bytes` allows. Nothing was evicted.
         """
         with self._turn(self._control()) as decoder:
-            decoder.adopt(read_prefix(Path(path), self._bundle, decoder.shape))
-            return decoder.used
+            decoder.sequences.insert(read_prefix(Path(path), self._bundle, decoder.limit.shape))
+            return decoder.num_cached
 
-    def cache_prompt(
-        self,
-        messages: Messages,
-        path: str | Path,
-        *,
-        images: Sequence[Any] = (),
-        audio: Sequence[Any] = (),
-        adapter: AdapterChoice = "auto",
-        max_crops: int | None = None,
-    ) -> int:
+    def cache_prompt(self, request: Messages | Request, path: str | Path, **fields: Unpack[RequestFields]) -> int:
         """`load_prefix` if the file exists, otherwise `save_prefix`: what `edgephi run --cache-prompt` does first.
 
         Returns:
@@ -102,6 +73,4 @@ class SavedPrefixes(LoadedModel):
         Raises:
             EdgeError: As these two.
         """
-        if Path(path).exists():
-            return self.load_prefix(path)
-        return self.save_prefix(messages, path, images=images, audio=audio, adapter=adapter, max_crops=max_crops)
+        return self.load_prefix(path) if Path(path).exists() else self.save_prefix(request, path, **fields)

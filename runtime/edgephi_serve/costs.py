@@ -12,11 +12,10 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Manifest
 from edgephi.images.crops import num_image_rows, plan_crops, split_views
 from edgephi.images.decoding import load_image
-from edgephi.prompt.messages import MessageTrust
-from edgephi.prompt.prompt import Prompt, PromptBuilder
+from edgephi.prompt.prompt import PromptBuilder
 from edgephi.prompt.prompt_files import open_prompts, open_tokenizer
 from edgephi.prompt.routing import choose_route
-from edgephi.tools.choice import read_tool_use
+from edgephi.request import Request
 from edgephi_serve.errors import invalid
 from edgephi_serve.reading.chat import ChatWork
 from edgephi_serve.reading.messages import runtime_messages
@@ -50,10 +49,14 @@ class PromptCosts:
         """
         with self._lock:
             prompts, manifest = self._open()
-            use = read_tool_use(runtime_messages(work.messages), work.tools, work.tool_choice)
-            prompt: Prompt = prompts.build(
-                use.messages, images=(), audio=(), tools=use.tools, outside=MessageTrust(tags=False, paths=False)
+            request = Request(
+                runtime_messages(work.messages),
+                tools=work.tools,
+                tool_choice=work.tool_choice,
+                tags=False,
+                paths=False,
             )
+            prompt = prompts.build(request.turns, request.tool_use.tools)
             counts = {"num_images": len(prompt.images), "num_audio": len(prompt.audio)}
             choose_route(manifest, **counts, adapter=work.adapter)
             media: list[ImageCost | AudioCost] = [_image(source, manifest, work.max_crops) for source in prompt.images]

@@ -29,21 +29,21 @@ from edgephi_bench.engines.workers.edgephi_decoder import Decoder
 
 _SLOWER = """
 
-def _slower(read, factor, call_s):
+def _slower(forward, factor, call_s):
     import time
 
-    def slow_read(self, sequence, **options):
+    def slow_forward(self, sequence, **options):
         entered = time.perf_counter()  # what this wrapper itself takes is part of the wait
-        is_step = len(sequence) - self.used == 1
+        is_step = len(sequence) - self.num_cached == 1
         before = time.perf_counter()
-        result = read(self, sequence, **options)
+        result = forward(self, sequence, **options)
         if is_step:
             end = entered + (time.perf_counter() - before) * factor - call_s
             while time.perf_counter() < end:
                 pass
         return result
 
-    return slow_read
+    return slow_forward
 
 
 def _call_s():
@@ -51,15 +51,15 @@ def _call_s():
     import timeit
 
     class Nothing:
-        used = 0
-        def read(self, sequence, **options): pass
+        num_cached = 0
+        def forward(self, sequence, **options): pass
 
-    plain = min(timeit.repeat(lambda: Nothing.read(Nothing, (0,), adapter=0), number=1000, repeat=5))
-    wrapped = _slower(Nothing.read, 1.0, 0.0)
+    plain = min(timeit.repeat(lambda: Nothing.forward(Nothing, (0,), adapter=0), number=1000, repeat=5))
+    wrapped = _slower(Nothing.forward, 1.0, 0.0)
     return (min(timeit.repeat(lambda: wrapped(Nothing, (0,), adapter=0), number=1000, repeat=5)) - plain) / 1000
 
 
-Decoder.read = _slower(Decoder.read, FACTOR, _call_s())
+Decoder.forward = _slower(Decoder.forward, FACTOR, _call_s())
 """
 _CHECKPOINT = Path(__file__).parents[2] / "nano" / "checkpoint"
 

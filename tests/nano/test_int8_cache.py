@@ -12,6 +12,7 @@ from edgephi import Model, SamplingOptions
 from edgephi.cache.kv_cache import KVCache
 from edgephi.inspection.samples import Sample, read_samples
 from edgephi_export import ExportOptions, export
+from support.prompts import build_prompt
 
 NANO = Path(__file__).parents[2] / "nano"
 SAMPLES = NANO / "samples"
@@ -47,7 +48,7 @@ def test_every_bundled_sample_is_answered_right_and_the_same_with_guesses(pair: 
 def test_keys_values_and_logits_are_close_to_those_of_floats(pair: tuple[Model, Model], sample: Sample):
     """In decibels: the codes of 7 bits give some 35, and attention averages. The samples are not calibrated with."""
     float_, int8 = pair
-    prompt = float_._reader._prompts.build(sample.messages(), **_media(sample))
+    prompt = build_prompt(float_._prefill._prompts, sample.messages(), **_media(sample))
     media = {"images": prompt.images, "audio": prompt.audio}
     wanted, found = (model.logits(prompt.token_ids, rows="all", **media) for model in pair)
     rows = 10 * np.log10((wanted**2).sum(-1) / ((wanted - found) ** 2).sum(-1))

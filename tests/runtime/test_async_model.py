@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from edgephi import AsyncModel, CapacityError, ConfigError, DoneEvent, Model, SamplingOptions, TokenEvent
-from edgephi.async_model import RequestOptions
 from support.bundles import small_bundle
 from support.vocabulary import SPECIAL_TOKENS, special_id
 
@@ -37,10 +36,10 @@ def _is_free(model: Model) -> bool:
     return not model._queue._queue
 
 
-def test_the_options_are_those_of_a_stream():
-    parameters = set(inspect.signature(Model.stream).parameters) - {"self", "messages"}
-    assert set(RequestOptions.__annotations__) == parameters
-    assert set(inspect.signature(Model.generate).parameters) - {"self", "messages"} == parameters
+def test_the_arguments_are_those_of_a_model():
+    for name in ("load", "stream", "generate"):
+        own, models = (inspect.signature(getattr(kind, name)).parameters for kind in (AsyncModel, Model))
+        assert list(own.values()) == list(models.values())
 
 
 def test_answers_and_events_are_those_of_the_model(model: Model):

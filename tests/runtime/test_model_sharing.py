@@ -133,12 +133,12 @@ def test_raw_logits_are_always_read_afresh(model: Model, widths: list[int]):
 def test_forgetting_gives_the_memory_back(model: Model):
     decoder = model._decoder
     assert decoder is not None
-    before = decoder.held_bytes
+    before = decoder.sequences.num_bytes
     model.generate("x " * 300, images=[IMAGE], options=FEW)
     model.generate("y " * 300, options=FEW)
-    assert decoder.held_bytes > before
+    assert decoder.sequences.num_bytes > before
     model.forget()
-    assert (decoder.held_bytes, decoder.used, model._reader.kept_bytes) == (before, 0, 0)
+    assert (decoder.sequences.num_bytes, decoder.num_cached, model._prefill.embeddings.num_bytes) == (before, 0, 0)
 
 
 def test_requests_of_threads_are_served_in_their_order():
@@ -256,7 +256,7 @@ def test_a_thousand_cancelled_requests_leave_memory_flat():
         before = _resident_bytes()
         for number in range(100, 1100):
             cancel(number)
-        assert decoder.held_bytes <= 2 << 20
+        assert decoder.sequences.num_bytes <= 2 << 20
         assert _resident_bytes() - before < 8 << 20
 
 
@@ -286,7 +286,7 @@ def test_a_clip_can_be_encoded_while_another_request_is_served(model: Model, enc
             clips = other.submit(model.encode_ahead, audio=[SOUND]).result(60)
         assert encoded == ["SpeechEncoder"]
     for audio in (clips, [SOUND]):
-        model._decoder.clear()  # type: ignore[union-attr]
+        model._decoder.sequences.clear()  # type: ignore[union-attr]
         assert model.generate("what", audio=audio, options=FEW).token_ids == wanted
     assert encoded == ["SpeechEncoder"]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgephi.base.cancellation import Stopped
+from edgephi.bundle.manifest import RopeInfo
+from edgephi.cache.context_limit import ContextLimit
+from edgephi.cache.kv_cache import CacheShape
 from edgephi.generation.constraint import ConstraintCompiler
 from edgephi.generation.control import RequestControl
 from edgephi.generation.loop import GenerationTask, generate
@@ -19,6 +23,11 @@ from support.tables import ArrayTable
 from support.vocabulary import build_tokenizer, special_id
 
 VOCAB = 400
+_ROPE = RopeInfo(
+    rotary_dim=2, theta=1e4, original_max_positions=1, max_positions=1, short_factor=(1.0,), long_factor=(1.0,),
+    attention_scale=1.0,
+)  # fmt: skip
+_SHAPE = CacheShape(num_layers=1, num_kv_heads=1, head_size=2, max_positions=1, model_positions=1, dtype="float32")
 END, CALL, CALL_END = special_id("<|end|>"), special_id("<|tool_call|>"), special_id("<|/tool_call|>")
 
 
@@ -38,20 +47,20 @@ class Script:
         self.longest = 0
 
     @property
-    def used(self) -> int:
+    def num_cached(self) -> int:
         return len(self.held)
 
-    def has_room(self, total: int) -> bool:
-        return total <= self._room
+    @property
+    def limit(self) -> ContextLimit:
+        rope = replace(_ROPE, original_max_positions=self._border, max_positions=max(self._room, self._border))
+        shape = replace(_SHAPE, max_positions=self._room, model_positions=self._room)
+        return ContextLimit(shape, rope)
 
-    def reach(self, total: int) -> int:
-        return min(self._room, self._border if total <= self._border else self._room)
-
-    def rewind(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         assert length <= len(self.held)
         del self.held[length:]
 
-    def read(
+    def forward(
         self,
         sequence: InputSequence,
         *,
@@ -71,7 +80,7 @@ class Script:
             assert num_rows == 1
         assert not self.held or len(self.held) == len(ids) - num_rows
         assert self.held == ids[: len(self.held)]
-        assert len(ids) <= self.reach(len(ids) - num_rows + 1)
+        assert len(ids) <= self.limit.reach(len(ids) - num_rows + 1)
         self.held = ids
         self.longest = max(self.longest, len(ids))
         self.widths.append(num_rows)
@@ -121,7 +130,7 @@ class Loop(Script):
     def __init__(self, token_id: int) -> None:
         super().__init__([token_id])
 
-    def read(
+    def forward(
         self,
         sequence: InputSequence,
         *,

@@ -11,15 +11,16 @@ Owns which conversations meet which adapter and media. Knows nothing about graph
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from edgephi.audio.features import AudioInput
 from edgephi.bundle.manifest import Manifest
 from edgephi.prompt.routing import AdapterChoice
+from edgephi.request import Request
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.calibration.texts import CONVERSATIONS
 
@@ -27,33 +28,23 @@ _HERTZ = 16_000
 _LETTERING = ("Invoice 2047", "TOTAL 318.60", "OPEN 9-17", "Rue de la Paix", "50% off", "E = m c2")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationRequest:
-    """One conversation; arguments as those of `Model.visit_cache`."""
-
-    messages: list[dict[str, Any]]
-    images: tuple[Any, ...] = ()
-    audio: tuple[Any, ...] = ()
-    adapter: AdapterChoice = "auto"
-
-
-def calibration_requests(manifest: Manifest, own: CalibrationFiles) -> tuple[CalibrationRequest, ...]:
+def calibration_requests(manifest: Manifest, own: CalibrationFiles) -> tuple[Request, ...]:
     """Everything that a bundle is calibrated with."""
     mode = manifest.adapters.mode
     talks = [list(talk) for talk in CONVERSATIONS]
     texts = [_asked(text) for text in own.texts]
     if mode == "routed":
         adapters: list[AdapterChoice] = ["none", *(info.name for info in manifest.adapters.available)]
-        every = [CalibrationRequest(messages=m, adapter=name) for name in adapters for m in (*talks, *texts)]
+        every = [Request(m, adapter=name) for name in adapters for m in (*talks, *texts)]
     elif mode == "none":
-        every = [CalibrationRequest(messages=m) for m in (*talks, *texts)]
+        every = [Request(m) for m in (*talks, *texts)]
     else:
         media = _clip(1.0) if mode == "speech" else _image(manifest, 1)
         every = [_with(m, mode, media) for m in ([turn for talk in talks for turn in talk[-2:]], *texts)]
     return (*every, *_media_requests(manifest, own))
 
 
-def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[CalibrationRequest]:
+def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[Request]:
     """Images and sounds, ours and the user's."""
     sees, hears = manifest.vision is not None, manifest.speech is not None
     if sees:
@@ -64,19 +55,20 @@ def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[Calib
         for sound in (_clip(6.0), *own.sounds):
             yield _with(_asked("Transcribe the audio clip into text."), "speech", sound)
     if hears and sees:
-        for sound in (_clip(4.0), *(own.sounds if manifest.adapters.mode == "vision" else ())):
-            yield CalibrationRequest(messages=_asked(""), images=(_image(manifest, 1),), audio=(sound,))
+        recordings: list[AudioInput] = [_clip(4.0), *(own.sounds if manifest.adapters.mode == "vision" else ())]
+        for sound in recordings:
+            yield Request(_asked(""), images=(_image(manifest, 1),), audio=(sound,))
 
 
 def _asked(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-def _with(messages: list[dict[str, Any]], kind: str, media: Any) -> CalibrationRequest:
+def _with(messages: list[dict[str, Any]], kind: str, media: Any) -> Request:
     """A conversation whose last user turn has this image or sound before it."""
     if kind == "vision":
-        return CalibrationRequest(messages=messages, images=(media,))
-    return CalibrationRequest(messages=messages, audio=(media,))
+        return Request(messages, images=(media,))
+    return Request(messages, audio=(media,))
 
 
 def _image(manifest: Manifest, crops: int) -> Image.Image:

@@ -12,8 +12,7 @@ from edgephi.bundle.manifest import Int8CacheInfo
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.cache.kv_cache import KVCache, cache_names
 from edgephi.model import Model
-from edgephi.model_options import ModelLimits
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi_export.calibration.requests import calibration_requests
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.layouts.edgephi.plan import BundlePlan
@@ -47,17 +46,11 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
     requests = calibration_requests(bundle.manifest, own)
     meter.stage("key and value scales")
     # Without a prefix cache no position is skipped, so every key and value is visited.
-    limits, is_routed = ModelLimits(cache_bytes=0), bundle.manifest.adapters.mode == "routed"
-    with Model(bundle, DeviceOptions(threads=threads), limits, with_adapters=is_routed) as model:
+    is_routed = bundle.manifest.adapters.mode == "routed"
+    with Model(bundle, ModelOptions(threads=threads, cache_bytes=0, with_adapters=is_routed)) as model:
         for number, request in enumerate(requests, start=1):
             meter.prompt(number, len(requests))
-            model.visit_cache(
-                request.messages,
-                partial(add_cache, ranges),
-                images=request.images,
-                audio=request.audio,
-                adapter=request.adapter,
-            )
+            model.visit_cache(request, partial(add_cache, ranges))
     write_index(folder, plan, plan.graphs)
     _write(folder, bundle, info, ranges)
 

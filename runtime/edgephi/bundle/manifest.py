@@ -154,6 +154,10 @@ class RopeInfo:
                 raise ValueError(f"{name} has {len(factors)} values; rotary_dim {self.rotary_dim} needs half as many")
             _check_positive(**{f"{name}[{i}]": factor for i, factor in enumerate(factors)})
 
+    def is_long(self, total: int) -> bool:
+        """Whether a sequence of this many positions takes the long factors."""
+        return total > self.original_max_positions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8CacheInfo:

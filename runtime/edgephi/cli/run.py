@@ -15,7 +15,7 @@ from edgephi.base.errors import ConfigError
 from edgephi.console import interruption
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.ending import say
-from edgephi.console.options import ModelSource, Output, Request, model_options, output_options, request_options
+from edgephi.console.options import ModelSource, Output, RequestSource, model_options, output_options, request_options
 from edgephi.console.packing import decorated_with
 from edgephi.console.progress import ProgressLine
 from edgephi.console.report import note_line, reply_json, shown, timing_line
@@ -62,7 +62,7 @@ _run_options = decorated_with(
 @_run_options
 def run(
     source: ModelSource,
-    request: Request,
+    request: RequestSource,
     sampling: Sampling,
     logprobs: int | None,
     cache_prompt: str | None,
@@ -95,7 +95,7 @@ def run(
         raise click.UsageError("--logprobs are part of the --json output; give both")
     request = _without_pipes(request)
     request.check_files()
-    messages, notes = request.messages(), request.notes()
+    prompt, notes = request.build(), request.notes()
     if not output.quiet:
         for note in notes:
             say(note_line(note))
@@ -105,11 +105,9 @@ def run(
         with source.load(with_adapters=request.needs_adapter, on_stage=progress.observe) as model:
             options = replace(sampling.options(), logprobs=logprobs)
             if cache_prompt is not None:
-                model.cache_prompt(messages, cache_prompt, **request.media())
+                model.cache_prompt(prompt, cache_prompt)
             with interruption.noted() as should_stop:
-                events = model.stream(
-                    messages, options=options, on_stage=progress.observe, should_stop=should_stop, **request.media()
-                )
+                events = model.stream(prompt, options=options, on_stage=progress.observe, should_stop=should_stop)
                 reply = _answer(events, progress, silent=output.as_json)
                 if reply.finish_reason == "cancelled":
                     _end_early(reply, notes, as_json=output.as_json)
@@ -127,7 +125,7 @@ def run(
     click.echo(timing_line(reply), err=True)
 
 
-def _without_pipes(request: Request) -> Request:
+def _without_pipes(request: RequestSource) -> RequestSource:
     """With what came through pipes as files, until the command ends."""
     context = click.get_current_context()
     images = context.with_resource(spooled(request.images, "image"))

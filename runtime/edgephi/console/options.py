@@ -1,7 +1,4 @@
-"""Options that several commands share, packed into one object each.
-
-Owns their names, help and defaults. Knows nothing about the commands.
-"""
+"""Options that several commands share, packed into one object each."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from edgephi.bundle.manifest import CacheChoice
     from edgephi.model import Model
     from edgephi.prompt.routing import AdapterChoice
+    from edgephi.request import Request
 
 kv_cache_option = group(
     "Model",
@@ -82,14 +80,21 @@ class ModelSource:
             yield model
 
     def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
+        from edgephi.base.stage import ignore_stage
         from edgephi.model import Model
+        from edgephi.model_options import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, ModelOptions
 
-        limits = {"max_context": self.max_context, "chunk": self.chunk, "cache_bytes": self.cache_bytes}
-        given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
-        if on_stage is not None:
-            given["on_stage"] = on_stage
-        given |= {"check_hashes": self.check_hashes, "ignore_memory": self.ignore_memory}
-        return Model.load(self.path, threads=self.threads, kv_cache=self.kv_cache, with_adapters=with_adapters, **given)
+        options = ModelOptions(
+            threads=self.threads,
+            max_context=self.max_context,
+            chunk=DEFAULT_CHUNK if self.chunk is None else self.chunk,
+            cache_bytes=DEFAULT_CACHE_BYTES if self.cache_bytes is None else self.cache_bytes,
+            kv_cache=self.kv_cache,
+            with_adapters=with_adapters,
+            check_hashes=self.check_hashes,
+            ignore_memory=self.ignore_memory,
+        )
+        return Model.load(self.path, options, on_stage=on_stage or ignore_stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +106,8 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is asked of the model."""
+class RequestSource:
+    """The request of a command: a prompt, files of media, and how they are routed."""
 
     prompt: str
     system: str | None
@@ -118,11 +123,6 @@ class Request:
         if self.adapter == "auto":
             return bool(self.images or self.audio)
         return self.adapter != "none"
-
-    def media(self) -> dict[str, Any]:
-        """The arguments of Model's requests beside the messages."""
-        given: dict[str, Any] = {"images": self.images, "audio": self.audio, "adapter": self.adapter}
-        return given if self.max_crops is None else {**given, "max_crops": self.max_crops}
 
     def check_files(self) -> None:
         """Open every media file once, which costs nothing beside loading a model.
@@ -152,16 +152,18 @@ class Request:
 
         return [note for path in self.audio for note in recording_notes(plain_source(path, "audio"))]
 
-    def messages(self) -> list[dict[str, Any]]:
-        """The chat: an optional system turn, with the tools, and one user turn.
+    def build(self) -> Request:
+        """The request: an optional system turn, with the tools, and one user turn.
 
         Raises:
-            ConfigError: The tools cannot be used.
+            ConfigError: The prompt, the media or the tools cannot be used.
         """
         from edgephi.prompt.system_turn import with_system
+        from edgephi.request import Request
 
         tools = None if self.tools_file is None else read_tools_file(self.tools_file)
-        return with_system([{"role": "user", "content": self.prompt}], self.system, tools)
+        messages = with_system([{"role": "user", "content": self.prompt}], self.system, tools)
+        return Request(messages, images=self.images, audio=self.audio, adapter=self.adapter, max_crops=self.max_crops)
 
 
 def model_options(command: Command) -> Command:
@@ -195,7 +197,7 @@ def output_options(command: Command) -> Command:
 
 
 def _memory_options() -> list[Callable[[Command], Command]]:
-    """What the model may take of the machine's memory. ModelLimits says in one line what is out of range."""
+    """What the model may take of the machine's memory. ModelOptions refuses what is out of range."""
     return [
         click.option(
             "--max-context",
@@ -227,10 +229,10 @@ def _size(_: click.Context, option: click.Parameter, given: str | None) -> int |
 
 
 def request_options(command: Command) -> Command:
-    """Adds PROMPT, media, --system and --adapter; passes them as `request: Request`."""
+    """Adds PROMPT, media, --system and --adapter; passes them as `request: RequestSource`."""
     return packed(
         command,
-        Request,
+        RequestSource,
         "request",
         [
             click.argument("prompt", default=""),

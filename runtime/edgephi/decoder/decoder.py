@@ -1,10 +1,8 @@
-"""The language model: input rows to logits.
+"""The decoder: input rows to logits, over the keys and values of the prefix cache.
 
-Owns how a sequence is cut into passes, the cache and the rotary tables. Knows nothing about text or sampling.
-
-A sequence is read from where the cache ends: in chunks when many positions are new, one position when one is. When the
-total length crosses LongRoPE's border the cached keys, rotated with the short factors, are thrown away and the whole
-sequence is read again with the long ones, as the model's authors do. What one request read stays for the next
+A sequence is computed from where the cache ends: in chunks when many positions are new, one position when one is. When
+the total length crosses LongRoPE's boundary the cached keys, rotated with the short factors, are dropped and the whole
+sequence is computed again with the long ones, as the model's authors do. What one request computed stays for the next
 (prefix_cache.py), unless its keys were rotated with the other factors.
 """
 
@@ -21,22 +19,18 @@ from numpy.typing import NDArray
 from edgephi.base.cancellation import ask, never
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.base.log import logger
-from edgephi.base.numbers import is_whole
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, CacheChoice
-from edgephi.cache.kv_cache import KVCache, cache_kind, cache_shape, check_context
-from edgephi.cache.prefix_cache import CachedSequence, PrefixCache
+from edgephi.bundle.manifest import ADAPTER_IDS, Adapter
+from edgephi.cache.context_limit import ContextLimit
+from edgephi.cache.kv_cache import KVCache, cache_kind, cache_shape
+from edgephi.cache.prefix_cache import PrefixCache
 from edgephi.decoder.forward import DecoderPass, PassMemory
 from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.rope import RotaryTables
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 
 _log = logger(__name__)
-#: Half the activations of 512 for a hundredth more work.
-DEFAULT_CHUNK = 256
-#: Keys and values of 4,096 positions of the real model.
-DEFAULT_CACHE_BYTES = 1 << 30
 #: Passes of up to this many new positions keep their bindings: a decode step, and every width of speculation.
 _SMALL = 16
 
@@ -46,95 +40,58 @@ class Decoder:
 
     Args:
         bundle: The model folder.
-        options: Where it runs.
-        max_context: Positions the cache may grow to; None for the model's context.
-        with_adapters: Open the graph with adapters at once, not when the first sequence needs it.
-        chunk: Most positions read in one pass.
-        cache_bytes: Memory that keys and values keep between requests; see PrefixCache.
-        kv_cache: What keys and values are kept in: `float`, as the decoder computes, `int8`, or `auto`: int8 where the
-            folder has it.
-        should_stop: Asked while the graph is loaded.
+        options: Where it runs, and what it may take.
+        should_stop: Called while the graph is loaded.
+
+    Attributes:
+        limit: How long a sequence may become.
+        sequences: The prefix cache; `begin` there comes before the first pass over a sequence.
 
     Raises:
-        Stopped: `should_stop` said so.
+        Stopped: `should_stop` returned True.
         ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
-        ConfigError: `max_context` is not within the model's context, another number is out of range, or the folder has
-            no graphs for `kv_cache`.
+        CapacityError: This machine has not enough free memory for it.
+        ConfigError: `max_context` is not within the model's context, or the folder has no graphs for `kv_cache`.
     """
 
-    def __init__(  # noqa: PLR0913 - every choice about a decoder, by name
-        self,
-        bundle: Bundle,
-        options: DeviceOptions,
-        *,
-        max_context: int | None = None,
-        with_adapters: bool = False,
-        chunk: int = DEFAULT_CHUNK,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
-        kv_cache: CacheChoice = "float",
-        should_stop: Callable[[], bool] = never,
-    ) -> None:
-        info, rope = bundle.manifest.decoder, bundle.manifest.rope
-        if max_context is not None and not (is_whole(max_context) and 1 <= max_context <= rope.max_positions):
-            raise ConfigError(f"max_context is {max_context!r}; this model takes 1 to {rope.max_positions:,}")
-        if not (is_whole(chunk) and chunk >= 1):
-            raise ConfigError(f"chunk is {chunk!r}; use 1 or more")
-        if not (is_whole(cache_bytes) and cache_bytes >= 0):
-            raise ConfigError(f"cache_bytes is {cache_bytes!r}; use 0 or more")
-        kind = cache_kind(bundle.manifest, kv_cache)
-        shape = cache_shape(bundle.manifest, max_context, kind)
-        self.shape = replace(shape, ignores_memory=options.ignore_memory)
+    def __init__(self, bundle: Bundle, options: ModelOptions, should_stop: Callable[[], bool] = never) -> None:
+        info, rope, most = bundle.manifest.decoder, bundle.manifest.rope, options.max_context
+        if most is not None and most > rope.max_positions:
+            raise ConfigError(f"max_context is {most!r}; this model takes 1 to {rope.max_positions:,}")
+        kind = cache_kind(bundle.manifest, options.kv_cache)
+        shape = cache_shape(bundle.manifest, most, kind)
+        self.limit = ContextLimit(replace(shape, ignores_memory=options.ignore_memory), rope)
         self._info = info
-        self._chunk = chunk
-        self._graph = DecoderGraph(bundle, options, kind, chunk)
-        self._graph.open(with_adapters=with_adapters, should_stop=should_stop)
-        self._sequences = PrefixCache(self.shape, cache_bytes)
+        self._chunk = options.chunk
+        self._graph = DecoderGraph(bundle, options.device_options, kind, options.chunk)
+        self._graph.open(with_adapters=options.with_adapters, should_stop=should_stop)
+        self._passes: dict[tuple[int, int], DecoderPass] = {}
+        self.sequences = PrefixCache(self.limit, options.kv_bytes, release=self._passes.clear)
         self._rope = RotaryTables(rope, info.dtype)
         self._memory = PassMemory(info, _SMALL)
-        self._passes: dict[tuple[int, int], DecoderPass] = {}
 
     @property
-    def used(self) -> int:
-        """Positions of the present sequence that the cache holds."""
+    def num_cached(self) -> int:
+        """Positions of the present sequence whose keys and values are in the cache."""
         return self._cache.used
 
     @property
-    def held_bytes(self) -> int:
-        """Memory of the keys and values of every sequence that is kept."""
-        return self._sequences.num_bytes
-
-    @property
     def _cache(self) -> KVCache:
-        return self._sequences.present.cache
+        return self.sequences.present.cache
 
-    def begin(self, sequence: InputSequence, adapter: Adapter, *, fresh: bool = False) -> int:
-        """Go on from what was read before that a new sequence begins with.
+    def truncate(self, length: int) -> None:
+        """Drop the keys and values of the positions from `length` on, such as those of rejected draft tokens.
 
-        Args:
-            sequence: The whole sequence.
-            adapter: It will be read with.
-            fresh: Read it from its first position all the same.
-
-        Returns:
-            Positions that need not be read; `used` from now on.
+        The next pass goes on from there; if its total is on the other side of LongRoPE's boundary, it computes the
+        whole sequence again with the factors of its own length, as after a fresh start.
 
         Raises:
-            CapacityError: The sequence is longer than the context.
+            ValueError: Fewer positions are cached.
         """
-        self.check_length(len(sequence))
-        self._passes.clear()  # they would keep the arrays alive that are left
-        self._sequences.begin(sequence, adapter, is_long=self._rope.is_long(len(sequence)), fresh=fresh)
-        return self.used
-
-    def end(self) -> None:
-        """The present sequence is complete: keep it for the next one, within the budget."""
-        if self._cache.num_bytes > self._sequences.budget_bytes:
-            self._passes.clear()
-        self._sequences.trim()
-        self.rest()
+        self._cache.truncate(length)
 
     def rest(self) -> None:
-        """Nothing is to be read for now: the weights may be moved to where they are read faster, until `prepare`."""
+        """No pass follows for now: the weights may be moved to where they are read faster, until the next `load`."""
         self._graph.pages.resume()
 
     @property
@@ -142,83 +99,31 @@ class Decoder:
         """Whether no rest would make anything faster."""
         return self._graph.pages.num_left == 0
 
-    def present(self) -> CachedSequence:
-        """The present sequence and what was read of it, to be saved before the next step."""
-        self._sequences.present.settle()
-        return self._sequences.present
-
-    def adopt(self, read: CachedSequence) -> None:
-        """Go on from a sequence that was saved. Raises CapacityError if the budget has no room for it."""
-        self._passes.clear()
-        self._sequences.adopt(read)
-
-    def rewind(self, length: int) -> None:
-        """Forget the positions from `length` on, such as proposals that were not accepted.
-
-        The next `read` goes on from there; if its total is on the other side of LongRoPE's border, it reads the whole
-        sequence again with the factors of its own length, as after a fresh start.
-
-        Raises:
-            ValueError: Fewer positions are held.
-        """
-        self._cache.truncate(length)
-
-    def reach(self, total: int) -> int:
-        """The most positions a sequence of `total` can grow to without being read again with other rotary factors.
-
-        Speculation keeps within it: proposals beyond the border would change what the accepted tokens are told.
-        """
-        return min(self.shape.max_positions, self._rope.reach(total))
-
-    def check_length(self, total: int, *, is_least: bool = False) -> None:
-        """Refuse a sequence that cannot be read, before any work.
-
-        Args:
-            total: Its length.
-            is_least: It may turn out longer.
-
-        Raises:
-            CapacityError: It is longer than the context.
-        """
-        check_context(total, self.shape, is_least=is_least)
-
-    def has_room(self, total: int) -> bool:
-        """Whether a sequence of this many positions can be read."""
-        return total <= self.shape.max_positions
-
-    def reset(self) -> None:
-        """Forget the present sequence; the next `read` starts from its first position."""
-        self._sequences.forget()
-
-    def clear(self) -> None:
-        """Forget every sequence and give their memory back."""
-        self._passes.clear()
-        self._sequences.clear()
-
     def serves(self, adapter: Adapter) -> bool:
-        """Whether `prepare` for this adapter has nothing to load."""
+        """Whether `load` for this adapter has nothing to load."""
         return self._graph.serves(adapter)
 
-    def prepare(self, adapter: Adapter, should_stop: Callable[[], bool] = never) -> None:
+    def load(self, adapter: Adapter, should_stop: Callable[[], bool] = never) -> None:
         """Open the graph that serves a sequence with this adapter, unless it is open.
 
-        What was read stays: every graph has the same cache.
+        Every graph uses the same cache, so what was computed stays.
 
         Args:
             adapter: Of the sequence.
-            should_stop: Asked while a graph is loaded.
+            should_stop: Called while a graph is loaded.
 
         Raises:
-            Stopped: `should_stop` said so. No graph is open then.
+            Stopped: `should_stop` returned True. No graph is open then.
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes. No graph is open then;
-                the next sequence tries again, so one for another graph can still be read.
+                the next sequence tries again, so one for another graph can still be computed.
+            CapacityError: This machine has not enough free memory for it. No graph is open then.
         """
         self._graph.pages.pause()
         if not self._graph.serves(adapter):
             self._passes.clear()  # they hold the session that must be freed first
             self._graph.open(with_adapters=adapter != "none", should_stop=should_stop)
 
-    def read(
+    def forward(
         self,
         sequence: InputSequence,
         *,
@@ -226,49 +131,49 @@ class Decoder:
         rows: int | Literal["last", "all"] = "last",
         should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
-        """Read the positions that the cache does not hold yet.
+        """Compute the positions that are not cached, and their logits.
 
-        Positions whose logits are asked for are read again if the cache holds them already.
+        Positions whose logits are asked for are computed again if they are cached already.
 
         Args:
-            sequence: The whole sequence; its first `used` positions must be what was read.
-            adapter: The same for every `read` of a sequence.
+            sequence: The whole sequence; its first `num_cached` positions must be those that were computed.
+            adapter: The same for every pass over a sequence.
             rows: `last` for the next token's logits, a number R for those of the last R positions, `all` for every
                 position's. Up to 16 new positions are one pass whose bindings are kept.
-            should_stop: Asked before each pass, and during those that take long.
+            should_stop: Called before each pass, and during those that take long.
 
         Returns:
-            float32 [V] for `last`, [R, V] for a number, [S, V] for `all`; valid until the next `read`.
+            float32 [V] for `last`, [R, V] for a number, [S, V] for `all`; valid until the next pass.
 
         Raises:
             CapacityError: The sequence is longer than the context. The cache has not changed.
-            ArtifactError: As `prepare`.
-            Stopped: `should_stop` said so. What was read until then is kept.
+            ArtifactError: As `load`.
+            Stopped: `should_stop` returned True. What was computed until then stays cached.
             ValueError: The cache was filled with another adapter, or there are not so many rows.
         """
         total = len(sequence)
-        self.check_length(total)
+        self.limit.check(total)
         num_rows = _num_rows(rows, total)
-        present = self._sequences.present
+        present = self.sequences.present
         if present.adapter not in (None, adapter):
             raise ValueError(f"the cache was filled with adapter {present.adapter!r}, not {adapter!r}")
-        self._forget_for(total, num_rows)
-        self.prepare(adapter, should_stop)
+        self._truncate_for(total, num_rows)
+        self.load(adapter, should_stop)
         present.adapter, present.sequence = adapter, sequence
         self._make_room(total)
-        logits = self._read_passes(sequence, adapter, num_rows, should_stop)
+        logits = self._run_passes(sequence, adapter, num_rows, should_stop)
         return logits[-1] if rows == "last" else logits
 
-    def _forget_for(self, total: int, num_rows: int) -> None:
-        """Forget what must be read again: everything after a change of rotary factors, and rows that need logits."""
-        present, is_long = self._sequences.present, self._rope.is_long(total)
+    def _truncate_for(self, total: int, num_rows: int) -> None:
+        """Drop what must be computed again: all after a change of rotary factors, and rows that need logits."""
+        present, is_long = self.sequences.present, self.limit.is_long(total)
         if is_long != present.is_long:
             self._cache.truncate(0)
         present.is_long = is_long
         if self._cache.used > total - num_rows:
             self._cache.truncate(total - num_rows)
 
-    def _read_passes(
+    def _run_passes(
         self, sequence: InputSequence, adapter: Adapter, num_rows: int, should_stop: Callable[[], bool]
     ) -> NDArray[np.float32]:
         """float32 [num_rows, V] after as many passes as are needed."""
@@ -297,10 +202,10 @@ class Decoder:
                 return out
 
     def _make_room(self, total: int) -> None:
-        """Cache and tables for this many positions; kept passes would keep the arrays alive that are replaced."""
-        if total > self._cache.capacity or not self._rope.serves(total):
-            self._passes.clear()
-        self._sequences.grow(total)
+        """Cache and tables for this many positions."""
+        if not self._rope.serves(total):
+            self._passes.clear()  # they would keep the tables that are replaced
+        self.sequences.grow(total)
         self._rope.prepare(total)
 
     def _run(
@@ -323,7 +228,7 @@ class Decoder:
         total, began_s = self._cache.used + num_new, time.perf_counter()
         logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)
         self._cache.used = total
-        _log.debug("read %d tokens to %d in %.1f ms", num_new, total, 1000 * (time.perf_counter() - began_s))
+        _log.debug("forward pass of %d tokens to %d in %.1f ms", num_new, total, 1000 * (time.perf_counter() - began_s))
         return logits
 
 

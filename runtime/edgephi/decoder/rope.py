@@ -1,7 +1,5 @@
 """Cosines and sines of rotary positions, with LongRoPE's two sets of frequencies.
 
-Owns the tables and when they grow. Knows nothing about the cache or the graph that reads them.
-
     inv_freq[i] = 1 / (factor[i] * theta ** (2 i / rotary_dim))       i = 0 ... rotary_dim / 2 - 1
     tables      [M, rotary_dim / 2], already multiplied by attention_scale, in the decoder's dtype
 
@@ -35,23 +33,15 @@ class RotaryTables:
         self._long = False
         self.cos, self.sin = self._build(_BLOCK)
 
-    def is_long(self, total_length: int) -> bool:
-        """Whether a sequence of this many positions uses the long factors."""
-        return total_length > self._info.original_max_positions
-
-    def reach(self, total_length: int) -> int:
-        """The longest sequence that uses the same factors as one of this many positions."""
-        return self._info.max_positions if self.is_long(total_length) else self._info.original_max_positions
-
     def serves(self, total_length: int) -> bool:
         """Whether the present tables do for a sequence of this many positions."""
-        return self.is_long(total_length) == self._long and total_length <= len(self.cos)
+        return self._info.is_long(total_length) == self._long and total_length <= len(self.cos)
 
     def prepare(self, total_length: int) -> None:
         """Make the tables serve a sequence of this many positions."""
         if self.serves(total_length):
             return
-        self._long = self.is_long(total_length)
+        self._long = self._info.is_long(total_length)
         self.cos, self.sin = self._build(-(-total_length // _BLOCK) * _BLOCK)
 
     def _build(self, num_positions: int) -> tuple[NDArray[Any], NDArray[Any]]:

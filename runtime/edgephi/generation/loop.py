@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from edgephi.base.cancellation import Stopped, ask, never
 from edgephi.base.log import logger
 from edgephi.bundle.manifest import Adapter
+from edgephi.cache.context_limit import ContextLimit
 from edgephi.generation.constraint import Constraint
 from edgephi.generation.control import RequestControl
 from edgephi.generation.output_text import ReplyText
@@ -52,10 +53,14 @@ class ForwardModel(Protocol):
     """The decoder, as far as the loop needs it."""
 
     @property
-    def used(self) -> int:
-        """Positions of the sequence that were read."""
+    def limit(self) -> ContextLimit:
+        """How long a sequence may become."""
 
-    def read(
+    @property
+    def num_cached(self) -> int:
+        """Positions of the sequence whose keys and values are in the cache."""
+
+    def forward(
         self,
         sequence: InputSequence,
         *,
@@ -63,19 +68,13 @@ class ForwardModel(Protocol):
         rows: int | Literal["last"] = "last",
         should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
-        """float32 [V] after the sequence's last position, or [R, V] after its last R; kept until the next `read`.
+        """float32 [V] after the sequence's last position, or [R, V] after its last R; valid until the next pass.
 
         Raises Stopped.
         """
 
-    def rewind(self, length: int) -> None:
-        """Forget the positions from `length` on."""
-
-    def reach(self, total: int) -> int:
-        """How long a sequence of `total` positions can become before it is read again or is full."""
-
-    def has_room(self, total: int) -> bool:
-        """Whether a sequence of this many positions can be read."""
+    def truncate(self, length: int) -> None:
+        """Drop the keys and values of the positions from `length` on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +192,11 @@ class _Steps:
     @property
     def has_room(self) -> bool:
         """Whether the context has room for one more token."""
-        return self._decoder.has_room(len(self._sequence) + 1)
+        return self._decoder.limit.has_room(len(self._sequence) + 1)
 
     def first(self) -> NDArray[np.float32]:
         """float32 [V] after the prompt."""
-        logits = self._decoder.read(self._sequence, adapter=self._task.adapter, should_stop=self._prefilling())
+        logits = self._decoder.forward(self._sequence, adapter=self._task.adapter, should_stop=self._prefilling())
         self._task.control.stages.report("prefill", len(self._sequence), len(self._sequence))
         return logits
 
@@ -217,8 +216,8 @@ class _Steps:
     def discard_drafts(self) -> None:
         """Truncate the cache to what is part of the reply."""
         self._drafts = []
-        if self._decoder.used > len(self._sequence):
-            self._decoder.rewind(len(self._sequence))
+        if self._decoder.num_cached > len(self._sequence):
+            self._decoder.truncate(len(self._sequence))
 
     def _drafter(self) -> Speculator:
         """Made after the first token, which need not wait for it."""
@@ -234,14 +233,14 @@ class _Steps:
     def _forward(self) -> NDArray[np.float32]:
         """A pass over the last token, and over draft tokens after it."""
         sequence, speculator, total = self._sequence, self._drafter(), len(self._sequence)
-        is_step = total <= self._decoder.reach(total - 1)  # otherwise the whole sequence is computed again
-        most = min(self._decoder.reach(total), self._longest) - total if is_step else 0
+        is_step = total <= self._decoder.limit.reach(total - 1)  # otherwise the whole sequence is computed again
+        most = min(self._decoder.limit.reach(total), self._longest) - total if is_step else 0
         drafts = speculator.draft(most)
         for token_id in drafts:
             sequence.append(token_id)
         before = time.perf_counter()
         try:
-            rows = self._decoder.read(
+            rows = self._decoder.forward(
                 sequence,
                 adapter=self._task.adapter,
                 rows=1 + len(drafts) if drafts else "last",
@@ -262,7 +261,7 @@ class _Steps:
         total, control = len(self._sequence), self._task.control
 
         def asked() -> bool:
-            control.stages.report("prefill", self._decoder.used, total)
+            control.stages.report("prefill", self._decoder.num_cached, total)
             return control.should_stop()
 
         return asked

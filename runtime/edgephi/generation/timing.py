@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 try:
@@ -67,16 +67,22 @@ class StageTimer:
         cached_tokens: See Timing.
         first_token_s: `time.perf_counter()` when the first id was known; 0.0 before.
         seconds: By stage.
+        parse_s: Seconds that were spent on reading the request's messages, part of preprocess.
     """
 
+    parse_s: InitVar[float] = 0.0
     started_s: float = field(default_factory=time.perf_counter)
     cached_tokens: int = 0
     first_token_s: float = 0.0
     seconds: dict[TimedStage, float] = field(default_factory=lambda: dict.fromkeys(get_args(TimedStage), 0.0))
 
+    def __post_init__(self, parse_s: float) -> None:
+        self.started_s -= parse_s
+        self.seconds["preprocess"] = parse_s
+
     def end_queue(self) -> None:
         """The request's turn has come."""
-        self.seconds["queue"] = time.perf_counter() - self.started_s
+        self.seconds["queue"] = time.perf_counter() - self.started_s - self.seconds["preprocess"]
 
     @contextmanager
     def measure(self, stage: TimedStage) -> Iterator[None]:

@@ -12,6 +12,7 @@ from edgephi.base.errors import EdgeError
 from edgephi.bundle.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME, Bundle, file_sha256, reading
 from edgephi.bundle.manifest import FileInfo, Manifest
 from edgephi.prompt.prompt_files import open_prompts, open_tokenizer
+from edgephi.request import Request
 
 #: Files up to this size are read and compared; the weights are larger, and `edgephi verify` reads them.
 _READ_BYTES = 32 << 20
@@ -90,7 +91,7 @@ def _damage(bundle: Bundle) -> list[str]:
 def _prompt_problem(bundle: Bundle) -> list[str]:
     """What the first message would be refused with."""
     try:
-        open_prompts(bundle, open_tokenizer(bundle)).build("hello")
+        open_prompts(bundle, open_tokenizer(bundle)).build(Request("hello").turns)
     except EdgeError as error:
         return [str(error)]
     return []

@@ -15,7 +15,7 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice, Manifest
 from edgephi.bundle.tensor_index import Part, StoredTensorInfo
 from edgephi.cache.kv_cache import cache_shape
-from edgephi.decoder.decoder import DEFAULT_CHUNK
+from edgephi.model_options import DEFAULT_CHUNK
 from edgephi.ort.packed_sizes import WORK_FLOATS, packed_bytes, tokenizer_bytes
 from edgephi.prompt.routing import Mode, Route, available_routes
 

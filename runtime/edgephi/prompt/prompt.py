@@ -1,4 +1,4 @@
-"""From messages and media to the token ids the model reads, one slot token per image or clip."""
+"""From messages and media to token ids, one slot token per image or audio input."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.bundle.manifest import TokenInfo
 from edgephi.prompt.chat_template import ChatTemplate
-from edgephi.prompt.media_placement import place_media
 from edgephi.prompt.message_tools import ToolList
-from edgephi.prompt.messages import MediaKind, MediaRef, Message, Messages, MessageTrust, read_messages
+from edgephi.prompt.messages import MediaKind, MediaRef, Message
 from edgephi.prompt.provenance import Change, Rendering, render_apart, unused_characters
-from edgephi.prompt.routing import missing_modality
+from edgephi.prompt.routing import AdapterChoice, missing_modality
 from edgephi.prompt.template_view import TemplateView, all_text, place_tools
 from edgephi.prompt.tokenizer import ControlToken, Tokenizer
 from edgephi.sources.source import ImageSource
@@ -27,22 +26,24 @@ from edgephi.sources.source import ImageSource
 if TYPE_CHECKING:
     from edgephi.audio.features import AudioInput
 
-_TRUSTED = MessageTrust()
-
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model will read.
+    """A request's token ids with its media in the order of their slots.
 
     Attributes:
-        token_ids: int64 [P]. One slot id per image or clip.
+        token_ids: int64 [P]. One slot id per image or audio input.
         images: Images in the order of their slots.
-        audio: Clips in the order of their slots.
+        audio: Audio inputs in the order of their slots.
+        adapter: See Request.
+        max_crops: See Request.
     """
 
     token_ids: NDArray[np.int64]
-    images: tuple[ImageSource, ...]
-    audio: tuple[AudioInput, ...]
+    images: tuple[ImageSource, ...] = ()
+    audio: tuple[AudioInput, ...] = ()
+    adapter: AdapterChoice = "auto"
+    max_crops: int | None = None
 
 
 class PromptBuilder:
@@ -72,34 +73,19 @@ class PromptBuilder:
         self._by_id = {token.id: token for token in tokenizer.control.values()}
         self._template = ChatTemplate(template, where, self._own_names(tokens) if names is None else names)
 
-    def build(
-        self,
-        messages: Messages,
-        *,
-        images: Sequence[ImageSource] = (),
-        audio: Sequence[AudioInput] = (),
-        tools: ToolList | None = None,
-        outside: MessageTrust = _TRUSTED,
-    ) -> Prompt:
+    def build(self, turns: Sequence[Message], tools: ToolList | None = None) -> Prompt:
         """The prompt of a request, ending where the assistant is to speak, or to go on if it spoke last.
 
         Args:
-            messages: See messages.py.
-            images: Images given beside the messages; without tags or parts they go to the start of the last user
-                turn, before the audio.
-            audio: Clips, likewise.
+            turns: The messages, every image and audio input in its place.
             tools: That the assistant may call, if no system message has them.
-            outside: How far the messages are trusted.
 
         Raises:
-            ConfigError: A message that cannot be used; more media than tags or the reverse; media that the model
-                has no slot for.
+            ConfigError: Messages that the template has no place for, or media that the model has no slot for.
         """
-        read = read_messages(messages, tags=outside.tags, paths=outside.paths)
-        placed = place_media(read, images=images, audio=audio)
-        with_tools, listed = place_tools(placed, tools, self._template)
+        with_tools, listed = place_tools(turns, tools, self._template)
         ids: list[int] = self._tokenizer.encode(self._render(with_tools, listed))
-        media = [item for message in placed for item in message.items if isinstance(item, MediaRef)]
+        media = [item for message in turns for item in message.items if isinstance(item, MediaRef)]
         return Prompt(
             np.array(ids, dtype=np.int64),
             cast("tuple[ImageSource, ...]", tuple(ref.payload for ref in media if ref.kind == "image")),
@@ -152,7 +138,7 @@ class PromptBuilder:
 
 
 def media_slots(prompt: Prompt, tokens: TokenInfo) -> list[int]:
-    """Positions in `prompt.token_ids` of the images' slots, then of the clips'.
+    """Positions in `prompt.token_ids` of the images' slots, then of the audio inputs'.
 
     Raises:
         ConfigError: Their number is not that of the media. The message has both.

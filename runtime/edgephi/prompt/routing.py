@@ -88,6 +88,16 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
     return route
 
 
+def check_adapter_choice(adapter: AdapterChoice) -> None:
+    """Refuse a choice that no model has.
+
+    Raises:
+        ConfigError: It names the choices.
+    """
+    if adapter not in ADAPTER_CHOICES:
+        raise ConfigError(f"adapter is {adapter!r}; use {', '.join(ADAPTER_CHOICES)}")
+
+
 def available_routes(manifest: Manifest) -> tuple[Route, ...]:
     """The routes that a bundle can serve by the rule, in the order of `ROUTES`; with a merged adapter no text."""
     found = []
@@ -127,8 +137,7 @@ def missing_modality(name: EncoderName, manifest: Manifest | None = None) -> Mis
 
 
 def _forced(manifest: Manifest, adapter: AdapterChoice) -> Adapter:
-    if adapter not in ADAPTER_CHOICES:
-        raise ConfigError(f"adapter is {adapter!r}; use {', '.join(ADAPTER_CHOICES)}")
+    check_adapter_choice(adapter)
     if manifest.adapters.mode != "routed":
         raise ConfigError(
             f"adapter {adapter!r} cannot be forced: this model folder's adapters are {manifest.adapters.mode!r}; "

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.ort.session import DeviceOptions
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 from edgephi_bench.engines.workers.edgephi_decoder import DecoderEngine
 from support.bundles import small_bundle
@@ -99,28 +98,28 @@ def test_a_closed_worker_is_gone(engine: Path) -> None:
 
 @pytest.fixture
 def decoder() -> DecoderEngine:
-    return DecoderEngine(Bundle(small_bundle()), DeviceOptions(threads=1), "none")
+    return DecoderEngine(Bundle(small_bundle()), 1, "none")
 
 
 @pytest.mark.parametrize("depth", [0, 1, 20])
 def test_between_n_tokens_there_are_n_minus_one_steps_after_the_depth(decoder: DecoderEngine, depth: int) -> None:
     for _ in range(2):  # the second time without reading the prompt again
         assert len(decoder.decode(depth, 4)) == 3
-        assert decoder._decoder.used == depth + 3
+        assert decoder._decoder.num_cached == depth + 3
 
 
 def test_the_pass_after_a_pause_is_not_timed_and_leaves_the_depth_as_it_was(
     decoder: DecoderEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The first pass after a pause is slow; a warm peer beside it would look faster than it is.
-    read, before = decoder._decoder.read, []
+    forward, before = decoder._decoder.forward, []
 
     def noted(*args: Any, **options: Any) -> Any:
-        before.append(decoder._decoder.used)
-        return read(*args, **options)
+        before.append(decoder._decoder.num_cached)
+        return forward(*args, **options)
 
     decoder.decode(9, 3)
-    monkeypatch.setattr(decoder._decoder, "read", noted)
+    monkeypatch.setattr(decoder._decoder, "forward", noted)
     assert len(decoder.decode(9, 3)) == 2
     assert before == [9, 9, 10]
 
@@ -142,4 +141,4 @@ def test_a_step_is_one_pass_even_where_longrope_reads_again(
 def test_a_prefill_reads_the_whole_prompt_every_time(decoder: DecoderEngine) -> None:
     for _ in range(2):
         assert len(decoder.prefill(33)) == 1
-        assert decoder._decoder.used == 33
+        assert decoder._decoder.num_cached == 33

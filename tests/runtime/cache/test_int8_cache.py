@@ -23,7 +23,7 @@ from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.generation.loop import GenerationTask, generate
 from edgephi.inspection.footprint import memory_estimates
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from edgephi.prompt.tokenizer import Tokenizer
 from support.bundles import copy_bundle, described, put, small_bundle
@@ -52,7 +52,7 @@ def _bundle(border: int | None = None) -> Bundle:
 
 
 def _decoder(bundle: Bundle | None = None, **options: Any) -> Decoder:
-    return Decoder(bundle or _bundle(), DeviceOptions(threads=1), kv_cache="int8", **options)
+    return Decoder(bundle or _bundle(), ModelOptions(threads=1, kv_cache="int8", **options))
 
 
 def _sequence(length: int) -> InputSequence:
@@ -62,58 +62,58 @@ def _sequence(length: int) -> InputSequence:
 @functools.cache
 def _all_rows(length: int, adapter: Adapter = "none", border: int | None = None) -> np.ndarray:
     """Logits of every position, read at once."""
-    return _decoder(_bundle(border), chunk=1024).read(_sequence(length), adapter=adapter, rows="all").copy()
+    return _decoder(_bundle(border), chunk=1024).forward(_sequence(length), adapter=adapter, rows="all").copy()
 
 
 @pytest.mark.parametrize("adapter", ["none", "vision", "speech"])
 @pytest.mark.parametrize("chunk", [1, 7, 64, 256])
 def test_chunks_equal_one_shot_to_the_bit(adapter: Adapter, chunk: int):
     """Otherwise the answer to a prompt would depend on how it was cut."""
-    found = _decoder(chunk=chunk).read(_sequence(150), adapter=adapter, rows="all")
+    found = _decoder(chunk=chunk).forward(_sequence(150), adapter=adapter, rows="all")
     np.testing.assert_array_equal(found, _all_rows(150, adapter))
 
 
 def test_a_growing_reply_equals_a_fresh_reading_to_the_bit():
     """The cache is moved to a larger buffer on the way."""
     expected, decoder, sequence = _all_rows(600), _decoder(), _sequence(250)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     for position in range(250, 600):
         sequence.append(int(IDS[position]))
-        np.testing.assert_array_equal(decoder.read(sequence, adapter="none"), expected[position])
+        np.testing.assert_array_equal(decoder.forward(sequence, adapter="none"), expected[position])
 
 
 def test_rejected_guesses_leave_no_trace():
     expected, decoder, sequence = _all_rows(60), _decoder(), _sequence(30)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     for length in range(30, 56, 5):
         for wrong in (3, 4, 5, 6):
             sequence.append(wrong)
-        decoder.read(sequence, adapter="none", rows=4)
-        decoder.rewind(length)
+        decoder.forward(sequence, adapter="none", rows=4)
+        decoder.truncate(length)
         sequence.truncate(length)
         for position in range(length, length + 5):
             sequence.append(int(IDS[position]))
-        np.testing.assert_array_equal(decoder.read(sequence, adapter="none", rows=5), expected[length : length + 5])
+        np.testing.assert_array_equal(decoder.forward(sequence, adapter="none", rows=5), expected[length : length + 5])
 
 
 def test_what_an_earlier_request_read_answers_as_if_it_were_read_again():
     decoder = _decoder()
-    decoder.read(_sequence(120), adapter="none")
-    decoder.end()
+    decoder.forward(_sequence(120), adapter="none")
+    decoder.sequences.trim()
     sequence = InputSequence(_sequence(1)._table, np.concatenate([IDS[:90], IDS[200:220]]), {})
-    assert decoder.begin(sequence, "none") == 90
-    found = decoder.read(sequence, adapter="none").copy()
+    assert decoder.sequences.begin(sequence, "none") == 90
+    found = decoder.forward(sequence, adapter="none").copy()
     fresh = _decoder()
-    np.testing.assert_array_equal(found, fresh.read(sequence, adapter="none"))
+    np.testing.assert_array_equal(found, fresh.forward(sequence, adapter="none"))
 
 
 @pytest.mark.parametrize("chunk", [10, 512])
 def test_a_sequence_that_crosses_the_longrope_border_is_read_again(chunk: int):
     decoder, sequence = _decoder(_bundle(BORDER), chunk=chunk), _sequence(BORDER - 3)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     for length in range(BORDER - 2, BORDER + 6):
         sequence.append(int(IDS[length - 1]))
-        found = decoder.read(sequence, adapter="none")
+        found = decoder.forward(sequence, adapter="none")
         np.testing.assert_array_equal(found, _all_rows(length, border=BORDER)[-1])
     short = _all_rows(BORDER + 5)[-1]
     assert np.abs(found - short).max() > 0.01 * short.std()  # the border is what made the difference
@@ -121,11 +121,11 @@ def test_a_sequence_that_crosses_the_longrope_border_is_read_again(chunk: int):
 
 def _say(decoder: Decoder, ids: np.ndarray, *, guess: bool, **options: Any) -> Any:
     sequence = InputSequence(EmbeddingTable(_bundle(), _bundle().manifest.decoder.embedding), ids, {})
-    decoder.begin(sequence, "none", fresh=True)
+    decoder.sequences.begin(sequence, "none", fresh=True)
     wanted = SamplingOptions(max_new_tokens=60, logprobs=2, speculation=guess, **options)
     task = GenerationTask(sequence=sequence, adapter="none", options=wanted, eos=frozenset(), constraint=None)
     *_, done = generate(decoder, TOKENIZER, task)
-    decoder.end()
+    decoder.sequences.trim()
     return done.reply
 
 
@@ -150,7 +150,7 @@ def test_logits_stay_close_to_those_of_a_float_cache(recipe: str):
     sequence = InputSequence(EmbeddingTable(bundle, bundle.manifest.decoder.embedding), IDS[:200], {})
     for adapter in ("none", "vision", "speech"):
         float_, int8 = (
-            Decoder(bundle, DeviceOptions(threads=1), kv_cache=kind).read(sequence, adapter=adapter, rows="all")
+            Decoder(bundle, ModelOptions(threads=1, kv_cache=kind)).forward(sequence, adapter=adapter, rows="all")
             for kind in ("float", "int8")
         )
         assert np.abs(float_ - int8).max() > 0
@@ -161,8 +161,8 @@ def test_logits_stay_close_to_those_of_a_float_cache(recipe: str):
 def test_a_position_takes_a_quarter_of_the_memory_everywhere():
     """In the buffers, in what doctor tells, and in the file of a saved prefix."""
     bundle, decoder = _bundle(), _decoder()
-    decoder.read(_sequence(300), adapter="none")
-    size = decoder.shape.bytes_per_position
+    decoder.forward(_sequence(300), adapter="none")
+    size = decoder.limit.shape.bytes_per_position
     assert {buffer.dtype for buffer in decoder._cache.buffers.values()} == {np.dtype(np.int8)}
     assert sum(buffer.nbytes for buffer in decoder._cache.buffers.values()) == decoder._cache.capacity * size
     assert 4 * size == cache_shape(bundle.manifest).bytes_per_position
@@ -174,8 +174,8 @@ def test_a_position_takes_a_quarter_of_the_memory_everywhere():
 def test_a_full_context_is_told_in_the_smaller_positions():
     decoder = _decoder(max_context=32)
     with pytest.raises(CapacityError, match=r"needs 40 tokens .* set max_context to 40 \(0\.0 MiB more memory\)"):
-        decoder.read(_sequence(40), adapter="none")
-    np.testing.assert_array_equal(decoder.read(_sequence(32), adapter="none"), _all_rows(32)[-1])
+        decoder.forward(_sequence(40), adapter="none")
+    np.testing.assert_array_equal(decoder.forward(_sequence(32), adapter="none"), _all_rows(32)[-1])
 
 
 @pytest.mark.parametrize("media", [{}, {"images": MEDIA["images"]}, {"audio": MEDIA["audio"]}, MEDIA])
@@ -223,7 +223,7 @@ def test_a_saved_prefix_is_for_the_kind_it_was_read_with(tmp_path: Path):
 
 def test_a_folder_without_int8_graphs_says_how_to_get_them():
     words = "made without their graphs; export it again with --kv-cache int8, or leave kv_cache at 'auto'"
-    for load in (Model.load, lambda path, kv_cache: Decoder(Bundle(path), DeviceOptions(), kv_cache=kv_cache)):
+    for load in (Model.load, lambda path, kv_cache: Decoder(Bundle(path), ModelOptions(kv_cache=kv_cache))):
         with pytest.raises(ConfigError, match=words):
             load(small_bundle(), kv_cache="int8")
     with pytest.raises(ConfigError, match="kv_cache is 'int4'; use 'auto', 'float' or 'int8'"):
@@ -252,7 +252,7 @@ def test_a_float_graph_under_the_int8_graphs_name_is_refused(tmp_path: Path):
     put(folder, "decoder_text_kv8.onnx", (folder / "decoder_text.onnx").read_bytes())
     bundle = Bundle(folder)
     with pytest.raises(ArtifactError, match=r"'past_key_values.0.key' is a tensor\(float\), the manifest says int8"):
-        Decoder(bundle, DeviceOptions(), kv_cache="int8")
+        Decoder(bundle, ModelOptions(kv_cache="int8"))
 
 
 @pytest.mark.parametrize(

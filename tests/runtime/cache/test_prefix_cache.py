@@ -12,11 +12,12 @@ from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter
+from edgephi.cache.context_limit import ContextLimit
 from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.cache.prefix_cache import CachedSequence, PrefixCache
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import small_bundle
 from support.random_values import integers
@@ -41,25 +42,27 @@ def table(bundle: Bundle) -> EmbeddingTable:
 @pytest.fixture(scope="module")
 def fresh(bundle: Bundle, table: EmbeddingTable) -> Callable[..., np.ndarray]:
     """The last logits of a sequence that is read at once by a decoder that holds nothing."""
-    decoder = Decoder(bundle, DeviceOptions(threads=1), chunk=4096)
+    decoder = Decoder(bundle, ModelOptions(threads=1, chunk=4096))
 
     def read(sequence: InputSequence, adapter: Adapter = "none") -> np.ndarray:
-        decoder.clear()
-        return decoder.read(sequence, adapter=adapter).copy()
+        decoder.sequences.clear()
+        return decoder.forward(sequence, adapter=adapter).copy()
 
     return read
 
 
 def _decoder(bundle: Bundle, blocks: float = 100, **options: int) -> Decoder:
     size = int(blocks * BLOCK * cache_shape(bundle.manifest).bytes_per_position)
-    return Decoder(bundle, DeviceOptions(threads=1), cache_bytes=size, **options)  # type: ignore[arg-type]
+    decoder = Decoder(bundle, ModelOptions(threads=1, **options))  # type: ignore[arg-type]
+    decoder.sequences.budget_bytes = size
+    return decoder
 
 
 def _request(decoder: Decoder, sequence: InputSequence, adapter: Adapter = "none") -> tuple[int, np.ndarray]:
     """Positions found in the cache, and the logits."""
-    held = decoder.begin(sequence, adapter)
-    logits = decoder.read(sequence, adapter=adapter).copy()
-    decoder.end()
+    held = decoder.sequences.begin(sequence, adapter)
+    logits = decoder.forward(sequence, adapter=adapter).copy()
+    decoder.sequences.trim()
     return held, logits
 
 
@@ -80,7 +83,7 @@ def test_the_next_turn_reads_only_what_is_new(bundle: Bundle, table: EmbeddingTa
 def test_a_beginning_that_ends_with_a_chunk_gives_the_same_bits(bundle: Bundle, table: EmbeddingTable, chunk: int):
     sequence = InputSequence(table, IDS[:250], {})
     once, twice = _decoder(bundle, chunk=chunk), _decoder(bundle, chunk=chunk)
-    expected = once.read(sequence, adapter="none")
+    expected = once.forward(sequence, adapter="none")
     _request(twice, InputSequence(table, IDS[: 3 * chunk], {}))
     held, logits = _request(twice, sequence)
     assert held == 3 * chunk
@@ -113,13 +116,13 @@ def test_the_same_said_again_takes_no_more_memory(
     answered = InputSequence(table, IDS[:200], {})
     _request(decoder, answered)
     asked = InputSequence(table, IDS[:100], {})
-    assert decoder.begin(asked, adapter) == (100 if adapter == "none" else 0)
-    decoder.read(asked, adapter=adapter)
+    assert decoder.sequences.begin(asked, adapter) == (100 if adapter == "none" else 0)
+    decoder.forward(asked, adapter=adapter)
     for token_id in said[100:210]:
         asked.append(int(token_id))
-    decoder.read(asked, adapter=adapter)
-    decoder.end()
-    assert decoder.held_bytes == kept * BLOCK * decoder.shape.bytes_per_position
+    decoder.forward(asked, adapter=adapter)
+    decoder.sequences.trim()
+    assert decoder.sequences.num_bytes == kept * BLOCK * decoder.limit.shape.bytes_per_position
     assert _request(decoder, answered)[0] == 200
 
 
@@ -128,7 +131,7 @@ def test_an_end_that_is_soon_read_again_is_not_worth_a_copy(bundle: Bundle, tabl
     decoder = _decoder(bundle)
     _request(decoder, InputSequence(table, IDS[:110], {}))
     assert _request(decoder, InputSequence(table, _ids(IDS[:100], OTHER[100:200]), {}))[0] == 100
-    assert len(decoder._sequences) == 1
+    assert len(decoder.sequences) == 1
 
 
 def test_another_adapter_shares_nothing(bundle: Bundle, table: EmbeddingTable, fresh: Callable[..., np.ndarray]):
@@ -171,9 +174,9 @@ def test_the_least_recently_used_is_forgotten_first_and_the_budget_is_kept(bundl
     found = []
     for number in (0, 1, 2, 0, 3, 0, 1):  # 3 takes the place of 1, then 1 that of 2
         found.append(_request(decoder, sequences[number])[0])
-        assert decoder.held_bytes <= decoder._sequences.budget_bytes
+        assert decoder.sequences.num_bytes <= decoder.sequences.budget_bytes
     assert found == [0, 0, 0, 100, 0, 100, 0]
-    assert len(decoder._sequences) == 3
+    assert len(decoder.sequences) == 3
 
 
 def test_a_long_request_takes_what_it_needs_and_keeps_what_it_may(
@@ -182,7 +185,7 @@ def test_a_long_request_takes_what_it_needs_and_keeps_what_it_may(
     decoder = _decoder(bundle, blocks=1.5)
     long = InputSequence(table, IDS[:700], {})
     assert _request(decoder, long)[0] == 0
-    assert decoder.held_bytes == BLOCK * decoder.shape.bytes_per_position
+    assert decoder.sequences.num_bytes == BLOCK * decoder.limit.shape.bytes_per_position
     held, logits = _request(decoder, long)
     assert held == BLOCK  # its beginning
     np.testing.assert_allclose(logits, fresh(long), atol=CLOSE)
@@ -192,7 +195,7 @@ def test_no_budget_keeps_nothing(bundle: Bundle, table: EmbeddingTable):
     decoder = _decoder(bundle, blocks=0)
     for _ in range(2):
         assert _request(decoder, InputSequence(table, IDS[:100], {}))[0] == 0
-        assert decoder.used == 0
+        assert decoder.num_cached == 0
 
 
 def test_a_branch_without_memory_takes_the_others_place(
@@ -207,7 +210,7 @@ def test_a_branch_without_memory_takes_the_others_place(
     monkeypatch.setattr(KVCache, "branch", refuse)
     sequence = InputSequence(table, _ids(IDS[:100], OTHER[100:200]), {})
     held, logits = _request(decoder, sequence)
-    assert (held, len(decoder._sequences)) == (100, 1)
+    assert (held, len(decoder.sequences)) == (100, 1)
     np.testing.assert_allclose(logits, fresh(sequence), atol=CLOSE)
 
 
@@ -218,10 +221,10 @@ def test_a_cancelled_request_leaves_what_it_read(
     decoder = _decoder(bundle, chunk=20)
     asked = iter(range(1, 9))
     sequence = InputSequence(table, IDS[:100], {})
-    decoder.begin(sequence, "none")
+    decoder.sequences.begin(sequence, "none")
     with pytest.raises(Stopped):
-        decoder.read(sequence, adapter="none", should_stop=lambda: next(asked) == stop_at)
-    decoder.end()
+        decoder.forward(sequence, adapter="none", should_stop=lambda: next(asked) == stop_at)
+    decoder.sequences.trim()
     longer = InputSequence(table, IDS[:130], {})
     held, logits = _request(decoder, longer)
     assert held == 20 * (stop_at - 1)
@@ -230,15 +233,15 @@ def test_a_cancelled_request_leaves_what_it_read(
 
 def test_rejected_proposals_are_not_remembered(bundle: Bundle, table: EmbeddingTable):
     decoder, sequence = _decoder(bundle), InputSequence(table, IDS[:50], {})
-    decoder.begin(sequence, "none")
-    decoder.read(sequence, adapter="none")
+    decoder.sequences.begin(sequence, "none")
+    decoder.forward(sequence, adapter="none")
     for token_id in (1, 2, 3):
         sequence.append(token_id)
-    decoder.read(sequence, adapter="none", rows=3)
-    decoder.rewind(51)
+    decoder.forward(sequence, adapter="none", rows=3)
+    decoder.truncate(51)
     sequence.truncate(51)
     sequence.append(9)
-    decoder.end()
+    decoder.sequences.trim()
     assert _request(decoder, InputSequence(table, _ids(IDS[:50], np.array([1, 9, 3])), {}))[0] == 51
 
 
@@ -264,8 +267,8 @@ def test_a_kept_beginning_equals_a_fresh_reading(
         sequence = InputSequence(table, IDS[:length], {})
         held, logits = _request(decoder, sequence)
         assert held == expected
-        fresh.clear()
-        np.testing.assert_allclose(logits, fresh.read(sequence, adapter="none"), atol=CLOSE)
+        fresh.sequences.clear()
+        np.testing.assert_allclose(logits, fresh.forward(sequence, adapter="none"), atol=CLOSE)
 
 
 def test_a_reply_that_crosses_the_border_reads_its_images_again(low: Bundle, table: EmbeddingTable):
@@ -274,26 +277,26 @@ def test_a_reply_that_crosses_the_border_reads_its_images_again(low: Bundle, tab
     decoder, fresh = _decoder(low), _decoder(low)
     _request(decoder, InputSequence(table, IDS[:40], {5: rows}))
     sequence = InputSequence(table, IDS[:42], {5: rows})
-    assert decoder.begin(sequence, "none") == 59
+    assert decoder.sequences.begin(sequence, "none") == 59
     for token_id in range(8):
-        decoder.read(sequence, adapter="none")
+        decoder.forward(sequence, adapter="none")
         sequence.append(token_id)
-    logits = decoder.read(sequence, adapter="none").copy()
-    np.testing.assert_allclose(logits, fresh.read(sequence, adapter="none"), atol=CLOSE)
+    logits = decoder.forward(sequence, adapter="none").copy()
+    np.testing.assert_allclose(logits, fresh.forward(sequence, adapter="none"), atol=CLOSE)
 
 
 def test_a_sequence_from_elsewhere_must_fit_the_budget(bundle: Bundle):
     shape = cache_shape(bundle.manifest)
-    cache = PrefixCache(shape, 300 * shape.bytes_per_position)
+    cache = PrefixCache(ContextLimit(shape, bundle.manifest.rope), 300 * shape.bytes_per_position)
     before = cache.present
     with pytest.raises(
         CapacityError, match=r"the prefix takes \d+ MiB but only \d+ MiB may be kept; raise cache_bytes"
     ):
-        cache.adopt(CachedSequence(cache=KVCache(shape, capacity=400)))
+        cache.insert(CachedSequence(cache=KVCache(shape, capacity=400)))
     assert cache.present is before
 
 
 @pytest.mark.parametrize("cache_bytes", [-1, 1.5, None])
-def test_a_budget_that_is_no_number_of_bytes_is_refused(bundle: Bundle, cache_bytes: object):
+def test_a_budget_that_is_no_number_of_bytes_is_refused(cache_bytes: object):
     with pytest.raises(ConfigError, match=r"cache_bytes is .*; use 0 or more"):
-        Decoder(bundle, DeviceOptions(threads=1), cache_bytes=cache_bytes)  # type: ignore[arg-type]
+        ModelOptions(cache_bytes=cache_bytes)  # type: ignore[arg-type]

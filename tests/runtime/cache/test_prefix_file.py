@@ -35,7 +35,7 @@ def _load(bundle: Path | None = None, **options: int) -> Model:
 
 def _held(model: Model) -> int:
     assert model._decoder is not None
-    return model._decoder.used
+    return model._decoder.num_cached
 
 
 def test_a_loaded_prefix_is_not_read_again_and_answers_alike(saved: Path):

@@ -261,7 +261,7 @@ def test_a_full_context_says_so_and_the_message_is_not_kept(tmp_path: Path):
     saved = tmp_path / "c.json"
     prepare = (
         "from edgephi import Model\nload = Model.load\n"
-        "Model.load = lambda path, **given: load(path, **{**given, 'max_context': 40})\n"
+        "Model.load = lambda path, options, **given: load(path, options, **given, max_context=40)\n"
     )
     with Terminal(*CHAT, prepare=prepare) as terminal:
         terminal.press("hello\r" + "long " * 20 + f"\r/save {saved}\r")

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from edgephi.cli.main import main
-from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
+from edgephi.model_options import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK
 from support.shell import invoke
 
 

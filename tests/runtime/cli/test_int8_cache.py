@@ -72,9 +72,9 @@ def test_who_exported_with_int8_gets_it_without_asking_again(tmp_path: Path):
     for folder, dtype in ((_folder(), "int8"), (plain, "float32")):
         with Model.load(folder, threads=1) as model:
             model.generate("hello", options=SamplingOptions(max_new_tokens=1))
-            assert model._decoder.shape.dtype == dtype
+            assert model._decoder.limit.shape.dtype == dtype
     with Model.load(_folder(), threads=1, kv_cache="float") as model:
-        assert model._decoder.shape.dtype == "float32"
+        assert model._decoder.limit.shape.dtype == "float32"
 
 
 def test_a_transcript_goes_on_if_the_same_cache_is_only_spelt_differently():

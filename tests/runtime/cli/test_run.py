@@ -6,12 +6,13 @@ import base64
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgephi import Model, SamplingOptions
+from edgephi import Model, ModelOptions, SamplingOptions
 from edgephi.base.errors import ConfigError
 from edgephi.generation.reply import Choice
 from support.bundles import small_bundle
@@ -240,23 +241,23 @@ def test_the_models_limits_can_be_set(monkeypatch: pytest.MonkeyPatch):
     done = invoke("run", small_bundle(), "a" * 100, "--max-context", 50)
     assert done.exit_code == 4
     assert "but the context holds 50" in done.stderr
-    given: list[dict[str, Any]] = []
+    given: list[ModelOptions] = []
 
-    def load(*_: object, **options: Any) -> Model:
+    def load(_: object, options: ModelOptions, **__: object) -> Model:
         given.append(options)
         raise ConfigError("enough")
 
     monkeypatch.setattr(Model, "load", load)
     for command in (["run", "m", "x"], ["chat", "m"], ["transcribe", "m", "a.wav"]):
         invoke(*command, "--chunk", 64, "--cache-bytes", "1.5GiB")
-        assert (given[-1]["chunk"], given[-1]["cache_bytes"]) == (64, 3 << 29)
+        assert (given[-1].chunk, given[-1].cache_bytes) == (64, 3 << 29)
         invoke(*command)
-        assert not {"chunk", "cache_bytes", "max_context"} & given[-1].keys()  # the defaults are Model.load's
+        assert replace(given[-1], with_adapters=False) == ModelOptions()
 
 
 def test_a_reply_cut_by_the_context_says_so(monkeypatch: pytest.MonkeyPatch):
     load = Model.load
-    monkeypatch.setattr(Model, "load", lambda path, **options: load(path, max_context=8))
+    monkeypatch.setattr(Model, "load", lambda path, *_, **__: load(path, max_context=8))
     monkeypatch.setattr("edgephi.generation.sampler.Sampler.choose", lambda *_: Choice(5))
     assert "the model's context is full" in invoke("run", small_bundle(), "hi", "--max-new-tokens", 50).stderr
     assert "raise --max-new-tokens" in invoke("run", small_bundle(), "hi", "--max-new-tokens", 1).stderr

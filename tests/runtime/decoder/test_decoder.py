@@ -17,7 +17,7 @@ from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeE
 from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import copy_bundle, put, small_bundle
 from support.random_values import integers
@@ -37,7 +37,7 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def fresh(bundle: Bundle) -> Decoder:
     """Reads every sequence at once."""
-    return Decoder(bundle, DeviceOptions(threads=1), chunk=2 * REAL_BORDER)
+    return Decoder(bundle, ModelOptions(threads=1, chunk=2 * REAL_BORDER))
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ def low(bundle: Bundle) -> Bundle:
 
 @pytest.fixture(scope="module")
 def fresh_low(low: Bundle) -> Decoder:
-    return Decoder(low, DeviceOptions(threads=1), chunk=2 * REAL_BORDER)
+    return Decoder(low, ModelOptions(threads=1, chunk=2 * REAL_BORDER))
 
 
 def _decoder(bundle: Bundle, chunk: int = 512, max_context: int | None = None) -> Decoder:
-    return Decoder(bundle, DeviceOptions(threads=1), chunk=chunk, max_context=max_context)
+    return Decoder(bundle, ModelOptions(threads=1, chunk=chunk, max_context=max_context))
 
 
 def _sequence(bundle: Bundle, length: int) -> InputSequence:
@@ -63,44 +63,44 @@ def _sequence(bundle: Bundle, length: int) -> InputSequence:
 
 
 def _at_once(fresh: Decoder, bundle: Bundle, length: int, adapter: str = "none") -> np.ndarray:
-    fresh.reset()
-    logits = fresh.read(_sequence(bundle, length), adapter=adapter)  # type: ignore[arg-type]
+    fresh.sequences.clear()
+    logits = fresh.forward(_sequence(bundle, length), adapter=adapter)  # type: ignore[arg-type]
     return logits.copy()
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 99, 100, 101])
 def test_chunks_equal_one_shot(bundle: Bundle, fresh: Decoder, chunk: int):
-    fresh.reset()
-    expected = fresh.read(_sequence(bundle, 100), adapter="speech", rows="all")
-    actual = _decoder(bundle, chunk).read(_sequence(bundle, 100), adapter="speech", rows="all")
+    fresh.sequences.clear()
+    expected = fresh.forward(_sequence(bundle, 100), adapter="speech", rows="all")
+    actual = _decoder(bundle, chunk).forward(_sequence(bundle, 100), adapter="speech", rows="all")
     assert actual.shape == (100, bundle.manifest.decoder.vocab_size)
     np.testing.assert_allclose(actual, expected, atol=CLOSE)
 
 
 def test_the_last_row_equals_the_last_of_all_rows(bundle: Bundle, fresh: Decoder):
-    every = _decoder(bundle).read(_sequence(bundle, 50), adapter="vision", rows="all")
+    every = _decoder(bundle).forward(_sequence(bundle, 50), adapter="vision", rows="all")
     np.testing.assert_allclose(_at_once(fresh, bundle, 50, "vision"), every[-1], atol=CLOSE)
 
 
 def test_token_by_token_equals_a_fresh_reading_while_the_cache_grows(bundle: Bundle, fresh: Decoder):
-    fresh.reset()
-    expected = fresh.read(_sequence(bundle, 600), adapter="none", rows="all")
+    fresh.sequences.clear()
+    expected = fresh.forward(_sequence(bundle, 600), adapter="none", rows="all")
     decoder, sequence = _decoder(bundle), _sequence(bundle, 200)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     for position in range(200, 600):  # the cache starts at 256 positions and grows twice
         sequence.append(int(IDS[position]))
-        logits = decoder.read(sequence, adapter="none")
+        logits = decoder.forward(sequence, adapter="none")
         np.testing.assert_allclose(logits, expected[position], atol=CLOSE)
 
 
 def test_memory_that_was_outgrown_is_freed(low: Bundle):
     """A long prompt's chunks are read once; what they were bound to must not live as long as the model."""
     decoder, sequence = _decoder(low, chunk=16), _sequence(low, 32)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     outgrown = [weakref.ref(decoder._rope.cos), *map(weakref.ref, decoder._cache.buffers.values())]
     for position in range(32, 300):
         sequence.append(int(IDS[position]))
-        decoder.read(sequence, adapter="none")
+        decoder.forward(sequence, adapter="none")
     gc.collect()
     assert not any(ref() is not None for ref in outgrown)
 
@@ -108,13 +108,13 @@ def test_memory_that_was_outgrown_is_freed(low: Bundle):
 def test_only_passes_that_come_again_are_kept(bundle: Bundle):
     """A step, a full chunk, and the widths of speculation; logits of a whole prompt would be held for ever."""
     decoder = _decoder(bundle, chunk=30)
-    decoder.read(_sequence(bundle, 60), adapter="none", rows="all")
+    decoder.forward(_sequence(bundle, 60), adapter="none", rows="all")
     assert not decoder._passes
-    decoder.reset()
-    decoder.read(_sequence(bundle, 81), adapter="none")
+    decoder.sequences.clear()
+    decoder.forward(_sequence(bundle, 81), adapter="none")
     assert sorted(decoder._passes) == [(30, 1)]
     for length, rows in ((82, 1), (86, 4), (90, 4), (91, 1), (94, 3)):
-        decoder.read(_sequence(bundle, length), adapter="none", rows=rows)
+        decoder.forward(_sequence(bundle, length), adapter="none", rows=rows)
     assert sorted(decoder._passes) == [(1, 1), (3, 3), (4, 4), (30, 1)]
 
 
@@ -123,7 +123,7 @@ def test_a_failure_of_the_library_is_one_line(bundle: Bundle):
     session = decoder._graph.session
     decoder._graph.session = SimpleNamespace(io_binding=session.io_binding, run_with_iobinding=_fail)
     with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in the decoder at 5 tokens \(first line\)$"):
-        decoder.read(_sequence(bundle, 5), adapter="none")
+        decoder.forward(_sequence(bundle, 5), adapter="none")
 
 
 def _fail(*_: object) -> None:
@@ -144,18 +144,18 @@ def test_a_graph_of_other_sizes_than_the_manifests_is_refused(bundle: Bundle, si
 
 def test_crossing_the_longrope_border_equals_a_fresh_reading_with_long_factors(low: Bundle, fresh_low: Decoder):
     decoder, sequence = _decoder(low, chunk=10), _sequence(low, BORDER - 3)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     for length in range(BORDER - 2, BORDER + 8):
         sequence.append(int(IDS[length - 1]))
-        logits = decoder.read(sequence, adapter="none")
+        logits = decoder.forward(sequence, adapter="none")
         np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
 
 
 def test_the_border_of_the_checkpoint_is_crossed_in_decoding(bundle: Bundle, fresh: Decoder):
     decoder, sequence = _decoder(bundle), _sequence(bundle, REAL_BORDER)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     sequence.append(int(IDS[REAL_BORDER]))
-    logits = decoder.read(sequence, adapter="none")
+    logits = decoder.forward(sequence, adapter="none")
     np.testing.assert_allclose(logits, _at_once(fresh, bundle, REAL_BORDER + 1), atol=CLOSE)
 
 
@@ -164,7 +164,7 @@ def test_a_prompt_longer_than_the_border_uses_long_factors_from_its_first_chunk(
     low: Bundle, fresh_low: Decoder, chunk: int
 ):
     for length in (BORDER, BORDER + 1, BORDER + 30):
-        logits = _decoder(low, chunk).read(_sequence(low, length), adapter="none")
+        logits = _decoder(low, chunk).forward(_sequence(low, length), adapter="none")
         np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
 
 
@@ -176,37 +176,37 @@ def test_short_and_long_factors_differ(bundle: Bundle, low: Bundle, fresh: Decod
 
 def test_the_next_request_owes_nothing_to_the_one_before(low: Bundle, fresh_low: Decoder):
     decoder = _decoder(low)
-    decoder.read(_sequence(low, BORDER + 10), adapter="speech")
-    decoder.reset()
-    logits = decoder.read(_sequence(low, 30), adapter="none")
+    decoder.forward(_sequence(low, BORDER + 10), adapter="speech")
+    decoder.sequences.clear()
+    logits = decoder.forward(_sequence(low, 30), adapter="none")
     np.testing.assert_allclose(logits, _at_once(fresh_low, low, 30), atol=CLOSE)
 
 
 def test_bindings_outlive_a_request_but_not_the_buffers_they_are_bound_to(bundle: Bundle):
     """A short request should not bind again; after a long one its memory must be given back."""
     decoder = _decoder(bundle)
-    decoder.read(_sequence(bundle, 1), adapter="none")
+    decoder.forward(_sequence(bundle, 1), adapter="none")
     kept = decoder._passes[1, 1]
-    decoder.reset()
-    expected = decoder.read(_sequence(bundle, 1), adapter="none").copy()
+    decoder.truncate(0)
+    expected = decoder.forward(_sequence(bundle, 1), adapter="none").copy()
     assert decoder._passes[1, 1] is kept
-    decoder.read(_sequence(bundle, REAL_BORDER + 40), adapter="none")
+    decoder.forward(_sequence(bundle, REAL_BORDER + 40), adapter="none")
     long = [weakref.ref(buffer) for buffer in decoder._cache.buffers.values()]
-    decoder._sequences.budget_bytes = 256 * decoder.shape.bytes_per_position
-    decoder.end()
-    decoder.reset()
+    decoder.sequences.budget_bytes = 256 * decoder.limit.shape.bytes_per_position
+    decoder.sequences.trim()
+    decoder.truncate(0)
     gc.collect()
     assert not any(ref() is not None for ref in long)
-    np.testing.assert_allclose(decoder.read(_sequence(bundle, 1), adapter="none"), expected, atol=CLOSE)
+    np.testing.assert_allclose(decoder.forward(_sequence(bundle, 1), adapter="none"), expected, atol=CLOSE)
 
 
 @pytest.mark.parametrize("chunk", [7, 64])
 def test_float16_chunks_equal_one_shot(chunk: int):
     half = Bundle(small_bundle(recipe="fp16"))
-    expected = _decoder(half).read(_sequence(half, 100), adapter="speech", rows="all")
+    expected = _decoder(half).forward(_sequence(half, 100), adapter="speech", rows="all")
     decoder = _decoder(half, chunk)
     assert {buffer.dtype for buffer in decoder._cache.buffers.values()} == {np.dtype(np.float16)}
-    actual = decoder.read(_sequence(half, 100), adapter="speech", rows="all")
+    actual = decoder.forward(_sequence(half, 100), adapter="speech", rows="all")
     np.testing.assert_allclose(actual, expected, atol=0.01 * expected.std())
 
 
@@ -214,58 +214,58 @@ def test_float16_chunks_equal_one_shot(chunk: int):
 @pytest.mark.parametrize("rows", [1, 2, 5, 16, 40])
 def test_logits_of_the_last_rows_are_those_of_all(bundle: Bundle, fresh: Decoder, chunk: int, rows: int):
     """What speculation verifies proposals by, wherever the chunks end."""
-    fresh.reset()
-    expected = fresh.read(_sequence(bundle, 60), adapter="none", rows="all")
+    fresh.sequences.clear()
+    expected = fresh.forward(_sequence(bundle, 60), adapter="none", rows="all")
     decoder = _decoder(bundle, chunk)
-    decoder.read(_sequence(bundle, 25), adapter="none")
-    found = decoder.read(_sequence(bundle, 60), adapter="none", rows=rows)
+    decoder.forward(_sequence(bundle, 25), adapter="none")
+    found = decoder.forward(_sequence(bundle, 60), adapter="none", rows=rows)
     assert found.shape == (rows, bundle.manifest.decoder.vocab_size)
     np.testing.assert_allclose(found, expected[-rows:], atol=CLOSE)
-    assert decoder.used == 60
+    assert decoder.num_cached == 60
 
 
 def test_a_verification_is_one_pass_over_the_new_positions(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
     decoder, widths = _decoder(bundle), []
-    decoder.read(_sequence(bundle, 20), adapter="none")
+    decoder.forward(_sequence(bundle, 20), adapter="none")
     run = decoder._run
     monkeypatch.setattr(
         decoder,
         "_run",
         lambda embeds, *a, **k: (widths.append((embeds.shape[1], k["num_rows"])), run(embeds, *a, **k))[1],
     )
-    decoder.read(_sequence(bundle, 25), adapter="none", rows=5)
-    decoder.read(_sequence(bundle, 25), adapter="none")  # known already: its last position is read again
-    decoder.read(_sequence(bundle, 27), adapter="none", rows=4)
+    decoder.forward(_sequence(bundle, 25), adapter="none", rows=5)
+    decoder.forward(_sequence(bundle, 25), adapter="none")  # known already: its last position is read again
+    decoder.forward(_sequence(bundle, 27), adapter="none", rows=4)
     assert widths == [(5, 5), (1, 1), (4, 4)]
 
 
 def test_rejected_proposals_leave_no_trace(bundle: Bundle, fresh: Decoder):
-    fresh.reset()
-    expected = fresh.read(_sequence(bundle, 60), adapter="none", rows="all")
+    fresh.sequences.clear()
+    expected = fresh.forward(_sequence(bundle, 60), adapter="none", rows="all")
     decoder, sequence = _decoder(bundle), _sequence(bundle, 30)
-    decoder.read(sequence, adapter="none")
+    decoder.forward(sequence, adapter="none")
     for length in range(30, 56, 5):
         for wrong in (3, 4, 5, 6):
             sequence.append(wrong)
-        decoder.read(sequence, adapter="none", rows=4)
-        decoder.rewind(length)
+        decoder.forward(sequence, adapter="none", rows=4)
+        decoder.truncate(length)
         sequence.truncate(length)
-        assert decoder.used == length
+        assert decoder.num_cached == length
         for position in range(length, length + 5):
             sequence.append(int(IDS[position]))
         np.testing.assert_allclose(
-            decoder.read(sequence, adapter="none", rows=5), expected[length : length + 5], atol=CLOSE
+            decoder.forward(sequence, adapter="none", rows=5), expected[length : length + 5], atol=CLOSE
         )
 
 
 def test_nothing_can_be_rewound_that_was_not_read(bundle: Bundle):
     decoder = _decoder(bundle)
-    decoder.read(_sequence(bundle, 5), adapter="none")
+    decoder.forward(_sequence(bundle, 5), adapter="none")
     with pytest.raises(ValueError, match="cannot truncate to 6: 5 tokens are filled"):
-        decoder.rewind(6)
+        decoder.truncate(6)
     with pytest.raises(ValueError, match="logits of 9 rows were asked for; the sequence has 7"):
-        decoder.read(_sequence(bundle, 7), adapter="none", rows=9)
-    assert decoder.used == 5
+        decoder.forward(_sequence(bundle, 7), adapter="none", rows=9)
+    assert decoder.num_cached == 5
 
 
 @pytest.mark.parametrize("back", [BORDER - 10, BORDER, BORDER + 2])
@@ -273,17 +273,17 @@ def test_rewinding_across_the_longrope_border_reads_again_as_a_fresh_start_would
     low: Bundle, fresh_low: Decoder, back: int
 ):
     decoder = _decoder(low, chunk=10)
-    decoder.read(_sequence(low, BORDER + 5), adapter="none")
-    decoder.rewind(back)
+    decoder.forward(_sequence(low, BORDER + 5), adapter="none")
+    decoder.truncate(back)
     for length in (back + 1, back + 3):
-        logits = decoder.read(_sequence(low, length), adapter="none")
+        logits = decoder.forward(_sequence(low, length), adapter="none")
         np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
 
 
 def test_the_reach_of_a_sequence_ends_at_the_border_and_at_the_context(low: Bundle):
     """A verification beyond it would read again what the accepted tokens were chosen by."""
     decoder = _decoder(low, max_context=100)
-    assert [decoder.reach(total) for total in (1, BORDER, BORDER + 1, 100)] == [BORDER, BORDER, 100, 100]
+    assert [decoder.limit.reach(total) for total in (1, BORDER, BORDER + 1, 100)] == [BORDER, BORDER, 100, 100]
 
 
 def test_each_adapter_answers_differently(bundle: Bundle, fresh: Decoder):
@@ -294,33 +294,36 @@ def test_each_adapter_answers_differently(bundle: Bundle, fresh: Decoder):
 
 def test_one_sequence_keeps_one_adapter(bundle: Bundle):
     decoder, sequence = _decoder(bundle), _sequence(bundle, 5)
-    decoder.read(sequence, adapter="speech")
+    decoder.forward(sequence, adapter="speech")
     sequence.append(1)
     with pytest.raises(ValueError, match="filled with adapter 'speech', not 'none'"):
-        decoder.read(sequence, adapter="none")
+        decoder.forward(sequence, adapter="none")
 
 
 def test_a_sequence_longer_than_the_context_leaves_the_cache_usable(bundle: Bundle, fresh: Decoder):
     decoder, sequence = _decoder(bundle, max_context=32), _sequence(bundle, 32)
-    assert decoder.has_room(32)
-    assert not decoder.has_room(33)
-    decoder.read(_sequence(bundle, 31), adapter="none")
+    assert decoder.limit.has_room(32)
+    assert not decoder.limit.has_room(33)
+    decoder.forward(_sequence(bundle, 31), adapter="none")
     with pytest.raises(CapacityError, match=r"needs 40 tokens but the context holds 32; shorten it by 8"):
-        decoder.read(_sequence(bundle, 40), adapter="none")
-    logits = decoder.read(sequence, adapter="none")
+        decoder.forward(_sequence(bundle, 40), adapter="none")
+    logits = decoder.forward(sequence, adapter="none")
     np.testing.assert_allclose(logits, _at_once(fresh, bundle, 32), atol=CLOSE)
 
 
 def test_reading_stops_between_chunks(bundle: Bundle):
     answers = iter([False, False, True])
     with pytest.raises(Stopped):
-        _decoder(bundle, chunk=10).read(_sequence(bundle, 100), adapter="none", should_stop=lambda: next(answers))
+        _decoder(bundle, chunk=10).forward(_sequence(bundle, 100), adapter="none", should_stop=lambda: next(answers))
     assert not list(answers)
 
 
-@pytest.mark.parametrize("max_context", [0, -1, 131073])
-def test_a_context_beyond_the_models_is_refused(bundle: Bundle, max_context: int):
-    with pytest.raises(ConfigError, match=f"max_context is {max_context}; this model takes 1 to 131,072"):
+@pytest.mark.parametrize(
+    ("max_context", "words"),
+    [(0, "use 1 or more"), (-1, "use 1 or more"), (131073, "this model takes 1 to 131,072")],
+)
+def test_a_context_beyond_the_models_is_refused(bundle: Bundle, max_context: int, words: str):
+    with pytest.raises(ConfigError, match=f"max_context is {max_context}; {words}"):
         _decoder(bundle, max_context=max_context)
 
 
@@ -332,4 +335,4 @@ def test_another_graph_under_the_decoders_name_is_refused(tmp_path: Path):
     with pytest.raises(ArtifactError, match=r"decoder_text.onnx: graph input 'adapter' is not known"):
         _decoder(swapped)
     with pytest.raises(ArtifactError, match=r"decoder.onnx: graph input '.*' is"):
-        Decoder(swapped, DeviceOptions(threads=1), with_adapters=True)
+        Decoder(swapped, ModelOptions(threads=1, with_adapters=True))

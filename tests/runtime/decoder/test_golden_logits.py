@@ -14,7 +14,7 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.images.crops import position_ids
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from support import golden
 from support.bundles import small_bundle
@@ -104,11 +104,11 @@ def test_generation_across_the_long_context_border_equals_a_fresh_read(models):
 def test_each_step_across_the_border_has_the_reference_logits():
     """Token by token with the cache; keys rotated for short texts must not survive the border."""
     bundle = Bundle(small_bundle())
-    decoder = Decoder(bundle, DeviceOptions())
+    decoder = Decoder(bundle, ModelOptions())
     table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
     sequence = InputSequence(table, np.array(long_prompt_ids()), {})
     for wanted, token_id in zip(CROSSING["logits"], CROSSING["reply"], strict=True):
-        found = decoder.read(sequence, adapter="none")
+        found = decoder.forward(sequence, adapter="none")
         assert golden.distance(found, wanted) <= golden.TOLERANCE
         sequence.append(int(token_id))
 

@@ -15,6 +15,7 @@ from edgephi import ArtifactError, Model, SamplingOptions
 from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
+from edgephi.model_options import ModelOptions
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import copy_bundle, small_bundle
@@ -85,7 +86,7 @@ def test_a_long_requests_memory_is_free_before_another_graph_is_opened(spy: Spy,
         model.logits([5] * 600)
 
         def watched(path: Path, options: DeviceOptions, *more: Any, **named: Any) -> Any:
-            capacities.append(decoder.held_bytes // decoder.shape.bytes_per_position)
+            capacities.append(decoder.sequences.num_bytes // decoder.limit.shape.bytes_per_position)
             return open_session(path, options, *more, **named)
 
         for place in ("decoder.graph", "media.processor"):
@@ -144,12 +145,12 @@ def test_what_was_read_with_one_graph_continues_with_the_other():
     table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
     logits = []
     for change in (False, True):
-        decoder, sequence = Decoder(bundle, DeviceOptions(threads=1)), InputSequence(table, np.array(IDS), {})
-        decoder.read(sequence, adapter="none")
+        decoder, sequence = Decoder(bundle, ModelOptions(threads=1)), InputSequence(table, np.array(IDS), {})
+        decoder.forward(sequence, adapter="none")
         if change:
-            decoder.prepare("speech")
+            decoder.load("speech")
         sequence.append(7)
-        logits.append(decoder.read(sequence, adapter="none").copy())
+        logits.append(decoder.forward(sequence, adapter="none").copy())
     np.testing.assert_allclose(logits[1], logits[0], atol=2e-5)
 
 
@@ -192,7 +193,7 @@ def test_a_graph_of_another_dtype_than_the_manifests_is_refused():
     bundle.manifest = dataclasses.replace(bundle.manifest, decoder=decoder)
     for with_adapters in (False, True):
         with pytest.raises(ArtifactError, match=r"is a tensor\(float\), the manifest says float16; export"):
-            Decoder(bundle, DeviceOptions(threads=1), with_adapters=with_adapters)
+            Decoder(bundle, ModelOptions(threads=1, with_adapters=with_adapters))
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,6 @@ def test_the_regime_can_change_back_for_the_next_request():
     assert np.array_equal(tables.cos[:4096], short)
 
 
-def test_a_sequence_keeps_its_factors_up_to_the_border_or_the_models_end():
-    tables = RotaryTables(INFO, "float32")
-    assert [tables.reach(total) for total in (1, 4096, 4097, 131072)] == [4096, 4096, 131072, 131072]
-
-
 def test_frequencies_are_rounded_like_the_reference():
     """Values printed by transformers 4.57.6 for factor 0.75 of a head of 64, every fourth."""
     frequencies = inverse_frequencies(np.ones(24), 10000.0, 48)

@@ -124,7 +124,7 @@ def test_a_guessed_reply_is_cancelled_within_one_token(after: int):
     reply = reply_of(said)
     assert (reply.finish_reason, list(reply.token_ids)) == ("cancelled", REPETITIVE[:after])
     assert not after or _holds_what_was_said(decoder, reply)
-    assert len(sequence) >= decoder.used
+    assert len(sequence) >= decoder.num_cached
 
 
 @pytest.mark.parametrize("after", range(1, len(REPETITIVE), 7))

@@ -22,7 +22,7 @@ from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.generation.constraint import ConstraintCompiler
 from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.reply import Reply
-from edgephi.ort.session import DeviceOptions
+from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from edgephi.prompt.tokenizer import Tokenizer
 from support.bundles import small_bundle
@@ -42,12 +42,12 @@ class Voice:
 
     def __init__(self, bundle: Bundle, **limits: Any) -> None:
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
-        self.decoder = Decoder(bundle, DeviceOptions(threads=1), **limits)
+        self.decoder = Decoder(bundle, ModelOptions(threads=1, **limits))
 
     def say(self, ids: list[int], *, mode: bool | None, keep: bool = False, **options: Any) -> Reply:
         """A reply without an end of its own, which goes on to the limit."""
         sequence = InputSequence(self._table, np.array(ids), {})
-        self.decoder.begin(sequence, "none", fresh=not keep)
+        self.decoder.sequences.begin(sequence, "none", fresh=not keep)
         wanted = SamplingOptions(**{"max_new_tokens": 60, "logprobs": 2, "speculation": mode, **options})
         constraint = None
         if wanted.constraint is not None:
@@ -55,15 +55,15 @@ class Voice:
         task = GenerationTask(sequence=sequence, adapter="none", options=wanted, eos=frozenset(), constraint=constraint)
         *_, done = generate(self.decoder, TOKENIZER, task)
         assert isinstance(done, DoneEvent)
-        assert self.decoder.used == len(sequence) == len(ids) + len(done.reply.token_ids) - 1
-        self.decoder.end()
+        assert self.decoder.num_cached == len(sequence) == len(ids) + len(done.reply.token_ids) - 1
+        self.decoder.sequences.trim()
         return done.reply
 
     def logits(self, ids: list[int], *, keep: bool) -> np.ndarray:
         sequence = InputSequence(self._table, np.array(ids), {})
-        held = self.decoder.begin(sequence, "none", fresh=not keep)
+        held = self.decoder.sequences.begin(sequence, "none", fresh=not keep)
         assert keep == (held > 0)
-        return self.decoder.read(sequence, adapter="none").copy()
+        return self.decoder.forward(sequence, adapter="none").copy()
 
 
 @functools.cache

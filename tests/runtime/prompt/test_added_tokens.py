@@ -14,6 +14,7 @@ from edgephi.generation.constraint import ConstraintCompiler, Regex
 from edgephi.generation.output_text import ReplyText
 from edgephi.prompt.prompt import PromptBuilder
 from edgephi.prompt.tokenizer import Tokenizer
+from support.prompts import build_prompt
 from support.vocabulary import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer, special_id
 
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
@@ -100,7 +101,7 @@ def test_words_and_tool_tokens_keep_apart_in_one_prompt():
         token["special"] = token["special"] and "tool" not in token["content"]
     tokenizer = Tokenizer(json.dumps(raw), "tokenizer.json", template=CHAT_TEMPLATE)
     tokens = TokenInfo(bos=None, pad=None, eos=(special_id("<|end|>"),), image=None, audio=None)
-    ids = PromptBuilder(tokenizer, CHAT_TEMPLATE, tokens, "t").build("zebra <|tool_call|>").token_ids.tolist()
+    ids = build_prompt(PromptBuilder(tokenizer, CHAT_TEMPLATE, tokens, "t"), "zebra <|tool_call|>").token_ids.tolist()
     assert build_tokenizer().get_vocab_size() in ids
     assert special_id("<|tool_call|>") not in ids
 

@@ -14,9 +14,9 @@ from tokenizers import Tokenizer as Reference
 from edgephi.base.errors import ArtifactError, ConfigError, EdgeError
 from edgephi.bundle.manifest import TokenInfo
 from edgephi.prompt.chat_template import check_template
-from edgephi.prompt.message_tools import read_tools
 from edgephi.prompt.prompt import PromptBuilder
 from edgephi.prompt.tokenizer import ControlToken, Tokenizer
+from support.prompts import build_prompt
 from support.templates import CONVERSATIONS, NAMES, RENDERINGS, TEMPLATES, TOOLS
 from support.vocabulary import build_tokenizer, special_id
 
@@ -55,7 +55,7 @@ def _pieces(template: str, turns: Any, tools: Any = None) -> list[str | ControlT
     kept: list[str | ControlToken] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_tokenizer(), "encode", lambda items: kept.extend(items) or [])
-        _builder(template).build(turns, tools=read_tools(tools, "tools"))
+        build_prompt(_builder(template), turns, tools=tools)
     return kept
 
 
@@ -80,8 +80,8 @@ def test_a_prompts_ids_are_those_of_the_rendering(name: str):
     turns, has_tools = CONVERSATIONS[conversation]
     if has_tools and "tools" not in TEMPLATES[template]:
         return
-    tools = read_tools(TOOLS if has_tools else None, "tools")
-    ids = _builder(TEMPLATES[template]).build(turns, tools=tools).token_ids.tolist()
+    tools = TOOLS if has_tools else None
+    ids = build_prompt(_builder(TEMPLATES[template]), turns, tools=tools).token_ids.tolist()
     assert ids == _whole().encode(GOLDEN[name]).ids
 
 

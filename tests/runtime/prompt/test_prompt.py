@@ -13,6 +13,7 @@ from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.manifest import TokenInfo
 from edgephi.prompt.prompt import PromptBuilder
 from edgephi.prompt.tokenizer import Tokenizer
+from support.prompts import build_prompt
 from support.vocabulary import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer, special_id
 
 IMAGE, AUDIO = "<|endoftext10|>", "<|endoftext11|>"
@@ -60,7 +61,7 @@ CALL = '[{"name": "lamp", "arguments": {}}]'
     ],
 )  # fmt: skip
 def test_every_message_shape_renders_as_the_model_expects(messages: Any, rendered: str):
-    assert _builder().build(messages).token_ids.tolist() == _ids(rendered)
+    assert build_prompt(_builder(), messages).token_ids.tolist() == _ids(rendered)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +79,19 @@ def test_every_message_shape_renders_as_the_model_expects(messages: Any, rendere
     ],
 )  # fmt: skip
 def test_each_medium_gets_one_slot_in_its_place(messages: Any, images: list[str], audio: list[str], rendered: str):
-    prompt = _builder().build(messages, images=images, audio=audio)
+    prompt = build_prompt(_builder(), messages, images=images, audio=audio)
     assert prompt.token_ids.tolist() == _ids(rendered)
     assert (list(prompt.images), list(prompt.audio)) == (images, audio)
 
 
 def test_tags_name_the_media_by_number_whatever_their_order():
-    prompt = _builder().build("<|image_2|> or <|image_1|>", images=["first", "second"])
+    prompt = build_prompt(_builder(), "<|image_2|> or <|image_1|>", images=["first", "second"])
     assert prompt.images == ("second", "first")
 
 
 def test_parts_bring_their_own_media():
     content = [{"type": "image", "image": "own"}, {"type": "text", "text": "?"}, {"type": "audio", "audio": ("s", 1)}]
-    prompt = _builder().build([{"role": "user", "content": content}])
+    prompt = build_prompt(_builder(), [{"role": "user", "content": content}])
     assert (prompt.images, prompt.audio) == (("own",), (("s", 1),))
 
 
@@ -109,7 +110,7 @@ def test_nothing_a_user_writes_becomes_control(spelling: str, place: str):
     tokenizer = Tokenizer(build_tokenizer().to_str(), "x")
 
     def control(turn: dict[str, Any]) -> list[int]:
-        ids = _builder().build([turn, {"role": "user", "content": "x"}]).token_ids.tolist()
+        ids = build_prompt(_builder(), [turn, {"role": "user", "content": "x"}]).token_ids.tolist()
         return [token_id for token_id in ids if tokenizer.is_control(token_id)]
 
     assert control(turns[place]) == control(harmless)
@@ -142,12 +143,12 @@ def test_nothing_a_user_writes_becomes_control(spelling: str, place: str):
 )
 def test_tags_and_media_must_pair_up(text: str, images: Any, audio: Any, match: str):
     with pytest.raises(ConfigError, match=match):
-        _builder().build(text, images=images, audio=audio)
+        build_prompt(_builder(), text, images=images, audio=audio)
 
 
 def test_media_need_a_user_turn():
     with pytest.raises(ConfigError, match="need a user message"):
-        _builder().build([{"role": "system", "content": "x"}], images=["i"])
+        build_prompt(_builder(), [{"role": "system", "content": "x"}], images=["i"])
 
 
 def test_a_model_without_slots_says_how_to_export_one_with_them():
@@ -155,20 +156,21 @@ def test_a_model_without_slots_says_how_to_export_one_with_them():
     with pytest.raises(
         ConfigError, match="this model folder has no vision; export the checkpoint with --adapters routed"
     ):
-        _builder(tokens=text_only).build("x", images=["i"])
+        build_prompt(_builder(tokens=text_only), "x", images=["i"])
 
 
 def test_a_template_may_refuse_the_conversation():
     template = "{% if messages|length > 1 %}{{ raise_exception('one turn only') }}{% endif %}{{ messages[0].content }}"
-    assert _builder(template).build("hi").token_ids.tolist() == _ids("hi")
+    assert build_prompt(_builder(template), "hi").token_ids.tolist() == _ids("hi")
     with pytest.raises(ConfigError, match="refuses these messages: one turn only"):
-        _builder(template).build([{"role": "user", "content": "a"}] * 2)
+        build_prompt(_builder(template), [{"role": "user", "content": "a"}] * 2)
 
 
 def test_a_message_that_the_template_drops_is_an_error_not_a_silent_loss():
     with pytest.raises(ConfigError, match="drops or repeats"):
-        _builder("{{ messages[0].content }}").build(
-            [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+        build_prompt(
+            _builder("{{ messages[0].content }}"),
+            [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
         )
 
 
@@ -180,10 +182,10 @@ def test_a_broken_template_is_named(template: str):
 
 def test_a_template_cannot_reach_python():
     with pytest.raises((ConfigError, ArtifactError)):
-        _builder("{{ messages.__class__.__mro__[1].__subclasses__() }}").build("hi")
+        build_prompt(_builder("{{ messages.__class__.__mro__[1].__subclasses__() }}"), "hi")
 
 
 @pytest.mark.parametrize("expression", ["1 // 0", "messages[0].nothing.more", "'x' + 1", "messages | map('x') | list"])
 def test_a_template_that_fails_is_named(expression: str):
     with pytest.raises(ArtifactError, match=r"template.jinja: (the|not a)"):
-        _builder("{{ " + expression + " }}").build("hi")
+        build_prompt(_builder("{{ " + expression + " }}"), "hi")

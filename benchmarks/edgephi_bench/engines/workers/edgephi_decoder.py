@@ -18,7 +18,8 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheKind
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
-from edgephi.ort.session import DeviceOptions, runtime
+from edgephi.model_options import ModelOptions
+from edgephi.ort.session import runtime
 from edgephi.prompt.input_sequence import InputSequence
 
 _LONGEST_REST_S = 60.0
@@ -31,8 +32,7 @@ def prepare() -> None:
 
 def open_engine(options: dict[str, Any]) -> DecoderEngine:
     """Load the model folder `model` for `threads` threads, the `adapter` and the kind of `kv_cache`."""
-    device = DeviceOptions(threads=options["threads"])
-    return DecoderEngine(Bundle(options["model"]), device, options["adapter"], options["kv_cache"])
+    return DecoderEngine(Bundle(options["model"]), options["threads"], options["adapter"], options["kv_cache"])
 
 
 class DecoderEngine:
@@ -40,17 +40,18 @@ class DecoderEngine:
 
     Args:
         bundle: The model folder.
-        device: Where it runs.
+        threads: Threads that it runs with; None for the physical cores.
         adapter: Every sequence is read with it.
         kv_cache: What keys and values are kept in.
     """
 
-    def __init__(self, bundle: Bundle, device: DeviceOptions, adapter: Adapter, kv_cache: CacheKind = "float") -> None:
+    def __init__(self, bundle: Bundle, threads: int | None, adapter: Adapter, kv_cache: CacheKind = "float") -> None:
         self.version = _version()
         self._adapter = adapter
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
-        self._decoder = Decoder(bundle, device, with_adapters=adapter != "none", cache_bytes=0, kv_cache=kv_cache)
-        self._ids = np.random.default_rng(0).integers(0, len(self._table), self._decoder.shape.max_positions)
+        options = ModelOptions(threads=threads, with_adapters=adapter != "none", cache_bytes=0, kv_cache=kv_cache)
+        self._decoder = Decoder(bundle, options)
+        self._ids = np.random.default_rng(0).integers(0, len(self._table), bundle.manifest.rope.max_positions)
         self._depth: int | None = None
         self._sequence: InputSequence | None = None
 
@@ -60,7 +61,7 @@ class DecoderEngine:
         self._depth = None
         before = time.perf_counter()
         sequence = self._start(tokens, fresh=True)
-        self._decoder.read(sequence, adapter=self._adapter)
+        self._decoder.forward(sequence, adapter=self._adapter)
         return [time.perf_counter() - before]
 
     def decode(self, depth: int, tokens: int) -> list[float]:
@@ -87,7 +88,7 @@ class DecoderEngine:
             before = time.perf_counter()
             if len(sequence) < total:
                 sequence.append(token_id)
-            token_id = int(self._decoder.read(sequence, adapter=self._adapter).argmax())
+            token_id = int(self._decoder.forward(sequence, adapter=self._adapter).argmax())
             seconds.append(time.perf_counter() - before)
         return seconds
 
@@ -98,15 +99,15 @@ class DecoderEngine:
             self._sequence = self._start(max(depth, 1), fresh=False)
             if depth:
                 self._sequence.append(0)
-            self._decoder.read(self._sequence, adapter=self._adapter)
+            self._decoder.forward(self._sequence, adapter=self._adapter)
             self._depth = depth
         self._sequence.truncate(max(depth, 1))
-        self._decoder.rewind(depth)
+        self._decoder.truncate(depth)
         return self._sequence
 
     def _start(self, tokens: int, *, fresh: bool) -> InputSequence:
         sequence = InputSequence(self._table, self._ids[:tokens], {})
-        self._decoder.begin(sequence, self._adapter, fresh=fresh)
+        self._decoder.sequences.begin(sequence, self._adapter, fresh=fresh)
         return sequence
 
 

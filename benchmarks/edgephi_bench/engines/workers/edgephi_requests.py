@@ -17,12 +17,12 @@ import numpy as np
 
 from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
 from edgephi.bundle.manifest import CacheKind
-from edgephi.decoder.decoder import DEFAULT_CACHE_BYTES
 from edgephi.generation.detokenizer import TextStream
 from edgephi.generation.reply import DoneEvent, Reply, TokenEvent
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.media.processor import MediaProcessor
 from edgephi.model import Model
+from edgephi.model_options import DEFAULT_CACHE_BYTES
 from edgephi.ort.session import DeviceOptions, runtime
 from edgephi.prompt.tokenizer import Tokenizer
 
