@@ -23,6 +23,17 @@ def is_finite(value: object) -> bool:
         return False
 
 
+def check_positive(**values: float) -> None:
+    """Refuse values that are not positive and finite.
+
+    Raises:
+        ValueError: It names the first such value.
+    """
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}; it must be a positive number")
+
+
 def is_utf8(path: Path) -> bool:
     """Whether a path is text, which file systems of Linux do not ask for."""
     try:

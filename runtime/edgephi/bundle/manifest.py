@@ -1,20 +1,18 @@
-"""What `edgephi.json` says: the frozen dataclasses of a model folder's description.
-
-Owns the schema and its consistency rules. Knows nothing about where the folder is or how graphs are run.
-"""
+"""What `edgephi.json` says: the frozen dataclasses of a model folder's description."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 from edgephi.base.errors import ArtifactError
 from edgephi.base.json_file import decode, parse_json
+from edgephi.base.numbers import check_positive
 from edgephi.bundle.manifest_checksum import CHECKSUM, check_checksum, with_checksum
+from edgephi.bundle.rope_info import RopeInfo
 from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi.bundle.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
 
@@ -102,7 +100,7 @@ class AdapterInfo:
     scale: float
 
     def __post_init__(self) -> None:
-        _check_positive(rank=self.rank, magnitude_of_scale=abs(self.scale))
+        check_positive(rank=self.rank, magnitude_of_scale=abs(self.scale))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,46 +115,6 @@ class AdaptersInfo:
 
     mode: AdapterMode
     available: tuple[AdapterInfo, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RopeInfo:
-    """Rotary positions with LongRoPE's two factor lists (Ding et al. 2024, arXiv 2402.13753).
-
-    Attributes:
-        rotary_dim: Leading dimensions of a head that are rotated.
-        theta: Base of the inverse frequencies.
-        original_max_positions: Short factors serve total lengths up to this, long factors longer ones.
-        max_positions: The model's context.
-        short_factor: rotary_dim / 2 divisors of the inverse frequencies.
-        long_factor: The same for long totals.
-        attention_scale: Multiplies cos and sin.
-    """
-
-    rotary_dim: int
-    theta: float
-    original_max_positions: int
-    max_positions: int
-    short_factor: tuple[float, ...]
-    long_factor: tuple[float, ...]
-    attention_scale: float
-
-    def __post_init__(self) -> None:
-        _check_positive(
-            rotary_dim=self.rotary_dim,
-            theta=self.theta,
-            original_max_positions=self.original_max_positions,
-            max_positions=self.max_positions,
-            attention_scale=self.attention_scale,
-        )
-        for name, factors in (("short_factor", self.short_factor), ("long_factor", self.long_factor)):
-            if len(factors) != self.rotary_dim // 2:
-                raise ValueError(f"{name} has {len(factors)} values; rotary_dim {self.rotary_dim} needs half as many")
-            _check_positive(**{f"{name}[{i}]": factor for i, factor in enumerate(factors)})
-
-    def is_long(self, total: int) -> bool:
-        """Whether a sequence of this many positions takes the long factors."""
-        return total > self.original_max_positions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +162,7 @@ class DecoderInfo:
     int8_cache: Int8CacheInfo | None = None
 
     def __post_init__(self) -> None:
-        _check_positive(
+        check_positive(
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
             num_heads=self.num_heads,
@@ -251,7 +209,7 @@ class VisionInfo:
     global_separator: TensorRef
 
     def __post_init__(self) -> None:
-        _check_positive(crop_size=self.crop_size, patch_size=self.patch_size, max_crops=self.max_crops)
+        check_positive(crop_size=self.crop_size, patch_size=self.patch_size, max_crops=self.max_crops)
         if self.rows_per_side < 1:
             raise ValueError(f"crop_size {self.crop_size} holds fewer than 2 patches of {self.patch_size}")
 
@@ -285,7 +243,7 @@ class SpeechInfo:
     projections: tuple[EncoderName, ...]
 
     def __post_init__(self) -> None:
-        _check_positive(num_mels=self.num_mels, time_reduction=self.time_reduction, window_rows=self.window_rows)
+        check_positive(num_mels=self.num_mels, time_reduction=self.time_reduction, window_rows=self.window_rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,12 +347,6 @@ def _check_relative(path: str, where: str) -> None:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path:
         raise ArtifactError(f"{where}: file path {path!r} is not inside the model folder")
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value}; it must be a positive number")
 
 
 def _check_shape(name: str, tensor: TensorRef, shape: tuple[int, ...]) -> None:
