@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai fuzz load browser parity accuracy accuracy-reference slow signals compare-check size lint clean
+.PHONY: demo serve test reference genai serve-check fuzz load browser parity accuracy accuracy-reference slow signals compare-check size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
 	mkdir -p models
@@ -26,7 +26,10 @@ genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on wha
 	$(BIN)/python -m pytest -m genai
 
 fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server
-	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest tests/serve/test_bodies.py -k changed
+	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py -k changed
+
+serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load and of the page
+	$(BIN)/python -m pytest -m "not browser" --ignore tests/serve/test_load.py tests/serve
 
 load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends; what it costs
 	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py

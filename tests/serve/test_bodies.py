@@ -181,7 +181,7 @@ def _damaged(rng: random.Random, content: bytes) -> bytes:
     return bytes(made)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))])
 def test_a_changed_body_is_answered_or_refused(client, server, seed, fuzz_count):
     rng = random.Random(seed)
     for number in range(fuzz_count):
@@ -196,7 +196,7 @@ def test_a_changed_body_is_answered_or_refused(client, server, seed, fuzz_count)
     assert "failure" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_changed_form_is_answered_or_refused(client, server, seed, fuzz_count):
     rng = random.Random(seed)
     parts = {"response_format": "verbose_json", "stream": "true", "language": "en", "max_segment_s": "5"}
@@ -216,7 +216,7 @@ def test_a_changed_form_is_answered_or_refused(client, server, seed, fuzz_count)
 
 
 @pytest.mark.parametrize("granularities", [None, [], [""], ["segment"], ["segment", "word"]])
-@pytest.mark.parametrize("brackets", ["", "[]"])
+@pytest.mark.parametrize("brackets", [pytest.param("", marks=pytest.mark.slow), "[]"])
 def test_granularities_may_be_left_out(client, granularities, brackets):
     fields = {"response_format": "verbose_json"}
     if granularities is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from edgephi import Model, SamplingOptions
+from edgephi import Model, SamplingOptions, ToolCall, ToolCallEvent
+from edgephi_serve.writing.replies import ReplyWriter
 from support.bundles import nano_bundle
 
 NANO = Path(__file__).parents[2] / "nano/samples"
@@ -191,3 +193,37 @@ def test_the_example_of_the_documentation_runs(server):
     exec("\n".join(lines), space := {})
     with space["client"]:
         assert space["answer"].model == "nano"
+
+
+def test_two_calls_have_two_numbers_and_damaged_ones_are_text():
+    writer = ReplyWriter(None, has_parallel_calls=True)
+    good = [ToolCall(name=name, arguments={"device": "d"}, text="", error=None) for name in ("lock", "open")]
+    bad = ToolCall(name="", arguments={}, text="[{", error="damaged")
+    deltas = [delta for delta, _ in writer.deltas(ToolCallEvent(text="[]", calls=(*good, bad)))]
+    assert [delta.tool_calls[0].index for delta in deltas[:2]] == [0, 1]
+    assert (deltas[2].content, writer.content) == ("[{", "[{")
+    assert [call.function.name for call in writer.calls] == ["lock", "open"]
+    assert len({call.id for call in writer.calls}) == 2
+    single = ReplyWriter(None, has_parallel_calls=False)
+    single.deltas(ToolCallEvent(text="[]", calls=tuple(good)))
+    assert len(single.calls) == 1
+    text = ReplyWriter(None, has_parallel_calls=True)
+    assert [delta.content for delta, _ in text.deltas(ToolCallEvent(text="[{", calls=(bad,)))] == ["[{"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(50))
+def test_a_choice_of_tools_is_obeyed_whatever_is_said(sdk, number):
+    words = ["lock", "the", "heater", "door", "open", "office", "hello", "what", "colour", "now", "twelve", "no"]
+    text = " ".join(random.Random(number).choices(words, k=number % 7 + 1))
+    asked = {"model": "nano", "messages": [{"role": "user", "content": text}], "tools": TOOLS, "max_tokens": 400}
+    none = sdk.chat.completions.create(**asked, tool_choice="none", seed=number, temperature=1.0).choices[0]
+    assert none.message.tool_calls is None
+    for choice, names in (
+        ("required", {"lock", "set_heater"}),
+        ({"type": "function", "function": {"name": "set_heater"}}, {"set_heater"}),
+    ):
+        made = sdk.chat.completions.create(**asked, tool_choice=choice, seed=number, temperature=1.0).choices[0]
+        assert made.finish_reason in ("tool_calls", "length")
+        assert {call.function.name for call in made.message.tool_calls or ()} <= names
+        assert made.message.tool_calls or made.finish_reason == "length"

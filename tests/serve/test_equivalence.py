@@ -75,7 +75,9 @@ def _calls(message: Any) -> list[tuple[str, Any]]:
     return [(call.function.name, json.loads(call.function.arguments)) for call in message.tool_calls or ()]
 
 
-@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize(
+    "kind", ["greedy", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("seeded", "short"))]
+)
 @pytest.mark.parametrize("sample", SAMPLES, ids=[sample["title"].replace(" ", "-") for sample in SAMPLES])
 def test_the_server_answers_as_the_library(nano, sdk, sample, kind):
     reply = _library(nano, sample, kind)

@@ -257,7 +257,7 @@ def test_other_machines_need_a_key():
     assert Settings(listen=Listen(host="0.0.0.0"), access=Access(no_auth=True)).access.no_auth
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("form", ["text", pytest.param("json", marks=pytest.mark.slow)])
 def test_no_field_of_any_request_reaches_the_log(start, form):
     """Also where a request is refused, fails to be decoded, is not HTTP, or is paused by its client."""
     running = start("--log", form)

@@ -31,6 +31,7 @@ class ScriptedModel:
 
     prefill NAME N S    reads N passes of S seconds each; what was read is kept, but under the name `lost`
     hang S              shows no sign of work for S seconds
+    hold                goes on once `gate` is set
     write N S           writes N words, one each S seconds
     fail                raises what `failure` is
 
@@ -38,6 +39,7 @@ class ScriptedModel:
         begun: The last messages of all requests that began.
         passes: How many passes were read in all.
         failure: Raised by `fail`.
+        gate: Opens for `hold`.
     """
 
     def __init__(self, model: Model) -> None:
@@ -46,6 +48,7 @@ class ScriptedModel:
         self._kept: dict[str, int] = {}
         self.begun: list[str] = []
         self.passes = 0
+        self.gate = threading.Event()
         self.failure: BaseException = RuntimeError("canary-of-a-failure")
 
     def __getattr__(self, name: str) -> Any:
@@ -89,6 +92,10 @@ class ScriptedModel:
                         return False
                     words.append(f"{number} ")
                     yield TextEvent(words[-1])
+            case ["hold"]:
+                while not self.gate.wait(_POLL_S):
+                    if should_stop():
+                        return False
             case ["fail"]:
                 raise self.failure
         return True

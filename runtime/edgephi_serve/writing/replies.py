@@ -99,7 +99,7 @@ class ReplyWriter:
             made = Call(id=f"call_{secrets.token_hex(12)}", function=function)
             self.calls.append(made)
             deltas.append(Delta(tool_calls=[CallDelta(index=len(self.calls) - 1, id=made.id, function=function)]))
-        return deltas
+        return deltas + [self._words(call.text) for call in event.calls if call.error is not None]
 
     def _note(self, choice: Choice) -> None:
         if self._token_bytes is None or choice.logprob is None:
