@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from edgephi import Model
 from edgephi.base.errors import ConfigError
-from edgephi.model import Model
 from edgephi.prompt.routing import choose_route
 from edgephi.prompt.tokenizer import Tokenizer
 from edgephi_bench.engines.fixed_logits import FixedLogits

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from edgephi import Request
 from edgephi.audio.features import AudioInput
 from edgephi.bundle.manifest import Manifest
 from edgephi.prompt.routing import AdapterChoice
-from edgephi.request import Request
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.calibration.texts import CONVERSATIONS
 

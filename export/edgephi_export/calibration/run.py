@@ -6,13 +6,12 @@ import dataclasses
 from functools import partial
 from pathlib import Path
 
+from edgephi import Model
 from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, BlockSums
-from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
-from edgephi.bundle.manifest import Int8CacheInfo
+from edgephi.bundle.bundle import MANIFEST_NAME
+from edgephi.bundle.manifest import Int8CacheInfo, Manifest
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.cache.kv_cache import KVCache, cache_names
-from edgephi.model import Model
-from edgephi.model_options import ModelOptions
 from edgephi_export.calibration.requests import calibration_requests
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.layouts.edgephi.plan import BundlePlan
@@ -38,21 +37,21 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
         CapacityError: This machine has not enough memory to run the model.
         ValueError: The plan has no int8 cache.
     """
-    info, config, bundle = plan.int8_cache, plan.checkpoint.config, Bundle(folder)
+    info, config = plan.int8_cache, plan.checkpoint.config
     if info is None:
         raise ValueError("the plan has no int8 cache")
     sizes = config.decoder
     ranges = CacheRanges(sizes.num_layers, sizes.num_kv_heads, sizes.head_size, config.rope.rotary_dim)
-    requests = calibration_requests(bundle.manifest, own)
     meter.stage("key and value scales")
     # Without a prefix cache no position is skipped, so every key and value is visited.
-    is_routed = bundle.manifest.adapters.mode == "routed"
-    with Model(bundle, ModelOptions(threads=threads, cache_bytes=0, with_adapters=is_routed)) as model:
+    with Model.load(folder, threads=threads, cache_bytes=0, with_adapters=plan.selection.mode == "routed") as model:
+        manifest = model.manifest
+        requests = calibration_requests(manifest, own)
         for number, request in enumerate(requests, start=1):
             meter.prompt(number, len(requests))
             model.visit_cache(request, partial(add_cache, ranges))
     write_index(folder, plan, plan.graphs)
-    _write(folder, bundle, info, ranges)
+    _write(folder, manifest, info, ranges)
 
 
 def add_cache(ranges: CacheRanges, cache: KVCache) -> None:
@@ -67,10 +66,9 @@ def add_cache(ranges: CacheRanges, cache: KVCache) -> None:
         ranges.add(layer, keys, values)
 
 
-def _write(folder: Path, bundle: Bundle, info: Int8CacheInfo, ranges: CacheRanges) -> None:
+def _write(folder: Path, manifest: Manifest, info: Int8CacheInfo, ranges: CacheRanges) -> None:
     """The scales' file and the new manifest."""
     write_scales(folder, (info.key_scales, info.value_scales), ranges.scales())
-    manifest = bundle.manifest
     _add_blocks(folder, SCALES_FILE)
     changed = (TENSORS_NAME, BLOCKS_NAME)
     kept = (file for file in manifest.files if file.path not in changed)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from edgephi import ModelOptions
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheKind
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
-from edgephi.model_options import ModelOptions
 from edgephi.ort.session import runtime
 from edgephi.prompt.input_sequence import InputSequence
 

@@ -15,17 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from edgephi import DoneEvent, Model, ModelOptions, Reply, SamplingOptions, TokenEvent
 from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
 from edgephi.bundle.manifest import CacheKind
 from edgephi.generation.detokenizer import TextStream
-from edgephi.generation.reply import DoneEvent, Reply, TokenEvent
-from edgephi.generation.sampler import SamplingOptions
 from edgephi.media.processor import MediaProcessor
-from edgephi.model import Model
-from edgephi.model_options import DEFAULT_CACHE_BYTES
 from edgephi.ort.session import DeviceOptions, runtime
 from edgephi.prompt.tokenizer import Tokenizer
 
+DEFAULT_CACHE_BYTES = ModelOptions().cache_bytes
 WORDS = " when the rain had stopped we walked along the river and talked about boats that had gone out in the morning"
 _QUESTION = "Describe this."
 _HERTZ = 16_000
