@@ -49,22 +49,26 @@ const openCamera = (facingMode) => openDevice('camera', { video: { facingMode, w
 /** Let the user take an image: a live view, front or back. @returns as `readImage`, or null @throws {Error} with one line. */
 export async function takeImage() {
   let facing = 'environment';
-  const video = el('video', { autoplay: true, muted: true, playsInline: true, srcObject: await openCamera(facing), 'aria-label': 'Camera' });
-  const turn = async () => {
-    facing = facing === 'environment' ? 'user' : 'environment';
+  let dialog;
+  const video = el('video', { autoplay: true, muted: true, playsInline: true, srcObject: await openCamera(facing) });
+  try {
+    return await new Promise((resolve, reject) => {
+      const turn = () => {
+        facing = facing === 'environment' ? 'user' : 'environment';
+        take.disabled = true;
+        release(video.srcObject);
+        openCamera(facing).then((stream) => { video.srcObject = stream; }, reject);
+      };
+      const take = button('Take image', async () => {
+        const frame = await encode(video, video.videoWidth, video.videoHeight, false);
+        resolve({ url: await dataUrl(frame), name: 'camera.jpg', detail: 'auto' });
+      }, { class: 'button primary', disabled: true });
+      video.onplaying = () => { take.disabled = false; };
+      dialog = openDialog('Camera', 'box', video, el('div', { class: 'row' }, button('Other camera', turn), take));
+      dialog.addEventListener('close', () => resolve(null));
+    });
+  } finally {
+    dialog.close();
     release(video.srcObject);
-    video.srcObject = await openCamera(facing);
-  };
-  const image = await new Promise((resolve) => {
-    const take = async () => {
-      const frame = await encode(video, video.videoWidth, video.videoHeight, false);
-      resolve({ url: await dataUrl(frame), name: 'camera.jpg', detail: 'auto' });
-      dialog.close();
-    };
-    const dialog = openDialog('Camera', 'box', video,
-      el('div', { class: 'row' }, button('Other camera', turn), button('Take image', take, { class: 'button primary' })));
-    dialog.addEventListener('close', () => resolve(null));
-  });
-  release(video.srcObject);
-  return image;
+  }
 }

@@ -38,7 +38,7 @@ export function openSettings(chat, onOpen) {
     el('h3', {}, 'Functions'),
     field('tools', 'A JSON list, as the API takes them', el('textarea', { rows: 5, dir: 'ltr' })),
     el('h3', {}, 'Conversation'),
-    el('p', { class: 'remark' }, 'Kept in this tab only, and gone when it is closed.'),
+    el('p', { class: 'remark' }, 'Kept in this tab only.'),
     el('div', { class: 'row' }, button('Save as JSON', saveFile), button('Open JSON', () => file.click()), file)));
 }
 

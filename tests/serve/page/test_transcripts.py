@@ -101,7 +101,7 @@ def test_stopping_stops_the_work_of_the_server(page: Page, server: Any, tmp_path
     def state() -> tuple[float, float]:
         figures = httpx.get(f"{server.url}/metrics").text
         cancelled = re.search(r'edgephi_cancelled_total{by="client"} (\S+)', figures)
-        running = re.search(r"edgephi_requests_running (\S+)", figures)
+        running = re.search(r"^edgephi_requests_running (\S+)", figures, re.MULTILINE)
         return float(cancelled[1]) if cancelled else 0, float(running[1])
 
     cancelled, _ = state()
