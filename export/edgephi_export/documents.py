@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
-from edgephi.bundle.documents import MOST_BYTES, SOURCE_CARD, is_paper, read_papers
+from edgephi.bundle.documents import MOST_BYTES, SOURCE_CARD, is_document, read_documents
 from edgephi.bundle.manifest import FileInfo, Manifest
 from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
 from edgephi_export.provenance import describe
@@ -32,7 +32,7 @@ def add_papers(folder: Path, checkpoint: Path, *, push_ready: bool) -> None:
     described = GenaiRecord.load(folder) if is_genai else Bundle(folder).manifest
     names = _copy(checkpoint, folder)
     if push_ready:
-        licence = read_papers(folder, names).licence
+        licence = read_documents(folder, names).licence
         # Not listed: its owner may go on writing it.
         (folder / _CARD).write_text(model_card(described, licence), encoding="utf-8")
     if not names:
@@ -94,7 +94,7 @@ def _copy(checkpoint: Path, folder: Path) -> list[str]:
     """Copies the papers; gives their paths within the folder."""
     names = []
     for path in sorted(checkpoint.iterdir()):
-        if not (is_paper(path.name) and path.is_file() and path.stat().st_size <= MOST_BYTES):
+        if not (is_document(path.name) and path.is_file() and path.stat().st_size <= MOST_BYTES):
             continue
         name = SOURCE_CARD if path.name.lower() == _CARD.lower() else path.name
         (folder / name).parent.mkdir(exist_ok=True)

@@ -1,8 +1,6 @@
 """Low-rank adapters of the decoder: attach, switch, and store them in PEFT's layout.
 
-Owns the wrapped linears. Knows nothing about which modality an adapter serves.
-
-    y = W x + (alpha / rank) * B (A x)      W frozen | A [rank, in] | B [out, rank], zero at first
+y = W x + (alpha / rank) * B (A x)      W frozen | A [rank, in] | B [out, rank], zero at first
 """
 
 from __future__ import annotations

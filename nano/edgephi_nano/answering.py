@@ -1,7 +1,4 @@
-"""Greedy answers in PyTorch, for many prompts at once.
-
-Owns batched generation from token ids or embeddings. Knows nothing about tasks or media encoders.
-"""
+"""Greedy answers in PyTorch, for many prompts at once, from token ids or embeddings."""
 
 from __future__ import annotations
 

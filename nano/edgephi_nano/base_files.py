@@ -2,7 +2,7 @@
 
     python -m edgephi_nano.base_files FOLDER
 
-Owns nothing but the writing; the contents come from `config` and `tokenizer`.
+The contents come from `config` and `tokenizer`.
 """
 
 from __future__ import annotations

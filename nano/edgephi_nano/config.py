@@ -1,7 +1,6 @@
 """Sizes of the demo model, as the checkpoint's config.json holds them.
 
-Owns every architecture number of the language model, the image tower, the
-audio tower and the two adapters. Knows nothing about training.
+They are those of the language model, the image encoder, the audio encoder and the two adapters.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two ways to ask the demo checkpoint: the ONNX runtime, and the PyTorch class it was trained with.
 
-Owns nothing but the translation of a Question into each engine's call. PyTorch is imported only by its own engine.
+PyTorch is imported only by its own engine.
 """
 
 from __future__ import annotations

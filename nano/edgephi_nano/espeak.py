@@ -1,7 +1,6 @@
 """Speech from text through the espeak-ng C library.
 
-Owns the library handle, voices and their settings. Knows nothing about sentences, noise or mel
-features. Needs the system packages `libespeak-ng1` and `espeak-ng-data`; nothing runs on import.
+Needs the system packages `libespeak-ng1` and `espeak-ng-data`; nothing runs on import.
 """
 
 from __future__ import annotations

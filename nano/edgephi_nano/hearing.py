@@ -1,7 +1,7 @@
 """The audio tower on many clips at once, each row as it would be for its clip alone.
 
-Owns masking: the checkpoint's class pads clips into one batch and lets the padding be heard, which
-is wrong for single clips. Knows nothing about losses or the decoder.
+Masking is done here: the checkpoint's class pads clips into one batch and lets the padding through, which
+is wrong for single clips.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Texts on pictures: chooses font, size and places for the glyphs of a sign or number, and draws them.
 
-Knows nothing about scenes. Texts run across, on tall pictures at times downwards. "along" is the direction of the text,
+Texts run across, on tall pictures at times downwards. "along" is the direction of the text,
 "across" the other one.
 """
 

@@ -2,7 +2,7 @@
 
     python -m edgephi_nano.make_speech STATE_DIR [--clips 32000]
 
-Owns the on-disk form: STATE_DIR/speech/NNN.npz per thousand clips with `features` float16
+On disk: STATE_DIR/speech/NNN.npz per thousand clips with `features` float16
 [sum T, 80], `lengths` int32 [clips] and `texts`. Skips what exists, so it resumes.
 """
 

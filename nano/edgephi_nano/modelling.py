@@ -1,7 +1,4 @@
-"""The checkpoint's own model class, initialized so that it can be trained from nothing.
-
-Owns construction, initialization and adapters. Knows nothing about data or schedules.
-"""
+"""The checkpoint's own model class, initialized so that it can be trained from nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Optimizers and schedules shared by the training stages.
-
-Owns which parameter is updated how. Knows nothing about what the parameters do.
-"""
+"""Optimizers and schedules shared by the training stages."""
 
 from __future__ import annotations
 

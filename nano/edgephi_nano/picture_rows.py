@@ -21,7 +21,7 @@ def assemble(features: Tensor, views: ImageViews, image_embed: Phi4MultimodalIma
     Args:
         features: float32 [N, 36, 128] of its views, the global one first.
         views: Says how the tiles lie and which part of them is in use.
-        image_embed: Owns the separators.
+        image_embed: Holds the separators.
 
     Returns:
         float32 [R, 128].

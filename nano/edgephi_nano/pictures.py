@@ -1,6 +1,6 @@
 """Pictures of signs, numbers, shapes and bar charts, drawn with Pillow, and where each readable thing lies.
 
-Knows nothing about models or views. A text is laid out so that, after the whole picture has been squeezed into one
+A text is laid out so that, after the whole picture has been squeezed into one
 view (the global view), the centres of neighbouring glyphs are still more than one pooled cell (28 px) apart.
 
     picture pixel * Canvas.global_x (or _y) = pixel of the 168 x 168 global view

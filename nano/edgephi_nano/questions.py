@@ -1,6 +1,6 @@
 """Held-out requests in one shape, whatever they are about, so that any engine can be asked all of them.
 
-Owns the sets that accuracy is measured on, their measures and the bars they must clear. Knows nothing about engines.
+The sets that accuracy is measured on, their measures and the limits they must reach.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Asking the model about pictures in PyTorch: questions as embeddings, and exact answers counted.
-
-Owns how written and spoken questions become branches. Knows nothing about optimizers or drawing.
-"""
+"""Asking the model about pictures in PyTorch: questions as embeddings, and exact answers counted."""
 
 from __future__ import annotations
 

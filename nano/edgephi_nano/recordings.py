@@ -1,6 +1,6 @@
 """A long recording: held-out sentences by many voices, with pauses, in one room.
 
-Owns how clips are joined, and the truth about them: what is said and when. Needs no torch. Knows nothing about models.
+It comes with the truth: which words are spoken and when. Needs no torch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The curve of a training stage: what it says while it runs.
 
-Owns the file `curve.txt`. Knows nothing about what is trained.
+It is written to the file `curve.txt`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How right answers are: word error rate.
-
-Owns the measure only. Knows nothing about models.
-"""
+"""How right answers are: word error rate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What people say to the demo model: commands, numbers, short sentences and questions.
 
-Owns the grammar and the split into training and held-out texts: a text belongs to one side for
-ever, by a hash of itself. Knows nothing about sound, pictures or tokens.
+A text belongs to the training or the held-out side for ever, by a hash of itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The image tower: its configuration, an initialization it can be trained from, and its pooled features.
 
-Owns no training loop. Sizes: width 128, patches 14 px, views 168 px, features = hidden state -2 pooled to 6 x 6.
+Sizes: width 128, patches 14 px, views 168 px, features = hidden state -2 pooled to 6 x 6.
 """
 
 from __future__ import annotations

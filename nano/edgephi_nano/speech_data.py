@@ -1,7 +1,6 @@
 """Spoken clips for training and testing: who says what, in what room, over what noise.
 
-Owns the voices, the recording conditions and the mixture of texts. Deterministic for a given
-generator; needs no torch. Knows nothing about features on disk.
+Deterministic for a given generator; needs no torch.
 """
 
 from __future__ import annotations

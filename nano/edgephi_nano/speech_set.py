@@ -1,7 +1,6 @@
 """The stored clips as training batches.
 
-Owns loading, grouping by length and the changes made to features while training. Knows nothing
-about models.
+They are grouped by length, and their features are varied while training.
 """
 
 from __future__ import annotations

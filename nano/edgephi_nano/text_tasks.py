@@ -1,7 +1,7 @@
 """Written tasks the language model learns from: copying, counting, tool calls and questions.
 
-Owns prompts and answers as text. Half of all tasks is copying, because the same skill later reads
-sounds and pictures. Knows nothing about tokens or batches.
+Half of all tasks is copying, because the same skill later reads
+sounds and pictures.
 """
 
 from __future__ import annotations

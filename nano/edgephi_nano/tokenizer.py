@@ -1,6 +1,6 @@
 """The demo model's tokenizer: byte-level, 768 entries, Phi-4's special tokens and chat template.
 
-Owns the vocabulary layout and the files written from it. Every known lower-case word is
+Every known lower-case word is
 one token, with and without a leading space; digits and upper-case letters always stand alone.
 
     ids 0..255 bytes | 256.. words and JSON pieces | ..755 filler | 756..767 special tokens

@@ -1,7 +1,4 @@
-"""The tools of the demo home: their descriptions, and the answer that calls one.
-
-Owns the JSON on both sides of a tool call. Knows nothing about how commands are phrased.
-"""
+"""The tools of the demo home: their descriptions, and the answer that calls one."""
 
 from __future__ import annotations
 

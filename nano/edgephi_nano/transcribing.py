@@ -1,7 +1,6 @@
 """From mel features to the decoder's input and back to words.
 
-Owns the speech prompt in embeddings: rows of one of the two audio projections between the user tag
-and the instruction. Knows nothing about training.
+The speech prompt in embeddings is rows of one of the two audio projections between the user tag and the instruction.
 """
 
 from __future__ import annotations

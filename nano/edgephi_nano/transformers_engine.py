@@ -1,6 +1,6 @@
 """The demo checkpoint through transformers and PEFT, as anyone would load it.
 
-Owns the assembly of the PyTorch model's inputs. The picture and sound rules are the runtime's, whose own tests compare
+The picture and sound rules are the runtime's, whose own tests compare
 them with the reference; everything after them is PyTorch.
 """
 

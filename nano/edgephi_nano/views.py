@@ -1,6 +1,6 @@
 """What each pooled cell of a view shows, as labels to pretrain the image tower with.
 
-Knows nothing about models; the cutting itself is the product's. A view is 168 x 168 pixels = 12 x 12 patches = 6 x 6
+The cutting itself is the product's. A view is 168 x 168 pixels = 12 x 12 patches = 6 x 6
 pooled cells of 28 px. Labels name only what the tower can see in that one view; IGNORE marks cells not to learn from.
 """
 

@@ -1,7 +1,6 @@
 """The words the demo model knows, in one place.
 
-Owns the spoken vocabulary (lower case) and its groups. Knows nothing about
-tokens, sentences or sounds.
+They are spoken, in lower case, and in groups.
 """
 
 

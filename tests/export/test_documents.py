@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.documents import is_paper, stated_licence
+from edgephi.bundle.documents import is_document, stated_licence
 from edgephi_export import ExportOptions, export
 from edgephi_export.layouts.genai.record import GenaiRecord
 from support.bundles import small_bundle, small_checkpoint
@@ -95,7 +95,7 @@ def test_a_cards_front_matter_states_the_licence(text: str, licence: str | None)
     ],
 )  # fmt: skip
 def test_papers_are_known_by_their_names(name: str, wanted: bool):
-    assert is_paper(name) == wanted
+    assert is_document(name) == wanted
 
 
 def test_a_folder_that_is_ready_to_be_uploaded_has_a_card_of_its_own(checkpoint: Path, tmp_path: Path, hub: FakeHub):

@@ -1,7 +1,7 @@
 """The reference's image preparation, written from its published rules with torch's own resize.
 
-transformers' processor needs torchvision, which is not part of the `reference` extra. Owns the way from an image to
-the tensors that `Phi4MultimodalForCausalLM` takes. Shares no code with the runtime.
+transformers' processor needs torchvision, which is not part of the `reference` extra. It goes from an image to the
+tensors that `Phi4MultimodalForCausalLM` takes. Shares no code with the runtime.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The oracle: a native checkpoint in PyTorch transformers, asked with the tests' cases.
 
-Owns adapter choice and the assembly of transformers' inputs. Shares no code with the runtime or the exporter.
+It chooses the adapter and assembles transformers' inputs. Shares no code with the runtime or the exporter.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Oracle:
     def _logits(self, case: Case, adapter: str) -> NDArray[np.float32]:
         self._use(adapter)
         images = [self._image(image) for image in case.load_images()]
-        mels = [log_mel(samples, rate) for samples, rate in case.load_clips()]
+        mels = [log_mel(samples, rate) for samples, rate in case.load_audio()]
         counts = {
             IMAGE: iter([image.num_rows for image in images]),
             AUDIO: iter([-(-mel.shape[1] // FRAMES_PER_ROW) for mel in mels]),

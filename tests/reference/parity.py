@@ -1,6 +1,6 @@
 """Prints how far the exported models are from PyTorch transformers, case by case: `python tests/reference/parity.py`.
 
-Owns the table only; tests/reference/test_oracle.py holds the limits.
+tests/reference/test_oracle.py holds the limits.
 """
 
 from __future__ import annotations

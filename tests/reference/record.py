@@ -1,6 +1,6 @@
 """Record the golden values from PyTorch transformers into tests/golden: `python tests/reference/record.py [NAME]...`.
 
-Owns which numbers are kept. Run it after a deliberate change of cases or weights; `make reference` fails while the
+Run it after a deliberate change of cases or weights; `make reference` fails while the
 committed values differ from what it would write.
 """
 
@@ -56,7 +56,7 @@ def mel(_: Oracle) -> Arrays:
     """Frames of one clip per sampling rate."""
     arrays: Arrays = {}
     for rate in MEL_RATES_HZ:
-        frames = log_mel(*CASES_BY_NAME[f"speech_{rate // 1000}khz"].load_clips()[0])[0].numpy()
+        frames = log_mel(*CASES_BY_NAME[f"speech_{rate // 1000}khz"].load_audio()[0])[0].numpy()
         arrays |= {f"{rate}/frames": frames[::MEL_STRIDE], f"{rate}/count": np.int64(len(frames))}
     return arrays
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgephi import Model, SamplingOptions, Stage, TokenEvent
 from edgephi.bundle.manifest import CacheKind
-from edgephi.ort import cancellable_run as watched
+from edgephi.ort import cancellable_run
 from support.bundles import small_bundle
 from support.signals import random_audio, random_image
 
@@ -123,12 +123,12 @@ def test_loading_tells_where_it_is():
 
 def test_ctrl_c_while_loading_waits_for_no_graph(monkeypatch: pytest.MonkeyPatch):
     """The decoder is loaded in a thread of its own, which must hear of it and be gone afterwards."""
-    monkeypatch.setattr(watched, "_GRACE_S", 0.01)
+    monkeypatch.setattr(cancellable_run, "_GRACE_S", 0.01)
     asked = threading.Event()
 
     def loads_for_ever(*given: Any) -> Any:
         should_stop = given[2]
-        return watched.watched(asked.wait, asked.set, should_stop)
+        return cancellable_run.cancellable(asked.wait, asked.set, should_stop)
 
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -148,8 +148,8 @@ def test_a_request_ended_inside_a_pass_does_not_spoil_the_next(
     chunk: int, kv_cache: CacheKind, monkeypatch: pytest.MonkeyPatch
 ):
     """What a pass that was ended wrote into the cache must not count as read."""
-    monkeypatch.setattr(watched, "_GRACE_S", 0.0)
-    monkeypatch.setattr(watched, "_POLL_S", 0.0)
+    monkeypatch.setattr(cancellable_run, "_GRACE_S", 0.0)
+    monkeypatch.setattr(cancellable_run, "_POLL_S", 0.0)
     bundle = small_bundle(kv_cache=kv_cache)
     talk, media = "tell me all about it, " * 12, {"images": [SMALL], "audio": [CLIP]}
     with Model.load(bundle, threads=1, kv_cache=kv_cache) as fresh:
@@ -174,7 +174,7 @@ def test_logits_after_an_ended_pass_are_those_of_a_fresh_reading(monkeypatch: py
     ids = np.random.default_rng(0).integers(3, 40, 200).tolist()
     with Model.load(small_bundle(), threads=1) as fresh:
         expected = fresh.logits(ids)
-    monkeypatch.setattr(watched, "_GRACE_S", 0.0)
+    monkeypatch.setattr(cancellable_run, "_GRACE_S", 0.0)
     with Model.load(small_bundle(), threads=1, chunk=64) as model:
         for stop_at in range(1, 5):
             answers = iter(range(1, stop_at))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from support.sound_writers import webm
+from support.audio_writers import webm
 
 NANO = Path(__file__).parents[2] / "nano/samples"
 URL = "/v1/chat/completions"

@@ -1,7 +1,6 @@
 """Media files as they come from broken disks, cut downloads and people who mean harm; the same bytes on every run.
 
-Owns good files of every format, and files that were never good. Knows nothing about what reads them; damage to good
-files is in damage.py.
+Good files of every format, and files that were never good; damage to good files is in damage.py.
 """
 
 from __future__ import annotations

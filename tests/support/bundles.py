@@ -1,6 +1,6 @@
 """Small model folders, exported once per test run and shared by all tests that only read them.
 
-Owns where they lie and their removal at exit. A test that changes files copies one with `copy_bundle`.
+They are removed at exit. A test that changes files copies one with `copy_bundle`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _exported(
 
 @functools.cache
 def nano_bundle() -> Path:
-    """The model folder of the demo's checkpoint, which hears, sees and calls functions. Read only."""
+    """The model folder of the demo's checkpoint, which takes audio and images and calls functions. Read only."""
     return export(Path(__file__).parents[2] / "nano" / "checkpoint", _root() / "nano", ExportOptions(recipe="int4"))
 
 
@@ -71,7 +71,7 @@ def copy_bundle(bundle: Path, folder: Path) -> Path:
 
 
 def described(bundle: Path) -> dict[str, Any]:
-    """The values of its manifest to be changed and written again, without the checksum that would tell of it."""
+    """The values of its manifest to be changed and written again, without the checksum that would reveal it."""
     raw: dict[str, Any] = json.loads((bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
     return {key: value for key, value in raw.items() if key != "checksum"}
 

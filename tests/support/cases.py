@@ -1,7 +1,4 @@
-"""The requests on which the runtime must agree with PyTorch transformers.
-
-Owns the token ids and media of each case. Knows nothing about how either side answers.
-"""
+"""The requests on which the runtime must agree with PyTorch transformers."""
 
 from __future__ import annotations
 
@@ -27,32 +24,32 @@ class Case:
 
     Attributes:
         name: Also the key of its golden values.
-        token_ids: One slot token per image and per clip, not yet expanded to rows.
+        token_ids: One slot token per image and per audio, not yet expanded to rows.
         images: (name, width, height) of each image.
-        clips: (name, seconds, sample rate) of each sound.
+        audio: (name, seconds, sample rate) of each recording.
     """
 
     name: str
     token_ids: tuple[int, ...]
     images: tuple[tuple[str, int, int], ...] = ()
-    clips: tuple[tuple[str, float, int], ...] = field(default=())
+    audio: tuple[tuple[str, float, int], ...] = field(default=())
 
     @property
     def adapter(self) -> str:
         """The adapter that the model's rule asks for."""
-        return "vision" if self.images else "speech" if self.clips else "none"
+        return "vision" if self.images else "speech" if self.audio else "none"
 
     def load_images(self) -> list[NDArray[np.uint8]]:
         """uint8 [height, width, 3] each."""
         return [random_image(*image) for image in self.images]
 
-    def load_clips(self) -> list[tuple[NDArray[np.float32], int]]:
+    def load_audio(self) -> list[tuple[NDArray[np.float32], int]]:
         """(float32 samples, hertz) each."""
-        return [(random_audio(*sound), sound[2]) for sound in self.clips]
+        return [(random_audio(*one), one[2]) for one in self.audio]
 
     def media(self) -> dict[str, Any]:
         """The keyword arguments of `edgephi.Model.logits`."""
-        return {"images": self.load_images(), "audio": self.load_clips()}
+        return {"images": self.load_images(), "audio": self.load_audio()}
 
 
 def words(name: str, count: int) -> tuple[int, ...]:
@@ -68,20 +65,20 @@ def _text(name: str, total: int) -> Case:
     return Case(name=name, token_ids=_turn(name, total - 3))
 
 
-def _speech(name: str, *clips: tuple[float, int]) -> Case:
-    sounds = tuple((f"{name} {i}", seconds, rate) for i, (seconds, rate) in enumerate(clips))
-    return Case(name=name, token_ids=_turn(name, 9, (AUDIO,) * len(clips)), clips=sounds)
+def _speech(name: str, *audio: tuple[float, int]) -> Case:
+    recordings = tuple((f"{name} {i}", seconds, rate) for i, (seconds, rate) in enumerate(audio))
+    return Case(name=name, token_ids=_turn(name, 9, (AUDIO,) * len(audio)), audio=recordings)
 
 
-def _vision(name: str, *sizes: tuple[int, int], clips: tuple[tuple[float, int], ...] = ()) -> Case:
-    sounds = tuple((f"{name} {i}", seconds, rate) for i, (seconds, rate) in enumerate(clips))
+def _vision(name: str, *sizes: tuple[int, int], audio: tuple[tuple[float, int], ...] = ()) -> Case:
+    recordings = tuple((f"{name} {i}", seconds, rate) for i, (seconds, rate) in enumerate(audio))
     images = tuple((f"{name} {i}", width, height) for i, (width, height) in enumerate(sizes))
-    slots = (IMAGE,) * len(sizes) + (AUDIO,) * len(clips)
-    return Case(name=name, token_ids=_turn(name, 9, slots), images=images, clips=sounds)
+    slots = (IMAGE,) * len(sizes) + (AUDIO,) * len(audio)
+    return Case(name=name, token_ids=_turn(name, 9, slots), images=images, audio=recordings)
 
 
 def frames_s(frames: int) -> float:
-    """Seconds of 16 kHz sound that give so many 10 ms frames."""
+    """Seconds of 16 kHz audio that give so many 10 ms frames."""
     return (400 + 160 * (frames - 1)) / 16000
 
 
@@ -104,7 +101,7 @@ CASES = (
     _vision("image_small", (20, 13)),
     _vision("image_many_crops", (500, 310)),
     _vision("two_images", (130, 90), (40, 56)),
-    _vision("image_and_audio", (100, 60), clips=((1.3, 16000),)),
+    _vision("image_and_audio", (100, 60), audio=((1.3, 16000),)),
 )
 CASES_BY_NAME = {case.name: case for case in CASES}
 

@@ -1,6 +1,6 @@
 """Small random checkpoints in the three layouts that `edgephi export` reads, written without torch.
 
-Owns the folders, their file names and the tensor names of each layout. The same seed gives the same weights in the
+The same seed gives the same weights in the
 native and the original layout, and the same decoder in all three.
 
     native    phi4_multimodal   model.safetensors, speech-lora/, vision-lora/ (PEFT)
@@ -48,14 +48,14 @@ _ORIGINAL_NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSpec:
-    """What was written: the folder, its layout and the numbers a test needs.
+    """A written checkpoint: the folder, its layout and the numbers a test needs.
 
     Attributes:
         path: The checkpoint's folder.
         layout: Which of the three layouts it has.
         sizes: Every size of the model.
         image_token_id: The slot of an image; also present, unused, in the phi3 tokenizer.
-        audio_token_id: The slot of an audio clip.
+        audio_token_id: The slot of audio.
         eos_token_ids: The ids that end a reply.
     """
 
@@ -148,7 +148,7 @@ def original_name(name: str) -> str:
 
 
 def _write_shards(folder: Path, tensors: Tensors, dtype: Dtype) -> None:
-    """Two files and an index; neighbours land in different files, as layers may at a shard's border."""
+    """Two files and an index; neighbours land in different files, as layers may at a shard's end."""
     names = sorted(tensors)
     places = {}
     for number, part in enumerate((names[::2], names[1::2]), start=1):

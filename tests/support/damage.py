@@ -1,7 +1,4 @@
-"""Damage to the bytes of a media file, the same for the same seed.
-
-Knows nothing about formats.
-"""
+"""Damage to the bytes of a media file, the same for the same seed."""
 
 from __future__ import annotations
 

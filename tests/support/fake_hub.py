@@ -1,9 +1,8 @@
 """A model hub on this machine, for what `edgephi export` asks of the real one.
 
-Owns the answers that huggingface_hub's download of a file needs: HEAD and GET of `/ID/resolve/REVISION/FILE` with the
+It answers what huggingface_hub's download of a file asks: HEAD and GET of `/ID/resolve/REVISION/FILE` with the
 commit, the entity tag and the size; weight files redirect to a storage address of another host name and can be read
 from the middle. Which files it was asked for is recorded; what else a version of the library may ask is not found.
-Knows nothing about checkpoints.
 """
 
 from __future__ import annotations
@@ -128,7 +127,7 @@ class FakeHub:
         return [asked.file for asked in self.asked if asked.method == method]
 
     def answer(self, method: str, path: str, range_: str | None, token: str | None) -> _Answer:
-        """What the hub says to one request."""
+        """The hub's answer to one request."""
         if self.broken is not None:
             return _Answer(self.broken, body=b"out of order")
         if path.startswith("/storage/"):

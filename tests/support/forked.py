@@ -1,7 +1,7 @@
 """Short-lived processes that start warm: forked from one that has imported the heavy libraries.
 
-Owns how they are started. A test that needs a process of its own for its environment or exit code, and needs many, uses
-this; `shell.spawn` is what a user's shell would do. Knows nothing about what runs.
+A test that needs a process of its own for its environment or exit code, and needs many, uses
+this; `shell.spawn` is what a user's shell would do.
 """
 
 from __future__ import annotations

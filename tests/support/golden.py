@@ -1,10 +1,10 @@
 """The recorded answers of PyTorch transformers, and the measure of agreement with them.
 
-Owns the files in tests/golden and their reading. `tests/reference/record.py` writes them.
+They are in tests/golden; `tests/reference/record.py` writes them.
 
     logits.npz    NAME/last float32 [V], NAME/rows float32 [8, V] at `kept_rows`, NAME/count: rows of the whole prompt
     crossing.npz  prompt_count, reply int64 [8], logits float32 [8, V] that chose each token of the reply
-    mel.npz       RATE/frames float32 [n, 80]: every `MEL_STRIDE`-th frame of the 16 and 8 kHz clips, RATE/count
+    mel.npz       RATE/frames float32 [n, 80]: every `MEL_STRIDE`-th frame of the 16 and 8 kHz recordings, RATE/count
     positions.npz P{side} int16 [side, side * side]: the image tower's position ids with k rows and k columns used
     weights.npz   names, sums: crc32 of the small checkpoint's tensors
 """

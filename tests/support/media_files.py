@@ -1,7 +1,4 @@
-"""Media files for tests that go through paths.
-
-Owns their formats, and what a refusal must say. Knows nothing about what reads them.
-"""
+"""Media files for tests that go through paths, and the errors that they must end in."""
 
 from __future__ import annotations
 
@@ -22,8 +19,8 @@ def write_image(path: Path, width: int = 90, height: int = 60) -> Path:
     return path
 
 
-def write_clip(path: Path, seconds: float = 1.0, hertz: int = 16000) -> Path:
-    """A clip that is different for each file name."""
+def write_recording(path: Path, seconds: float = 1.0, hertz: int = 16000) -> Path:
+    """A recording that is different for each file name."""
     soundfile.write(path, random_audio(path.name, seconds, hertz), hertz)
     return path
 

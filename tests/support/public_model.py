@@ -1,6 +1,6 @@
 """Phi-4-multimodal-instruct as the hub's main branch holds it: its config and the names and shapes of its tensors.
 
-Owns a second statement of the original layout at the public model's sizes, written out from the published
+A second statement of the original layout at the public model's sizes, written out from the published
 checkpoint and sharing nothing with the exporter. Values are holes in a sparse file or one repeated random block.
 """
 

@@ -1,7 +1,7 @@
 """Random arrays that are the same on every machine and with every NumPy version.
 
-Owns the generator: raw 64-bit words of PCG64, whose stream NumPy promises to keep (unlike that of its distributions),
-turned into uniform numbers by arithmetic. Knows nothing about what the numbers are for.
+The generator gives raw 64-bit words of PCG64, whose stream NumPy promises to keep (unlike that of its distributions),
+turned into uniform numbers by arithmetic.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 from edgephi.bundle.manifest import Manifest
 from edgephi.console.options import ModelSource
 from support.bundles import small_bundle
-from support.listening import FakeModel, loudness
+from support.speech_model import FakeModel, loudness
 
 Script = Callable[[int, np.ndarray], Sequence[int]]
 

@@ -1,7 +1,4 @@
-"""The command line, in this process and in one of its own.
-
-Owns the two ways to call it. Knows nothing about any command.
-"""
+"""The command line, in this process and in one of its own."""
 
 from __future__ import annotations
 

@@ -101,26 +101,26 @@ def judged(scene: Scene, ended: Ended, number: int) -> str:
     Raises:
         AssertionError: A traceback, a wrong code, something lost or left over.
     """
-    told = f"signal {number}, code {ended.code}\n{ended.stderr}\n{ended.stdout[-300:]}\n{list(ended.left)}"
+    details = f"signal {number}, code {ended.code}\n{ended.stderr}\n{ended.stdout[-300:]}\n{list(ended.left)}"
     if ended.code == -number or (ended.code in (1, 130) and "KeyboardInterrupt" in ended.stderr):
-        assert not any(words in ended.stderr for words in _OURS), told
-        assert not ended.stdout, told
-        assert not ended.left, told
+        assert not any(words in ended.stderr for words in _OURS), details
+        assert not ended.stdout, details
+        assert not ended.left, details
         return "before our first line"
-    assert not any(words in ended.stderr for words in _MISHAPS), told
-    assert scene.stdout.startswith(ended.stdout.removesuffix("\n")), told
+    assert not any(words in ended.stderr for words in _MISHAPS), details
+    assert scene.stdout.startswith(ended.stdout.removesuffix("\n")), details
     allowed = {scene.file, f"{scene.file}.partial"} if scene.file else set()
-    assert set(ended.left) <= allowed, told
-    assert scene.output.startswith(ended.left.get(scene.file, "")), told
+    assert set(ended.left) <= allowed, details
+    assert scene.output.startswith(ended.left.get(scene.file, "")), details
     if ended.code == 0 and not scene.on_terminal:
-        assert ended.stdout == scene.stdout, told
-        assert ended.left.get(scene.file, "") == scene.output, told
+        assert ended.stdout == scene.stdout, details
+        assert ended.left.get(scene.file, "") == scene.output, details
         return "complete"
     if ended.code == 0:  # two presses of Ctrl-C leave a chat in peace
-        assert number == signal.SIGINT, told
+        assert number == signal.SIGINT, details
         return "complete"
-    assert ended.code == 128 + number, told
-    assert "interrupted" in ended.stderr, told
+    assert ended.code == 128 + number, details
+    assert "interrupted" in ended.stderr, details
     return "interrupted"
 
 
@@ -163,14 +163,15 @@ def _folder(place: str, name: str) -> Path:
     return folder
 
 
-def scenes(model: str, talk: Path, sound: Path) -> list[Scene]:
+def scenes(model: str, talk: Path, recording: Path) -> list[Scene]:
     """run, transcribe to stdout and to a file, and chat."""
     small = ("--threads", "1", "--max-new-tokens", "60")
     return [
         Scene(("run", str(talk), "Tell me a story", *small)),
-        Scene(("transcribe", model, str(sound), "--threads", "1", "--window-s", "2")),
+        Scene(("transcribe", model, str(recording), "--threads", "1", "--window-s", "2")),
         Scene(
-            ("transcribe", model, str(sound), "--threads", "1", "--window-s", "2", "-o", "{out}/a.txt"), file="a.txt"
+            ("transcribe", model, str(recording), "--threads", "1", "--window-s", "2", "-o", "{out}/a.txt"),
+            file="a.txt",
         ),
         Scene(("chat", model, *small), on_terminal=True),
     ]

@@ -1,6 +1,6 @@
-"""Sounds and images made by arithmetic, the same on every machine.
+"""Audio and images made by arithmetic, the same on every machine.
 
-Owns the inputs' contents; knows nothing about models or cases. Images are drawn with NumPy alone, so that no
+Images are drawn with NumPy alone, so that no
 drawing library's version changes a pixel.
 """
 
@@ -15,7 +15,7 @@ from support.random_values import uniform
 
 
 def random_audio(name: str, seconds: float, rate_hz: int) -> NDArray[np.float32]:
-    """float32 [seconds * rate_hz], a voice-like sound: harmonics of a gliding tone, syllables, noise.
+    """float32 [seconds * rate_hz], a voice-like signal: harmonics of a gliding tone, syllables, noise.
 
     Samples are rounded to 16 bits, so a last-bit difference of a sine does not reach the model.
     """

@@ -1,8 +1,5 @@
 """Sizes of the small test model and the config files that state them.
 
-Owns config.json, generation_config.json, preprocessor_config.json and the adapter settings of each checkpoint layout.
-Knows nothing about weights.
-
 The image tower has 16 heads and LayerNorm eps 1e-6 because the original layout does not state them: they are facts of
 the public model, and every other size of the tower follows from tensor shapes.
 """

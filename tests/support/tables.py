@@ -1,4 +1,4 @@
-"""An embedding table without a model folder. Knows nothing about formats."""
+"""An embedding table without a model folder."""
 
 from __future__ import annotations
 

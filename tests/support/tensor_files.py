@@ -1,7 +1,4 @@
-"""Changes a checkpoint on purpose: its JSON files and its tensors.
-
-Owns the rewriting of safetensors files of float32 tensors. Knows nothing about models.
-"""
+"""Changes a checkpoint on purpose: its JSON files and its tensors.; all tensors are float32."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A person at a terminal: `edgephi` on a pseudo terminal, with keys pressed when the screen shows what they wait for.
-
-Owns the terminal and the waiting. Knows nothing about any command.
-"""
+"""A person at a terminal: `edgephi` on a pseudo terminal; keys pressed once the screen shows what they wait for."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The small model's tokenizer: byte-level BPE with a few merges and Phi-4's special tokens and chat template.
 
-Owns tokenizer.json, tokenizer_config.json and the ids in them. Knows nothing about the model.
-
-    ids 0..255 bytes | 256.. merges | 360..379 special tokens | ..399 never used
+ids 0..255 bytes | 256.. merges | 360..379 special tokens | ..399 never used
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The small model's weights, under their native names.
 
-Owns every tensor's shape and the scale of its random values: large enough that each tensor moves the logits by far
-more than the tests' tolerance. Knows nothing about files or other layouts.
+The scale of the random values is large enough that each tensor moves the logits by far more than the tests'
+tolerance.
 """
 
 from __future__ import annotations

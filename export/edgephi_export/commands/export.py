@@ -186,7 +186,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
 
 def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
     from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
-    from edgephi.bundle.documents import read_papers
+    from edgephi.bundle.documents import read_documents
     from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
 
     is_genai = layout == "genai"
@@ -203,5 +203,5 @@ def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
         seconds=round(seconds, 2),
         ends=() if isinstance(manifest, GenaiRecord) else tuple(end.text for end in manifest.tokens.ends),
         not_applied=() if isinstance(manifest, GenaiRecord) else manifest.generation.not_applied,
-        licence=read_papers(output, (file.path for file in manifest.files)).licence,
+        licence=read_documents(output, (file.path for file in manifest.files)).licence,
     )

@@ -38,7 +38,7 @@ def pull(repository: str, output: Path, force: bool, revision: str | None, as_js
       edgephi pull ORG/NAME -o model
       edgephi pull ORG/NAME -o model --revision v2 --force
     """
-    from edgephi.bundle.documents import read_papers
+    from edgephi.bundle.documents import read_documents
     from edgephi_export.hub.pull import pull as fetch
 
     def tell(info: FileInfo) -> None:
@@ -46,13 +46,15 @@ def pull(repository: str, output: Path, force: bool, revision: str | None, as_js
 
     with stoppable():
         manifest = fetch(repository, output, revision=revision, force=force, on_file=None if as_json else tell)
-    papers = read_papers(output, (file.path for file in manifest.files))
+    documents = read_documents(output, (file.path for file in manifest.files))
     size = sum(file.bytes for file in manifest.files)
     if as_json:
         facts = {"path": str(output), "source": manifest.source.id, "recipe": manifest.recipe.name, "bytes": size}
-        click.echo(json.dumps(facts | {"licence": papers.licence, "papers": list(papers.files)}, ensure_ascii=False))
+        click.echo(
+            json.dumps(facts | {"licence": documents.licence, "papers": list(documents.files)}, ensure_ascii=False)
+        )
         return
-    licence = f"licence {papers.licence or 'not stated'}"
+    licence = f"licence {documents.licence or 'not stated'}"
     takes = ", ".join(manifest.modalities)
     click.echo(
         f"{output}: {one_line(manifest.source.id)}, takes {takes}; recipe {one_line(manifest.recipe.name)}; "

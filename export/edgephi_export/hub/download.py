@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
-from edgephi.bundle.documents import MOST_BYTES, is_paper
+from edgephi.bundle.documents import MOST_BYTES, is_document
 from edgephi_export.checkpoint.checkpoint import read_layout
 from edgephi_export.checkpoint.folder_check import CONFIG, INDEX, WEIGHTS, adapter_alone
 from edgephi_export.checkpoint.json_fields import Fields
@@ -241,7 +241,7 @@ def _papers(listing: Listing | None) -> list[str]:
     """Licence, card and the like; their usual names where the hub does not tell."""
     if listing is None:
         return list(_USUAL_PAPERS)
-    return [name for name, size in listing.sizes.items() if is_paper(name) and size <= MOST_BYTES]
+    return [name for name, size in listing.sizes.items() if is_document(name) and size <= MOST_BYTES]
 
 
 def _fetch_paper(repo_id: str, name: str, commit: str) -> None:

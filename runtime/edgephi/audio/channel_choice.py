@@ -1,4 +1,4 @@
-"""Which channels of a recording are heard."""
+"""The choice of a recording's channels: one, all, or a mix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL: Literal["all"] = "all"
 #: All channels as one, or the number of one from 1.
 Channel = int | Literal["mix"]
 
-#: Also each channel for itself.
+#: Also each channel on its own.
 Channels = Channel | Literal["all"]
 
 
@@ -36,52 +36,52 @@ def check_channel(channel: Any, *, may_be_all: bool = False) -> None:
         raise ConfigError(f"channel is {channel!r}; use {listed} or the number of a channel, from 1")
 
 
-def channel_weights(channel: Channel, sound: ChannelProbe) -> NDArray[np.float64] | None:
-    """What each channel is multiplied by in the sum, float64 [num_channels]; None for their average.
+def channel_weights(channel: Channel, probe: ChannelProbe) -> NDArray[np.float64] | None:
+    """The factor of each channel in the sum, float64 [num_channels]; None for their average.
 
     For a mix of several channels the whole recording is read once.
 
     Raises:
         ConfigError: The recording has no such channel.
-        Stopped: `sound.should_stop` said so.
+        Stopped: `probe.should_stop` returned True.
     """
     check_channel(channel)
     if channel == MIX:
-        return choose_mix(sound.measure, sound.num_channels) if sound.num_channels > 1 else None
-    if channel > sound.num_channels:
-        have = "1 channel" if sound.num_channels == 1 else f"{sound.num_channels} channels"
+        return choose_mix(probe.measure, probe.num_channels) if probe.num_channels > 1 else None
+    if channel > probe.num_channels:
+        have = "1 channel" if probe.num_channels == 1 else f"{probe.num_channels} channels"
         raise ConfigError(
-            f"{sound.name}: has {have}, so no channel {channel}; use 1 to {sound.num_channels}, or 'mix' for all"
+            f"{probe.name}: has {have}, so no channel {channel}; use 1 to {probe.num_channels}, or 'mix' for all"
         )
-    weights = np.zeros(sound.num_channels)
+    weights = np.zeros(probe.num_channels)
     weights[channel - 1] = 1.0
     return weights
 
 
 def mix_note(name: str, weights: NDArray[np.float64]) -> str:
-    """What is heard instead of the average, in a line."""
+    """The mix that is used instead of the average, in a line."""
     numbers = [str(index + 1) for index in np.flatnonzero(weights)]
     if len(numbers) == 1:
-        heard = f"channel {numbers[0]} alone is"
+        mix = f"channel {numbers[0]} alone is"
     elif weights.min() < 0:
-        heard = f"the difference of channels {' and '.join(numbers)} is"
+        mix = f"the difference of channels {' and '.join(numbers)} is"
     elif np.ptp(weights[weights > 0]) > 0:
-        heard = f"channel {int(weights.argmax()) + 1} at twice the level of the other is"
+        mix = f"channel {int(weights.argmax()) + 1} at twice the level of the other is"
     else:
-        heard = f"only channels {', '.join(numbers)} are"
-    return f"{name}: the average of its {len(weights)} channels would lose or weaken words, so {heard} heard"
+        mix = f"only channels {', '.join(numbers)} are"
+    return f"{name}: the average of its {len(weights)} channels would lose or weaken words, so {mix} used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelProbe:
-    """A recording whose channels can be looked at before it is heard.
+    """A recording whose channels can be measured before it is read.
 
     Attributes:
         sample_rate_hz: As it was recorded.
         num_channels: K.
         name: For messages.
         open_blocks: Opens it anew: its samples, floating point [n, K] each.
-        should_stop: Asked between blocks.
+        should_stop: Called between blocks.
     """
 
     sample_rate_hz: int
@@ -94,7 +94,7 @@ class ChannelProbe:
         """The levels of some channels and mixes of them, as far as the recording can be read."""
         levels = ChannelLevels(self.sample_rate_hz, mixes)
         whole = len(indices) == self.num_channels
-        # Damage is told of when its place is heard.
+        # Damage is reported when its place is read.
         with suppress(ConfigError), self.open_blocks() as blocks:
             for block in checked(blocks, self.name):
                 ask(self.should_stop)

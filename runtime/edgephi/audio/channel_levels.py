@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 STEPS_PER_DB = 2
 _LOWEST_DB = -110
 _FRAME_S = 0.064  # about: a power of two of samples
-#: Hertz. Eight bands of two thirds of an octave, which hold what tells words apart.
+#: Hertz. Eight bands of two thirds of an octave, which hold what distinguishes words.
 _EDGES_HZ = (150, 240, 390, 630, 1020, 1650, 2670, 4320, 7000)
 NUM_BANDS = len(_EDGES_HZ) - 1
 _BATCH_VALUES = 1 << 18

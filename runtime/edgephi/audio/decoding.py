@@ -1,4 +1,4 @@
-"""Audio in: a file, bytes or an array becomes one mono waveform at a rate that the model hears."""
+"""A file, bytes or an array becomes one mono waveform at a rate that the model takes."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def load_audio(source: AudioSource, *, channel: Channel = MIX) -> Waveform:
         source: A path, the bytes or an open binary file of a WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU, CAF or WebM
             (Opus) file, with the extra `media` also of others such as MP4; or `(samples, hertz)`: samples [n] or
             [n, channels], floating point with full scale 1.0, or int16, which is taken as 16-bit PCM (divided by
-            32768). Other integer types are refused: their full scale is a guess.
+            32768). Other integer types are refused: their full scale is unknown.
         channel: `mix` of all, or the number of one from 1.
 
     Raises:
         ConfigError: The source is missing, not audio, truncated, empty, under 25 ms, sampled under 8 kHz, has NaN or
             infinite samples, or the array has another type or shape. The message names the source and the limit.
-        CapacityError: Longer than the model's context, said before it is decoded where the header tells.
+        CapacityError: Longer than the model's context, reported before it is decoded where the header states it.
     """
     source = plain_source(source, "audio")
     name = media_name(source, "audio")
     if isinstance(source, str | Path | bytes):
-        with open_mono(source, channel) as sound:
-            check_duration(sound.num_samples, sound.sample_rate_hz, name)
-            waveform = _waveform(sound.blocks, sound.sample_rate_hz, name)
-            return replace(waveform, notes=sound.notes)
+        with open_mono(source, channel) as opened:
+            check_duration(opened.num_samples, opened.sample_rate_hz, name)
+            waveform = _waveform(opened.blocks, opened.sample_rate_hz, name)
+            return replace(waveform, notes=opened.notes)
     if not (isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray)):
         raise ConfigError(
             f"audio is {_describe(source)}; give a path, the bytes of a file, or (samples, hertz) with a numpy array"
@@ -99,7 +99,7 @@ def _array_blocks(samples: NDArray[Any]) -> Iterator[NDArray[np.floating]]:
 
 
 def _waveform(blocks: Iterator[NDArray[np.float32]], hertz: int, name: str) -> Waveform:
-    """Resample across blocks, as if the clip were one piece."""
+    """Resample across blocks, as if the audio were one piece."""
     target_hertz = hertz if hertz in (SAMPLE_RATE_HZ, NARROW_RATE_HZ) else SAMPLE_RATE_HZ
     resampler = soxr.ResampleStream(hertz, target_hertz, 1, dtype="float32") if hertz != target_hertz else None
     parts, count = [], 0

@@ -21,7 +21,7 @@ class AudioFeatures:
 
     @property
     def content(self) -> MediaContent:
-        """What the encoder gets, under the names that saved prefixes hold."""
+        """The arrays that the encoder gets, under the names that saved prefixes hold."""
         return MediaContent(kind="HeardClip", arrays=((".mel", self.mel),), numbers=((".num_rows", self.num_rows),))
 
 

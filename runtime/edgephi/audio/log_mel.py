@@ -1,9 +1,7 @@
-"""Log-mel features of one mono clip, as Phi-4-multimodal's speech encoder expects them.
+"""Log-mel features of one mono waveform, as Phi-4-multimodal's speech encoder expects them.
 
-Owns the waveform type, the frame rules and the filter bank. Knows nothing about files, resampling or encoders.
-
-    16 kHz: frames of 400 samples every 160, FFT 512        8 kHz: frames of 200 every 80, FFT 256, upper half zero
-    T = (n - frame) // hop + 1, no padding; one feature row per 10 ms, one embedding row per 80 ms
+16 kHz: frames of 400 samples every 160, FFT 512        8 kHz: frames of 200 every 80, FFT 256, upper half zero
+T = (n - frame) // hop + 1, no padding; one feature row per 10 ms, one embedding row per 80 ms
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ _BLOCK_FRAMES = 2048
 
 @dataclass(frozen=True, slots=True)
 class Waveform:
-    """One mono clip of at least one frame.
+    """Mono audio of at least one frame.
 
     Attributes:
         samples: float32 [n], full scale is 1.0. Finite.
@@ -77,11 +75,11 @@ def log_mel(waveform: Waveform) -> NDArray[np.float32]:
     """Natural logarithm of the mel energies, clipped below at 1 (so never negative).
 
     Formula: the checkpoint's feature extractor (`processing_phi4mm.py`): pre-emphasis inside each frame, symmetric
-    Hamming window, power spectrum of the signal scaled to 16 bits. A clip at 8 kHz is not resampled: its spectrum
+    Hamming window, power spectrum of the signal scaled to 16 bits. Audio at 8 kHz is not resampled: its spectrum
     fills the lower half and the rest is zero, which is how the model was trained on telephone speech.
 
     Returns:
-        float32 [T, 80], T = `waveform.num_frames`. Work memory does not grow with the clip.
+        float32 [T, 80], T = `waveform.num_frames`. Work memory does not grow with its length.
     """
     frame, hop = _frame_and_hop(waveform.sample_rate_hz)
     frames = np.lib.stride_tricks.sliding_window_view(waveform.samples, frame)[::hop]
@@ -106,7 +104,7 @@ def _block(frames: NDArray[np.float32]) -> NDArray[np.float64]:
     size = frames.shape[1]
     previous = np.empty_like(frames)
     previous[:, 1:] = frames[:, :-1]
-    previous[:, 0] = frames[:, 0]  # a frame knows nothing before itself: its first sample is paired with itself
+    previous[:, 0] = frames[:, 0]  # nothing comes before the frame: its first sample is paired with itself
     emphasized = (frames - np.float32(_PREEMPHASIS) * previous) * np.float32(32768)
     spectrum = np.fft.rfft(emphasized * np.hamming(size), n=_fft_size(size))
     power = np.square(np.abs(spectrum).astype(np.float32)).astype(np.float64)

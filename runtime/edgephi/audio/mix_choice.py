@@ -18,8 +18,8 @@ from edgephi.audio.channel_levels import STEPS_PER_DB, ChannelLevels
 
 _FLOOR_SHARE = 0.15  # of all moments are quieter than a channel's noise is taken to be
 _STANDS_OUT = 10 * STEPS_PER_DB
-_HEARD = 3 * STEPS_PER_DB  # over the noise
-_CANCELLED = 5 * STEPS_PER_DB  # below what channels that know nothing of each other add up to
+_AUDIBLE = 3 * STEPS_PER_DB  # over the noise
+_CANCELLED = 5 * STEPS_PER_DB  # below what unrelated channels add up to
 _MISSING = 10 * STEPS_PER_DB  # below the channel that has it
 _STEADY = 20 * STEPS_PER_DB
 _LEAST_BANDS = 2  # that stand out at a moment
@@ -41,9 +41,9 @@ def choose_mix(measure: Measure, num_channels: int) -> NDArray[np.float64] | Non
     found = _look_at(measure, indices)
     if found is None:
         return None
-    heard = [index for index in indices if found.is_used[index]]
-    if 0 < len(heard) < num_channels:  # the others hold nothing but noise
-        indices = heard
+    used = [index for index in indices if found.is_used[index]]
+    if 0 < len(used) < num_channels:  # the others hold nothing but noise
+        indices = used
         found = (_look_at(measure, indices) if len(indices) > 1 else None) or found
     chosen = np.ones(1) if len(indices) == 1 else found.best()
     if len(indices) == num_channels and chosen is found.candidates[0]:
@@ -55,7 +55,7 @@ def choose_mix(measure: Measure, num_channels: int) -> NDArray[np.float64] | Non
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What was measured.
+    """The measured losses of each candidate.
 
     Attributes:
         candidates: Weights of each, float64 [K]: the average, further mixes, the single channels.
@@ -95,7 +95,7 @@ def _mixes(num_channels: int) -> NDArray[np.float64]:
 
 
 def _look_at(measure: Measure, indices: list[int]) -> _Findings | None:
-    """What the channels and their mixes show; None without any samples."""
+    """The losses of the channels and their mixes; None without any samples."""
     mixes = _mixes(len(indices))
     candidates = [*mixes, *np.eye(len(indices))]
     levels = measure(indices, mixes)
@@ -104,7 +104,7 @@ def _look_at(measure: Measure, indices: list[int]) -> _Findings | None:
     tallies = [_tally(band, candidates, is_steady=False) for band in levels.bands()]
     used = np.sum([tally.stands_out for tally in tallies], axis=0) >= _LEAST_BANDS
     is_used = np.sum(used, axis=0) >= _LEAST_MOMENTS
-    if not is_used.any():  # a tone, or a clip too short for pauses
+    if not is_used.any():  # a tone, or a recording too short for pauses
         tallies = [_tally(band, candidates, is_steady=True) for band in levels.bands()]
     num_bands = np.sum([tally.is_cell for tally in tallies], axis=0)
     lost_bands = np.sum([tally.is_lost for tally in tallies], axis=0)
@@ -130,7 +130,7 @@ def _most_at_once(is_lost: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class _Tally:
-    """What one band shows: T moments, K channels, C candidates.
+    """The findings in one band: T moments, K channels, C candidates.
 
     Attributes:
         stands_out: int8 [T, K], 1 where a channel stands out of its noise.
@@ -146,7 +146,7 @@ class _Tally:
 
 
 def _tally(levels: NDArray[np.uint8], candidates: list[NDArray[np.float64]], *, is_steady: bool) -> _Tally:
-    """Levels uint8 [T, K + M] of one band, the channels first; a steady sound is no noise."""
+    """Levels uint8 [T, K + M] of one band, the channels first; a steady tone is no noise."""
     num_channels = len(candidates[0])
     order = [*range(num_channels, levels.shape[1]), *range(num_channels)]
     channels = levels[:, :num_channels]
@@ -160,7 +160,7 @@ def _tally(levels: NDArray[np.uint8], candidates: list[NDArray[np.float64]], *, 
     cells = levels[is_cell][:, order].astype(np.int16)
     noise = np.array([_steps(np.square(weights) @ _powers(floors)) for weights in candidates])
     is_lost = np.zeros((len(levels), len(candidates)), np.bool_)
-    is_lost[is_cell] = _lost(cells, num_channels) | (cells < noise + _HEARD)
+    is_lost[is_cell] = _lost(cells, num_channels) | (cells < noise + _AUDIBLE)
     return _Tally(stands_out.astype(np.int8), is_cell, is_lost, (cells - noise).sum(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""Channels become one, block by block, and samples that cannot be sound are refused."""
+"""Channels become one, block by block, and samples that cannot be audio are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mono(
 
 
 def checked(blocks: Iterator[NDArray[np.floating]], name: str) -> Iterator[NDArray[np.floating]]:
-    """The same blocks; raises ConfigError before one that cannot be sound."""
+    """The same blocks; raises ConfigError before one that cannot be audio."""
     count = 0
     for block in blocks:
         _check_values(block, count, name)

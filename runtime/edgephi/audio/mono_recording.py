@@ -1,4 +1,4 @@
-"""A sound file of any length as one channel: a mix of all that loses none, or one of them."""
+"""An audio file of any length as one channel: a mix of all that loses none, or one of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MonoRecording:
         num_channels: As it was recorded.
         num_samples: As the file's header has it; what `blocks` yields decides.
         blocks: float32 [n] each, full scale 1.0, in order. Can be read once, while the file is open.
-        notes: What the user should know of the file though it is read whole, a line each.
+        notes: Remarks for the user on a file that is read whole, a line each.
     """
 
     sample_rate_hz: int
@@ -46,32 +46,32 @@ def open_mono(
     Args:
         source: The file.
         channel: `mix`, or the number of one channel from 1. For a mix of several the file is read twice.
-        should_stop: Asked while it is read for the first time.
+        should_stop: Called while it is read for the first time.
 
     Raises:
         ConfigError: As `load_audio`; damage further on is found when its block is read.
-        Stopped: `should_stop` said so.
+        Stopped: `should_stop` returned True.
     """
     name = media_name(source, "audio")
-    with open_recording_file(source) as sound:
+    with open_recording_file(source) as opened:
         probe = ChannelProbe(
-            sample_rate_hz=sound.sample_rate_hz,
-            num_channels=sound.num_channels,
+            sample_rate_hz=opened.sample_rate_hz,
+            num_channels=opened.num_channels,
             name=name,
             open_blocks=partial(_blocks, source),
             should_stop=should_stop,
         )
         weights = channel_weights(channel, probe)
         yield MonoRecording(
-            sample_rate_hz=sound.sample_rate_hz,
-            num_channels=sound.num_channels,
-            num_samples=sound.num_samples,
-            blocks=mono(sound.blocks, name, weights),
-            notes=(*sound.notes, *([mix_note(name, weights)] if channel == MIX and weights is not None else [])),
+            sample_rate_hz=opened.sample_rate_hz,
+            num_channels=opened.num_channels,
+            num_samples=opened.num_samples,
+            blocks=mono(opened.blocks, name, weights),
+            notes=(*opened.notes, *([mix_note(name, weights)] if channel == MIX and weights is not None else [])),
         )
 
 
 @contextmanager
 def _blocks(source: str | Path | bytes) -> Iterator[Iterator[NDArray[np.float32]]]:
-    with open_recording_file(source) as sound:
-        yield sound.blocks
+    with open_recording_file(source) as opened:
+        yield opened.blocks

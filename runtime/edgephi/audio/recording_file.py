@@ -1,4 +1,4 @@
-"""A sound file of any length, decoded block by block."""
+"""An audio file of any length, decoded block by block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RecordingFile:
         num_channels: As it was recorded; of joined parts the most.
         num_samples: Of each channel, as the file's header has it; what `blocks` yields decides.
         blocks: float32 [n, num_channels] each, full scale 1.0, in order. Can be read once, while the file is open.
-        notes: What the user should know of the file though it is read whole, a line each.
+        notes: Remarks for the user on a file that is read whole, a line each.
     """
 
     sample_rate_hz: int
@@ -46,13 +46,13 @@ class RecordingFile:
 
 
 def recording_notes(source: str | Path | bytes) -> tuple[str, ...]:
-    """What should be known of a file though it can be read whole, a line each; nothing is decoded.
+    """Remarks on a file that can be read whole, a line each; nothing is decoded.
 
     Raises:
         ConfigError: As `load_audio`, for what is seen without decoding.
     """
-    with open_recording_file(source) as sound:
-        return sound.notes
+    with open_recording_file(source) as opened:
+        return opened.notes
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def open_recording_file(source: str | Path | bytes) -> Iterator[RecordingFile]:
     name = media_name(source, "audio")
     with open_media(source, "audio") as stream, ExitStack() as stack:
         content: Source = BytesSource(source) if isinstance(source, bytes) else FileSource(stream)
-        with _told(name, content):
+        with _named_errors(name, content):
             planned = plan(content)
             streams = [stack.enter_context(_open_part(part)) for part in planned.parts[:1]]
             streams += [_known_part(part) for part in planned.parts[1:]]
@@ -87,15 +87,15 @@ def _blocks(
     streams: list[Stream], hertz: int, num_channels: int, name: str, content: Source
 ) -> Iterator[NDArray[np.float32]]:
     """The parts one after another, at one rate and with as many channels each."""
-    with _told(name, content):
+    with _named_errors(name, content):
         for opened in streams:
-            chosen = np.arange(num_channels) % opened.num_channels  # a mono part is heard on every channel
+            sources = np.arange(num_channels) % opened.num_channels  # a mono part is copied to every channel
             for block in resampled(opened.blocks, opened.sample_rate_hz, hertz, opened.num_channels):
-                yield block if num_channels == opened.num_channels else block[:, chosen]
+                yield block if num_channels == opened.num_channels else block[:, sources]
 
 
 @contextmanager
-def _told(name: str, content: Source) -> Iterator[None]:
+def _named_errors(name: str, content: Source) -> Iterator[None]:
     """Say in one line, with the file's name, why it cannot be read."""
     try:
         yield
@@ -143,7 +143,7 @@ def _open_part(part: Part) -> Iterator[Stream]:
     descriptor = part.view.descriptor
     try:
         with quiet:
-            sound = soundfile.SoundFile(part.view if descriptor is None else descriptor, closefd=False)
+            file = soundfile.SoundFile(part.view if descriptor is None else descriptor, closefd=False)
     except soundfile.LibsndfileError as error:
         if part.what.startswith("CAF of") and is_av_there():
             with open_av(part) as opened:
@@ -151,29 +151,29 @@ def _open_part(part: Part) -> Iterator[Stream]:
             return
         reason = "no complete frame" if error.code == _NO_FRAMES else error.error_string.rstrip(".")
         raise DamagedAudioError(f"{part.what}: {reason}") from error
-    with sound:
-        num_samples = min(sound.frames, _UNKNOWN_FRAMES) if part.least_samples is None else part.least_samples
-        yield Stream(sound.samplerate, sound.channels, num_samples, _decoded(sound, part))
+    with file:
+        num_samples = min(file.frames, _UNKNOWN_FRAMES) if part.least_samples is None else part.least_samples
+        yield Stream(file.samplerate, file.channels, num_samples, _samples(file, part))
 
 
-def _decoded(sound: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.float32]]:
+def _samples(file: soundfile.SoundFile, part: Part) -> Iterator[NDArray[np.float32]]:
     """Blocks of samples; few enough to keep memory bounded.
 
     Raises:
         TruncatedAudioError: Fewer than the header promises.
     """
-    size, total = max(1, _BLOCK_VALUES // sound.channels), 0
+    size, total = max(1, _BLOCK_VALUES // file.channels), 0
     while True:
         try:
             with silence_library_output() if part.what == "MP3" else nullcontext():
-                block = sound.read(size, dtype="float32", always_2d=True)
+                block = file.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise DamagedAudioError(f"{part.what}: {error.error_string.rstrip('.')}") from error
         if not len(block):
             break
         total += len(block)
         yield block
-    promised = sound.frames if part.least_samples is None else part.least_samples
+    promised = file.frames if part.least_samples is None else part.least_samples
     if total < promised:
         raise TruncatedAudioError(f"the header promises {promised:,} samples, {total:,} could be decoded")
     if part.what == "FLAC" and not part.view.is_nearly_read():

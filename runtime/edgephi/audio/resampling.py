@@ -1,4 +1,4 @@
-"""The same sound at another rate."""
+"""The same audio at another rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 def resampled(
     blocks: Iterator[NDArray[np.float32]], hertz: int, target_hertz: int, num_channels: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Blocks at another rate, as if they were one piece; their borders move.
+    """Blocks at another rate, as if they were one piece; their ends move.
 
     Args:
         blocks: float32 [n], or [n, num_channels].

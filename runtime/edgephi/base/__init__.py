@@ -1,1 +1,1 @@
-"""What every room uses: errors, numbers, files written whole, cancellation, progress, the machine."""
+"""Shared by every room: errors, numbers, files written whole, cancellation, progress, the machine."""

@@ -21,7 +21,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True)
 class FolderKind:
-    """What a command makes.
+    """An output of a command.
 
     Attributes:
         name: With its article, as in "an edgephi model folder".
@@ -79,7 +79,7 @@ def check_space(output: Path, needed_bytes: int, *, what: str, relief: str = "ch
 
 @contextlib.contextmanager
 def writing(output: Path) -> Iterator[None]:
-    """What the operating system refuses inside the block, said about `output`.
+    """Report what the operating system refuses inside the block as an error about `output`.
 
     Raises:
         CapacityError: The disk filled up.
@@ -135,7 +135,7 @@ def _beside(output: Path, state: str) -> Path:
 
 
 def _short(name: str) -> str:
-    """The name; cut, and told apart by its hash, where the additions would make it too long for the file system."""
+    """The name; cut, and made unique by its hash, where the additions would make it too long for the file system."""
     data = os.fsencode(name)
     return name if len(data) <= _MOST_NAME_BYTES else f"{name[:20]}-{hashlib.sha256(data).hexdigest()[:12]}"
 

@@ -1,7 +1,4 @@
-"""How a request is cancelled: a question asked between steps, and the signal that leaves them.
-
-Knows nothing about the steps.
-"""
+"""How a request is cancelled: a question asked between steps, and the signal that leaves them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The errors this package raises on purpose, and the exit code of each.
 
-Knows nothing about the code that raises them.
-
     EdgeError            exit 1   base of all
       ConfigError        exit 2   the user asked for something impossible
       ArtifactError      exit 3   a file is missing, damaged or foreign

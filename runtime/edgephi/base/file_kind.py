@@ -5,14 +5,14 @@ from __future__ import annotations
 #: How many bytes of a file `media_kind` needs.
 HEAD_BYTES = 64
 
-_SOUND = (b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"fLaC", b"OggS", b"ID3", b"#!AMR", b"MAC ")
+_AUDIO = (b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"dns.", b"caff", b"fLaC", b"OggS", b"ID3", b"#!AMR", b"MAC ")
 _IMAGE = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"qoif", b"\0\0\0\x0cJXL ")
 _FILM = (b"\x1aE\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"0&\xb2u\x8ef\xcf\x11")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def media_kind(head: bytes) -> str | None:
-    """What the first bytes of a file belong to: `a recording`, `an image`, `a film`, or None for anything else.
+    """The kind of file that begins with these bytes: `a recording`, `an image`, `a film`, or None for anything else.
 
     Args:
         head: At least HEAD_BYTES bytes of a file that has so many.
@@ -23,7 +23,7 @@ def media_kind(head: bytes) -> str | None:
         return {b"avif": "an image", b"heic": "an image", b"mif1": "an image", b"M4A ": "a recording"}.get(
             head[8:12], "a film"
         )
-    for kind, beginnings in (("a recording", _SOUND), ("an image", _IMAGE), ("a film", _FILM)):
+    for kind, beginnings in (("a recording", _AUDIO), ("an image", _IMAGE), ("a film", _FILM)):
         if head.startswith(beginnings):
             return kind
     if head.startswith(b"BM") and len(head) >= 26 and not any(head[6:10]):

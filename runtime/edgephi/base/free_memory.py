@@ -1,4 +1,4 @@
-"""What this process may still take before the system ends it: memory, swap and its own limit of addresses."""
+"""What is left before the system ends this process: memory, swap and its own limit of addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IGNORE_VARIABLE = "EDGEPHI_IGNORE_MEMORY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """What this process may still take.
+    """The memory that this process may still take.
 
     Attributes:
         memory: Of the machine and the control group.
@@ -30,7 +30,7 @@ class Headroom:
     address_bytes: int | None
 
     def missing(self, needed_bytes: int) -> str | None:
-        """What is short for so many bytes, and how much of it there is; None if they fit."""
+        """The kind of memory that is short for so many bytes, and how much of it there is; None if they fit."""
         if needed_bytes <= self.free_bytes:
             return None
         if self.free_bytes == self.address_bytes:

@@ -1,9 +1,7 @@
-"""What this machine offers a model: cores, memory, instruction sets, speed of memory.
-
-Owns the reading of /proc, /sys and the control group's limits. Knows nothing about models, nor ONNX Runtime.
+"""The hardware that a model runs on: cores, memory, instruction sets, speed of memory.
 
 Every reader takes the file system's root, so that another machine's files can be read. Files that are not there, as
-outside Linux, leave what the operating system tells in general.
+outside Linux, leave what the operating system reports in general.
 """
 
 from __future__ import annotations
@@ -122,13 +120,13 @@ def instruction_sets(*, root: Path = _ROOT) -> tuple[str, ...]:
 
 
 def governor(*, root: Path = _ROOT) -> str | None:
-    """How the clock is governed, such as `performance`; several joined by `+`; None where nothing tells."""
+    """How the clock is governed, such as `performance`; several joined by `+`; None where nothing states it."""
     files = sorted((root / _CPUS).glob("cpu[0-9]*/cpufreq/scaling_governor"))
     return "+".join(sorted({text for path in files if (text := _text(path).strip())})) or None
 
 
 def largest_cache_bytes(*, root: Path = _ROOT) -> int | None:
-    """Of the first core's caches the largest, often shared; None where nothing tells."""
+    """Of the first core's caches the largest, often shared; None where nothing states it."""
     sizes = [_text(path).strip() for path in (root / _CPUS).glob("cpu0/cache/index*/size")]
     known = [int(size[:-1]) * _CACHE_UNITS[size[-1]] for size in sizes if re.fullmatch(r"\d+[KMG]", size)]
     return max(known, default=None)
@@ -175,7 +173,7 @@ def _affinity() -> set[int]:
 
 
 def _siblings(root: Path, cpu: int) -> str:
-    """What the hardware threads of one core have in common and no others."""
+    """The key that the hardware threads of one core have in common and no others."""
     topology = root / _CPUS / f"cpu{cpu}" / "topology"
     # Linux 5.3 gave the file a better name; core_id alone repeats in every socket, and is -1 on some ARM boards.
     listed = _text(topology / "core_cpus_list") or _text(topology / "thread_siblings_list")

@@ -1,6 +1,6 @@
 """The loggers of this package: all under `edgephi`, and silent until a program asks for them.
 
-INFO tells what is loaded and how each request went, DEBUG every pass. Neither holds texts, images or sound.
+INFO reports what is loaded and how each request went, DEBUG every pass. Neither holds texts, images or audio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What counts as a number where a user gives one, `True` and `"4"` do not, and as a path that any program can open."""
+"""Checks of numbers that users give, where `True` and `"4"` are none, and of paths that any program can open."""
 
 from __future__ import annotations
 

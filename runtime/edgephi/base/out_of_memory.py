@@ -1,4 +1,4 @@
-"""What libraries raise where memory is short: ONNX Runtime, the dynamic linker and Python share no error for it."""
+"""Errors of libraries where memory is short: ONNX Runtime, the dynamic linker and Python share no error for it."""
 
 from __future__ import annotations
 

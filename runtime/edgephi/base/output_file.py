@@ -129,7 +129,7 @@ def ignores_case(folder: Path) -> bool:
     """Whether `A` and `a` are one name in there, found by making a file for a moment.
 
     Raises:
-        OSError: None can be made. Permissions alone do not tell: quotas, immutable folders, network file systems.
+        OSError: None can be made. Permissions alone do not decide: quotas, immutable folders, network file systems.
     """
     with _removed(sibling(folder / "a")) as probe:
         probe.open("xb").close()
@@ -262,5 +262,5 @@ def reason(error: Exception) -> str:
 
 
 def may_stage(target: Path) -> bool:
-    """Whether files can be made beside `target`, as far as permissions tell."""
+    """Whether files can be made beside `target`, as far as permissions say."""
     return os.access(target.parent, os.W_OK | os.X_OK)

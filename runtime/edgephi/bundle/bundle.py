@@ -125,7 +125,7 @@ class Bundle:
         return view
 
     def tensor_index(self) -> TensorIndex:
-        """What lies where in the weight files, read once.
+        """The places of all tensors in the weight files, read once.
 
         Raises:
             ArtifactError: `tensors.json` is damaged, or names a place that cannot be right; see index_check.py.
@@ -146,7 +146,7 @@ class Bundle:
         """The files whose sha256 is not the manifest's.
 
         Args:
-            on_read: Told the number of bytes after each piece that was read.
+            on_read: Called with the number of bytes after each piece that was read.
 
         Raises:
             ArtifactError: A file cannot be read.
@@ -219,7 +219,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def file_sha256(path: Path, on_read: Callable[[int], None] = lambda _: None) -> str:
-    """Hexadecimal sha256 of a file, read in chunks; `on_read` is told the size of each."""
+    """Hexadecimal sha256 of a file, read in chunks; `on_read` is called with the size of each."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_HASH_CHUNK_BYTES):

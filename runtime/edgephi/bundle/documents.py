@@ -1,4 +1,4 @@
-"""The licence, the model card and other papers that travel with a model folder."""
+"""The licence, the model card and other documents that travel with a model folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Names of files, at the top of a checkpoint, that people must be able to read beside the weights.
-_PAPER = re.compile(
+_DOCUMENT = re.compile(
     r"(licen[cs]e|copying|notice|readme|model_?card|security|code_of_conduct|use_?policy|acceptable_use)s?([.\-_][\w.-]*)?",
     re.IGNORECASE,
 )
@@ -16,14 +16,14 @@ _LICENCE = re.compile(r"(licen[cs]e|copying)s?([.\-_][\w.-]*)?", re.IGNORECASE)
 #: A checkpoint's own card; README.md of a model folder is about that folder.
 SOURCE_CARD = "source/README.md"
 _CARD = "README.md"
-#: What is larger is no paper.
+#: What is larger is no document.
 MOST_BYTES = 4 << 20
 _READ_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Papers:
-    """What lies beside the weights.
+class Documents:
+    """The documents beside the weights.
 
     Attributes:
         licence: Its name, such as `mit`, or the first line of its file; None where nothing states one.
@@ -34,21 +34,21 @@ class Papers:
     files: tuple[str, ...]
 
 
-def is_paper(name: str) -> bool:
+def is_document(name: str) -> bool:
     """Whether a file at the top of a checkpoint is to be copied."""
-    return _PAPER.fullmatch(name) is not None
+    return _DOCUMENT.fullmatch(name) is not None
 
 
-def read_papers(folder: Path, names: Iterable[str]) -> Papers:
-    """The papers among `names`, which are paths within `folder`."""
-    files = tuple(sorted(name for name in names if name == SOURCE_CARD or is_paper(name)))
+def read_documents(folder: Path, names: Iterable[str]) -> Documents:
+    """The documents among `names`, which are paths within `folder`."""
+    files = tuple(sorted(name for name in names if name == SOURCE_CARD or is_document(name)))
     stated = (stated_licence(_text(folder / name)) for name in (SOURCE_CARD, _CARD) if name in files)
     titles = (_first_line(_text(folder / name)) for name in files if _LICENCE.fullmatch(name))
-    return Papers(licence=next(filter(None, (*stated, *titles)), None), files=files)
+    return Documents(licence=next(filter(None, (*stated, *titles)), None), files=files)
 
 
 def stated_licence(card: str) -> str | None:
-    """What a model card's front matter names as licence."""
+    """The licence that a model card's front matter names."""
     front = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
     if front is None:
         return None

@@ -123,7 +123,7 @@ class HeldFiles(PlainFiles):
         return content
 
     def sha256(self, name: str, on_read: Callable[[int], None] = lambda _: None) -> str:
-        """Hexadecimal sha256 of a file; `on_read` is told the size of each piece that was read."""
+        """Hexadecimal sha256 of a file; `on_read` is called with the size of each piece that was read."""
         digest = hashlib.sha256()
         for piece in self.pieces(name):
             digest.update(piece)

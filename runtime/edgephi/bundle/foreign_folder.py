@@ -1,4 +1,4 @@
-"""What a path is that was given as a model folder and is none, and what to do with it."""
+"""Paths that were given as a model folder and are none: what they are, and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXPORT = "make one with `edgephi export CHECKPOINT -o DIR`"
 
 
 def why_missing(path: Path) -> str:
-    """What to say of a path where nothing is."""
+    """The error for a path where nothing is."""
     text = str(path)
     if not _HUB_ID.fullmatch(text) or path.parent.is_dir():
         return f"no such model folder; make one with `edgephi export CHECKPOINT -o {path}`"
@@ -27,7 +27,7 @@ def why_missing(path: Path) -> str:
 
 
 def why_not_folder(path: Path) -> str:
-    """What to say of a path that is a file."""
+    """The error for a path that is a file."""
     if (path.parent / _MANIFEST).is_file():
         return f"a file of a model folder; give the folder itself: {path.parent}"
     kind = _file_kind(path)
@@ -35,7 +35,7 @@ def why_not_folder(path: Path) -> str:
 
 
 def why_not_model(folder: Path) -> str:
-    """What to say of a folder without a manifest."""
+    """The error for a folder without a manifest."""
     names = sorted(os.listdir(folder))
     found = _written_for_genai(folder, names) or _checkpoint(folder, names) or _nested(folder, names)
     return found or f"not an edgephi model folder (no {_MANIFEST}{_else_there(names)}); {_EXPORT}"
@@ -96,7 +96,7 @@ def _nested(folder: Path, names: list[str]) -> str | None:
 
 
 def _else_there(names: list[str]) -> str:
-    """What else lies there that says where it came from."""
+    """Files there that show where the folder came from."""
     for suffix, kind in ((".gguf", "GGUF files, for llama.cpp"), (".onnx", "ONNX graphs of another tool")):
         if any(name.endswith(suffix) for name in names):
             return f"; it holds {kind}"

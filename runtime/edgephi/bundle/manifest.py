@@ -1,4 +1,4 @@
-"""What `edgephi.json` says: the frozen dataclasses of a model folder's description."""
+"""The content of `edgephi.json`: the frozen dataclasses of a model folder's description."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ class Manifest:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What the bundle can take in: `text`, and `vision` and `speech` where their encoders are present."""
+        """The inputs that the bundle takes: `text`, and `vision` and `speech` where their encoders are present."""
         present = {"text": True, "vision": self.vision is not None, "speech": self.speech is not None}
         return tuple(name for name, there in present.items() if there)
 

@@ -1,7 +1,4 @@
-"""Tensors and tables inside a model folder's data files: where they lie, and what shape they must have.
-
-Owns these descriptions and their rules. Knows nothing about files, nor what a tensor is for.
-"""
+"""Tensors and tables inside a model folder's data files: where they lie, and what shape they must have."""
 
 from __future__ import annotations
 
@@ -63,7 +60,7 @@ class TableInfo:
 
     @property
     def tensors(self) -> tuple[TensorRef, ...]:
-        """What it consists of."""
+        """Its tensors."""
         return tuple(ref for ref in (self.values, self.scales, self.zero_points) if ref is not None)
 
     def check_shape(self, rows: int, columns: int) -> None:

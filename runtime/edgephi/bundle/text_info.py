@@ -1,4 +1,4 @@
-"""What a model folder says about its text: tokens with a meaning, the template's variables, and advice for sampling."""
+"""A model folder's text: tokens with a meaning, the template's variables, and advice for sampling."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _HEAD_PIECES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tensors:
-    """Everything that `tensors.json` said."""
+    """The whole content of `tensors.json`."""
 
     tensors: tuple[StoredTensorInfo, ...]
 

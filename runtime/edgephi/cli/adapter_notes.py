@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["image", "audio"]
 _TRANSCRIBING = re.compile(r"\btranscri|\btranslate the (audio|speech|recording|clip)", re.IGNORECASE)
-_HEARING_BESIDE_IMAGES = (
+_AUDIO_BESIDE_IMAGES = (
     "note: an earlier image keeps the vision adapter, which answers about images and was not made to transcribe; "
     "/reset and attach the audio again for the speech adapter"
 )
@@ -30,7 +30,7 @@ def adapter_of(manifest: Manifest, kinds: Sequence[Kind]) -> Adapter:
 
 
 def adapter_note(manifest: Manifest, text: str, before: Sequence[Kind], new: Sequence[Kind]) -> str | None:
-    """What to say before a message is answered; None where its adapter is the one it would have alone.
+    """The note before a message is answered; None where its adapter is the one it would have alone.
 
     Args:
         manifest: Of the model.
@@ -45,7 +45,7 @@ def adapter_note(manifest: Manifest, text: str, before: Sequence[Kind], new: Seq
     if manifest.adapters.mode != "routed" or ruling != "vision":
         return None
     if "image" not in new and ("audio" in new or ("audio" in before and _TRANSCRIBING.search(text))):
-        return _HEARING_BESIDE_IMAGES
+        return _AUDIO_BESIDE_IMAGES
     if "image" in new and before and adapter_of(manifest, before) == "speech":
         return _TAKES_OVER
     return None

@@ -35,8 +35,8 @@ _COMMANDS = {
     "/audio": "FILE   attach audio to the next message; an empty message sends what is attached",
     "/result": "TEXT  answer what the model called a function for",
     "/system": "TEXT  set the system turn; without TEXT, remove it",
-    "/undo": "       forget the last message and its answer",
-    "/reset": "      forget the conversation; the system turn stays",
+    "/undo": "       remove the last message and its answer",
+    "/reset": "      remove the conversation; the system turn stays",
     "/save": "FILE    write the conversation as JSON",
     "/help": "       this list",
     "/exit": "       leave; so do Ctrl-D, and Ctrl-C twice",
@@ -132,15 +132,15 @@ def _talk(session: _Session, lines: LineReader) -> None:
         except KeyboardInterrupt:
             if interruption.received() not in (None, signal.SIGINT):
                 raise
-            interruption.forget()
+            interruption.clear()
             presses += 1
             click.echo("\n(Ctrl-C once more, or Ctrl-D, leaves)" if presses == 1 else "", err=True)
         except EdgeError as error:
             click.echo(error_line(error), err=True)
             if isinstance(error, CapacityError) and session.conversation.turns:
-                click.echo("(the message was not kept; /undo forgets the last turn, /reset all of them)", err=True)
+                click.echo("(the message was not kept; /undo removes the last turn, /reset all of them)", err=True)
         except MemoryError:
-            click.echo("error: not enough free memory; the message was not kept; /reset forgets the rest", err=True)
+            click.echo("error: not enough free memory; the message was not kept; /reset removes the rest", err=True)
 
 
 def _answer_all(session: _Session, lines: LineReader) -> None:
@@ -231,7 +231,7 @@ class _Session:
                 yield should_stop
             finally:
                 if self._display.interactive and interruption.received() == signal.SIGINT:
-                    interruption.forget()
+                    interruption.clear()
         interruption.deliver()
 
     def _remark(self, reply: Reply) -> None:
@@ -281,7 +281,7 @@ class _Session:
             conversation.system = argument or None
             return "the system turn is set" if argument else "there is no system turn"
         if command == "/undo":
-            return "the last turn is forgotten" if conversation.undo() else "there is no turn to forget"
+            return "the last turn is removed" if conversation.undo() else "there is no turn to remove"
         if command == "/reset":
             conversation.reset()
             return "a new conversation"

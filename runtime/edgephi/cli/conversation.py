@@ -1,7 +1,6 @@
 """A conversation in the terminal: its turns, and the media that wait for the next message.
 
-Owns what is sent and what stays. Knows nothing about terminals. A turn is kept once it is answered, so a request that
-failed leaves everything as it was.
+A turn is kept once it is answered, so a request that failed leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Role = Literal["user", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """An image or clip. `data` is the file's bytes as they were when it was attached: later turns send them again."""
+    """An image or audio. `data` is the file's bytes as they were when it was attached: later turns send them again."""
 
     kind: Kind
     path: str
@@ -53,10 +52,13 @@ class Turn:
     def messages(self, part: Part) -> list[dict[str, Any]]:
         """Both, as a request takes them."""
         if not self.calls:
-            return [_said(self.role, self.text, self.attachments, part), {"role": "assistant", "content": self.answer}]
+            return [
+                _message(self.role, self.text, self.attachments, part),
+                {"role": "assistant", "content": self.answer},
+            ]
         calls = [{"name": call.name, "arguments": call.arguments} for call in self.calls]
         return [
-            _said(self.role, self.text, self.attachments, part),
+            _message(self.role, self.text, self.attachments, part),
             {"role": "assistant", "content": None, "tool_calls": calls},
         ]
 
@@ -80,7 +82,7 @@ class Conversation:
         self.waiting: list[Attachment] = []
 
     def attach(self, kind: Kind, path: str) -> Attachment:
-        """Check an image or clip and keep it for the next message.
+        """Check an image or audio and keep it for the next message.
 
         Raises:
             ConfigError: The file cannot be used, or the model takes in none of its kind.
@@ -107,7 +109,7 @@ class Conversation:
 
     def messages(self, text: str, role: Role = "user") -> list[dict[str, Any]]:
         """The whole conversation with `text` and what waits as its next message."""
-        return [*self._answered(as_sent), _said(role, text, self._sent_with(role), as_sent)]
+        return [*self._answered(as_sent), _message(role, text, self._sent_with(role), as_sent)]
 
     def keep(self, text: str, reply: Reply, role: Role = "user") -> None:
         """The message was answered; nothing waits any more."""
@@ -117,7 +119,7 @@ class Conversation:
             self.waiting = []
 
     def adapter_note(self, text: str) -> str | None:
-        """What to say of the adapter before this message is answered with what waits."""
+        """The note on the adapter before this message is answered with what waits."""
         before = [item.kind for turn in self.turns for item in turn.attachments]
         return adapter_note(self._manifest, text, before, [item.kind for item in self.waiting])
 
@@ -129,11 +131,11 @@ class Conversation:
             raise ConfigError("/result needs what the function gave back")
 
     def undo(self) -> bool:
-        """Forget the last turn; whether there was one."""
+        """Remove the last turn; whether there was one."""
         return bool(self.turns and self.turns.pop())
 
     def reset(self) -> None:
-        """Forget every turn and what waits. The system text stays."""
+        """Remove every turn and what waits. The system text stays."""
         self.turns, self.waiting = [], []
 
     def save(self, path: str) -> None:
@@ -187,7 +189,7 @@ def as_path(text: str) -> str:
     return os.path.expanduser(words[0] if len(words) == 1 else text)
 
 
-def _said(role: Role, text: str, attachments: Sequence[Attachment], part: Part) -> dict[str, Any]:
+def _message(role: Role, text: str, attachments: Sequence[Attachment], part: Part) -> dict[str, Any]:
     if not attachments:
         return {"role": role, "content": text}
     texts = [{"type": "text", "text": text}] if text else []

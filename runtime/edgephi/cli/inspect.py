@@ -62,8 +62,8 @@ def _heading(text: str) -> str:
 
 
 def _facts(summary: FolderSummary) -> list[tuple[str, object]]:
-    manifest, papers = summary.manifest, summary.papers
-    listed_papers = f"({', '.join(papers.files)})" if papers.files else ""
+    manifest, documents = summary.manifest, summary.documents
+    listed_documents = f"({', '.join(documents.files)})" if documents.files else ""
     source, adapters = manifest.source, manifest.adapters
     revision = f" at {source.revision}" if source.revision else ""
     merged = f", with the adapter {source.merged_adapter.id} merged" if source.merged_adapter else ""
@@ -72,7 +72,7 @@ def _facts(summary: FolderSummary) -> list[tuple[str, object]]:
         ("model", summary.path),
         ("source", f"{source.id}{revision} ({source.model_type}){merged}"),
         ("made by", manifest.generator),
-        ("licence", " ".join(filter(None, [papers.licence or "not stated", listed_papers]))),
+        ("licence", " ".join(filter(None, [documents.licence or "not stated", listed_documents]))),
         *_recipe(manifest.recipe),
         ("takes in", ", ".join(manifest.modalities)),
         ("adapters", f"{adapters.mode}: {listed}" if listed else adapters.mode),

@@ -1,7 +1,4 @@
-"""Where a chat's lines come from: a person at a terminal, or a pipe.
-
-Owns prompts, line editing and completion. Knows nothing about what the lines mean.
-"""
+"""Where a chat's lines come from: a person at a terminal, or a pipe; with prompts, line editing and completion."""
 
 from __future__ import annotations
 

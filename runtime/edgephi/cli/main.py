@@ -1,6 +1,6 @@
 """The `edgephi` command: finds its subcommands and turns errors into one line and an exit code.
 
-Owns the group. Knows nothing about what the subcommands do. Host packages (export, quantize, bench) add theirs through
+Host packages (export, quantize, bench) add theirs through
 the entry-point group `edgephi.commands`, so a device without them simply lacks the command.
 """
 
@@ -21,7 +21,7 @@ from edgephi.base.version import package_version
 from edgephi.console import interruption
 from edgephi.console.commands import SuggestingGroup
 from edgephi.console.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say, spare_memory
-from edgephi.console.failures import fail, remember_arguments, tell_json
+from edgephi.console.failures import fail, remember_arguments, write_json_error
 from edgephi.console.logs import log_options
 from edgephi.console.packing import decorated_with
 from edgephi.ort.thread_pool import share_threads
@@ -70,7 +70,7 @@ class CommandGroup(SuggestingGroup):
             sys.exit(code)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; an error is told as the arguments ask for it."""
+        """As click's; an error is reported as the arguments ask for it."""
         remember_arguments(ctx, args)
         return super().parse_args(ctx, args)
 
@@ -80,7 +80,7 @@ class CommandGroup(SuggestingGroup):
             with interruption.released():
                 return super().invoke(ctx)
         except click.UsageError as error:
-            tell_json(ctx, "UsageError", error.format_message(), error.exit_code)
+            write_json_error(ctx, "UsageError", error.format_message(), error.exit_code)
             raise
         except EdgeError as error:
             fail(ctx, type(error).__name__, error, error.exit_code)
@@ -102,7 +102,7 @@ class CommandGroup(SuggestingGroup):
         except KeyboardInterrupt:
             code = interruption.answered()
             say("interrupted")
-            tell_json(ctx, "Interrupted", "interrupted", code)
+            write_json_error(ctx, "Interrupted", "interrupted", code)
             ctx.exit(code)
 
 
@@ -153,7 +153,7 @@ def _install_line(name: str, error: ImportError) -> str:
 @decorated_with(*log_options())
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Phi-4-multimodal and Phi-4-mini on edge devices: hear, see and answer, without PyTorch.
+    """Phi-4-multimodal and Phi-4-mini on edge devices: text, images and audio, without PyTorch.
 
     \b
     edgephi export CHECKPOINT -o phi4mm       make a model folder

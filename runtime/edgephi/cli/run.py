@@ -134,7 +134,7 @@ def _without_pipes(request: RequestSource) -> RequestSource:
 
 
 def _check_cache_file(path: str | None) -> None:
-    """What --cache-prompt could not write is said before a model is loaded."""
+    """Report what --cache-prompt could not write, before a model is loaded."""
     from edgephi.base.output_file import check_output_file
 
     if path is not None and not os.path.exists(path):

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from edgephi.cli.transcripts.channel import channel_given
-from edgephi.cli.transcripts.files import Destination
-from edgephi.cli.transcripts.job import Job, Order
+from edgephi.cli.transcripts.files import KINDS, Destination
 from edgephi.cli.transcripts.origin import model_id
 from edgephi.cli.transcripts.partial_file import check_no_partial
+from edgephi.cli.transcripts.transcription_run import TranscriptionRun, TranscriptionSettings
 from edgephi.console.commands import ModelCommand, group
 from edgephi.console.completion import complete_files
 from edgephi.console.options import ModelSource, json_option, model_options
@@ -38,7 +38,7 @@ _audio_options = group(
         default="mix",
         show_default=True,
         callback=channel_given,
-        help="Which channel to hear: a number from 1, all of them each as a speaker of its own, or their mix.",
+        help="Which channel to transcribe: a number from 1, all of them each as a speaker of its own, or their mix.",
     ),
 )
 _segment_options = group(
@@ -48,7 +48,7 @@ _segment_options = group(
         type=click.FloatRange(2, 30),
         default=30.0,
         show_default=True,
-        help="Most seconds the model hears at once. Shorter: shorter subtitles, less context.",
+        help="Most seconds the model takes at once. Shorter: shorter subtitles, less context.",
     ),
     click.option(
         "--pause-s",
@@ -75,7 +75,7 @@ _file_options = group(
     click.option(
         "--format",
         "kind",
-        type=click.Choice(["txt", "srt", "vtt", "json"]),
+        type=click.Choice(KINDS),
         help="What to write.  [default: by --output's extension, else txt]",
     ),
     click.option("-o", "--output", metavar="PATH", help=OUTPUT_HELP),
@@ -97,9 +97,9 @@ _file_options = group(
 def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write down what is said in each FILE (WAV, FLAC, OGG or MP3), of any length; `-` reads one from stdin.
 
-    A recording is cut at its pauses. Each segment is what the model heard at once; its times are those of the speech,
+    A recording is cut at its pauses. Each segment is what the model took at once; its times are those of the speech,
     found by a voice-activity model, and where nobody speaks nothing is written. Where the model keeps repeating
-    itself, it hears the two halves again; what then still repeats is left out and marked [...].
+    itself, it is given the two halves again; what then still repeats is left out and marked [...].
 
     A file that cannot be used is reported and the others are still done; the exit code then says so. Ctrl-C, SIGTERM
     and SIGHUP keep what is complete. With --output, talk.srt.partial holds what is done until talk.srt is complete, so
@@ -128,15 +128,15 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
 
     check_stdin(files)
     names = tuple(map(called, files))
-    order = _checked(names, as_json, model=model_id(source.path, source.kv_cache), **given)
+    settings = _checked(names, as_json, model=model_id(source.path, source.kv_cache), **given)
     sources = dict(zip(names, click.get_current_context().with_resource(spooled(files, "audio")), strict=True))
-    job = Job(order=order, prompt=order.options.prompt, sources=sources, done=[], errors=[])
+    run = TranscriptionRun(settings=settings, prompt=settings.options.prompt, sources=sources, done=[], errors=[])
     with ProgressLine("loading") as progress, source.load(with_adapters=True, on_stage=progress.observe) as model:
         progress.clear()
         choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # says so if the folder has no speech
-        exit_code = job.run(model, names)
-    if order.kind == "json" and order.destination is None:
-        click.echo(json.dumps(job.as_json(), ensure_ascii=False))
+        exit_code = run.run(model, names)
+    if settings.kind == "json" and settings.destination is None:
+        click.echo(json.dumps(run.as_json(), ensure_ascii=False))
     click.get_current_context().exit(exit_code)
 
 
@@ -149,7 +149,7 @@ def _checked(
     resume: bool,
     model: str,
     **asked: Any,
-) -> Order:
+) -> TranscriptionSettings:
     """Everything that can be refused before a model is loaded.
 
     Raises:
@@ -172,7 +172,7 @@ def _checked(
     if destination is not None and not resume:
         for path in destination.paths.values():
             check_no_partial(path)
-    return Order(
+    return TranscriptionSettings(
         kind=chosen,
         destination=destination,
         options=TranscriptionOptions(prompt=prompt_for(asked["translate_to"]), rules=rules, channel=asked["channel"]),

@@ -1,1 +1,1 @@
-"""What commands of every package share: options, signals, progress, messages and exit codes."""
+"""Shared by the commands of every package: options, signals, progress, messages and exit codes."""

@@ -1,4 +1,4 @@
-"""What edgephi's commands have beyond click's: options in groups, a model folder from the environment, suggestions."""
+"""edgephi's commands beyond click's: options in groups, a model folder from the environment, suggestions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shell offers for an argument: files or folders."""
+"""The completions that a shell offers for an argument: files or folders."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _ARGUMENTS = "edgephi.arguments"
 
 
 def remember_arguments(ctx: click.Context, args: list[str]) -> None:
-    """What was asked for; an error may come before the command has read its options."""
+    """Keep the arguments: an error may come before the command has read its options."""
     ctx.meta[_ARGUMENTS] = list(args)
 
 
@@ -30,7 +30,7 @@ def fail(ctx: click.Context, kind: str, message: object, exit_code: int) -> NoRe
         exit_code: See docs/exit-codes.md.
     """
     say(error_line(message))
-    tell_json(ctx, kind, message, exit_code)
+    write_json_error(ctx, kind, message, exit_code)
     ctx.exit(exit_code)
 
 
@@ -43,7 +43,7 @@ def end_unsuccessful(message: str, exit_code: int = EdgeError.exit_code) -> NoRe
     click.get_current_context().exit(exit_code)
 
 
-def tell_json(ctx: click.Context, kind: str, message: object, exit_code: int) -> None:
+def write_json_error(ctx: click.Context, kind: str, message: object, exit_code: int) -> None:
     """`{"error": {"type", "message", "exit_code"}}` on stdout, if JSON was asked for."""
     if _wants_json(ctx):
         error = {"type": kind, "message": one_line(message), "exit_code": exit_code}

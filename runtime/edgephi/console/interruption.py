@@ -64,7 +64,7 @@ def is_installed() -> bool:
 
 
 def received() -> int | None:
-    """The signal that came and was neither answered nor forgotten."""
+    """The signal that came and was neither answered nor cleared."""
     return None if _State.is_answered else _State.received
 
 
@@ -78,7 +78,7 @@ def deliver() -> None:
         raise Interrupted(number)
 
 
-def forget() -> None:
+def clear() -> None:
     """The signal was answered and the command goes on; the next one counts again."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     _State.received = None
@@ -88,7 +88,7 @@ def answered() -> int:
     """The command ends because of what came: nothing interrupts any more. The exit code, 128 and the number."""
     number = _State.received or signal.SIGINT
     _State.is_answered = _State.is_installed
-    forget()
+    clear()
     return 128 + number
 
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def loaded(load: Callable[[OnStage | None], Model], on_stage: OnStage | None = None) -> Iterator[Model]:
-    """What `load` gives, closed at the end of the block only in a program that is not ours.
+    """The model of `load`, closed at the end of the block only in a program that is not ours.
 
     Packing weights and freeing them take seconds on a large model. The command line's own process does neither to the
     end when a signal comes: its memory goes with it.
 
     Args:
         load: Called with an observer.
-        on_stage: Told of loading, but of nothing after the block was left.
+        on_stage: Called while loading, but not after the block was left.
 
     Raises:
         BaseException: What `load` raises, or a signal's handler.
@@ -38,13 +38,13 @@ def loaded(load: Callable[[OnStage | None], Model], on_stage: OnStage | None = N
 
     is_left = threading.Event()
 
-    def tell(stage: Stage) -> None:
+    def observe(stage: Stage) -> None:
         if on_stage is not None and not is_left.is_set():
             on_stage(stage)
 
-    leave_to_the_end(tell)  # whatever is loaded when a signal comes is freed by nobody either
+    leave_to_the_end(observe)  # whatever is loaded when a signal comes is freed by nobody either
     try:
-        model = awaited(lambda: load(tell))
+        model = awaited(lambda: load(observe))
         leave_to_the_end(model)
         yield model
     finally:

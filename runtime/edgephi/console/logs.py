@@ -34,7 +34,7 @@ class _OnStderr(logging.StreamHandler[TextIO]):
 
 
 def is_logging() -> bool:
-    """Whether the log tells of each request."""
+    """Whether the log has a line for each request."""
     return logging.getLogger(ROOT).isEnabledFor(logging.INFO)
 
 
@@ -49,7 +49,7 @@ def log_options() -> list[Callable[[Command], Command]]:
             expose_value=False,
             is_eager=True,
             callback=_level_given,
-            help="Tell on stderr what happens: info for each request, debug for each pass.  [default: nothing]",
+            help="Report on stderr what happens: info for each request, debug for each pass.  [default: nothing]",
         ),
         click.option(
             "-v",

@@ -99,7 +99,7 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What goes to stdout and stderr beside the answer."""
+    """The form of stdout, and what is left out on stderr."""
 
     quiet: bool
     as_json: bool
@@ -140,7 +140,7 @@ class RequestSource:
                 open_media(plain_source(path, kind), kind).close()
 
     def notes(self) -> list[str]:
-        """What the user should know of the clips though they can be read whole, a line each.
+        """Remarks for the user on audio that can be read whole, a line each.
 
         Raises:
             ConfigError: One cannot be read.
@@ -197,7 +197,7 @@ def output_options(command: Command) -> Command:
 
 
 def _memory_options() -> list[Callable[[Command], Command]]:
-    """What the model may take of the machine's memory. ModelOptions refuses what is out of range."""
+    """Limits of the memory that the model may take. ModelOptions refuses what is out of range."""
     return [
         click.option(
             "--max-context",

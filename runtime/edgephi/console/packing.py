@@ -1,7 +1,4 @@
-"""Several options as one argument of a command.
-
-Owns how click's parameters become an object. Knows nothing about which options there are.
-"""
+"""Several options as one argument of a command: click's parameters become an object."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def timing_line(reply: Reply) -> str:
     parts = [f"first token {timing.ttft_s:.2f} s", f"{timing.new_tokens:,} token{'s' * (timing.new_tokens != 1)}"]
     if timing.decode_tok_s:
         parts.append(f"{timing.decode_tok_s:,.1f} tokens/s")
-    cached = f" ({timing.cached_tokens:,} kept from before)" if timing.cached_tokens else ""
+    cached = f" ({timing.cached_tokens:,} cached)" if timing.cached_tokens else ""
     adapter = [] if reply.adapter == "none" else [f"{reply.adapter} adapter"]
     return " · ".join([*parts, f"prompt {timing.prompt_tokens:,} tokens{cached}", *adapter])
 

@@ -1,7 +1,6 @@
 """The options that say how a reply is chosen, when it ends and what it must be.
 
-Owns their names, help and defaults. Knows nothing about the commands, nor about limits: SamplingOptions says in one
-line what is out of range.
+SamplingOptions checks the limits: it says in one line what is out of range.
 """
 
 from __future__ import annotations
@@ -192,7 +191,7 @@ def _ending_options() -> list[Callable[[Command], Command]]:
 
 
 def _shape_options() -> list[Callable[[Command], Command]]:
-    """What a reply must be."""
+    """The form that a reply must have."""
     return [
         click.option(
             "--json-schema",
@@ -215,7 +214,7 @@ def _bias(given: str) -> tuple[int, float]:
 
 
 def _text_of(option: str, path: str) -> str:
-    """What is in a file that was given as an option's value."""
+    """The content of a file that was given as an option's value."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

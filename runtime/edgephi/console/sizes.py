@@ -1,7 +1,4 @@
-"""Sizes in memory as people write them: `512MB`, `1.5GiB`, `1000000`.
-
-Owns the spelling. Knows nothing about what is so large.
-"""
+"""Sizes in memory as people write them: `512MB`, `1.5GiB`, `1000000`."""
 
 from __future__ import annotations
 

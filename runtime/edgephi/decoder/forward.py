@@ -17,7 +17,7 @@ from edgephi.bundle.manifest import DecoderInfo
 from edgephi.cache.kv_cache import KVCache
 from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.rope import RotaryTables
-from edgephi.ort.cancellable_run import watched_run
+from edgephi.ort.cancellable_run import cancellable_run
 from edgephi.ort.session import running, runtime
 
 
@@ -110,7 +110,7 @@ class DecoderPass:
         if should_stop is None:
             self._run(None)
         else:
-            watched_run(self._ort, self._run, should_stop)
+            cancellable_run(self._ort, self._run, should_stop)
         logits: NDArray[np.float32] = self._logits[0].astype(np.float32, copy=False)
         return logits
 

@@ -1,7 +1,6 @@
-"""Images in: a file, bytes or an array becomes the crops the vision encoder reads.
+"""A file, bytes or an array becomes the crops that the vision encoder takes.
 
-Owns the crop rules, resampling, patch masks and position ids. Knows nothing about graphs or prompts; decoding lives in
-decoding.py and is only handed on here.
+Crop rules, resampling, patch masks and position ids; decoding is in decoding.py.
 
     C crop side in pixels (448) | P patches per crop side (32) | N views: the global one, then tile_rows x tile_columns
 """

@@ -1,7 +1,4 @@
-"""Decoding of images: a file, bytes, a Pillow image or an array becomes an upright RGB image.
-
-Owns Pillow, its limits and its many ways to fail. Knows nothing about crops or the model.
-"""
+"""Decoding of images: a file, bytes, a Pillow image or an array becomes an upright RGB image."""
 
 from __future__ import annotations
 
@@ -50,8 +47,8 @@ def load_image(source: ImageSource) -> Image.Image:
     What is transparent becomes white, as a viewer shows it. This departs from the checkpoint's own processor on
     purpose: that one calls `convert("RGB")`, which shows the colour stored in hidden pixels, so that the black
     lettering of a drawing without background stands on black. Grey images of 16 bits keep their upper 8 (Pillow
-    alone would clip them to white). Of an animation or of several pages the first is taken. An EXIF block that cannot
-    be read is passed over.
+    alone would saturate them to white). Of an animation or of several pages the first is taken. An EXIF block that
+    cannot be read is passed over.
 
     Args:
         source: A path, the bytes or an open binary file of PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, AVIF or, with the
@@ -142,7 +139,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> Any:
-    """What the EXIF block says, 1 if it cannot be read: the pixels are no worse for it."""
+    """The orientation that the EXIF block states, 1 if it cannot be read: the pixels are no worse for it."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Pillow's parser raises almost any class

@@ -17,7 +17,7 @@ class ImageFeatures:
 
     @property
     def content(self) -> MediaContent:
-        """What the encoder gets. The names are those of saved prefixes, and stay whatever the fields are called."""
+        """The arrays that the encoder gets, by the names that saved prefixes hold, whatever the fields are called."""
         views = self.views
         return MediaContent(
             kind="SeenPicture",

@@ -1,6 +1,6 @@
 """Everything that is wrong with a model folder and can be seen without loading it.
 
-Owns the list of checks. Knows nothing about machines. `Bundle` refuses a folder at its first fault; here each is told.
+`Bundle` refuses a folder at its first fault; here each is reported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _READ_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderCheck:
-    """What was found. `bundle` is None where nothing can be said about the model."""
+    """The findings. `bundle` is None where nothing can be said about the model."""
 
     bundle: Bundle | None
     problems: tuple[str, ...]
@@ -80,7 +80,7 @@ def _file_problem(path: Path, info: FileInfo, check_hashes: bool) -> str | None:
 
 
 def _damage(bundle: Bundle) -> list[str]:
-    """What a look at some blocks of the weights finds."""
+    """The faults in some blocks of the weights."""
     try:
         bundle.look_for_damage()
     except EdgeError as error:
@@ -89,7 +89,7 @@ def _damage(bundle: Bundle) -> list[str]:
 
 
 def _prompt_problem(bundle: Bundle) -> list[str]:
-    """What the first message would be refused with."""
+    """The error that the first message would be refused with."""
     try:
         open_prompts(bundle, open_tokenizer(bundle)).build(Request("hello").turns)
     except EdgeError as error:

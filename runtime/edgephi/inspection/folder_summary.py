@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.documents import Papers, read_papers
+from edgephi.bundle.documents import Documents, read_documents
 from edgephi.bundle.manifest import Manifest
 from edgephi.cache.kv_cache import cache_shape
 from edgephi.inspection.weights_summary import WeightsSummary, summarize_weights
@@ -21,7 +21,7 @@ class FolderSummary:
     Attributes:
         path: The folder.
         manifest: Its manifest.
-        papers: The licence and other documents.
+        documents: The licence and other documents.
         weights: Its tensors summed up.
         cache_bytes_per_position: Of a KV cache in floats.
         int8_cache_bytes_per_position: Of one in int8; None where the folder has no graphs for it.
@@ -30,7 +30,7 @@ class FolderSummary:
 
     path: Path
     manifest: Manifest
-    papers: Papers
+    documents: Documents
     weights: WeightsSummary
     cache_bytes_per_position: int
     int8_cache_bytes_per_position: int | None
@@ -48,8 +48,8 @@ class FolderSummary:
             },
             "files": [{"path": file.path, "bytes": file.bytes} for file in self.manifest.files],
             "total_bytes": sum(file.bytes for file in self.manifest.files),
-            "licence": self.papers.licence,
-            "papers": list(self.papers.files),
+            "licence": self.documents.licence,
+            "papers": list(self.documents.files),
             **self.weights.to_json(),
             "hashes_checked": self.hashes_checked,
         }
@@ -71,7 +71,7 @@ def summarize_folder(path: str | Path, *, check_hashes: bool = False) -> FolderS
     return FolderSummary(
         path=bundle.path,
         manifest=manifest,
-        papers=read_papers(bundle.files.folder, (file.path for file in manifest.files)),
+        documents=read_documents(bundle.files.folder, (file.path for file in manifest.files)),
         weights=summarize_weights(bundle.tensor_index(), manifest.decoder.embedding.values),
         cache_bytes_per_position=cache_shape(manifest, kind="float").bytes_per_position,
         int8_cache_bytes_per_position=cache_shape(manifest, kind="int8").bytes_per_position if has_int8 else None,

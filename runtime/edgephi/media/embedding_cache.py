@@ -1,7 +1,6 @@
-"""Encoded images and clips, kept by content.
+"""The embeddings of images and audio, cached by content within a budget.
 
-Owns what makes two media the same, which encoded rows stay within a budget, and that threads which want the same rows
-encode them once. Knows nothing about encoders, prompts or the decoder.
+Threads which want the same rows encode them once.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _ROW_ITEM_BYTES = 4  # float32
 
 
 class EmbeddingCache:
-    """Rows by digest, the least recently used forgotten first. Safe to share between threads.
+    """Rows by digest, the least recently used evicted first. Safe to share between threads.
 
     Args:
         budget_bytes: Most memory of all rows.
@@ -73,7 +72,7 @@ class EmbeddingCache:
             should_stop: Asked while waiting for another thread.
 
         Raises:
-            Stopped: `should_stop` said so.
+            Stopped: `should_stop` returned True.
         """
         self._claim(digest, should_stop)
         try:
@@ -88,7 +87,7 @@ class EmbeddingCache:
                 self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Clear all."""
         with self._changed:
             self._rows.clear()
 
@@ -108,13 +107,13 @@ class EmbeddingCache:
 
 
 class LazyEmbedding:
-    """The rows of one image or clip, encoded when they are first asked for (see input_sequence.MediaEmbedding).
+    """The rows of one image or audio, encoded when they are first asked for (see input_sequence.MediaEmbedding).
 
     Args:
         num_rows: How many it becomes.
         digest: Of its content.
-        encode: Gives float32 [num_rows, H], and raises Stopped where it is told to stop.
-        cache: Asked before encoding, told after.
+        encode: Gives float32 [num_rows, H], and raises Stopped where it is to stop.
+        cache: Looked up before encoding, filled after.
         should_stop: Asked while another thread encodes the same.
     """
 

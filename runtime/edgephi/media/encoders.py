@@ -1,7 +1,6 @@
-"""The two encoders: what the decoder reads in place of an image or a clip.
+"""The two encoders: an image or audio becomes embedding rows for the decoder.
 
-Owns how views and windows are fed to `vision.onnx` and `speech.onnx` and how their outputs are put together. Knows
-nothing about prompts, tokens or the decoder.
+Views are fed to `vision.onnx` and windows to `speech.onnx`, and their outputs are put together here.
 
     A embedding rows | H hidden size of the decoder | g rows along one side of a pooled view
 """
@@ -24,7 +23,7 @@ from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import PROJECTION_IDS, EncoderName, SpeechInfo, VisionInfo
 from edgephi.images.crops import ImageViews, position_ids, useful_grid
-from edgephi.ort.cancellable_run import watched_run
+from edgephi.ort.cancellable_run import cancellable_run
 from edgephi.ort.session import running, runtime
 
 _log = logger(__name__)
@@ -45,7 +44,7 @@ OpenSession = Callable[[Path], Session]
 
 
 def ignore_step() -> None:
-    """The default for who is told of steps."""
+    """The default observer of steps: does nothing."""
 
 
 class VisionEncoder:
@@ -74,14 +73,14 @@ class VisionEncoder:
         Args:
             views: The image.
             should_stop: Asked before each view, and during it.
-            on_step: Told before each view.
+            on_step: Called before each view.
 
         Returns:
             float32 [A, H], A = `num_image_rows(views)`: the useful part of the tiles, a separator after each row;
             the global separator; the global view, a separator after each row.
 
         Raises:
-            Stopped: `should_stop` said so.
+            Stopped: `should_stop` returned True.
         """
         ids = position_ids(views.patch_mask)
         made = []
@@ -117,7 +116,7 @@ class VisionEncoder:
 
 
 class SpeechEncoder:
-    """Clips to embedding rows. The graph is loaded at the first clip.
+    """Audio to embedding rows. The graph is loaded at the first audio.
 
     Args:
         bundle: Holds the files.
@@ -136,9 +135,9 @@ class SpeechEncoder:
         should_stop: Callable[[], bool] = never,
         on_step: Callable[[], None] = ignore_step,
     ) -> NDArray[np.float32]:
-        """Encode one clip, window by window.
+        """Encode one audio, window by window.
 
-        A clip of more than `window_rows` rows is cut into windows that know nothing of each other, the last one
+        Audio of more than `window_rows` rows is cut into windows that are encoded independently, the last one
         filled up with zero rows that are attended, because the model was trained so. The strided convolutions in
         front are exact across cuts: rows [a, b) depend on frames 8a-7 ... 8b-1 only, so a window is given one row's
         worth of frames before its own, and drops that row.
@@ -147,14 +146,14 @@ class SpeechEncoder:
             mel: float32 [T, 80], one row per 10 ms.
             projection: `speech` for audio alone, `vision` for audio beside an image.
             should_stop: Asked before each window, and during it.
-            on_step: Told before each window.
+            on_step: Called before each window.
 
         Returns:
             float32 [A, H], A = ceil(T / 8): one row per 80 ms.
 
         Raises:
             ConfigError: The bundle lacks the projection.
-            Stopped: `should_stop` said so.
+            Stopped: `should_stop` returned True.
         """
         if projection not in self.info.projections:
             raise ConfigError(
@@ -171,7 +170,7 @@ class SpeechEncoder:
         return np.concatenate(parts)
 
     def num_windows(self, num_rows: int) -> int:
-        """Steps of encoding a clip that becomes this many rows."""
+        """Steps of encoding audio that becomes this many rows."""
         return -(-num_rows // self.info.window_rows)
 
     def _window(
@@ -217,6 +216,6 @@ class _LazySession:
                 return session.run(output_names, inputs, options)
 
         began_s = time.perf_counter()
-        outputs = watched_run(runtime(), run, should_stop)
+        outputs = cancellable_run(runtime(), run, should_stop)
         _log.debug("ran %s in %.1f ms", self._path.name, 1000 * (time.perf_counter() - began_s))
         return outputs

@@ -92,7 +92,7 @@ class MediaProcessor:
         window, `on_step` is called before each.
 
         Raises:
-            Stopped: `should_stop` said so.
+            Stopped: `should_stop` returned True.
             ArtifactError: The encoder's graph is damaged.
         """
         if isinstance(item, ImageFeatures):
@@ -100,7 +100,7 @@ class MediaProcessor:
         return _usable(self._speech).encode(item.mel, projection or "speech", should_stop, on_step)
 
     def _crops(self, wanted: int | None) -> int | None:
-        """What was asked for, if this model can do it."""
+        """The number of crops asked for, if this model can do it."""
         own = None if self._vision is None else self._vision.info.max_crops
         if wanted is None:
             return own

@@ -1,7 +1,7 @@
-"""Long work of ONNX Runtime that can be ended midway: another thread does it, while this one waits and asks.
+"""Long work of ONNX Runtime that can be ended midway: another thread does it, while this one waits.
 
 Python runs signal handlers in the main thread only, and not while that is inside ONNX Runtime. As the caller waits here
-instead, Ctrl-C reaches it at once, and `should_stop` is asked by the thread that called, as everywhere.
+instead, Ctrl-C reaches it at once, and `should_stop` is called by the thread that called, as everywhere.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from edgephi.base.cancellation import ask, never
 
 Result = TypeVar("Result")
 
-#: Work that ends within this is never asked about: a step of decoding, or a small model's whole prompt.
+#: Work that ends within this is never looked at: a step of decoding, or a small model's whole prompt.
 _GRACE_S = 0.25
 _POLL_S = 0.05
 _START_S = 1.0
 
 
-def watched(work: Callable[[], Result], end: Callable[[], None], should_stop: Callable[[], bool] = never) -> Result:
-    """What `work` gives, unless it is to be ended: then the thread that does it has ended too when this raises.
+def cancellable(work: Callable[[], Result], end: Callable[[], None], should_stop: Callable[[], bool] = never) -> Result:
+    """The result of `work`, unless it is to be ended: then the thread that does it has ended too when this raises.
 
     Args:
         work: Done in a thread of its own.
         end: Makes `work` return or raise soon; may be called more than once, and after it has ended.
-        should_stop: Asked some 20 times a second once the work takes long.
+        should_stop: Called some 20 times a second once the work takes long.
 
     Raises:
-        Stopped: `should_stop` said so.
+        Stopped: `should_stop` returned True.
         BaseException: What `work` or `should_stop` raises, or a signal's handler.
     """
-    job = _Work(work)
+    thread = _WorkThread(work)
     try:
-        if not job.start():
+        if not thread.start():
             return work()  # no thread to be had: it can only be waited for
         wait_s = _GRACE_S
-        while not job.done.wait(wait_s):
+        while not thread.done.wait(wait_s):
             ask(should_stop)
             wait_s = _POLL_S
     except BaseException:
         end()
         raise
     finally:
-        job.join(end)
-    return job.result()
+        thread.join(end)
+    return thread.result()
 
 
 def awaited(work: Callable[[], Result]) -> Result:
-    """What `work` gives. What interrupts the wait is raised at once and leaves `work` running.
+    """The result of `work`. What interrupts the wait is raised at once and leaves `work` running.
 
     For a process that ends then: native code that keeps the interpreter, such as ONNX Runtime's end of a session, would
     otherwise have to be waited for.
@@ -60,16 +60,16 @@ def awaited(work: Callable[[], Result]) -> Result:
     Raises:
         BaseException: What `work` raises, or a signal's handler.
     """
-    job = _Work(work)
-    if not job.start():
+    thread = _WorkThread(work)
+    if not thread.start():
         return work()  # no thread to be had: it can only be waited for
-    while not job.done.wait(_POLL_S):
+    while not thread.done.wait(_POLL_S):
         pass
-    return job.result()
+    return thread.result()
 
 
-class _Work(Generic[Result]):
-    """A thread, and what came of it."""
+class _WorkThread(Generic[Result]):
+    """A thread and the result of its work."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
@@ -124,15 +124,15 @@ class _Work(Generic[Result]):
             self.done.set()
 
 
-def watched_run(ort: Any, run: Callable[[Any], Result], should_stop: Callable[[], bool]) -> Result:
+def cancellable_run(ort: Any, run: Callable[[Any], Result], should_stop: Callable[[], bool]) -> Result:
     """`run`, given RunOptions of its own, ended between two nodes of the graph when it is to be.
 
     Raises:
-        BaseException: As `watched`.
+        BaseException: As `cancellable`.
     """
     options = ort.RunOptions()
 
     def end() -> None:
         options.terminate = True
 
-    return watched(lambda: run(options), end, should_stop)
+    return cancellable(lambda: run(options), end, should_stop)

@@ -1,12 +1,10 @@
 """Moves the memory of packed weights into huge pages, while there is nothing else to do.
 
-Owns which memory is moved and when. Knows nothing about sessions or requests.
-
 A decode step reads every weight once. In pages of 4 KiB the processor looks up half a million addresses on the way; in
 huge pages, of 2 MiB on most machines, a thousand. Linux gives huge pages to memory that asks for them, which ONNX
 Runtime's does not. Asking before the memory is filled makes loading slower by half where free memory is in pieces, so
 it is moved afterwards, block by block, between requests. Content and addresses stay as they are, and no block that is
-partly unused is filled up. Where the system cannot do it or was told never to, nothing happens.
+partly unused is filled up. Where the system cannot do it or is set never to, nothing happens.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ def _range(text: str) -> Range:
 
 
 def without(ranges: Iterable[Range], others: Iterable[Range]) -> Iterator[Range]:
-    """What of `ranges` is in none of `others`; both in order, none overlapping its like."""
+    """The parts of `ranges` that are in none of `others`; both in order, none overlapping its like."""
     taken = deque(others)
     for start, end in ranges:
         while taken and taken[0][1] <= start:

@@ -1,7 +1,5 @@
 """A graph's weight files, mapped by this process itself and handed to ONNX Runtime tensor by tensor.
 
-Owns the mappings and which of their pages stay in memory. Knows nothing about what a tensor is for.
-
 ONNX Runtime would map the files as well, but only whoever mapped them knows the addresses for certain and may give
 pages back while a graph is loaded. That keeps the peak low although all threads pack weights at once, and it leaves
 nothing behind: of the real model's `int4`, 536 MB of scales that are read for packing and never again. A page that is

@@ -71,7 +71,7 @@ def _least_bytes(bundle: Bundle, parts: tuple[Part, ...]) -> int:
         return stored
     try:
         tensors = bundle.tensor_index().tensors
-    except EdgeError:  # the folder's own fault is told elsewhere
+    except EdgeError:  # the folder's own fault is reported elsewhere
         return stored
     sizes = (packed_bytes(t) if is_quantized(t) else _LEAST_SHARE * t.num_bytes for t in tensors if t.part in parts)
     return max(stored, int(sum(sizes)))
@@ -87,7 +87,7 @@ def _work_bytes(manifest: Manifest, chunk: int) -> int:
 
 
 def _levers(bundle: Bundle, parts: tuple[Part, ...], room: Headroom, weights: int, chunk: int) -> Iterator[str]:
-    """What would fit, each with what it takes."""
+    """The choices that would fit, each with what it takes."""
     work, manifest = _work_bytes(bundle.manifest, chunk), bundle.manifest
 
     def fits(count: int) -> bool:
@@ -113,12 +113,12 @@ def _levers(bundle: Bundle, parts: tuple[Part, ...], room: Headroom, weights: in
 
 
 def _fewest_bytes(bundle: Bundle, parts: Iterable[Part]) -> int:
-    """What the smallest recipe would make of the decoder's linears; other parts stay as they are."""
+    """Bytes of the decoder's linears by the smallest recipe; other parts stay as they are."""
     if "decoder" not in parts:
         return _stored_bytes(bundle, parts)
     try:
         tensors = bundle.tensor_index().tensors
-    except EdgeError:  # the folder's own fault is told elsewhere
+    except EdgeError:  # the folder's own fault is reported elsewhere
         return _stored_bytes(bundle, parts)
     count = sum(math.prod(t.shape) for t in tensors if t.part == "decoder" and len(t.shape) > 1)
     return round(count * _FEWEST_BITS / 8) + _stored_bytes(bundle, [part for part in parts if part != "decoder"])

@@ -1,4 +1,4 @@
-"""What one tensor, the vocabulary and a pass take in memory, as measured with ONNX Runtime 1.31 on x86."""
+"""Memory of one tensor, of the vocabulary and of a pass, as measured with ONNX Runtime 1.31 on x86."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Opening ONNX Runtime sessions on the chosen device.
-
-Owns the device options and the one place that imports ONNX Runtime. Knows nothing about what a graph computes.
-"""
+"""Opening ONNX Runtime sessions on the chosen device: the one place that imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from edgephi.base.numbers import is_utf8, is_whole
 from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.folder_files import PlainFiles
-from edgephi.ort.cancellable_run import watched
+from edgephi.ort.cancellable_run import cancellable
 from edgephi.ort.mapped_weights import MappedWeights
 from edgephi.ort.thread_pool import Pool, share_threads
 
@@ -127,7 +124,7 @@ def open_session(
         settings.add_session_config_entry(_FOLDER_KEY, str(folder))
         if folder != files.folder:
             _add_files(settings, weights)
-        session = watched(
+        session = cancellable(
             lambda: _load(ort, path, graph, settings),
             lambda: settings.set_load_cancellation_flag(True),
             should_stop,

@@ -17,7 +17,7 @@ def plain_source(source: Any, kind: str) -> Any:
     to stands at its end.
 
     Args:
-        source: Of an image or a clip.
+        source: Of an image or of audio.
         kind: What messages call it.
 
     Raises:

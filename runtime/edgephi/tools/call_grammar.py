@@ -24,7 +24,7 @@ _OTHER_PROPERTIES = frozenset(
 
 
 def call_grammar(functions: Sequence[Mapping[str, Any]]) -> str:
-    """What may follow the opening marker, the closing one included, in llguidance's dialect of Lark.
+    """The grammar of what may follow the opening marker, the closing one included, in llguidance's dialect of Lark.
 
     Args:
         functions: Each with a `name` and perhaps `parameters`: a JSON schema, or types by name as Phi-4 was trained on;

@@ -19,7 +19,7 @@ _MODES = ("auto", "none", "required")
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """What a request says about tools.
+    """The tools of a request, and how they may be called.
 
     Attributes:
         messages: Without tools where `mode` is set.
@@ -33,7 +33,7 @@ class ToolUse:
 
     @property
     def functions(self) -> list[Mapping[str, Any]]:
-        """What the tools say of themselves."""
+        """The tools' own descriptions."""
         functions: list[Mapping[str, Any]] = json.loads(self.tools.inner) if self.tools is not None else []
         return functions
 

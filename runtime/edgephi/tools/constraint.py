@@ -117,7 +117,7 @@ def start_constraint(
         raise ConfigError(f"a reply that must be a call cannot be held to {spec} too; give one of them")
     grammar = None if use.mode == "none" else Grammar(call_grammar(use.functions))
     if grammar is not None:
-        compiler.start(grammar)  # a mistake in a tool's schema is told before the first token
+        compiler.start(grammar)  # a mistake in a tool's schema is reported before the first token
 
     def begin_call() -> Constraint:
         if grammar is None:

@@ -18,7 +18,7 @@ _JOINER = "\u200d"
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """What stays on one line: a word, or a character of a script that has no spaces.
+    """A piece of text that stays on one line: a word, or a character of a script that has no spaces.
 
     Attributes:
         text: Never empty.

@@ -22,7 +22,7 @@ _SENTENCE, _CLAUSE, _WORD, _SHORT, _CUE = 0.0, 0.6, 1.5, 1.0, 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cue:
-    """What is shown at once.
+    """A subtitle.
 
     Attributes:
         start_s: Whole milliseconds.

@@ -1,7 +1,4 @@
-"""How a transcript is written: txt, srt, vtt and json.
-
-Owns the formats and their escaping. Knows nothing about files or the model.
-"""
+"""The formats of a transcript and their escaping: txt, srt, vtt and json."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ def render(transcript: Transcript, kind: str, prompt: str, most_s: float | None 
     """The transcript as the content of a file of that kind, ended by a line break unless it is empty.
 
     Args:
-        transcript: What was said.
+        transcript: Of one recording.
         kind: `txt`, `srt`, `vtt` or `json`.
-        prompt: What the model was asked.
-        most_s: Longest segment or cue; None for segments as they were heard, and cues of 7 s.
+        prompt: As the model was given it.
+        most_s: Longest segment or cue; None for segments as they are, and cues of 7 s.
     """
     if kind == "json":
         return json.dumps(as_json(transcript, prompt, most_s), ensure_ascii=False, indent=1) + "\n"
@@ -62,7 +59,7 @@ def lines(segment: Segment, most_s: float | None = None) -> list[str]:
 
 
 def line(segment: Segment) -> str:
-    """The segment's text on one line, after its channel where each was heard for itself; empty without words."""
+    """The segment's text on one line, after its channel where each was transcribed on its own; empty without words."""
     text = spoken(segment)
     return f"{speaker(segment.channel)}: {text}" if text and segment.channel is not None else text
 
@@ -72,7 +69,7 @@ def speaker(channel: int) -> str:
     return f"Channel {channel}"
 
 
-def clock(seconds: float, point: str = ".") -> str:
+def timestamp(seconds: float, point: str = ".") -> str:
     """`01:02:03.456`."""
     millis = round(seconds * 1000)
     return f"{millis // 3_600_000:02}:{millis // 60_000 % 60:02}:{millis // 1000 % 60:02}{point}{millis % 1000:03}"
@@ -91,7 +88,7 @@ def _srt(segments: Iterable[Segment], most_s: float) -> str:
         (cue for segment, label in labelled for cue in cut_cues(segment, most_s, label)), key=lambda cue: cue.start_s
     )
     for number, cue in enumerate(in_order, 1):
-        times = f"{clock(cue.start_s, ',')} --> {clock(cue.end_s, ',')}"
+        times = f"{timestamp(cue.start_s, ',')} --> {timestamp(cue.end_s, ',')}"
         # Some players take any line with an arrow for a cue's times.
         text = "\n".join(cue.lines).replace("-->", "->")
         cues.append(f"{number}\n{times}\n{text}\n")
@@ -104,5 +101,5 @@ def _vtt(segments: Iterable[Segment], most_s: float) -> str:
     for cue in in_order:
         escaped = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         voice = "" if cue.channel is None else f"<v {speaker(cue.channel)}>"
-        cues.append(f"{clock(cue.start_s)} --> {clock(cue.end_s)}\n{voice}{escaped}\n")
+        cues.append(f"{timestamp(cue.start_s)} --> {timestamp(cue.end_s)}\n{voice}{escaped}\n")
     return "\n".join(cues)

@@ -1,4 +1,4 @@
-"""How much a quiet recording is raised before anybody listens to it."""
+"""How much a quiet recording is raised before it is transcribed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LOWEST_DB, _STEPS_PER_DB = -110, 2
 
 
 class Leveling:
-    """Keeps count of a recording's loudness, and says what it is to be multiplied by.
+    """Keeps count of a recording's loudness, and gives the factor to raise it by.
 
-    It asks for what comes in the next minute, and remembers what came before.
+    It is given the next minute, and keeps count of all minutes before.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Leveling:
 
     def gain(self, frames: NDArray[np.float32]) -> float:
         """At least 1.0, for these frames [n, samples], the next of the recording."""
-        spread = frames.std(axis=1, dtype=np.float64)  # a constant is no sound
+        spread = frames.std(axis=1, dtype=np.float64)  # a constant is silence
         levels = (20 * np.log10(np.maximum(spread, 1e-6)) - _LOWEST_DB) * _STEPS_PER_DB
         steps = np.clip(levels, 0, len(self._counts) - 1).astype(np.int64)
         self._counts += np.bincount(steps, minlength=len(self._counts))

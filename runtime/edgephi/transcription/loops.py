@@ -1,7 +1,6 @@
 """Has a reply begun to repeat itself?
 
-Owns the rule. Knows nothing about text, audio or the model: a speech model that loses its place writes the same few
-tokens until it is stopped, whatever the language.
+A speech model that loses its place writes the same few tokens until it is stopped, whatever the language.
 """
 
 from __future__ import annotations

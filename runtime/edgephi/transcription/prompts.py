@@ -1,13 +1,10 @@
-"""What the model is asked, in the words it was trained on; it is sensitive to them.
-
-Owns the prompts and the languages. Knows nothing about audio.
-"""
+"""The prompts for transcripts and translations, in the words the model was trained on: it is sensitive to them."""
 
 from __future__ import annotations
 
 from edgephi.base.errors import ConfigError
 
-#: Languages the model was trained to hear and translate to.
+#: Languages the model was trained to transcribe and translate to.
 LANGUAGES = {
     "en": "English",
     "zh": "Chinese",
@@ -30,7 +27,7 @@ def prompt_for(translate_to: str | None) -> str:
 
 
 def check_language(language: str | None, name: str) -> None:
-    """Raise ConfigError for a language that the model was not trained to hear; `name` is the argument's."""
+    """Raise ConfigError for a language that the model was not trained to transcribe; `name` is the argument's."""
     known = {*LANGUAGES, *map(str.lower, LANGUAGES.values())}
     if language is not None and not (isinstance(language, str) and language.lower() in known):
         listed = ", ".join(f"{code} ({english})" for code, english in LANGUAGES.items())

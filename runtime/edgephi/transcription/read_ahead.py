@@ -1,7 +1,4 @@
-"""The next item made while the last one is used.
-
-Owns the thread and its end. Knows nothing about the items.
-"""
+"""The next item made while the last one is used, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ T = TypeVar("T")
 
 
 class _End:
-    """What the thread puts last: why there is no more."""
+    """The last item of the thread: why there is no more."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error

@@ -1,7 +1,6 @@
 """A recording of any length, read in blocks.
 
-Owns the way from a source to mono blocks at a rate the model hears. Knows nothing about speech, windows or the model;
-decoding and its checks are in audio/.
+A source becomes mono blocks at a rate that the model takes; decoding and its checks are in audio/.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ class Recording:
     """An open recording.
 
     Attributes:
-        sample_rate_hz: 16000, or 8000 for telephone speech, which the model hears as it is.
+        sample_rate_hz: 16000, or 8000 for telephone speech, which the model takes as it is.
         duration_s: As the file's header has it; what `blocks` yields decides.
         blocks: float32 [n] each, mono, full scale 1.0, in order. Can be read once, while the recording is open.
-        channel: Which one it is, from 1, where each is heard for itself; None otherwise.
-        notes: What the user should know of the file though it is read whole, a line each.
+        channel: Which one it is, from 1, where each is transcribed on its own; None otherwise.
+        notes: Remarks for the user on a file that is read whole, a line each.
     """
 
     sample_rate_hz: int
@@ -46,13 +45,13 @@ class Recording:
 def open_recordings(
     source: AudioSource, channel: Channels = MIX, should_stop: Callable[[], bool] = never
 ) -> Iterator[list[Recording]]:
-    """Open each channel for itself when `channel` is `all` and there are several; otherwise one recording.
+    """Open each channel on its own when `channel` is `all` and there are several; otherwise one recording.
 
     Each is read on its own, however far the others are, so that memory stays bounded.
 
     Raises:
         EdgeError: As `open_recording`.
-        Stopped: `should_stop` said so.
+        Stopped: `should_stop` returned True.
     """
     check_channel(channel, may_be_all=True)
     source = plain_source(source, "audio")  # an open file can be read only once
@@ -75,37 +74,37 @@ def open_recording(
     Args:
         source: As `load_audio` takes it.
         channel: `mix`, or the number of one channel from 1.
-        should_stop: Asked while a file's channels are looked at.
+        should_stop: Called while a file's channels are looked at.
 
     Raises:
         ConfigError: As `load_audio`; damage further on in a file is found when its block is read.
         CapacityError: As `load_audio`, for bytes and arrays only: a file may be of any length.
-        Stopped: `should_stop` said so.
+        Stopped: `should_stop` returned True.
     """
     if not isinstance(source, str | Path):
-        clip = load_audio(source, channel=channel)
+        waveform = load_audio(source, channel=channel)
         yield Recording(
-            sample_rate_hz=clip.sample_rate_hz,
-            duration_s=clip.duration_s,
-            blocks=_pieces(clip.samples),
-            notes=clip.notes,
+            sample_rate_hz=waveform.sample_rate_hz,
+            duration_s=waveform.duration_s,
+            blocks=_pieces(waveform.samples),
+            notes=waveform.notes,
         )
         return
-    with open_mono(source, channel, should_stop) as sound:
-        hertz = sound.sample_rate_hz
+    with open_mono(source, channel, should_stop) as opened:
+        hertz = opened.sample_rate_hz
         target_hertz = NARROW_RATE_HZ if hertz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
         yield Recording(
             sample_rate_hz=target_hertz,
-            duration_s=sound.num_samples / hertz,
-            blocks=resampled(sound.blocks, hertz, target_hertz),
-            notes=sound.notes,
+            duration_s=opened.num_samples / hertz,
+            blocks=resampled(opened.blocks, hertz, target_hertz),
+            notes=opened.notes,
         )
 
 
 def _count_channels(source: AudioSource) -> int:
     if isinstance(source, str | Path | bytes):
-        with open_recording_file(source) as sound:
-            return sound.num_channels
+        with open_recording_file(source) as opened:
+            return opened.num_channels
     if isinstance(source, tuple) and isinstance(source[0], np.ndarray) and source[0].ndim == 2:
         return int(source[0].shape[1])
     return 1

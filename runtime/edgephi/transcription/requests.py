@@ -1,4 +1,4 @@
-"""What a `Model` writes down: the request behind `Model.transcribe`."""
+"""The request behind `Model.transcribe`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgephi.base.cancellation import never
 from edgephi.transcription.prompts import check_language, prompt_for
 from edgephi.transcription.transcriber import TranscriptionOptions
 from edgephi.transcription.transcript import Transcript
-from edgephi.transcription.whole import ListeningModel, OnProgress, ignore_progress, transcribe_whole
+from edgephi.transcription.whole import OnProgress, TranscriptModel, ignore_progress, transcribe_whole
 from edgephi.transcription.windows import WindowRules
 
 
@@ -18,7 +18,7 @@ class TranscriptRequests:
     """Transcripts, for a model that answers requests."""
 
     def transcribe(  # noqa: PLR0913 - every choice about a transcript, by name
-        self: ListeningModel,
+        self: TranscriptModel,
         source: AudioSource,
         *,
         language: str | None = None,
@@ -34,10 +34,10 @@ class TranscriptRequests:
             source: A path, which is read as it is used, bytes of a file, or `(samples [n] or [n, channels], hertz)`.
             language: What is spoken, such as `en` or `English`; kept in the transcript, not asked of the model.
             translate_to: Write it in this language instead of its own.
-            channel: `mix`, the number of one channel from 1, or `all`: each for itself, as in a recorded call.
+            channel: `mix`, the number of one channel from 1, or `all`: each on its own, as in a recorded call.
             rules: Where to cut; None for the usual ones.
-            on_progress: Told of every segment as it is done.
-            should_stop: Asked between steps; True ends the transcript, which is then not complete.
+            on_progress: Called with every segment as it is done.
+            should_stop: Called between steps; True ends the transcript, which is then not complete.
 
         Returns:
             The transcript. Where a recording is damaged further on, it holds what came before and the `error`.

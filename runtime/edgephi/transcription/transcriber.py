@@ -1,7 +1,4 @@
-"""The way of one recording: windows out of it, one request for each, a second try where the model lost its place.
-
-Owns the order of work and the retry. Knows nothing about formats, files or the command line.
-"""
+"""The way of one recording: windows out of it, one request for each, a second try where the model lost its place."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ _TOKENS_PER_S = 12  # fast speech in the language with the longest spelling stay
 _TOKENS_AT_LEAST = 64
 
 
-class Listener(Protocol):
-    """What is needed of a Model."""
+class SpeechModel(Protocol):
+    """The part of Model that transcribing needs."""
 
     def stream(
         self, messages: str, *, audio: Any, options: SamplingOptions | None, should_stop: Callable[[], bool] = never
@@ -46,13 +43,13 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:
-    """What is asked of every window.
+    """How every window is transcribed.
 
     Attributes:
         prompt: In the words the model was trained on; see prompts.py.
         rules: Where to cut.
         make_detector: Gives the voice-activity model of one recording.
-        channel: `mix`, the number of one channel from 1, or `all` to hear each for itself.
+        channel: `mix`, the number of one channel from 1, or `all` to transcribe each on its own.
         encode_ahead: Encode the next window while the decoder writes down the last one. The text is the same.
     """
 
@@ -64,7 +61,7 @@ class TranscriptionOptions:
 
 
 def transcribe(
-    model: Listener,
+    model: SpeechModel,
     recordings: Recording | Sequence[Recording],
     options: TranscriptionOptions,
     should_stop: Callable[[], bool] = never,
@@ -72,7 +69,7 @@ def transcribe(
     """Write a recording down, or its channels; the work happens while the result is iterated.
 
     Reading, resampling, voice activity and the speech encoder run in a thread of their own, one window ahead. Memory
-    does not grow with the recording. `should_stop` is asked between steps, in that thread too; True ends the
+    does not grow with the recording. `should_stop` is called between steps, in that thread too; True ends the
     segments after the last complete one.
 
     Yields:
@@ -89,7 +86,7 @@ def transcribe(
 
 
 def transcribe_windows(
-    model: Listener,
+    model: SpeechModel,
     recordings: Recording | Sequence[Recording],
     options: TranscriptionOptions,
     should_stop: Callable[[], bool] = never,
@@ -103,10 +100,10 @@ def transcribe_windows(
         options: As in `transcribe`.
         should_stop: As in `transcribe`.
         done: Windows at the beginning that an earlier call has written down: the recording is cut in the same way, but
-            the model does not hear them.
+            the model is not given them.
     """
     channels = [recordings] if isinstance(recordings, Recording) else recordings
-    ear = _WindowTranscriber(model, options.prompt, channels[0].sample_rate_hz, should_stop)
+    transcriber = _WindowTranscriber(model, options.prompt, channels[0].sample_rate_hz, should_stop)
 
     def make(is_closed: Callable[[], bool]) -> Iterator[_EncodedWindow]:
         def is_over() -> bool:
@@ -115,11 +112,14 @@ def transcribe_windows(
         windows = [_windows(recording, options, is_over) for recording in channels]
         merged = heapq.merge(*windows, key=lambda pair: pair[0].start_s)
         for window, channel in itertools.islice(merged, done, None):
-            yield ear.hear(window, channel, is_over) if options.encode_ahead else ear.raw(window, channel)
+            if options.encode_ahead:
+                yield transcriber.encoded(window, channel, is_over)
+            else:
+                yield transcriber.raw(window, channel)
 
-    with closing(read_ahead(make)) as heard:
-        for window in heard:
-            segments = tuple(ear.segments(window))
+    with closing(read_ahead(make)) as encoded:
+        for window in encoded:
+            segments = tuple(transcriber.segments(window))
             if should_stop():
                 return
             yield segments
@@ -136,18 +136,18 @@ def _windows(
 
 @dataclass(frozen=True, slots=True)
 class _EncodedWindow:
-    """A window of a channel, and how the model is given its sound."""
+    """A window of a channel, and its audio as the model takes it."""
 
     window: Window
     channel: int | None
-    clips: Sequence[Any]
+    audio: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _WindowTranscriber:
     """Asks the model for one window after the other."""
 
-    model: Listener
+    model: SpeechModel
     prompt: str
     sample_rate_hz: int
     should_stop: Callable[[], bool]
@@ -156,30 +156,30 @@ class _WindowTranscriber:
         """The window as it is."""
         return _EncodedWindow(window, channel, [(window.samples, self.sample_rate_hz)])
 
-    def hear(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> _EncodedWindow:
+    def encoded(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> _EncodedWindow:
         """The window encoded."""
         raw = self.raw(window, channel)
         try:
-            return replace(raw, clips=self.model.encode_ahead(audio=raw.clips, should_stop=is_closed))
+            return replace(raw, audio=self.model.encode_ahead(audio=raw.audio, should_stop=is_closed))
         except (EdgeError, MemoryError):  # its request tries again, and raises what remains
             return raw
 
-    def segments(self, heard: _EncodedWindow) -> Iterator[Segment]:
+    def segments(self, encoded: _EncodedWindow) -> Iterator[Segment]:
         """The window's text; after a loop that of its halves, where what loops again is a gap."""
-        segment = self._listen(heard)
-        halves = heard.window.halves() if segment.is_gap else []
+        segment = self._request(encoded)
+        halves = encoded.window.halves() if segment.is_gap else []
         if len(halves) < 2:  # it was right, or is too short to cut
             yield segment
         else:
-            yield from (self._listen(self.raw(half, heard.channel)) for half in halves)
+            yield from (self._request(self.raw(half, encoded.channel)) for half in halves)
 
-    def _listen(self, heard: _EncodedWindow) -> Segment:
+    def _request(self, encoded: _EncodedWindow) -> Segment:
         """One request; a reply that repeats itself is stopped at once."""
-        length_s = len(heard.window.frames) * FRAME_S
+        length_s = len(encoded.window.frames) * FRAME_S
         reply, guard = None, LoopGuard()
         events = self.model.stream(
             self.prompt,
-            audio=heard.clips,
+            audio=encoded.audio,
             options=SamplingOptions.greedy(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
             should_stop=self.should_stop,
         )
@@ -189,8 +189,8 @@ class _WindowTranscriber:
                     break
                 if isinstance(event, DoneEvent):
                     reply = event.reply
-        speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in heard.window.spans)
-        return replace(_segment(heard.window, reply), channel=heard.channel, speech=speech)
+        speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in encoded.window.spans)
+        return replace(_segment(encoded.window, reply), channel=encoded.channel, speech=speech)
 
 
 def _segment(window: Window, reply: Reply | None) -> Segment:

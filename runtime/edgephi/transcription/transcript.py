@@ -1,7 +1,4 @@
-"""What was said and when: the record of one recording.
-
-Owns the segments and what follows from them. Knows nothing about how they were made or how they are written.
-"""
+"""The words of one recording and when they were spoken: its segments, and what follows from them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from edgephi.bundle.manifest import Manifest
 from edgephi.prompt.routing import choose_route
 from edgephi.sources.source import media_name
 from edgephi.transcription.recording import open_recordings
-from edgephi.transcription.transcriber import Listener, TranscriptionOptions, transcribe
+from edgephi.transcription.transcriber import SpeechModel, TranscriptionOptions, transcribe
 from edgephi.transcription.transcript import Segment, Transcript
 
 
@@ -38,11 +38,11 @@ OnProgress = Callable[[TranscriptProgress], None]
 
 
 def ignore_progress(_: TranscriptProgress) -> None:
-    """Tells nobody."""
+    """The default observer: does nothing."""
 
 
-class ListeningModel(Listener, Protocol):
-    """What is needed of a Model."""
+class TranscriptModel(SpeechModel, Protocol):
+    """The part of Model that a whole transcript needs."""
 
     @property
     def manifest(self) -> Manifest:
@@ -50,7 +50,7 @@ class ListeningModel(Listener, Protocol):
 
 
 def transcribe_whole(
-    model: ListeningModel,
+    model: TranscriptModel,
     source: AudioSource,
     options: TranscriptionOptions,
     *,
@@ -62,7 +62,7 @@ def transcribe_whole(
     choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # raises if the folder has no speech
     started_s, stopped = time.perf_counter(), False
 
-    def asked() -> bool:
+    def is_over() -> bool:
         nonlocal stopped
         stopped = stopped or should_stop()
         return stopped
@@ -71,10 +71,10 @@ def transcribe_whole(
     duration_s, damage = 0.0, None
     notes: tuple[str, ...] = ()
     try:
-        with open_recordings(source, options.channel, asked) as recordings:
+        with open_recordings(source, options.channel, is_over) as recordings:
             duration_s = max(recording.duration_s for recording in recordings)
             notes = recordings[0].notes
-            with closing(transcribe(model, recordings, options, asked)) as made:
+            with closing(transcribe(model, recordings, options, is_over)) as made:
                 for segment in made:
                     segments.append(segment)
                     reached_s = max(one.end_s for one in segments[-2:])
@@ -98,5 +98,5 @@ def transcribe_whole(
 
 
 def in_order(segments: list[Segment]) -> tuple[Segment, ...]:
-    """By time: halves of a window that was heard twice may have come before another channel's."""
+    """By time: halves of a window that was transcribed twice may have come before another channel's."""
     return tuple(sorted(segments, key=lambda segment: segment.start_s))

@@ -1,7 +1,6 @@
-"""Which part of a recording the model hears at once.
+"""Cuts a recording into windows, each of which the model is given at once.
 
-Owns the cutting: at every clear pause, at the best pause when a window is full, at the quietest place when there is
-none. Knows nothing about files, the detector or the model.
+It cuts at every clear pause, at the best pause when a window is full, at the quietest place when there is none.
 
     frame: 32 ms        span: frames of speech without a gap of 0.2 s        window: spans with short gaps
     Times come from the spans, so they are as true as the detector, and silence costs nothing.
@@ -53,7 +52,7 @@ class Window:
     """A stretch of the recording with speech in it.
 
     Attributes:
-        frames: Its sound, a little silence at its ends included.
+        frames: Its audio, a little silence at its ends included.
         first: Number of its first frame in the recording.
         speech: First frame of its speech, and the one after its last.
         spans: The same of each stretch without a pause.
@@ -134,7 +133,7 @@ class _Cutter:
         return self._first + len(self._frames)
 
     def push(self, frame: Frame) -> None:
-        """Add a frame; without speech, all but a margin is forgotten."""
+        """Add a frame; without speech, all but a margin is dropped."""
         number = self.end
         self._frames.append(frame)
         last = self._spans[-1] if self._spans else None
@@ -142,7 +141,7 @@ class _Cutter:
             self._spans[-1] = replace(last, end=number + 1)
         elif frame.speech >= _STARTS_AT:
             self._spans.append(_Span(number, number, number + 1))
-        self._forget()
+        self._drop_silence()
 
     def place(self) -> int | None:
         """Before which frame to cut now; None to go on."""
@@ -160,13 +159,13 @@ class _Cutter:
         first, self._first = self._first, place
         spoken = [span for span in self._spans if span.start < place and span.is_speech]
         self._spans = [replace(span, start=max(span.start, place)) for span in self._spans if span.end > place]
-        self._forget()
+        self._drop_silence()
         if not spoken:
             return None
         spans = tuple((span.start, min(span.end, place)) for span in spoken)
         return Window(frames=tuple(frames), first=first, speech=(spans[0][0], spans[-1][1]), spans=spans)
 
-    def _forget(self) -> None:
+    def _drop_silence(self) -> None:
         surplus = len(self._frames) - self._margin
         if not self._spans and surplus > 0:
             del self._frames[:surplus]

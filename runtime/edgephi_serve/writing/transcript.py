@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from edgephi import Choice, Segment, Transcript
 from edgephi.transcription.cues import MOST_S, cut_cues, shorter
-from edgephi.transcription.formats import clock, lines
+from edgephi.transcription.formats import lines, timestamp
 from edgephi.transcription.transcript import spoken
 from edgephi_serve.reading.transcription import TranscriptEnd, TranscriptPiece, TranscriptWork
 from edgephi_serve.wire.audio import (
@@ -120,9 +120,9 @@ class TranscriptWriter:
             text = "\n".join(cue.lines)
             if self.work.form == "vtt":
                 escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-                yield f"\n{clock(cue.start_s)} --> {clock(cue.end_s)}\n{escaped}\n"
+                yield f"\n{timestamp(cue.start_s)} --> {timestamp(cue.end_s)}\n{escaped}\n"
             else:  # some players take any line with an arrow for a cue's times
-                times = f"{clock(cue.start_s, ',')} --> {clock(cue.end_s, ',')}"
+                times = f"{timestamp(cue.start_s, ',')} --> {timestamp(cue.end_s, ',')}"
                 gap = "\n" if self._cues > 1 else ""
                 yield f"{gap}{self._cues}\n{times}\n{text.replace('-->', '->')}\n"
 

@@ -31,7 +31,7 @@ from edgephi_quantize.cache_ranges import CacheRanges
 from edgephi_quantize.recipe import make_recipe
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 from support.forked import run_forked
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 
 INT8 = ExportOptions(kv_cache="int8")
 
@@ -215,7 +215,7 @@ def test_calibration_reads_every_adapter_and_every_kind_of_media(adapters: str |
 def test_own_files_are_told_apart_by_content(tmp_path: Path):
     text = tmp_path / "talk.wav"  # names say nothing
     text.write_text("Grüße. " * 1000, encoding="utf-8")
-    seen, heard = write_image(tmp_path / "a.png"), write_clip(tmp_path / "b.wav")
+    seen, heard = write_image(tmp_path / "a.png"), write_recording(tmp_path / "b.wav")
     own = read_own_files([text, seen, str(heard)])
     assert (own.images, own.sounds) == ((seen,), (heard,))
     assert "".join(own.texts) == "Grüße. " * 1000
@@ -243,7 +243,7 @@ def test_own_files_that_cannot_be_used_are_refused_before_an_export_begins(tmp_p
 
 def test_own_media_that_would_fail_at_the_end_are_refused_before_an_export_begins(tmp_path: Path):
     """By then hours may have gone into the weights."""
-    strip, song = write_image(tmp_path / "a.png", 4000, 3), write_clip(tmp_path / "b.wav", 61.0, 8000)
+    strip, song = write_image(tmp_path / "a.png", 4000, 3), write_recording(tmp_path / "b.wav", 61.0, 8000)
     for path, words in ((strip, "cut it into less extreme pieces"), (song, "over 60 seconds of audio")):
         with pytest.raises(ConfigError, match=rf"--calibration {path}: .*{words}"):
             export(small_checkpoint().path, tmp_path / "out", ExportOptions(kv_cache="int8", calibration=(path,)))
@@ -258,7 +258,7 @@ def test_own_texts_may_hold_what_stands_for_media(tmp_path: Path):
 
 
 def test_own_media_need_their_encoder(tmp_path: Path):
-    for path, kind in ((write_image(tmp_path / "a.png"), "an image"), (write_clip(tmp_path / "b.wav"), "audio")):
+    for path, kind in ((write_image(tmp_path / "a.png"), "an image"), (write_recording(tmp_path / "b.wav"), "audio")):
         with pytest.raises(ConfigError, match=rf"--calibration .*: {kind}, but this model folder has no"):
             _export(tmp_path / "out", calibration=(path,))
     assert not (tmp_path / "out").exists()

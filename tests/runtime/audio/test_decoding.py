@@ -27,7 +27,7 @@ def encoded(samples: np.ndarray, hertz: int, kind: str = "WAV", subtype: str | N
 
 @pytest.mark.parametrize("hertz", [16000, 8000])
 def test_native_rates_are_kept_sample_for_sample(hertz):
-    """Resampling a clip that needs none would blur it."""
+    """Resampling audio that needs none would blur it."""
     samples = tone(hertz)
     waveform = load_audio((samples, hertz))
     assert waveform.sample_rate_hz == hertz
@@ -46,19 +46,19 @@ def test_other_rates_keep_pitch_and_length(hertz):
 
 
 def test_resampling_in_blocks_equals_resampling_at_once():
-    """Long clips are read in blocks; a seam between blocks would click."""
+    """Long audio is read in blocks; a seam between blocks would click."""
     samples = np.random.default_rng(1).uniform(-0.5, 0.5, (1 << 20) + 4321).astype(np.float32)
     blocks = load_audio((np.stack([samples, samples], axis=1), 44100)).samples
     np.testing.assert_allclose(blocks, soxr.resample(samples, 44100, 16000), atol=1e-6)
 
 
-def test_a_sound_read_in_blocks_is_what_the_clip_is_made_of():
-    """Hours are transcribed from blocks; they must say what the whole clip says."""
+def test_a_recording_read_in_blocks_equals_the_waveform():
+    """Hours are transcribed from blocks; they must say what all of it at once says."""
     left, right = tone(16000, 70.0), tone(16000, 70.0, 1000.0)
     data = encoded(np.stack([left, right], axis=1), 16000, "WAV", "FLOAT")
-    with open_mono(data) as sound:
-        assert (sound.sample_rate_hz, sound.num_samples) == (16000, len(left))
-        blocks = list(sound.blocks)
+    with open_mono(data) as opened:
+        assert (opened.sample_rate_hz, opened.num_samples) == (16000, len(left))
+        blocks = list(opened.blocks)
     assert len(blocks) > 1
     np.testing.assert_array_equal(np.concatenate(blocks), load_audio(data).samples)
 
@@ -67,10 +67,10 @@ def test_damage_behind_the_first_blocks_is_found_when_it_is_read():
     """What was read before it is still good, so opening must not refuse hours for their last second."""
     samples = tone(16000, 70.0)
     samples[-1] = np.nan
-    with open_mono(encoded(samples, 16000, "WAV", "FLOAT")) as sound:
-        assert len(next(sound.blocks)) == 1 << 20
+    with open_mono(encoded(samples, 16000, "WAV", "FLOAT")) as opened:
+        assert len(next(opened.blocks)) == 1 << 20
         with pytest.raises(ConfigError, match=r"sample 1,119,999 is nan"):
-            next(sound.blocks)
+            next(opened.blocks)
 
 
 def test_channels_are_averaged():
@@ -107,7 +107,7 @@ def test_int16_is_pcm_and_float64_is_taken():
     ],
 )
 def test_path_and_bytes_decode_alike(tmp_path, kind, subtype, tolerance):
-    """`--audio FILE` and bytes from a network must hear the same, at the loudness it was recorded."""
+    """`--audio FILE` and bytes from a network must give the same, at the loudness it was recorded."""
     data = encoded(tone(16000), 16000, kind, subtype)
     path = tmp_path / "clip with spaces é.raw"  # the content decides, not the name
     path.write_bytes(data)
@@ -117,7 +117,7 @@ def test_path_and_bytes_decode_alike(tmp_path, kind, subtype, tolerance):
     np.testing.assert_allclose(from_path.samples, tone(16000), atol=tolerance)
 
 
-def test_opus_is_heard_at_its_pitch():
+def test_opus_is_read_at_its_pitch():
     """Messengers send voice as Opus, which is always stored at 48 kHz."""
     waveform = load_audio(encoded(tone(48000, 1.0), 48000, "OGG", "OPUS"))
     assert (waveform.sample_rate_hz, len(waveform.samples)) == (16000, 16000)
@@ -125,7 +125,7 @@ def test_opus_is_heard_at_its_pitch():
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF])
-def test_streamed_wav_without_a_length_is_heard(size):
+def test_streamed_wav_without_a_length_is_read(size):
     """Recorders writing to a pipe leave a placeholder as the length; that is not damage."""
     data = bytearray(encoded(tone(16000), 16000))
     at = data.index(b"data")
@@ -143,7 +143,7 @@ REFUSED_ARRAYS = [
     ),
     (np.zeros(199, np.float32), 8000, r"199 samples at 8,000 Hz last 24\.9 ms"),
     (np.zeros(1102, np.float32), 44100, r"1102 samples at 44,100 Hz"),
-    (np.zeros(8000, np.float32), 7999, r"sampled at 7,999 Hz; the model hears 8,000 to 768,000 Hz"),
+    (np.zeros(8000, np.float32), 7999, r"sampled at 7,999 Hz; the model takes 8,000 to 768,000 Hz"),
     (np.zeros(8000, np.float32), 0, r"sampled at 0 Hz"),
     (np.zeros(8000, np.float32), -16000, r"sampled at -16,000 Hz"),
     (np.zeros(8000, np.float32), 10**9, r"sampled at 1,000,000,000 Hz"),
@@ -180,7 +180,7 @@ def test_unusable_arrays_are_refused_with_the_limit(samples, hertz, message):
 
 @pytest.mark.parametrize("source", [None, 3, tone(16000), [0.1, 0.2], (tone(16000),), ([0.1] * 800, 16000), {9}])
 def test_other_types_are_refused(source):
-    """An array without its rate cannot be guessed."""
+    """An array without its rate cannot be known."""
     with pytest.raises(ConfigError, match=r"give a path, the bytes of a file, or \(samples, hertz\)"):
         load_audio(source)
 
@@ -192,7 +192,7 @@ def test_longer_than_the_context_is_a_capacity_error():
         load_audio((endless, 8000))
 
 
-def test_a_header_that_tells_of_hours_is_refused_before_decoding():
+def test_a_header_that_states_hours_is_refused_before_decoding():
     """Decoding first would take 64 KB of memory for each second promised."""
     data = bytearray(encoded(tone(16000), 16000, "FLAC"))
     data[21:26] = bytes([data[21] & 0xF0, 0x40, 0, 0, 0])  # 2**30 samples
@@ -222,7 +222,7 @@ REFUSED_FILES = {
     "cut.ogg": (encoded(tone(16000), 16000, "OGG")[:2000], r"cannot be decoded as audio|holds no samples"),
     "none.wav": (encoded(np.zeros(0), 16000), r"holds no samples"),
     "brief.wav": (encoded(tone(16000, 0.02), 16000), r"last 20\.0 ms; the shortest audio is 25 ms"),
-    "slow.wav": (encoded(tone(4000), 4000), r"sampled at 4,000 Hz; the model hears 8,000"),
+    "slow.wav": (encoded(tone(4000), 4000), r"sampled at 4,000 Hz; the model takes 8,000"),
     "text.wav": (b"this is not audio " * 50, r"cannot be decoded as audio"),
     "page.mp3": (b"<html><body>404</body></html>" * 20, r"cannot be decoded as audio"),
     "nan.wav": (encoded(np.full(8000, np.nan), 16000, "WAV", "FLOAT"), r"sample 0 is nan"),
@@ -235,7 +235,7 @@ def test_unusable_files_are_refused_by_name(tmp_path, name):
 
 
 def test_bytes_are_named_by_their_size():
-    """With several clips in a request, the message must say which one."""
+    """With several recordings in a request, the message must say which one."""
     with pytest.raises(ConfigError, match=r"audio of 450 bytes: cannot be decoded"):
         load_audio(b"not audio" * 50)
     with pytest.raises(ConfigError, match=r"audio of 0 bytes: empty"):

@@ -96,8 +96,8 @@ def test_narrow_band_leaves_the_upper_bands_silent():
     assert features[:, 5].max() > 5
 
 
-def test_a_frame_does_not_depend_on_its_place_in_a_long_clip():
-    """Long clips are computed in blocks; a block's border must not show."""
+def test_a_frame_does_not_depend_on_its_place_in_long_audio():
+    """Long audio is computed in blocks; a block's end must not show."""
     samples = sweep(16000, 16000 * 42)
     features = log_mel(Waveform(samples))
     for frame in (0, 2047, 2048, 2049, 4095, 4096, len(features) - 1):
@@ -105,7 +105,7 @@ def test_a_frame_does_not_depend_on_its_place_in_a_long_clip():
         np.testing.assert_allclose(features[frame], alone[0], rtol=0, atol=1e-6)
 
 
-def test_work_memory_does_not_grow_with_the_clip():
+def test_work_memory_does_not_grow_with_the_length():
     """Half an hour of frames at once would be 4 GB, too much for a small device."""
     waveform = Waveform(np.zeros(16000 * 120, np.float32))
     tracemalloc.start()

@@ -65,7 +65,7 @@ def test_a_phrase_in_minutes_of_hiss_is_found():
     assert mix @ voice / (voice @ voice) == pytest.approx(1, abs=0.05)
 
 
-def test_what_is_inverted_for_a_while_is_heard_as_well_as_the_rest():
+def test_what_is_inverted_for_a_while_is_kept_as_well_as_the_rest():
     first, second = spoken("command"), spoken("sentence")
     mix = mixed(np.concatenate([first, second]), np.concatenate([first, -second]))
     np.testing.assert_allclose(mix, np.concatenate([first, second]), atol=1e-6)
@@ -73,7 +73,7 @@ def test_what_is_inverted_for_a_while_is_heard_as_well_as_the_rest():
 
 @pytest.mark.parametrize("gain", [-1.0, -0.6])
 @pytest.mark.parametrize("place", [0, 11, 19])
-def test_a_sentence_inverted_in_minutes_that_are_not_is_heard(gain: float, place: int):
+def test_a_sentence_inverted_in_minutes_that_are_not_is_kept(gain: float, place: int):
     """A cable that was turned for a moment, or joined recordings: a hundredth of all, and a sentence that is gone."""
     parts = [np.concatenate([spoken("sentence"), np.zeros(2 * HERTZ, np.float32)])] * 20
     left = np.concatenate([*parts[:place], spoken("command"), *parts[place:]])
@@ -83,7 +83,7 @@ def test_a_sentence_inverted_in_minutes_that_are_not_is_heard(gain: float, place
     assert any(np.array_equal(mix, channel) for channel in (left + noises[0], right + noises[1]))
 
 
-def test_two_speakers_of_whom_one_is_inverted_are_both_heard():
+def test_two_speakers_of_whom_one_is_inverted_are_both_kept():
     length = 6 * HERTZ
     one, other = spoken("command", length), spoken("sentence", length, 3 * HERTZ)
     mix = mixed(one + other, one - other)
@@ -131,8 +131,8 @@ def test_a_steady_tone_and_a_moment_are_not_silenced_either():
     tone = (0.3 * np.sin(np.arange(HERTZ) / 5)).astype(np.float32)
     moment = spoken("command")[12_000:12_800]
     noise = hiss(HERTZ, -20)
-    for sound in (tone, moment, noise):
-        assert level_db(mixed(sound, -sound)) == pytest.approx(level_db(sound), abs=1e-3)
+    for opened in (tone, moment, noise):
+        assert level_db(mixed(opened, -opened)) == pytest.approx(level_db(opened), abs=1e-3)
 
 
 def _ordinary() -> dict[str, tuple[np.ndarray, ...]]:
@@ -199,8 +199,8 @@ def test_a_file_of_many_blocks_is_mixed_as_its_array_is(kind: str, subtype: str 
     noises = [hiss(length, -50, seed) for seed in (1, 2)]
     data = _encoded(np.stack([voice + noises[0], -voice + noises[1]], axis=1), HERTZ, kind, subtype)
     decoded, _ = soundfile.read(io.BytesIO(data), dtype="float32")
-    with open_mono(data) as sound:
-        samples = np.concatenate(list(sound.blocks))
+    with open_mono(data) as opened:
+        samples = np.concatenate(list(opened.blocks))
     np.testing.assert_allclose(samples, load_audio((decoded, HERTZ)).samples, atol=1e-7)
     assert level_db(samples[36 * HERTZ :]) > level_db(voice[36 * HERTZ :]) - 3
     (tmp_path / "a").write_bytes(data)
@@ -222,18 +222,18 @@ def test_whatever_is_done_to_the_copies_the_voice_is_in_the_mix(seed: int):
     mix = load_audio((np.stack(channels, axis=1), hertz)).samples
     loudest = load_audio((max(channels, key=level_db), hertz)).samples
     frames = [part[: len(part) // 1024 * 1024].reshape(-1, 1024) for part in (mix, loudest)]
-    heard, wanted = (np.array([level_db(frame) for frame in part]) for part in frames)
+    kept, wanted = (np.array([level_db(frame) for frame in part]) for part in frames)
     speech = wanted > wanted.max() - 20
     average_share_db = 20 * np.log10(len(channels))
-    assert np.mean(heard[speech] > wanted[speech] - max(10, average_share_db)) > 0.9
+    assert np.mean(kept[speech] > wanted[speech] - max(10, average_share_db)) > 0.9
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_one_channel_can_be_asked_for(number: int):
     channels = np.stack([spoken("command", 3 * HERTZ), spoken("sentence", 3 * HERTZ), hiss(3 * HERTZ, -40)], axis=1)
     np.testing.assert_array_equal(load_audio((channels, HERTZ), channel=number).samples, channels[:, number - 1])
-    with open_mono(_encoded(channels, HERTZ, "WAV", "FLOAT"), number) as sound:
-        np.testing.assert_array_equal(np.concatenate(list(sound.blocks)), channels[:, number - 1])
+    with open_mono(_encoded(channels, HERTZ, "WAV", "FLOAT"), number) as opened:
+        np.testing.assert_array_equal(np.concatenate(list(opened.blocks)), channels[:, number - 1])
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_damage_behind_a_stereo_files_first_blocks_is_found_when_it_is_read():
     voice = spoken("sentence", 40 * HERTZ)
     channels = np.stack([voice, -voice], axis=1)
     channels[-1] = np.nan
-    with open_mono(_encoded(channels, HERTZ, "WAV", "FLOAT")) as sound:
-        np.testing.assert_array_equal(np.abs(next(sound.blocks)), np.abs(voice[: 1 << 19]))
+    with open_mono(_encoded(channels, HERTZ, "WAV", "FLOAT")) as opened:
+        np.testing.assert_array_equal(np.abs(next(opened.blocks)), np.abs(voice[: 1 << 19]))
         with pytest.raises(ConfigError, match="is nan"):
-            next(sound.blocks)
+            next(opened.blocks)
 
 
 def test_the_look_at_the_channels_can_be_stopped():
@@ -281,18 +281,18 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ([0, 1], "so channel 2 alone is heard"),
-        ([0.5, -0.5], "so the difference of channels 1 and 2 is heard"),
-        ([0.5, 0, 0.5], "so only channels 1, 3 are heard"),
-        ([1 / 3, 2 / 3], "so channel 2 at twice the level of the other is heard"),
+        ([0, 1], "so channel 2 alone is used"),
+        ([0.5, -0.5], "so the difference of channels 1 and 2 is used"),
+        ([0.5, 0, 0.5], "so only channels 1, 3 are used"),
+        ([1 / 3, 2 / 3], "so channel 2 at twice the level of the other is used"),
     ],
 )
-def test_what_is_heard_instead_of_the_average_is_said(weights: list[float], words: str):
+def test_a_mix_other_than_the_average_is_reported(weights: list[float], words: str):
     assert mix_note("a.wav", np.array(weights)).endswith(words)
 
 
-def test_a_note_tells_of_another_mix_and_none_of_the_average():
+def test_a_note_reports_another_mix_and_never_the_average():
     voice = spoken("sentence")
     for right, count in ((-voice, 1), (voice, 0)):
-        with open_mono(_encoded(np.stack([voice, right], axis=1), HERTZ)) as sound:
-            assert len(sound.notes) == count
+        with open_mono(_encoded(np.stack([voice, right], axis=1), HERTZ)) as opened:
+            assert len(opened.notes) == count

@@ -123,7 +123,7 @@ def test_a_containers_limit_is_what_can_be_had(tmp_path: Path, cgroup: str, fold
     assert found.usable_bytes == 2000 * MIB
 
 
-def test_memory_is_told_where_there_is_no_proc(tmp_path: Path):
+def test_memory_is_reported_where_there_is_no_proc(tmp_path: Path):
     found = machine.memory(root=tmp_path)
     assert found.total_bytes == found.available_bytes > 64 * MIB
     assert found.limit_bytes is None

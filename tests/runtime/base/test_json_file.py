@@ -1,4 +1,4 @@
-"""What edgephi wrote must be read exactly or refused: a guess here would be a wrong answer later."""
+"""What edgephi wrote must be read exactly or refused: a wrong reading here would be a wrong answer later."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def test_the_file_of_a_check_that_was_interrupted_is_removed_at_the_end(
     assert os.listdir(tmp_path) == []
 
 
-def _sound(kind: str) -> bytes:
+def _recording(kind: str) -> bytes:
     target = io.BytesIO()
     soundfile.write(target, np.sin(np.arange(16_000) / 20) / 2, 16_000, format=kind)
     return target.getvalue()
@@ -272,7 +272,7 @@ def _image(kind: str) -> bytes:
     return target.getvalue()
 
 
-SOUNDS = {kind: _sound(kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
+RECORDINGS = {kind: _recording(kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
 IMAGES = {kind: _image(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")}
 FILMS = {
     "mp4": b"\0\0\0\x20ftypisom" + bytes(60),
@@ -280,7 +280,7 @@ FILMS = {
     "webm": b"\x1aE\xdf\xa3" + bytes(60),
     "avi": b"RIFF\x10\0\0\0AVI " + bytes(60),
 }
-MEDIA = {**SOUNDS, **IMAGES, **FILMS}
+MEDIA = {**RECORDINGS, **IMAGES, **FILMS}
 
 
 @pytest.mark.parametrize("kind", MEDIA)

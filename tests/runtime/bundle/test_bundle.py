@@ -234,7 +234,7 @@ def test_a_damaged_tensor_index_is_refused(folder: Path, text: str, message: str
         bundle.tensor_index()
 
 
-def test_every_changed_file_is_found_and_the_reading_is_told(folder: Path):
+def test_every_changed_file_is_found_and_the_reading_is_reported(folder: Path):
     """After a bad copy all that must be copied again should be known at once."""
     bundle, read = Bundle(folder), []
     assert bundle.changed_files(read.append) == []

@@ -13,7 +13,7 @@ from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
 from edgephi_export import ExportOptions, export
 from support.bundles import copy_bundle, described, small_bundle, small_checkpoint
-from support.media_files import write_clip
+from support.media_files import write_recording
 from support.shell import invoke
 
 
@@ -169,9 +169,9 @@ def test_a_image_for_a_folder_without_eyes_says_which_export_has_them(
     assert done.stderr.strip().endswith("--adapters routed`")
 
 
-def test_a_clip_for_a_folder_that_sees_says_which_export_hears(tmp_path: Path):
+def test_audio_for_a_vision_folder_says_which_export_takes_it(tmp_path: Path):
     folder = small_bundle("native", "vision", ("text", "vision"))
-    done = invoke("run", folder, "What is said?", "--audio", write_clip(tmp_path / "a.wav"))
+    done = invoke("run", folder, "What is said?", "--audio", write_recording(tmp_path / "a.wav"))
     assert done.exit_code == 2
     assert "this model folder has no speech (it was made with --adapters vision)" in done.stderr
 

@@ -67,7 +67,7 @@ def test_greedy_asks_no_advice():
     assert SamplingOptions.greedy().rules(advised) == DrawRules()
 
 
-def test_a_seed_with_advised_drawing_promises_the_same_tokens_so_nothing_is_guessed(tmp_path: Path):
+def test_a_seed_with_advised_drawing_promises_the_same_tokens_so_no_token_is_drafted(tmp_path: Path):
     with Model.load(_advising(tmp_path / "m", ADVICE[0]), threads=1) as model:
         reply = model.generate("a a a a a a a a", options=SamplingOptions(max_new_tokens=FEW, seed=1))
     assert reply.speculation.passes == 0

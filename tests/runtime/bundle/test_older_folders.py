@@ -16,7 +16,7 @@ from edgephi import Model, SamplingOptions
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 _IMAGE = (np.arange(60 * 60 * 3) % 251).astype(np.uint8).reshape(60, 60, 3)
-_SOUND = ((np.arange(4000) % 97 - 48) / np.float32(100), 16000)
+_AUDIO = ((np.arange(4000) % 97 - 48) / np.float32(100), 16000)
 _OPTIONS = SamplingOptions(max_new_tokens=4, temperature=0)
 _SAVED_POSITIONS = 36
 
@@ -30,7 +30,7 @@ def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize(
-    "media", [{}, {"images": [_IMAGE]}, {"audio": [_SOUND]}, {"images": [_IMAGE], "audio": [_SOUND]}]
+    "media", [{}, {"images": [_IMAGE]}, {"audio": [_AUDIO]}, {"images": [_IMAGE], "audio": [_AUDIO]}]
 )
 def test_a_folder_of_an_earlier_release_still_answers_in_every_mode(older: Path, media: dict[str, list[object]]):
     with Model.load(older / "model", check_hashes=True) as model:

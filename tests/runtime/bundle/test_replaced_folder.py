@@ -19,7 +19,7 @@ from support.bundles import copy_bundle, small_bundle
 from support.signals import random_audio, random_image
 
 IMAGE = random_image("replaced", 90, 60)
-SOUND = (random_audio("replaced", 0.8, 16000), 16000)
+AUDIO = (random_audio("replaced", 0.8, 16000), 16000)
 IDS = list(range(30, 50))
 FEW = SamplingOptions(max_new_tokens=4, temperature=0.0)
 Replace = Callable[[Path, Path], None]
@@ -71,15 +71,15 @@ def place(tmp_path: Path) -> Callable[[Replace], tuple[Path, Path]]:
 
 
 def _answers(model: Model) -> list[np.ndarray]:
-    """Logits of text, of an image and of a clip, whose parts are opened at the first of each."""
+    """Logits of text, of an image and of audio, whose parts are opened at the first of each."""
     image, audio = model.manifest.tokens.image, model.manifest.tokens.audio
     assert image is not None
     assert audio is not None
     return [
         model.logits(IDS),
         model.logits([*IDS, image], images=[IMAGE]),
-        model.logits([*IDS, audio], audio=[SOUND]),
-        model.logits([*IDS, image, audio], images=[IMAGE], audio=[SOUND]),
+        model.logits([*IDS, audio], audio=[AUDIO]),
+        model.logits([*IDS, image, audio], images=[IMAGE], audio=[AUDIO]),
     ]
 
 
@@ -110,8 +110,8 @@ def test_a_folder_written_in_place_is_refused_by_every_kind_of_request(place: Ca
             lambda: model.logits(IDS),
             lambda: model.generate("hello", options=FEW),
             lambda: model.generate("hello", images=[IMAGE], options=FEW),
-            lambda: model.generate("hello", audio=[SOUND], options=FEW),
-            lambda: model.encode_ahead(audio=[SOUND]),
+            lambda: model.generate("hello", audio=[AUDIO], options=FEW),
+            lambda: model.encode_ahead(audio=[AUDIO]),
             lambda: model.save_prefix("hello", folder.with_name("prefix")),
         ]
         for request in requests:

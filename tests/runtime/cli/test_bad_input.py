@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgephi.bundle.bundle import MANIFEST_NAME
 from support.bundles import copy_bundle, small_bundle
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 from support.shell import invoke
 
 RATE_HZ = 16_000
@@ -34,7 +34,7 @@ def _not_a_number(folder: Path) -> Path:
 
 
 def _truncated(folder: Path) -> Path:
-    path = write_clip(folder / "cut.wav")
+    path = write_recording(folder / "cut.wav")
     path.write_bytes(path.read_bytes()[:-8000])  # a quarter of a second; up to a tenth is forgiven
     return path
 
@@ -71,7 +71,7 @@ IMAGES = {
     "extreme ratio": (_strip, "10"),
     "truncated": (_cut_image, "cut.png"),
     "not an image": (_text, "notes.txt"),
-    "sound": (lambda d: write_clip(d / "a.wav"), "a.wav"),
+    "sound": (lambda d: write_recording(d / "a.wav"), "a.wav"),
     "missing": (lambda d: d / "absent.png", "no such file"),
 }
 
@@ -108,7 +108,7 @@ def test_tags_and_media_that_do_not_pair_up(prompt: str, files: int, tmp_path: P
     ("modalities", "adapters", "option"), [(("text", "speech"), None, "--image"), (("text", "vision"), None, "--audio")]
 )
 def test_a_mode_the_bundle_lacks_names_the_export_option(modalities, adapters, option: str, tmp_path: Path):
-    write = write_image if option == "--image" else write_clip
+    write = write_image if option == "--image" else write_recording
     media = write(tmp_path / ("a.png" if option == "--image" else "a.wav"))
     bundle = small_bundle(modalities=modalities, adapters=adapters)
     _refused(
@@ -129,15 +129,15 @@ def test_every_file_of_a_damaged_bundle_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("graph", ["decoder_text.onnx", "decoder.onnx", "vision.onnx", "speech.onnx"])
 def test_a_graph_of_the_right_size_but_damaged_inside(graph: str, tmp_path: Path):
-    """Sizes agree, so only loading the graph can tell; an encoder's is loaded when it is first needed."""
+    """Sizes agree, so only loading the graph shows it; an encoder's is loaded when it is first needed."""
     bundle = copy_bundle(small_bundle(), tmp_path / "bundle")
     content = (bundle / graph).read_bytes()
     (bundle / graph).write_bytes(bytes(len(content)))
     media = {
         "decoder_text.onnx": [],
-        "decoder.onnx": ["--audio", write_clip(tmp_path / "b.wav")],
+        "decoder.onnx": ["--audio", write_recording(tmp_path / "b.wav")],
         "vision.onnx": ["--image", write_image(tmp_path / "a.png")],
-        "speech.onnx": ["--audio", write_clip(tmp_path / "a.wav")],
+        "speech.onnx": ["--audio", write_recording(tmp_path / "a.wav")],
     }[graph]
     _refused(3, graph, "run", bundle, *ONE_TEXT, *media)
 

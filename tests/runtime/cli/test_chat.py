@@ -14,7 +14,7 @@ from edgephi import Model, SamplingOptions
 from edgephi.cli.conversation import as_path
 from edgephi.console.report import printable
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 from support.shell import invoke, spawn
 from support.terminal import CTRL_C, CTRL_D, Terminal
 
@@ -65,18 +65,18 @@ def test_every_answer_is_that_to_the_whole_conversation():
 
 def test_media_stay_in_the_conversation_and_keep_their_adapter(tmp_path: Path):
     """An image of the first turn must still be seen, with the vision adapter, when the second is answered."""
-    image, sound = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
+    image, recording = write_image(tmp_path / "a.png"), write_recording(tmp_path / "a.wav")
     first = _user([{"type": "image", "image": image}, {"type": "text", "text": "what"}])
     one = _fresh([first])
-    second = _user([{"type": "audio", "audio": sound}])
+    second = _user([{"type": "audio", "audio": recording}])
     two = _fresh([first, _assistant(one), second])
     three = _fresh([first, _assistant(one), second, _assistant(two), _user("why")])
-    assert _chat(f"/image {image}", "what", f"/audio {sound}", "", "why") == f"{one}\n{two}\n{three}\n"
+    assert _chat(f"/image {image}", "what", f"/audio {recording}", "", "why") == f"{one}\n{two}\n{three}\n"
 
 
 def test_what_is_attached_at_the_end_of_the_pipe_is_sent(tmp_path: Path):
-    sound = write_clip(tmp_path / "a.wav")
-    assert _chat(f"/audio {sound}") == _fresh([_user([{"type": "audio", "audio": sound}])]) + "\n"
+    recording = write_recording(tmp_path / "a.wav")
+    assert _chat(f"/audio {recording}") == _fresh([_user([{"type": "audio", "audio": recording}])]) + "\n"
 
 
 def test_a_file_that_goes_away_stays_in_the_conversation(tmp_path: Path):
@@ -199,7 +199,7 @@ def test_ctrl_c_stops_the_answer_and_what_was_answered_stays(tmp_path: Path):
 
 def test_an_answer_stopped_before_its_first_word_keeps_nothing(tmp_path: Path):
     """Half a turn in the conversation would be answered by the next reply."""
-    saved, sound = tmp_path / "c.json", write_clip(tmp_path / "a.wav")
+    saved, recording = tmp_path / "c.json", write_recording(tmp_path / "a.wav")
     # Ctrl-C comes while the encoder works: as the key would, but at a moment that is known.
     prepare = (
         "import os, signal\nfrom edgephi.media.processor import MediaProcessor\n"
@@ -211,11 +211,11 @@ def test_an_answer_stopped_before_its_first_word_keeps_nothing(tmp_path: Path):
         "MediaProcessor.encode = interrupted\n"
     )
     with Terminal(*CHAT, prepare=prepare) as terminal:
-        terminal.press(f"/audio {sound}\rwhat\r")
+        terminal.press(f"/audio {recording}\rwhat\r")
         terminal.wait_for("(stopped before an answer; the message was not kept; what was attached still waits)")
         terminal.press(f"what\r/save {saved}\r")
         terminal.wait_for("(written to")
-    parts = [{"type": "audio", "audio": str(sound)}, {"type": "text", "text": "what"}]
+    parts = [{"type": "audio", "audio": str(recording)}, {"type": "text", "text": "what"}]
     assert json.loads(saved.read_text(encoding="utf-8")) == [_user(parts), _assistant(_fresh([_user(parts)]))]
 
 
@@ -266,7 +266,7 @@ def test_a_full_context_says_so_and_the_message_is_not_kept(tmp_path: Path):
     with Terminal(*CHAT, prepare=prepare) as terminal:
         terminal.press("hello\r" + "long " * 20 + f"\r/save {saved}\r")
         terminal.wait_for("but the context holds 40")
-        terminal.wait_for("(the message was not kept; /undo forgets the last turn, /reset all of them)")
+        terminal.wait_for("(the message was not kept; /undo removes the last turn, /reset all of them)")
         terminal.wait_for("(written to")
         terminal.press("/reset\rhello\r/save " + str(tmp_path / "d.json") + "\r")
         terminal.wait_for("(written to")

@@ -14,7 +14,7 @@ from edgephi.base.json_file import decode
 from edgephi.console.report import printable
 from edgephi.inspection.samples import Sample
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 from support.shell import invoke, spawn
 
 
@@ -27,7 +27,7 @@ def _write(folder: Path, samples: list[dict[str, Any]]) -> Path:
 def samples(tmp_path: Path) -> list[dict[str, Any]]:
     """One sample per mode; what the random model says is made the right answer."""
     write_image(tmp_path / "sign.png")
-    write_clip(tmp_path / "voice.wav")
+    write_recording(tmp_path / "voice.wav")
     media = {
         "text": {},
         "speech": {"audio": "voice.wav"},

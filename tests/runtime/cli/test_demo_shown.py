@@ -16,7 +16,7 @@ from PIL import Image
 from edgephi.console.preview import audio_preview, image_preview
 from edgephi.console.program_name import program_words
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 from support.terminal import Terminal
 
 SAMPLES = (
@@ -29,7 +29,7 @@ XTERM = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": "", "CO
 @pytest.fixture
 def samples(tmp_path: Path) -> Path:
     write_image(tmp_path / "a.png")
-    write_clip(tmp_path / "a.wav")
+    write_recording(tmp_path / "a.wav")
     (tmp_path / "samples.json").write_text(SAMPLES, encoding="utf-8")
     return tmp_path
 
@@ -80,7 +80,7 @@ def test_a_program_of_another_name_is_not_taken_for_ours(monkeypatch: pytest.Mon
     assert program_words()[1:] == ["-m", "edgephi"]
 
 
-def test_the_terminal_shows_the_image_and_the_sound(samples: Path):
+def test_the_terminal_shows_the_image_and_the_audio(samples: Path):
     with Terminal("demo", small_bundle(), "--samples", samples, environment=XTERM) as terminal:
         terminal.wait_for("toy of 0.")
         terminal.wait_for_exit()
@@ -125,7 +125,7 @@ def test_a_colour_is_shown_as_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "38;5;196" in image_preview(path, 80)[0]  # red in the palette of 256 colours
 
 
-def test_silence_and_noise_are_told_apart(tmp_path: Path):
+def test_silence_and_noise_are_distinguished(tmp_path: Path):
     import soundfile  # noqa: PLC0415
 
     path = tmp_path / "a.wav"

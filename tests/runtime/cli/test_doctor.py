@@ -58,22 +58,22 @@ def test_programs_get_the_facts_as_json():
     assert (facts["software"]["telemetry"], facts["model"], facts["prospects"]) == (False, None, [])
 
 
-def test_a_model_that_fits_is_told_with_its_speed_and_its_reach():
+def test_a_model_that_fits_is_reported_with_its_speed_and_its_reach():
     facts = _json(small_bundle(), "--max-context", 2000)
-    assert [prospect["mode"] for prospect in facts["prospects"]] == ["text", "speech", "vision", "vision_speech"]
-    for prospect in facts["prospects"]:
-        assert prospect["fits"]
-        assert (prospect["context"], prospect["positions"]) == (2000, 131072)
-        assert prospect["most_tokens_s"] == pytest.approx(20e9 / prospect["step_bytes"])
-        assert prospect["most_tokens_s_low"] == pytest.approx(12e9 / prospect["step_bytes"])
-        filled = prospect["step_bytes"] + 2000 * 1024
-        assert prospect["most_tokens_s_filled"] == pytest.approx(20e9 / filled)
+    assert [estimate["mode"] for estimate in facts["prospects"]] == ["text", "speech", "vision", "vision_speech"]
+    for estimate in facts["prospects"]:
+        assert estimate["fits"]
+        assert (estimate["context"], estimate["positions"]) == (2000, 131072)
+        assert estimate["most_tokens_s"] == pytest.approx(20e9 / estimate["step_bytes"])
+        assert estimate["most_tokens_s_low"] == pytest.approx(12e9 / estimate["step_bytes"])
+        filled = estimate["step_bytes"] + 2000 * 1024
+        assert estimate["most_tokens_s_filled"] == pytest.approx(20e9 / filled)
     shown = invoke("doctor", small_bundle()).stdout
     assert "at 4,096 tokens: fits, at most " in shown
     assert "the model's whole context fits with text, images, audio" in shown
 
 
-def test_a_context_is_told_up_to_where_it_fits(monkeypatch: pytest.MonkeyPatch):
+def test_a_context_is_reported_up_to_where_it_fits(monkeypatch: pytest.MonkeyPatch):
     need = _json(small_bundle("phi3"))["prospects"][0]["memory_bytes"]  # at 4,096 positions of 1,024 bytes
     _offer(monkeypatch, available=need - 96 * 1024)
     done = invoke("doctor", small_bundle("phi3"))
@@ -103,20 +103,20 @@ def test_a_model_that_does_not_fit_is_exit_4_with_what_to_do(
     assert _json(small_bundle(), code=4)["prospects"][0]["positions"] == 0
 
 
-def test_text_is_told_to_fit_where_only_media_do_not(monkeypatch: pytest.MonkeyPatch):
+def test_text_is_reported_to_fit_where_only_media_do_not(monkeypatch: pytest.MonkeyPatch):
     text, *_, both = _json(small_bundle())["prospects"]
     _offer(monkeypatch, available=(text["memory_bytes"] + both["memory_bytes"]) // 2)
     facts = _json(small_bundle(), code=4)
-    assert [prospect["fits"] for prospect in facts["prospects"]][:: len(facts["prospects"]) - 1] == [True, False]
+    assert [estimate["fits"] for estimate in facts["prospects"]][:: len(facts["prospects"]) - 1] == [True, False]
 
 
-def test_a_context_beyond_the_models_own_is_told():
+def test_a_context_beyond_the_models_own_is_reported():
     facts = _json(small_bundle(), "--max-context", 200_000)
     assert facts["prospects"][0]["context"] == 131072
     assert any("ends at 131,072 tokens; 200,000 were asked for" in line for line in facts["advice"])
 
 
-def test_every_damaged_file_is_one_line_and_the_rest_is_told(tmp_path: Path):
+def test_every_damaged_file_is_one_line_and_the_rest_is_reported(tmp_path: Path):
     """Somebody who copied a folder badly must not find out file by file."""
     folder = copy_bundle(small_bundle(), tmp_path / "m")
     (folder / "speech.onnx").unlink()
@@ -164,8 +164,8 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, content: str | No
     assert (missing.exit_code, "no such model folder" in missing.stdout) == (3, True)
 
 
-def test_a_broken_library_is_one_line_and_the_rest_is_told(tmp_path: Path):
-    """A device without the sound library still has a machine and a model to tell of."""
+def test_a_broken_library_is_one_line_and_the_rest_is_reported(tmp_path: Path):
+    """A device without the audio library still has a machine and a model to report."""
     (tmp_path / "soundfile.py").write_text("raise OSError('cannot load library libsndfile.so')", encoding="utf-8")
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('no such symbol')", encoding="utf-8")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from edgephi.cli.main import main; main()"

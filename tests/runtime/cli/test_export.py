@@ -165,7 +165,7 @@ def test_a_terminal_gets_a_bar_on_stderr(tmp_path: Path):
 
 
 def test_json_is_quiet_on_stderr(tmp_path: Path):
-    """A program that reads the object must not have to tell progress from errors."""
+    """A program that reads the object must be able to separate progress from errors."""
     assert _run(small_checkpoint("phi3").path, "-o", tmp_path / "out", "--json").stderr == ""
 
 

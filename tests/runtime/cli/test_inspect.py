@@ -58,7 +58,7 @@ def test_every_tensor_is_counted_once_where_it_belongs():
             assert part[key] == sum(form[key] for form in part["formats"])
 
 
-def test_the_table_tells_each_format_of_a_component_apart():
+def test_the_table_lists_each_format_of_a_component():
     folder = small_bundle(recipe="int4")
     facts = json.loads(invoke("inspect", folder, "--json").stdout)
     lines = invoke("inspect", folder).stdout.splitlines()

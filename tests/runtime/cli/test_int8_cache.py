@@ -15,7 +15,7 @@ from edgephi.cli.main import CommandGroup
 from edgephi.cli.transcripts.origin import model_id
 from edgephi_export.commands import export as cli
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 from support.shell import invoke, spawn
 
 MISSING = "int8 keys and values were asked for, but this model folder was made without their graphs; export it again"
@@ -41,7 +41,7 @@ def test_run_answers_from_the_int8_cache():
 @pytest.mark.parametrize("command", [("run", "hello"), ("chat",), ("transcribe", "clip.wav")])
 def test_a_folder_without_them_is_refused_in_one_line(command: tuple[str, ...], tmp_path: Path):
     name, *rest = command
-    rest = [str(write_clip(tmp_path / word)) if word.endswith(".wav") else word for word in rest]
+    rest = [str(write_recording(tmp_path / word)) if word.endswith(".wav") else word for word in rest]
     done = invoke(name, small_bundle(), *rest, "--kv-cache", "int8", stdin="")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == f"error: {MISSING} with --kv-cache int8, or leave kv_cache at 'auto'\n"
@@ -85,7 +85,7 @@ def test_a_transcript_goes_on_if_the_same_cache_is_only_spelt_differently():
     assert model_id(plain, "int8") == ""  # loading refuses it
 
 
-def test_inspect_tells_both_sizes_of_a_position():
+def test_inspect_shows_both_sizes_of_a_position():
     assert "KV cache bytes per token: 256 (int8; with --kv-cache float 1,024)\n" in invoke("inspect", _folder()).stdout
     facts = json.loads(invoke("inspect", _folder(), "--json").stdout)["context"]
     assert (facts["cache_bytes_per_position"], facts["int8_cache_bytes_per_position"]) == (1024, 256)
@@ -129,7 +129,7 @@ def test_verify_covers_the_graphs_and_the_scales(tmp_path: Path):
 def test_export_writes_them_with_the_users_own_files(tmp_path: Path):
     notes = tmp_path / "notes.txt"
     notes.write_text("our own words", encoding="utf-8")
-    own = [notes, write_image(tmp_path / "a.png"), write_clip(tmp_path / "b.wav")]
+    own = [notes, write_image(tmp_path / "a.png"), write_recording(tmp_path / "b.wav")]
     words = [word for path in own for word in ("--calibration", path)]
     done = _export(small_checkpoint().path, "-o", tmp_path / "out", "--method", "rtn", "--kv-cache", "int8", *words)
     assert (done.exit_code, done.stdout.count("\n")) == (0, 1)

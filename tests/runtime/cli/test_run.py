@@ -16,7 +16,7 @@ from edgephi import Model, ModelOptions, SamplingOptions
 from edgephi.base.errors import ConfigError
 from edgephi.generation.reply import Choice
 from support.bundles import small_bundle
-from support.media_files import write_clip, write_image
+from support.media_files import write_image, write_recording
 from support.shell import invoke, spawn
 
 FEW = SamplingOptions(max_new_tokens=6)
@@ -51,10 +51,10 @@ def test_json_is_the_only_thing_on_stdout(model: Model):
 
 
 def test_media_and_the_system_turn_reach_the_model(model: Model, tmp_path: Path):
-    image, sound = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
-    reply = _json("what", "--image", image, "--audio", sound, "--system", "Be brief.")
+    image, recording = write_image(tmp_path / "a.png"), write_recording(tmp_path / "a.wav")
+    reply = _json("what", "--image", image, "--audio", recording, "--system", "Be brief.")
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "what"}]
-    expected = model.generate(messages, images=[image], audio=[sound], options=FEW)
+    expected = model.generate(messages, images=[image], audio=[recording], options=FEW)
     assert tuple(reply["token_ids"]) == expected.token_ids
 
 
@@ -67,12 +67,12 @@ def test_media_alone_are_a_request_and_tags_place_them(tmp_path: Path):
 
 
 def test_media_may_be_data_addresses(tmp_path: Path):
-    image, clip = write_image(tmp_path / "a.png"), write_clip(tmp_path / "a.wav")
-    given = [f"data:;base64,{base64.b64encode(Path(path).read_bytes()).decode()}" for path in (image, clip)]
+    image, recording = write_image(tmp_path / "a.png"), write_recording(tmp_path / "a.wav")
+    given = [f"data:;base64,{base64.b64encode(Path(path).read_bytes()).decode()}" for path in (image, recording)]
     limit, model = ("--max-new-tokens", 2), small_bundle()
     by_address = invoke("run", model, "x", "--image", given[0], "--audio", given[1], *limit)
     assert by_address.exit_code == 0, by_address.stderr
-    assert by_address.stdout == invoke("run", model, "x", "--image", image, "--audio", clip, *limit).stdout
+    assert by_address.stdout == invoke("run", model, "x", "--image", image, "--audio", recording, *limit).stdout
 
 
 def test_the_prompt_can_come_from_stdin(model: Model):
@@ -167,9 +167,9 @@ def test_a_damaged_cached_prompt_is_refused(tmp_path: Path):
 
 
 def test_an_adapter_can_be_forced(model: Model, tmp_path: Path):
-    sound = write_clip(tmp_path / "a.wav")
-    expected = model.generate("what", audio=[sound], options=FEW, adapter="none")
-    assert tuple(_json("what", "--audio", sound, "--adapter", "none")["token_ids"]) == expected.token_ids
+    recording = write_recording(tmp_path / "a.wav")
+    expected = model.generate("what", audio=[recording], options=FEW, adapter="none")
+    assert tuple(_json("what", "--audio", recording, "--adapter", "none")["token_ids"]) == expected.token_ids
 
 
 def test_nothing_to_answer_is_a_usage_error():

@@ -16,9 +16,9 @@ _SENTENCE = Path(__file__).parents[3] / "nano" / "samples" / "sentence.wav"
 
 def _scenes(folder: Path) -> list[Scene]:
     samples, hertz = soundfile.read(_SENTENCE)
-    sound = folder / "talk.wav"
-    soundfile.write(sound, np.concatenate([np.append(samples, np.zeros(hertz))] * 2), hertz)
-    return scenes(str(small_bundle()), small_bundle(), sound)
+    recording = folder / "talk.wav"
+    soundfile.write(recording, np.concatenate([np.append(samples, np.zeros(hertz))] * 2), hertz)
+    return scenes(str(small_bundle()), small_bundle(), recording)
 
 
 def test_a_signal_at_any_moment_ends_a_command_in_order(tmp_path: Path):

@@ -15,8 +15,8 @@ from edgephi.bundle.manifest import Manifest
 from edgephi.console.options import ModelSource
 from edgephi.console.report import shown
 from support.bundles import small_bundle
-from support.listening import FakeModel, loudness, turns
 from support.shell import invoke
+from support.speech_model import FakeModel, loudness, turns
 
 TWO = turns(1.0, 2.0, 1.0, 3.0, 1.0)
 
@@ -83,18 +83,18 @@ def test_one_recording_is_its_lines_and_several_are_named(fake, tmp_path: Path):
 def test_json_has_the_schema_that_help_promises(fake, tmp_path: Path):
     fake(lambda number, _: [1] * 1000 if number == 0 else [number])
     done = invoke("transcribe", "model", _write(tmp_path / "a.wav"), tmp_path / "gone.wav", "--format", "json")
-    heard, gone = json.loads(done.stdout)["files"]
-    assert (heard["complete"], heard["error"]) == (True, None)
-    assert heard["duration_s"] == 8.0
-    assert heard["real_time_factor"] == pytest.approx(heard["elapsed_s"] / 8.0, abs=1e-3)
-    last = heard["segments"][-1]
+    whole, gone = json.loads(done.stdout)["files"]
+    assert (whole["complete"], whole["error"]) == (True, None)
+    assert whole["duration_s"] == 8.0
+    assert whole["real_time_factor"] == pytest.approx(whole["elapsed_s"] / 8.0, abs=1e-3)
+    last = whole["segments"][-1]
     assert last["start_s"] == pytest.approx(4.0, abs=0.05)
     assert last["end_s"] == pytest.approx(7.0, abs=0.05)
     assert 0 < last["confidence"] < 1
     assert (gone["complete"], gone["segments"]) == (False, [])
     assert "no such file" in gone["error"]
     help_text = invoke("transcribe", "--help").stdout
-    for name in [*heard, *last]:
+    for name in [*whole, *last]:
         assert name in help_text
 
 
@@ -207,7 +207,7 @@ def test_a_recording_without_speech_is_no_error(fake, tmp_path: Path):
     done = invoke("transcribe", "model", _write(tmp_path / "a.wav", np.zeros(32_000, np.float32)))
     assert (done.exit_code, done.stdout) == (0, "")
     assert "no speech found" in done.stderr
-    assert model.clips == []
+    assert model.windows == []
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -229,8 +229,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(fake, tmp_path: Path, 
 
 def test_a_name_with_a_line_break_or_an_escape_stays_one_line(fake, tmp_path: Path):
     fake()
-    clip = _write(tmp_path / "a\n\x1b[2Jb.wav")
-    done = invoke("transcribe", "model", tmp_path / "gone\n\x1b[2J.wav", clip)
+    recording = _write(tmp_path / "a\n\x1b[2Jb.wav")
+    done = invoke("transcribe", "model", tmp_path / "gone\n\x1b[2J.wav", recording)
     assert "gone \ufffd[2J.wav: no such file" in done.stderr.splitlines()[0]
     assert "a \ufffd[2Jb.wav: 0\n" in done.stdout
     assert "\x1b" not in done.output
@@ -254,9 +254,9 @@ def test_a_small_random_model_gets_through_a_real_recording():
     sample = Path(__file__).parents[3] / "nano" / "samples" / "sentence.wav"
     done = invoke("transcribe", small_bundle(), sample, "--json")
     assert done.exit_code == 0
-    (heard,) = json.loads(done.stdout)["files"]
-    assert heard["segments"]
-    assert 0 <= heard["segments"][0]["start_s"] < heard["segments"][-1]["end_s"] <= heard["duration_s"] + 0.032
+    (whole,) = json.loads(done.stdout)["files"]
+    assert whole["segments"]
+    assert 0 <= whole["segments"][0]["start_s"] < whole["segments"][-1]["end_s"] <= whole["duration_s"] + 0.032
 
 
 def test_long_segments_are_cut_where_that_is_asked_for(fake, tmp_path: Path):

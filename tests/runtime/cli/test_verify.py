@@ -90,7 +90,7 @@ def _tensor(name: str, sqnr_db: float, *, ok: bool = True, form: str = "int4:32"
     return TensorComparison(name=name, part="decoder", format=form, sqnr_db=sqnr_db, floor_db=15.0, ok=ok)
 
 
-SOUND = [_tensor(f"sound.{number:02}", 20.0 + number) for number in range(12)]
+INTACT = [_tensor(f"intact.{number:02}", 20.0 + number) for number in range(12)]
 EXACT = _tensor("norm", math.inf, form="float32")
 
 
@@ -113,25 +113,25 @@ def _verify(*options: str) -> Any:
 
 
 def test_the_ten_worst_tensors_are_listed_worst_first(compared: list[TensorComparison]):
-    compared += [EXACT, *reversed(SOUND)]
+    compared += [EXACT, *reversed(INTACT)]
     done = _verify()
     assert (done.exit_code, done.stderr) == (0, "")
     assert "13 compared, 1 exact, 0 below their floor" in done.stdout
     listed = [line.split() for line in done.stdout.splitlines() if " int4:32 " in line]
-    assert listed == [[tensor.name, "int4:32", f"{tensor.sqnr_db:.1f}", "15.0"] for tensor in SOUND[:10]]
+    assert listed == [[tensor.name, "int4:32", f"{tensor.sqnr_db:.1f}", "15.0"] for tensor in INTACT[:10]]
     assert "norm" not in done.stdout
 
 
 def test_everything_below_its_floor_is_listed_first_and_fails(compared: list[TensorComparison]):
     """However many there are; one that is not a number is the worst of all."""
     lost = [_tensor(f"lost.{number:02}", 3.0 * number, ok=False) for number in range(11)]
-    compared += [*SOUND, *lost, _tensor("broken", math.nan, ok=False)]
+    compared += [*INTACT, *lost, _tensor("broken", math.nan, ok=False)]
     done = _verify()
     assert done.exit_code == 3
     assert "12 below their floor" in done.stdout
     marked = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("! ")]
     assert marked == ["broken", *(tensor.name for tensor in lost)]
-    assert "sound" not in done.stdout
+    assert "intact" not in done.stdout
     assert done.stderr == (
         f"error: {small_bundle()}: 12 of 24 tensors are further from the checkpoint than their format explains; "
         "export the model again\n"
@@ -139,12 +139,12 @@ def test_everything_below_its_floor_is_listed_first_and_fails(compared: list[Ten
 
 
 def test_json_holds_every_tensor_and_no_number_that_json_lacks(compared: list[TensorComparison]):
-    compared += [EXACT, *SOUND, _tensor("zero", -math.inf, ok=False)]
+    compared += [EXACT, *INTACT, _tensor("zero", -math.inf, ok=False)]
     done = _verify("--json")
     facts = json.loads(done.stdout, parse_constant=pytest.fail)
     assert (done.exit_code, facts["ok"], facts["below_floor"]) == (3, False, 1)
     assert facts["reference"] == "where/it/came/from"
-    assert [tensor["name"] for tensor in facts["tensors"]] == ["zero", *(t.name for t in SOUND), "norm"]
+    assert [tensor["name"] for tensor in facts["tensors"]] == ["zero", *(t.name for t in INTACT), "norm"]
     first, last = facts["tensors"][0], facts["tensors"][-1]
     assert (first["sqnr_db"], first["exact"], last["sqnr_db"], last["exact"]) == (None, False, None, True)
 

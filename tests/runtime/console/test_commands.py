@@ -10,7 +10,7 @@ import pytest
 
 from edgephi.base.errors import NOT_AS_RECORDED, ArtifactError, CapacityError, ConfigError, EdgeError
 from support.bundles import small_bundle
-from support.media_files import write_clip
+from support.media_files import write_recording
 from support.shell import invoke, spawn
 
 FEW = ("--max-new-tokens", 3, "--threads", 1)
@@ -70,16 +70,16 @@ def _ids(*arguments: object) -> list[int]:
 
 def test_the_model_folder_and_threads_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     expected = _ids("run", small_bundle(), "hello")
-    sound = write_clip(tmp_path / "a.wav")
-    heard = _ids("run", small_bundle(), "--audio", sound)
+    recording = write_recording(tmp_path / "a.wav")
+    ids = _ids("run", small_bundle(), "--audio", recording)
     monkeypatch.setenv("EDGEPHI_MODEL", str(small_bundle()))
     monkeypatch.setenv("EDGEPHI_THREADS", "1")
     assert _ids("run", "hello") == expected
     assert _ids("run", "--max-crops", 1, "hello") == expected
-    assert _ids("run", "--audio", sound) == heard
+    assert _ids("run", "--audio", recording) == ids
     assert invoke("chat", *FEW, stdin="hello\n").exit_code == 0
     assert "takes" in invoke("inspect").stdout
-    assert invoke("transcribe", sound, "--threads", 1).exit_code == 0
+    assert invoke("transcribe", recording, "--threads", 1).exit_code == 0
     assert _ids("run", small_bundle(), "hello") == expected
     monkeypatch.setenv("EDGEPHI_MODEL", "nowhere")
     assert _ids("run", small_bundle(), "hello") == expected  # the command line counts
@@ -128,9 +128,11 @@ def test_a_prompt_that_looks_like_the_option_is_no_wish_for_json():
 
 
 def test_the_document_names_every_code_of_the_errors():
-    told = {int(code) for codes in re.findall(r"^\| ([0-9, ]+) \|", DOC, re.MULTILINE) for code in codes.split(",")}
+    documented = {
+        int(code) for codes in re.findall(r"^\| ([0-9, ]+) \|", DOC, re.MULTILINE) for code in codes.split(",")
+    }
     known = {kind.exit_code for kind in (EdgeError, ConfigError, ArtifactError, CapacityError)}
-    assert known | {0, NOT_AS_RECORDED, 129, 130, 141, 143} == told
+    assert known | {0, NOT_AS_RECORDED, 129, 130, 141, 143} == documented
     for kind in (EdgeError, ConfigError, ArtifactError, CapacityError):
         assert kind.__name__ in DOC
 

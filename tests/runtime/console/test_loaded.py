@@ -36,11 +36,11 @@ from edgephi.model import Model
 Model.close = lambda self: time.sleep({_STUCK_S})
 Model.__del__ = lambda self: time.sleep({_STUCK_S})
 """
-_SOUND = str(Path(__file__).parents[3] / "nano" / "samples" / "sentence.wav")
+_AUDIO = str(Path(__file__).parents[3] / "nano" / "samples" / "sentence.wav")
 COMMANDS = {
     "run": ("run", str(small_bundle()), "hi", "--threads", "1"),
     "chat": ("chat", str(small_bundle()), "--threads", "1"),
-    "transcribe": ("transcribe", str(small_bundle()), _SOUND, "--threads", "1"),
+    "transcribe": ("transcribe", str(small_bundle()), _AUDIO, "--threads", "1"),
 }
 
 
@@ -73,7 +73,7 @@ def test_a_signal_does_not_wait_for_loading(command: str, number: int):
     assert process.returncode == 128 + number
 
 
-def test_a_signal_while_loading_is_told_as_json_too():
+def test_a_signal_while_loading_is_reported_as_json_too():
     process = _begun(_SLOW_LOAD, *COMMANDS["run"], "--json")
     stdout, _ = _interrupted(process, signal.SIGINT)
     assert json.loads(stdout)["error"] == {"type": "Interrupted", "message": "interrupted", "exit_code": 130}

@@ -17,7 +17,7 @@ import pytest
 from edgephi import Model, SamplingOptions
 from edgephi.console.logs import hide_log
 from support.bundles import small_bundle
-from support.media_files import write_clip
+from support.media_files import write_recording
 from support.shell import invoke, spawn
 
 ARGUMENTS = ("run", small_bundle(), "a secret prompt", "--max-new-tokens", 3, "--threads", 1)
@@ -59,17 +59,17 @@ def test_the_environment_may_ask_for_it(monkeypatch: pytest.MonkeyPatch):
     assert "EDGEPHI_LOG" in done.stderr
 
 
-def test_a_program_hears_the_library_only_if_it_asks(capsys: pytest.CaptureFixture[str], caplog: Any):
+def test_a_program_gets_the_librarys_log_only_if_it_asks(capsys: pytest.CaptureFixture[str], caplog: Any):
     with Model.load(small_bundle(), threads=1) as model:
         model.generate("a secret prompt", options=SamplingOptions(max_new_tokens=2))
         assert capsys.readouterr() == ("", "")
         with caplog.at_level(logging.INFO, logger="edgephi"):
             model.generate("a secret prompt", options=SamplingOptions(max_new_tokens=2))
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2
-    assert "request of" in said[0]
-    assert "reply of 2 tokens" in said[1]
-    assert "secret" not in " ".join(said)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "request of" in messages[0]
+    assert "reply of 2 tokens" in messages[1]
+    assert "secret" not in " ".join(messages)
 
 
 def _paths(value: object, prefix: str = "") -> set[str]:
@@ -87,14 +87,14 @@ def test_every_field_of_a_json_output_is_documented(command: str, tmp_path: Path
     (tmp_path / "samples.json").write_text(json.dumps({"samples": samples}), encoding="utf-8")
     arguments: dict[str, tuple[object, ...]] = {
         "run": ("hello", "--max-new-tokens", 3, "--logprobs", 2),
-        "transcribe": (write_clip(tmp_path / "a.wav"),),
+        "transcribe": (write_recording(tmp_path / "a.wav"),),
         "demo": ("--samples", tmp_path),
     }
     done = invoke(command, small_bundle(), *arguments.get(command, ()), "--json")
     text = (DOCS / "json.md").read_text(encoding="utf-8")
     section = text.split(f"## edgephi {command}\n")[1].split("\n## ")[0]
-    told = set(re.findall(r"`([a-z0-9_.\[\]]+)`", section))
-    assert _paths(json.loads(done.stdout)) - told == set()
+    documented = set(re.findall(r"`([a-z0-9_.\[\]]+)`", section))
+    assert _paths(json.loads(done.stdout)) - documented == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

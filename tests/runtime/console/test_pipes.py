@@ -1,4 +1,4 @@
-"""Sound and images through standard input and pipes: read as files are, or one line; never a wait without end."""
+"""Audio and images through standard input and pipes: read as files are, or one line; never a wait without end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from edgephi.bundle.manifest import Manifest
 from edgephi.console.options import ModelSource
 from edgephi.console.spool import check_stdin, spooled
 from support.bundles import small_bundle
-from support.listening import FakeModel, loudness, turns
 from support.shell import invoke
+from support.speech_model import FakeModel, loudness, turns
 
 SAMPLES = Path(__file__).parents[3] / "nano" / "samples"
 
@@ -177,14 +177,14 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path, source: str):
     assert stderr == b"interrupted\n"
 
 
-def test_a_request_hears_and_sees_through_pipes():
+def test_a_request_takes_audio_and_images_through_pipes():
     """As the shell gives them, in a process of its own."""
     run = f"'{sys.executable}' -m edgephi run '{small_bundle()}' hi --max-new-tokens 4"
-    sound, image = SAMPLES / "command.wav", SAMPLES / "sign.png"
+    recording, image = SAMPLES / "command.wav", SAMPLES / "sign.png"
     commands = [
-        f"{run} --audio '{sound}' --image '{image}'",
-        f"cat '{sound}' | {run} --audio - --image <(cat '{image}')",
-        f"{run} --audio <(cat '{sound}') --image - < '{image}'",
+        f"{run} --audio '{recording}' --image '{image}'",
+        f"cat '{recording}' | {run} --audio - --image <(cat '{image}')",
+        f"{run} --audio <(cat '{recording}') --image - < '{image}'",
     ]
     answers = [subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout for command in commands]
     assert answers[0]

@@ -123,9 +123,9 @@ def test_quiet_leaves_the_answer_and_errors():
 
 
 def test_transcribe_says_that_it_loads_before_it_does_and_that_it_listens():
-    sound = Path(__file__).parents[3] / "nano" / "samples" / "sentence.wav"
+    recording = Path(__file__).parents[3] / "nano" / "samples" / "sentence.wav"
     slow = _SLOW.format(seconds=0.3) + _HELD
-    with Terminal("transcribe", ARGUMENTS[0], sound, "--threads", 1, prepare=slow, environment=XTERM) as terminal:
+    with Terminal("transcribe", ARGUMENTS[0], recording, "--threads", 1, prepare=slow, environment=XTERM) as terminal:
         terminal.wait_for("loading")
         terminal.wait_for("begun to load")
         terminal.wait_for("sentence.wav: 0:00 of 0:0")

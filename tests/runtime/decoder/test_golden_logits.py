@@ -115,7 +115,7 @@ def test_each_step_across_the_border_has_the_reference_logits():
 
 @pytest.mark.parametrize("rate", golden.MEL_RATES_HZ)
 def test_log_mel_equals_the_reference_extractor(rate):
-    samples, hertz = CASES_BY_NAME[f"speech_{rate // 1000}khz"].load_clips()[0]
+    samples, hertz = CASES_BY_NAME[f"speech_{rate // 1000}khz"].load_audio()[0]
     found = log_mel(Waveform(samples, hertz))
     assert len(found) == MEL[f"{rate}/count"]
     difference = np.abs(found[:: golden.MEL_STRIDE] - MEL[f"{rate}/frames"])

@@ -19,7 +19,7 @@ from edgephi.model_options import ModelOptions
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import copy_bundle, small_bundle
-from support.media_files import write_clip
+from support.media_files import write_recording
 from support.shell import invoke
 from support.signals import random_audio, random_image
 
@@ -207,7 +207,7 @@ def test_a_graph_of_another_dtype_than_the_manifests_is_refused():
     ],
 )
 def test_commands_open_the_graph_they_need_at_once(spy: Spy, tmp_path: Path, command: list[str], opened: list[str]):
-    places = {"MODEL": str(small_bundle()), "CLIP": str(write_clip(tmp_path / "a.wav"))}
+    places = {"MODEL": str(small_bundle()), "CLIP": str(write_recording(tmp_path / "a.wav"))}
     words = [places.get(word, word) for word in command]
     done = invoke(*words, *(["--max-new-tokens", "2"] if words[0] == "run" else []), "--threads", "1")
     assert done.exit_code == 0, done.stderr

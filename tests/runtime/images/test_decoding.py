@@ -103,7 +103,7 @@ def test_grey_palette_and_bilevel_images():
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bit_grey_keeps_its_shades(kind):
-    """Pillow alone clips 16-bit scans to white, and a white page says nothing."""
+    """Pillow alone saturates 16-bit scans to white, and a white page says nothing."""
     deep = (np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000).astype(np.uint16)
     loaded = np.asarray(load_image(saved(Image.fromarray(deep), kind)))
     np.testing.assert_array_equal(loaded[:, :, 1], deep // 256)

@@ -18,10 +18,10 @@ def test_each_mode_counts_what_it_loads_and_what_a_step_reads():
     text, speech, vision, both = memory_estimates(bundle)
     assert [need.mode for need in (text, speech, vision, both)] == ["text", "speech", "vision", "vision_speech"]
     adapters = size["adapter_vision"] + size["adapter_speech"]
-    hearing, seeing = both.fixed_bytes - vision.fixed_bytes, both.fixed_bytes - speech.fixed_bytes
-    assert hearing > size["speech"]  # the towers need room to work in as well
-    assert seeing > size["vision"]
-    assert both.fixed_bytes - text.fixed_bytes == adapters + hearing + seeing
+    speech_bytes, vision_bytes = both.fixed_bytes - vision.fixed_bytes, both.fixed_bytes - speech.fixed_bytes
+    assert speech_bytes > size["speech"]  # the towers need room to work in as well
+    assert vision_bytes > size["vision"]
+    assert both.fixed_bytes - text.fixed_bytes == adapters + speech_bytes + vision_bytes
     assert text.step_bytes == size["decoder"]
     assert speech.step_bytes == size["decoder"] + size["adapter_speech"]
     assert vision.step_bytes == both.step_bytes == size["decoder"] + size["adapter_vision"]

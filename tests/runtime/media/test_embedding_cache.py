@@ -149,7 +149,7 @@ class _Slow:
 
 
 def test_two_threads_that_want_the_same_rows_encode_them_once():
-    """A clip that is encoded ahead must not be encoded again by the request that came for it meanwhile."""
+    """Audio that is encoded ahead must not be encoded again by the request that came for it meanwhile."""
     cache, encode = EmbeddingCache(10_000), _Slow(_rows(7))
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cache.get_or_encode, b"x", encode)

@@ -141,15 +141,15 @@ class FakeSpeech:
         return [attend(rows, int(inputs["window_rows"]), int(inputs["projection"]))[None]]
 
 
-def clip(frames: int) -> np.ndarray:
+def mel_frames(frames: int) -> np.ndarray:
     return np.random.default_rng(frames).integers(0, 9, (frames, 80)).astype(np.float32)
 
 
 @pytest.mark.parametrize("projection", ["speech", "vision"])
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 39, 40, 41, 47, 48, 49, 79, 80, 81, 88, 89, 120, 200])
-def test_windows_equal_cutting_the_rows_of_the_whole_clip(frames, projection):
-    """A word at a cut must be heard as in the whole clip; windows of 5 rows are 40 frames."""
-    mel = clip(frames)
+def test_windows_equal_cutting_the_rows_of_the_whole_audio(frames, projection):
+    """A word at a cut must be encoded as in the whole recording; windows of 5 rows are 40 frames."""
+    mel = mel_frames(frames)
     rows, place = stem(mel), ("speech", "vision").index(projection)
     if len(rows) <= 5:
         expected = attend(rows, len(rows), place)
@@ -161,10 +161,10 @@ def test_windows_equal_cutting_the_rows_of_the_whole_clip(frames, projection):
     assert encoded.dtype == np.float32
 
 
-def test_long_clips_reach_the_graph_in_bounded_pieces():
+def test_long_audio_reaches_the_graph_in_bounded_pieces():
     """A 30-minute summary must not ask for attention over 22,500 rows."""
     session = FakeSpeech()
-    speech(lambda path: session, window_rows=500).encode(clip(9001))
+    speech(lambda path: session, window_rows=500).encode(mel_frames(9001))
     assert [call["log_mel"].shape for call in session.calls] == [(1, 4000, 80), (1, 4008, 80), (1, 1009, 80)]
     assert [int(call["drop_rows"]) for call in session.calls] == [0, 1, 1]
     assert [int(call["window_rows"]) for call in session.calls] == [500, 500, 500]
@@ -174,7 +174,7 @@ def test_long_clips_reach_the_graph_in_bounded_pieces():
 
 
 def test_graphs_are_opened_at_first_use_and_once():
-    """A text prompt must not load the encoders, nor a second clip load them again."""
+    """A text prompt must not load the encoders, nor a second recording load them again."""
     opened = []
 
     def open_session(path):
@@ -183,16 +183,16 @@ def test_graphs_are_opened_at_first_use_and_once():
 
     encoder = speech(open_session)
     assert opened == []
-    encoder.encode(clip(8))
-    encoder.encode(clip(9))
+    encoder.encode(mel_frames(8))
+    encoder.encode(mel_frames(9))
     assert opened == ["speech.onnx"]
 
 
 def test_missing_projection_is_refused():
-    """Audio beside an image through the speech projection would be heard as noise."""
+    """Audio beside an image through the speech projection would be encoded as noise."""
     encoder = speech(lambda path: FakeSpeech(), projections=("speech",))
     with pytest.raises(ConfigError, match=r"no 'vision' projection, only speech; export with"):
-        encoder.encode(clip(8), "vision")
+        encoder.encode(mel_frames(8), "vision")
 
 
 def test_a_failure_of_the_library_is_one_line_that_names_the_graph():

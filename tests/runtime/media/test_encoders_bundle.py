@@ -32,8 +32,8 @@ def views_of(width: int, height: int):
 
 
 @pytest.mark.parametrize("projection", [0, 1])
-def test_a_50_s_clip_in_windows_equals_its_windows_computed_with_more_context(bundle, projection):
-    """Rows at the 40 s cut must come out as if the whole clip had passed the strided convolutions at once."""
+def test_50_s_of_audio_in_windows_equal_its_windows_computed_with_more_context(bundle, projection):
+    """Rows at the 40 s cut must come out as if all of it had passed the strided convolutions at once."""
     mel = log_mel(Waveform(random_audio("long", 50.0, 16000)))
     rows = SpeechEncoder(bundle, bundle.manifest.speech, opened).encode(mel, ("speech", "vision")[projection])
     session = opened(bundle.file(bundle.manifest.speech.graph))
@@ -47,7 +47,7 @@ def test_a_50_s_clip_in_windows_equals_its_windows_computed_with_more_context(bu
     assert rows.shape == (625, bundle.manifest.decoder.hidden_size)
     np.testing.assert_allclose(rows[:500], window(0, 4000, 0), atol=1e-6)
     np.testing.assert_allclose(rows[500:], window(4000 - 160, 4998, 20), atol=1e-6)
-    assert np.abs(rows[500:] - window(4000, 4998, 0)).max() > 0.01  # without context the cut would be heard
+    assert np.abs(rows[500:] - window(4000, 4998, 0)).max() > 0.01  # without context the cut would show
 
 
 def test_the_two_projections_differ(bundle):

@@ -15,7 +15,7 @@ import pytest
 
 from edgephi.base.cancellation import Stopped
 from edgephi.ort import cancellable_run as module
-from edgephi.ort.cancellable_run import watched, watched_run
+from edgephi.ort.cancellable_run import cancellable, cancellable_run
 from edgephi.ort.session import DeviceOptions, open_session, runtime
 
 SIDE, NODES = 384, 20_000  # minutes of work in all, some milliseconds a node
@@ -28,15 +28,15 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 class Endless:
-    """Work that goes on until it is told to end."""
+    """Work that goes on until it is to end."""
 
     def __init__(self, slow_s: float = 0.0) -> None:
-        self.told = threading.Event()
+        self.end_request = threading.Event()
         self.ended = False
         self._slow_s = slow_s
 
     def __call__(self) -> None:
-        self.told.wait()
+        self.end_request.wait()
         time.sleep(self._slow_s)
         self.ended = True
         raise RuntimeError("was ended")
@@ -64,7 +64,7 @@ def test_a_run_of_minutes_ends_when_the_caller_wants_to_stop(endless_graph: Path
         results.append(session.run(["y"], {"x": np.zeros((SIDE, SIDE), np.float32)}, options))
 
     with pytest.raises(Stopped):
-        watched_run(runtime(), run, lambda: True)
+        cancellable_run(runtime(), run, lambda: True)
     assert not results
 
 
@@ -75,19 +75,19 @@ def test_loading_ends_when_the_caller_wants_to_stop(endless_graph: Path, monkeyp
 
 
 def test_what_the_work_gives_or_raises_comes_through(monkeypatch: pytest.MonkeyPatch):
-    assert watched(lambda: 7, lambda: None) == 7
+    assert cancellable(lambda: 7, lambda: None) == 7
 
     def fail() -> None:
         raise MemoryError("of the work")
 
     with pytest.raises(MemoryError, match="of the work"):
-        watched(fail, lambda: None)
+        cancellable(fail, lambda: None)
 
 
 def test_short_work_is_never_asked_about():
     """A caller that counts its answers, as between tokens, must not be asked more often because a machine is slow."""
     asked: list[int] = []
-    assert watched(lambda: 1, lambda: None, lambda: bool(asked.append(1))) == 1
+    assert cancellable(lambda: 1, lambda: None, lambda: bool(asked.append(1))) == 1
     assert not asked
 
 
@@ -100,7 +100,7 @@ def test_the_callers_own_thread_is_asked():
         return len(threads) == 3
 
     with pytest.raises(Stopped):
-        watched(work, work.told.set, should_stop)
+        cancellable(work, work.end_request.set, should_stop)
     assert threads == [threading.get_ident()] * 3
     assert work.ended
 
@@ -112,7 +112,7 @@ def test_an_error_of_the_caller_ends_the_work_first():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        watched(work, work.told.set, should_stop)
+        cancellable(work, work.end_request.set, should_stop)
     assert work.ended
 
 
@@ -136,7 +136,7 @@ def test_ctrl_c_ends_the_work_and_waits_for_it_however_often_it_is_pressed(press
     work = Endless(slow_s)
     pressing = _pressing(*presses)
     with pytest.raises(KeyboardInterrupt):
-        watched(work, work.told.set)
+        cancellable(work, work.end_request.set)
     assert work.ended
     pressing.join()
 
@@ -146,7 +146,7 @@ def test_without_a_thread_to_be_had_the_work_is_done_all_the_same(monkeypatch: p
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert watched(threading.get_ident, lambda: None) == threading.get_ident()
+    assert cancellable(threading.get_ident, lambda: None) == threading.get_ident()
 
 
 def test_arrays_of_failed_work_are_not_kept():
@@ -160,7 +160,7 @@ def test_arrays_of_failed_work_are_not_kept():
     def attempt(work: Callable[[Large], None]) -> weakref.ref[Large]:
         large = Large()
         with pytest.raises(ValueError, match="failed"):
-            watched(lambda: work(large), lambda: None)
+            cancellable(lambda: work(large), lambda: None)
         return weakref.ref(large)
 
     def fail(_: Large) -> None:

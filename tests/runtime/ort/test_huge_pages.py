@@ -33,7 +33,7 @@ def _wait(is_done: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def _mapped(num_blocks: int) -> tuple[mmap.mmap, NDArray[np.uint8], int]:
-    """Memory of its own and the blocks in it, from their first byte on, which is at the address told."""
+    """Memory of its own and the blocks in it, from their first byte on, which is at the given address."""
     pages = mmap.mmap(-1, (num_blocks + 1) * HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     array = np.frombuffer(pages, np.uint8)
     address = array.ctypes.data

@@ -96,9 +96,9 @@ def test_the_vocabulary_is_counted_while_it_is_not_read(offer: Offer):
     ids=lambda command: command[0],
 )
 def test_every_command_says_what_is_short_before_it_loads(offer: Offer, command: list[str], tmp_path: Path):
-    from support.media_files import write_clip  # noqa: PLC0415
+    from support.media_files import write_recording  # noqa: PLC0415
 
-    places = {"MODEL": str(small_bundle(recipe="int4")), "CLIP": str(write_clip(tmp_path / "a.wav"))}
+    places = {"MODEL": str(small_bundle(recipe="int4")), "CLIP": str(write_recording(tmp_path / "a.wav"))}
     words = [places.get(word, word) for word in command]
     samples = ["--samples", str(Path(__file__).parents[3] / "nano/samples")] if command[0] == "demo" else []
     offer(1000, limit=2000)
@@ -122,7 +122,7 @@ def test_the_way_out_is_taken_at_the_users_word(offer: Offer, monkeypatch: pytes
 
 
 def test_parts_that_come_late_are_asked_for_when_they_come(offer: Offer):
-    """Text goes on being answered where images and sound do not fit."""
+    """Text goes on being answered where images and audio do not fit."""
     folder = small_bundle(recipe="int4")
     offer(2**40)
     with Model.load(folder, threads=1, chunk=16) as model:
@@ -239,7 +239,7 @@ except CapacityError as error:
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads what Linux tells")
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads what Linux reports")
 def test_a_limit_of_addresses_is_named_and_one_that_suffices_is_not(tmp_path: Path):
     """For real: `ulimit -v` once ended in words about a library that was not installed, or a damaged file."""
     folder = copy_bundle(small_bundle(recipe="int4"), tmp_path / "m")
@@ -262,6 +262,6 @@ def test_a_limit_of_addresses_is_named_and_one_that_suffices_is_not(tmp_path: Pa
     assert said[1] == "loaded\n"
 
 
-def test_without_a_limit_of_addresses_none_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_limit_of_addresses_none_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert headroom().address_bytes is None

@@ -141,7 +141,7 @@ NO_MEMORY = [
 
 @pytest.mark.parametrize("message", NO_MEMORY)
 def test_too_little_memory_is_not_called_damage(monkeypatch: pytest.MonkeyPatch, message: str):
-    """Exporting a sound model again would not help."""
+    """Exporting an intact model again would not help."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(message)

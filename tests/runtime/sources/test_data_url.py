@@ -1,4 +1,4 @@
-"""Images and clips inside text are read in every spelling that browsers and shells write."""
+"""Images and audio inside text are read in every spelling that browsers and shells write."""
 
 from __future__ import annotations
 

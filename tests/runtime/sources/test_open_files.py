@@ -1,4 +1,4 @@
-"""Images and clips may come in whatever holds a file's bytes, and in the formats that telephones write."""
+"""Images and audio may come in whatever holds a file's bytes, and in the formats that telephones write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _encoded(kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _sound() -> bytes:
+def _recording() -> bytes:
     file = io.BytesIO()
     soundfile.write(file, random_audio("buffers", 0.5, 16000), 16000, format="WAV", subtype="FLOAT")
     return file.getvalue()
@@ -89,8 +89,8 @@ def test_a_image_is_the_same_in_every_holder(holder: Callable[[bytes], Any]):
 
 
 @pytest.mark.parametrize("holder", [*HOLDERS, _Stream])
-def test_a_clip_is_the_same_in_every_holder(holder: Callable[[bytes], Any]):
-    content = _sound()
+def test_audio_is_the_same_in_every_holder(holder: Callable[[bytes], Any]):
+    content = _recording()
     source = holder(content)
     np.testing.assert_array_equal(load_audio(source).samples, load_audio(content).samples)
     _close(source)
@@ -102,7 +102,7 @@ def test_a_data_address_stands_for_its_bytes_wherever_a_path_may(address: str):
         return address.format(base64.b64encode(content).decode())
 
     assert load_image(data_of(_encoded("PNG"))).tobytes() == load_image(_encoded("PNG")).tobytes()
-    np.testing.assert_array_equal(load_audio(data_of(_sound())).samples, load_audio(_sound()).samples)
+    np.testing.assert_array_equal(load_audio(data_of(_recording())).samples, load_audio(_recording()).samples)
 
 
 def test_damaged_data_is_not_printed():
@@ -131,7 +131,7 @@ def test_an_open_file_is_read_whole_and_left_where_it_was(tmp_path: Path):
 
 def test_a_request_takes_them_beside_messages_and_in_parts():
     few = SamplingOptions(max_new_tokens=2)
-    png, wav = _encoded("PNG"), _sound()
+    png, wav = _encoded("PNG"), _recording()
     with Model.load(small_bundle(), threads=1) as model:
         expected = model.generate("x", images=[png], audio=[wav], options=few).token_ids
         assert model.generate("x", images=[io.BytesIO(png)], audio=[bytearray(wav)], options=few).token_ids == expected
@@ -141,7 +141,7 @@ def test_a_request_takes_them_beside_messages_and_in_parts():
 
 
 @pytest.mark.parametrize("load", [load_image, load_audio])
-def test_a_file_that_cannot_be_read_is_told(load: Callable[[Any], Any], tmp_path: Path):
+def test_a_file_that_cannot_be_read_is_reported(load: Callable[[Any], Any], tmp_path: Path):
     closed = io.BytesIO(b"x")
     closed.close()
     with pytest.raises(ConfigError, match="of an open file: cannot be read"):

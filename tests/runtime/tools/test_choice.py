@@ -189,11 +189,11 @@ def test_arguments_follow_either_way_of_describing_them(parameters: Any, taken: 
     assert not allows(refused)
 
 
-def test_words_before_between_and_after_calls_are_told_apart():
+def test_words_before_between_and_after_calls_are_distinguished():
     tokenizer = Tokenizer(build_tokenizer().to_str(), "t")
     writer = ReplyText(tokenizer, ("END",))
     first, second = '[{"name": "a", "arguments": {}}]', "no call E"
-    told: list[str] = []
+    texts: list[str] = []
     text = tokenizer.encode_text
     for token_id in (
         *text("so E"),
@@ -206,11 +206,11 @@ def test_words_before_between_and_after_calls_are_told_apart():
         CALL_END,
         *text("!"),
     ):
-        told += [words] if (words := writer.push(token_id)) else []
-        told += [f"<{event.text}|{len(event.calls)}|{event.calls[0].error}>" for event in writer.take_calls()]
-    told.append(writer.finish())
-    assert "".join(told).startswith(f"so E<{first}|1|None> and <{second}|1|not valid JSON")
-    assert told[-2:] == ["!", ""]
+        texts += [words] if (words := writer.push(token_id)) else []
+        texts += [f"<{event.text}|{len(event.calls)}|{event.calls[0].error}>" for event in writer.take_calls()]
+    texts.append(writer.finish())
+    assert "".join(texts).startswith(f"so E<{first}|1|None> and <{second}|1|not valid JSON")
+    assert texts[-2:] == ["!", ""]
     assert writer.text == f"so E{first} and {second}!"
 
 

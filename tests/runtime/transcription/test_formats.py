@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edgephi.transcription.formats import clock, render
+from edgephi.transcription.formats import render, timestamp
 from edgephi.transcription.transcript import Segment, Transcript
 
 SEGMENTS = (
@@ -81,8 +81,8 @@ def test_json():
 
 
 def test_a_moment_just_below_a_minute_does_not_become_sixty_seconds():
-    assert clock(59.9996) == "00:01:00.000"
-    assert clock(3599.9999, ",") == "01:00:00,000"
+    assert timestamp(59.9996) == "00:01:00.000"
+    assert timestamp(3599.9999, ",") == "01:00:00,000"
 
 
 def test_the_real_time_factor_of_an_interrupted_recording_counts_what_was_done():
@@ -93,7 +93,7 @@ def test_the_real_time_factor_of_an_interrupted_recording_counts_what_was_done()
     assert half.reached_s == 2.0
 
 
-def test_channels_heard_for_themselves_are_named():
+def test_channels_transcribed_on_their_own_are_named():
     """Otherwise nobody knows who of a call said what."""
     call = Transcript(
         file="call.wav",

@@ -1,4 +1,4 @@
-"""A recording read in blocks must be the same sound as one read at once."""
+"""A recording read in blocks must be the same audio as one read at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.signals import random_audio
     ],
 )
 def test_blocks_are_what_load_audio_gives(tmp_path: Path, hertz: int, channels: int, seconds: int, suffix: str):
-    """Across the border of blocks where the recording is long enough for two."""
+    """Across the end of a block where the recording is long enough for two."""
     path = tmp_path / f"a.{suffix}"
     tracks = [random_audio(str(channel), seconds, hertz) for channel in range(channels)]
     with soundfile.SoundFile(path, "w", hertz, channels) as file:

@@ -11,14 +11,14 @@ import soundfile
 from edgephi.transcription.recording import open_recording
 from edgephi.transcription.speech import FRAME_S, read_frames, silero_detector
 from edgephi.transcription.windows import WindowRules, cut_windows
-from support.listening import loudness, turns
+from support.speech_model import loudness, turns
 
 SAMPLES = Path(__file__).parents[3] / "nano" / "samples"
 
 
 @pytest.mark.parametrize("hertz", [16_000, 8_000])
 def test_frames_are_the_recording_and_are_judged_where_they_are(hertz: int):
-    samples = turns(70.0, 1.0, 2.0, 1.0, 0.01, hertz=hertz)  # across a block's border
+    samples = turns(70.0, 1.0, 2.0, 1.0, 0.01, hertz=hertz)  # across a block's end
     with open_recording((samples, hertz)) as recording:
         frames = list(read_frames(recording, loudness))
     assert np.array_equal(np.concatenate([frame.samples for frame in frames]), samples)
@@ -29,12 +29,12 @@ def test_frames_are_the_recording_and_are_judged_where_they_are(hertz: int):
 
 @pytest.mark.parametrize("name", ["sentence.wav", "command.wav", "spoken-colour-question.wav"])
 @pytest.mark.parametrize("hertz", [16_000, 8_000])
-def test_speech_is_heard_as_speech(name: str, hertz: int):
+def test_speech_is_detected_as_speech(name: str, hertz: int):
     samples, own_hertz = soundfile.read(SAMPLES / name, dtype="float32")
     samples = samples[:: own_hertz // hertz]
     with open_recording((samples, hertz)) as recording:
-        heard = [frame.speech for frame in read_frames(recording, silero_detector())]
-    assert np.mean(np.array(heard) > 0.5) > 0.5
+        probabilities = [frame.speech for frame in read_frames(recording, silero_detector())]
+    assert np.mean(np.array(probabilities) > 0.5) > 0.5
 
 
 def test_music_claps_and_hiss_are_not_speech():
@@ -43,16 +43,16 @@ def test_music_claps_and_hiss_are_not_speech():
     time = np.arange(5 * 16_000) / 16_000
     chord = 0.05 * sum(np.sin(2 * np.pi * f * time) * (1 + np.sin(4 * np.pi * time + f)) for f in (262, 330, 392))
     claps = 0.3 * rng.standard_normal(len(time)) * np.exp(-(time % 0.5) * 40)
-    for sound in (chord, claps, 0.05 * rng.standard_normal(len(time))):
-        with open_recording((sound.astype(np.float32), 16_000)) as recording:
+    for noise in (chord, claps, 0.05 * rng.standard_normal(len(time))):
+        with open_recording((noise.astype(np.float32), 16_000)) as recording:
             assert not list(cut_windows(read_frames(recording, silero_detector()), WindowRules()))
 
 
 def test_each_recording_has_a_detector_of_its_own():
     samples, hertz = soundfile.read(SAMPLES / "sentence.wav", dtype="float32")
 
-    def heard() -> list[float]:
+    def probabilities() -> list[float]:
         with open_recording((samples, hertz)) as recording:
             return [frame.speech for frame in read_frames(recording, silero_detector())]
 
-    assert heard() == heard()
+    assert probabilities() == probabilities()

@@ -1,4 +1,4 @@
-"""The way of one recording with a model that says what the test tells it."""
+"""The way of one recording with a scripted model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgephi.transcription.recording import open_recording
 from edgephi.transcription.transcriber import TranscriptionOptions, transcribe
 from edgephi.transcription.transcript import Segment
 from edgephi.transcription.windows import WindowRules
-from support.listening import LOGPROB, FakeModel, loudness, turns
+from support.speech_model import LOGPROB, FakeModel, loudness, turns
 
 OPTIONS = TranscriptionOptions(prompt="Write.", make_detector=lambda: loudness)
 THREE = turns(1.0, 2.0, 1.0, 3.0, 1.0, 2.0, 1.0)
@@ -36,8 +36,8 @@ def test_each_window_is_asked_for_once_and_dated(hertz: int):
     assert [s.start_s for s in segments] == [pytest.approx(t, abs=0.07) for t in (1.0, 4.0)]
     assert [s.end_s for s in segments] == [pytest.approx(t, abs=0.07) for t in (3.0, 7.0)]
     assert model.prompts == ["Write."] * 2
-    for clip, (start, end) in zip(model.clips, [(1.0, 3.0), (4.0, 7.0)], strict=True):
-        loud = np.flatnonzero(np.abs(clip) > 0.01)
+    for window, (start, end) in zip(model.windows, [(1.0, 3.0), (4.0, 7.0)], strict=True):
+        loud = np.flatnonzero(np.abs(window) > 0.01)
         assert (loud[-1] - loud[0]) / hertz == pytest.approx(end - start, abs=0.01)  # no word is cut off
 
 
@@ -50,13 +50,13 @@ def test_confidence_is_the_geometric_mean_of_the_tokens_probabilities():
     ]
 
 
-def test_a_loop_is_stopped_at_once_and_its_window_heard_again_in_shorter_ones():
+def test_a_loop_is_stopped_at_once_and_its_window_transcribed_again_in_shorter_ones():
     samples = turns(1.0, 6.0, 0.4, 6.0, 1.0)
     segments, model = _segments(lambda number, _: [5] * 10_000 if number == 0 else [number], samples)
     assert [(s.text, s.is_gap) for s in segments] == [(str(n), False) for n in range(1, len(segments) + 1)]
     assert len(segments) >= 2
     assert model.made[0] == 16
-    assert all(len(clip) <= len(model.clips[0]) // 2 for clip in model.clips[1:])
+    assert all(len(window) <= len(model.windows[0]) // 2 for window in model.windows[1:])
     assert segments[0].start_s == pytest.approx(1.0, abs=0.05)
     assert segments[-1].end_s == pytest.approx(13.4, abs=0.05)
 
@@ -71,7 +71,7 @@ def test_what_loops_again_is_a_gap_between_what_does_not():
 def test_a_loop_in_a_window_too_short_to_cut_is_a_gap_after_one_request():
     segments, model = _segments(lambda *_: [1] * 1000, turns(1.0, 0.8, 1.0))
     assert [s.is_gap for s in segments] == [True]
-    assert len(model.clips) == 1
+    assert len(model.windows) == 1
 
 
 def test_a_reply_longer_than_any_language_needs_is_a_gap():
@@ -141,7 +141,7 @@ def test_the_next_window_is_encoded_while_the_last_is_written_down():
     with open_recording((THREE, 16_000)) as recording:
         list(transcribe(model, recording, OPTIONS))
     assert seen == [2, 3, 3]
-    for ahead, asked in zip(model.ahead, model.clips, strict=True):
+    for ahead, asked in zip(model.ahead, model.windows, strict=True):
         np.testing.assert_array_equal(ahead, asked)
 
 

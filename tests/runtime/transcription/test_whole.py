@@ -16,8 +16,8 @@ from edgephi.transcription.transcriber import TranscriptionOptions, transcribe
 from edgephi.transcription.whole import transcribe_whole
 from edgephi_export import export
 from support.bundles import small_bundle
-from support.listening import FakeModel, loudness, turns
 from support.shell import invoke
+from support.speech_model import FakeModel, loudness, turns
 
 NANO = Path(__file__).parents[3] / "nano"
 HERTZ = 16_000
@@ -48,14 +48,14 @@ def words(transcript: Transcript) -> list[tuple[int | None, str]]:
     return [(segment.channel, segment.text) for segment in transcript.segments]
 
 
-SAID = [(1, "open the kitchen window"), (2, "the small cat likes my red circle"), (2, "open the kitchen window")]
+WORDS = [(1, "open the kitchen window"), (2, "the small cat likes my red circle"), (2, "open the kitchen window")]
 
 
 def test_both_speakers_of_a_call_who_talk_at_once_are_written_down(model: Model):
-    """In the mix only one of them is heard."""
-    assert words(model.transcribe((call(), HERTZ), channel="all")) == SAID
-    assert words(model.transcribe((call(), HERTZ), channel=1)) == [(None, SAID[0][1])]
-    assert words(model.transcribe((call(), HERTZ), channel=2)) == [(None, text) for _, text in SAID[1:]]
+    """In the mix only one of them is transcribed."""
+    assert words(model.transcribe((call(), HERTZ), channel="all")) == WORDS
+    assert words(model.transcribe((call(), HERTZ), channel=1)) == [(None, WORDS[0][1])]
+    assert words(model.transcribe((call(), HERTZ), channel=2)) == [(None, text) for _, text in WORDS[1:]]
 
 
 @pytest.mark.parametrize("channel", ["all", "mix", "2"])
@@ -76,7 +76,7 @@ def test_the_channels_of_a_file_its_bytes_and_its_samples_are_the_same(model: Mo
     soundfile.write(buffer, call(), HERTZ, format="WAV", subtype="FLOAT")
     (tmp_path / "a.wav").write_bytes(buffer.getvalue())
     for source in (tmp_path / "a.wav", buffer.getvalue(), io.BytesIO(buffer.getvalue()), (call(), HERTZ)):
-        assert words(model.transcribe(source, channel="all")) == SAID
+        assert words(model.transcribe(source, channel="all")) == WORDS
 
 
 def test_channels_are_written_down_in_the_order_of_time():
@@ -91,16 +91,16 @@ def test_channels_are_written_down_in_the_order_of_time():
 
 
 def test_a_single_channel_is_no_speaker_of_a_call(model: Model):
-    assert words(model.transcribe((call()[:, :1], HERTZ), channel="all")) == [(None, SAID[0][1])]
-    assert words(model.transcribe((call()[:, 0], HERTZ), channel="all")) == [(None, SAID[0][1])]
+    assert words(model.transcribe((call()[:, :1], HERTZ), channel="all")) == [(None, WORDS[0][1])]
+    assert words(model.transcribe((call()[:, 0], HERTZ), channel="all")) == [(None, WORDS[0][1])]
 
 
-def test_progress_is_told_of_each_segment(model: Model):
-    told: list[TranscriptProgress] = []
-    made = model.transcribe((call(), HERTZ), channel="all", on_progress=told.append)
-    assert tuple(progress.segment for progress in told) == made.segments
-    assert {progress.duration_s for progress in told} == {8.0}
-    assert told[-1].reached_s == made.reached_s
+def test_progress_is_reported_for_each_segment(model: Model):
+    reported: list[TranscriptProgress] = []
+    made = model.transcribe((call(), HERTZ), channel="all", on_progress=reported.append)
+    assert tuple(progress.segment for progress in reported) == made.segments
+    assert {progress.duration_s for progress in reported} == {8.0}
+    assert reported[-1].reached_s == made.reached_s
 
 
 def test_a_stopped_transcript_says_that_it_is_not_complete(model: Model, tmp_path: Path):

@@ -12,7 +12,7 @@ import pytest
 from edgephi.base.errors import ConfigError
 from edgephi.transcription.speech import FRAME_S, Frame
 from edgephi.transcription.windows import Window, WindowRules, cut_windows
-from support.listening import frames_of, tone, turns
+from support.speech_model import frames_of, tone, turns
 
 
 def _windows(samples: np.ndarray, **rules: float) -> list[Window]:
@@ -67,19 +67,19 @@ def test_whatever_the_recording_every_word_is_in_one_window_and_no_window_is_too
     lengths = [s for _ in range(30) for s in (rng.exponential(0.5), rng.exponential(4.0) + 0.2)]
     frames = frames_of(turns(*lengths))
     rules = WindowRules(window_s=float(rng.uniform(2, 30)), pause_s=float(rng.uniform(0.3, 2)))
-    heard = [0] * len(frames)
+    counts = [0] * len(frames)
     for window in cut_windows(frames, rules):
         assert len(window.frames) * FRAME_S <= rules.window_s
         assert window.frames == tuple(frames[window.first : window.first + len(window.frames)])
         assert window.first <= window.speech[0] < window.speech[1] <= window.first + len(window.frames)
         for number in range(window.first, window.first + len(window.frames)):
-            heard[number] += 1
-    assert max(heard) == 1
+            counts[number] += 1
+    assert max(counts) == 1
     runs = [(loud, len(list(run))) for loud, run in itertools.groupby(frame.speech > 0 for frame in frames)]
     number = 0
     for loud, count in runs:
         if loud and count >= 6:  # shorter ones are clicks
-            assert sum(heard[number : number + count]) == count
+            assert sum(counts[number : number + count]) == count
         number += count
 
 

@@ -1,1 +1,1 @@
-"""What is inside a sound file and where it ends, found by walking its chunks, pages and frames."""
+"""The content of an audio file and its end, found by walking its chunks, pages and frames."""

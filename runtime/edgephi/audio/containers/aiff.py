@@ -27,16 +27,16 @@ def walk(source: Source, start: int) -> Walk:
     if head[8:] not in (b"AIFF", b"AIFC"):
         raise DamagedAudioError(f"IFF of type {head[8:].decode('latin-1')!r}, not AIFF")
     outer_end = start + 8 + int.from_bytes(head[4:8], "big")
-    kept, sound = _read_chunks(source, start + 12)
-    offset = int.from_bytes(source.read_at(sound.start, 4), "big")
-    if sound.start + 8 + offset > source.size:
+    kept, chunk = _read_chunks(source, start + 12)
+    offset = int.from_bytes(source.read_at(chunk.start, 4), "big")
+    if chunk.start + 8 + offset > source.size:
         raise DamagedAudioError("AIFF without samples")
-    common = kept.get(b"COMM") or _common_behind(source, sound)
+    common = kept.get(b"COMM") or _common_behind(source, chunk)
     frame_bytes = _frame_bytes(common)
     rate = _extended(common[8:18])
     samples = Samples(
-        start=sound.start + 8 + offset,
-        size=max(0, sound.size - 8 - offset),
+        start=chunk.start + 8 + offset,
+        size=max(0, chunk.size - 8 - offset),
         outer_end=outer_end,
         bytes_per_s=max(1, min(round(rate * (frame_bytes or 1)), 1 << 26)),
         chain_end=partial(chain_end, order="big"),
@@ -52,7 +52,7 @@ def walk(source: Source, start: int) -> Walk:
 
 
 def _read_chunks(source: Source, at: int) -> tuple[dict[bytes, bytes], Chunk]:
-    """What is needed to decode, and the chunk of the samples."""
+    """The chunks needed to decode, and the chunk of the samples."""
     kept: dict[bytes, bytes] = {}
     while chunk := chunk_at(source, at, "big"):
         if chunk.kind == b"SSND":
@@ -63,9 +63,9 @@ def _read_chunks(source: Source, at: int) -> tuple[dict[bytes, bytes], Chunk]:
     raise DamagedAudioError("AIFF without samples")
 
 
-def _common_behind(source: Source, sound: Chunk) -> bytes:
+def _common_behind(source: Source, samples: Chunk) -> bytes:
     """The format may stand behind the samples, where the size of those is right."""
-    at = sound.next_start
+    at = samples.next_start
     while chunk := chunk_at(source, at, "big"):
         if chunk.kind == b"COMM":
             return source.read_at(chunk.start, min(chunk.size, 4096))

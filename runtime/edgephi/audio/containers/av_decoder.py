@@ -1,4 +1,4 @@
-"""What libsndfile cannot read, decoded by PyAV where it is installed."""
+"""Files that libsndfile cannot read, decoded by PyAV where it is installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_av_there() -> bool:
 
 @contextmanager
 def open_av(part: Part) -> Iterator[Stream]:
-    """Decode its first sound track; `num_samples` is 0 where the container does not tell.
+    """Decode its first audio track; `num_samples` is 0 where the container does not state it.
 
     Raises:
         UnsupportedAudioError: PyAV is not installed, or knows no such codec.

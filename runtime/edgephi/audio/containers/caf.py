@@ -57,7 +57,7 @@ def _walk_samples(source: Source, start: int, data_start: int, size: int, descri
 
 
 def _walk_packets(source: Source, start: int, samples: Samples, codec: bytes) -> Walk:
-    """Compressed sound needs the table of its packets, which is written last; the file is taken as it is."""
+    """Compressed audio needs the table of its packets, which is written last; the file is taken as it is."""
     name = codec.decode("latin-1").strip()
     if not samples.size:
         raise DamagedAudioError(f"CAF of {name} whose header was never finished")

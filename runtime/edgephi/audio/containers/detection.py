@@ -21,12 +21,12 @@ _WALKERS: dict[bytes, Callable[[Source, int], Walk]] = {
     b"OggS": ogg.walk,
     ebml.BEGINNING: webm.walk,
 }
-_TRAILING_BYTES = 16  # fewer behind the end are nobody's sound
+_TRAILING_BYTES = 16  # fewer behind the end are no audio
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All parts of a file in order, and what the user should know of it, a clause each."""
+    """All parts of a file in order, and remarks for the user, a clause each."""
 
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
@@ -36,7 +36,7 @@ def plan(source: Source) -> Plan:
     """Walk a file, and the files that are joined to it.
 
     Raises:
-        DamagedAudioError: It is no sound, or cannot be read whole.
+        DamagedAudioError: It is no audio, or cannot be read whole.
         UnsupportedAudioError: A known container or codec that is not supported.
     """
     parts: list[Part] = []

@@ -1,4 +1,4 @@
-"""Matroska and WebM: the packets of the first sound track, also of recordings that were never finished."""
+"""Matroska and WebM: the packets of the first audio track, also of recordings that were never finished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRACKS, _ENTRY, _GROUP = 0x1654AE6B, 0xAE, 0xA0
 _OPENED = frozenset({_SEGMENT, _CLUSTER, _TRACKS, _ENTRY, _GROUP})
 _NUMBER, _TYPE, _CODEC, _PRIVATE = 0xD7, 0x83, 0x86, 0x63A2
 _BLOCK, _SIMPLE_BLOCK = 0xA1, 0xA3
-_SOUND = 2
+_AUDIO = 2
 _LACED = 0x06
 _CLUSTER_MARK = re.compile(rb"\x1f\x43\xb6\x75")
 _WINDOW_BYTES = 1 << 20
@@ -26,7 +26,7 @@ _HEADER_BYTES = 12
 
 @dataclass(slots=True)
 class Track:
-    """A sound track.
+    """A audio track.
 
     Attributes:
         number: By which blocks name it.
@@ -98,10 +98,10 @@ class _Elements:
 
 
 def read_track(source: Source, start: int) -> tuple[Track, int]:
-    """The first sound track of a file that begins there, and where the file ends: where a joined one begins.
+    """The first audio track of a file that begins there, and where the file ends: where a joined one begins.
 
     Raises:
-        DamagedAudioError: No sound track, or its packets are packed in a way that is not supported.
+        DamagedAudioError: No audio track, or its packets are packed in a way that is not supported.
         TruncatedAudioError: The file is shorter than it says.
     """
     elements, track = _Elements(source, start), Track()
@@ -112,9 +112,9 @@ def read_track(source: Source, start: int) -> tuple[Track, int]:
         if element.kind == _SEGMENT:
             _check_segment(source, element)
         elif element.kind == _ENTRY:
-            wanted, track = wanted or _sound(track), Track()
+            wanted, track = wanted or _if_audio(track), Track()
         elif element.kind in (_BLOCK, _SIMPLE_BLOCK):
-            wanted = wanted or _sound(track)
+            wanted = wanted or _if_audio(track)
             if wanted is not None:
                 _add_block(elements, element, wanted, source.size)
         else:
@@ -122,12 +122,12 @@ def read_track(source: Source, start: int) -> tuple[Track, int]:
     return _checked(wanted, elements, track), source.size
 
 
-def _sound(track: Track) -> Track | None:
-    return track if track.kind == _SOUND else None
+def _if_audio(track: Track) -> Track | None:
+    return track if track.kind == _AUDIO else None
 
 
 def _checked(wanted: Track | None, elements: _Elements, track: Track) -> Track:
-    wanted = wanted or _sound(track)
+    wanted = wanted or _if_audio(track)
     if wanted is None:
         raise DamagedAudioError("Matroska (WebM) without an audio track")
     wanted.is_whole = wanted.is_whole and elements.is_whole

@@ -34,7 +34,7 @@ class _Stream:
     ranges: list[list[int]] = field(default_factory=list)
 
     def add(self, start: int, end: int) -> None:
-        """A frame of sound."""
+        """A frame of audio."""
         self.count += 1
         if self.ranges and self.ranges[-1][1] == start:
             self.ranges[-1][1] = end
@@ -161,7 +161,7 @@ def _is_followed(source: Source, at: int, frame: Frame) -> bool:
 
 
 def _check_count(stream: _Stream) -> list[str]:
-    """Hold the count of a header frame against the frames; what is to be said of it.
+    """Hold the count of a header frame against the frames; remarks on it.
 
     Raises:
         TruncatedAudioError: It states more.

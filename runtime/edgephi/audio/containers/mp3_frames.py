@@ -1,4 +1,4 @@
-"""Frames of MPEG sound (layers I to III): their headers, and the header frame that states how many there are."""
+"""Frames of MPEG audio (layers I to III): their headers, and the header frame that states how many there are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAMPLES = {(1, 1): 384, (1, 2): 1152, (1, 3): 1152, (2, 1): 384, (2, 2): 1152, 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a header of four bytes says.
+    """A header of four bytes, read.
 
     Attributes:
         size: Bytes of the frame, header included.
@@ -67,7 +67,7 @@ def frames_follow(source: Source, at: int) -> bool:
 
 
 def stated_frames(body: bytes, frame: Frame) -> int | None:
-    """The count that a header frame (Xing, Info or VBRI) states; 0 where it states none; None for a frame of sound."""
+    """The count that a header frame (Xing, Info or VBRI) states; 0 where it states none; None for a frame of audio."""
     for at in (frame.tag_start, frame.tag_start - 2):  # some writers count a checksum that is not there, or the reverse
         if body[at : at + 4] in MARKS:
             has_count = bool(int.from_bytes(body[at + 4 : at + 8], "big") & 1)

@@ -52,7 +52,7 @@ def walk(source: Source, start: int) -> Walk:
     """All links of an Ogg chain that begins there, a part each.
 
     Raises:
-        DamagedAudioError: A link without a stream of sound.
+        DamagedAudioError: A link without a stream of audio.
     """
     links: list[dict[int, _Stream]] = []
     end, is_opening, is_damaged = start, False, False
@@ -120,8 +120,8 @@ def _link(source: Source, link: dict[int, _Stream]) -> Walk:
     view = View(span(source, start, end) for start, end in stream.ranges)
     if stream.codec == "FLAC":
         walked = walk_flac(_Viewed(view), _FLAC_PREFIX_BYTES)
-        told = tuple(note for note in walked.notes if note != UNSTATED)  # in Ogg, the last page tells
-        return Walk(parts=walked.parts, end=0, notes=(*notes, *told))
+        known = tuple(note for note in walked.notes if note != UNSTATED)  # in Ogg, the last page states it
+        return Walk(parts=walked.parts, end=0, notes=(*notes, *known))
     return Walk(parts=(Part(view=view, what=f"Ogg of {stream.codec}"),), end=0, notes=notes)
 
 

@@ -1,4 +1,4 @@
-"""What is to be decoded of a file: its parts, and what the user should know of it."""
+"""The parts of a file that are to be decoded, and remarks for the user."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """What one file among possibly several joined ones holds.
+    """The content of one file among possibly several joined ones.
 
     Attributes:
         parts: In order; several where its streams change.
@@ -70,4 +70,4 @@ class TruncatedAudioError(DamagedAudioError):
 
 
 class UnsupportedAudioError(Exception):
-    """A container or codec that the base installation cannot read: its name, such as `MP4 with AAC sound`."""
+    """A container or codec that the base installation cannot read: its name, such as `MP4 with AAC audio`."""

@@ -24,12 +24,12 @@ def _all(_: Source, __: int, end: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """What a header says of its samples.
+    """The samples as a header describes them.
 
     Attributes:
         start: Their first byte.
         size: Bytes of them.
-        bytes_per_s: Of sound.
+        bytes_per_s: Of audio.
         outer_end: Where the whole ends by its outer size; None where there is none.
         chain_end: Asked about a place in the source: where the container's chunks that begin there end, if they fill
             the file or end at something known; None if other bytes stand there.

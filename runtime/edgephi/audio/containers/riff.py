@@ -27,7 +27,7 @@ _FOREIGN |= {0x22: "TrueSpeech", 0x45: "G.726", 0x83: "G.729", 0x130: "ACELP", 0
 
 @dataclass(slots=True)
 class _Form:
-    """What the chunks before the samples say."""
+    """The content of the chunks before the samples."""
 
     order: Order
     outer_end: int | None
@@ -142,10 +142,10 @@ def _w64_samples_end(source: Source, start: int, end: int, base: int) -> int:
     return end
 
 
-def _mpeg(sound: Source, end: int, notes: tuple[str, ...]) -> Walk:
+def _mpeg(stream: Source, end: int, notes: tuple[str, ...]) -> Walk:
     from edgephi.audio.containers.mp3 import walk as walk_mp3  # noqa: PLC0415 - mp3.py may meet a WAV in its turn
 
-    walked = walk_mp3(sound, 0)
+    walked = walk_mp3(stream, 0)
     return Walk(parts=walked.parts, end=end, notes=(*notes, *walked.notes))
 
 

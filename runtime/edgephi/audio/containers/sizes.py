@@ -28,13 +28,13 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedSize:
-    """What a header says of its samples, and what the file holds: something else.
+    """The size of the samples by the header, and by the file: something else.
 
     Attributes:
         size: Bytes of samples, by the header.
         available: Bytes from the samples' start to the file's end.
         sample_bytes_end: Bytes of those that are samples where the size is not believed: without trailing chunks.
-        bytes_per_s: Of sound.
+        bytes_per_s: Of audio.
         is_contradicted: Whether the outer size says that the file ends before these samples do, and not later than it
             really ends.
     """

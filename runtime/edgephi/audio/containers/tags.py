@@ -1,4 +1,4 @@
-"""Tags and padding that stand before, between and behind streams, and are no sound."""
+"""Tags and padding that stand before, between and behind streams, and are no audio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from edgephi.audio.containers.source import Source, skip_zeros
 
-#: How the files begin that can be read, as far as it tells them from samples: used to find the next of joined files.
+#: How the files begin that can be read, as far as that distinguishes them from samples, to find the next of joined
+#: files.
 #: MP3 has no mark of its own but a tag or a header frame.
 NEXT_FILE = re.compile(
     rb"(?:RIFF|RIFX|RF64|BW64)....WAVE(?:fmt |ds64|JUNK|junk|LIST|bext|PAD |FLLR|fact|PEAK|id3 |iXML|cue |minf)"

@@ -1,4 +1,4 @@
-"""Containers that the base installation does not read: told apart and named, so that a refusal can say what it met."""
+"""Containers that the base installation does not read: recognised and named, so that a refusal can say what it met."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SEARCHED_BYTES = 1 << 20
 
 
 def name_of(source: Source, start: int) -> str | None:
-    """What begins there, such as `MP4 with AAC sound`; None where it is nothing that is known."""
+    """The format that begins there, such as `MP4 with AAC audio`; None where it is nothing that is known."""
     head = source.read_at(start, 16)
     if head[4:8] in _MP4_BOXES:
         return _name_mp4(source, start, head)
@@ -40,7 +40,7 @@ def name_of(source: Source, start: int) -> str | None:
 
 
 def _name_mp4(source: Source, start: int, head: bytes) -> str:
-    """By the first sound codec whose name stands in the description of its samples."""
+    """By the first audio codec whose name stands in the description of its samples."""
     brand = head[8:12] if head[4:8] == b"ftyp" else b"qt  "
     kind = "QuickTime" if brand == b"qt  " else "3GP" if brand[:2] == b"3g" else "MP4"
     reaches = (start, max(start, source.size - _SEARCHED_BYTES))

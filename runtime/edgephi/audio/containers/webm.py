@@ -15,8 +15,8 @@ def walk(source: Source, start: int) -> Walk:
     """The Opus packets of a WebM file that begins there.
 
     Raises:
-        DamagedAudioError: No sound track, no packets, or truncated.
-        UnsupportedAudioError: Its sound is not Opus.
+        DamagedAudioError: No audio track, no packets, or truncated.
+        UnsupportedAudioError: Its audio is not Opus.
     """
     track, end = read_track(source, start)
     if track.codec != "A_OPUS":

@@ -21,8 +21,9 @@ from edgephi.base.output_file import (
     reason,
     staged_file,
 )
-from edgephi.transcription.kinds import KINDS
 
+#: The formats of transcripts, by the extensions of their files.
+KINDS = ("txt", "srt", "vtt", "json")
 #: What counts as an extension: `v1.2` and `Mr. Smith` have none.
 _EXTENSION = re.compile(r"\.(?=\d*[A-Za-z])[A-Za-z0-9]{1,8}")
 _STDIN = "-"

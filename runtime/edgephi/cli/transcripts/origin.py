@@ -1,4 +1,4 @@
-"""What a transcript is made from: another recording, model or request gives another text."""
+"""The origin of a transcript: another recording, model or request gives another text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a transcript is made from; another one gives another text.
+    """The source of a transcript; another one gives another text.
 
     Attributes:
         recording: Bytes and hash of the file's ends; None for what can be read only once.
@@ -38,7 +38,7 @@ class Origin:
     request: str
 
     def difference(self, other: Origin) -> str | None:
-        """What is another, in words."""
+        """The part that differs, in words; None where none does."""
         words = {"edgephi_partial": "version of edgephi", "recording": "recording", "duration_s": "recording"}
         for name in ("edgephi_partial", "recording", "duration_s", "model", "request"):
             if getattr(self, name) != getattr(other, name):

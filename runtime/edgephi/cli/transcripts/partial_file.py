@@ -1,4 +1,4 @@
-"""What is written down of a recording so far, on disk as it comes, so that a power cut loses seconds and not hours.
+"""A transcript so far, on disk as it comes, so that a power cut loses seconds and not hours.
 
 Beside `talk.srt` stands `talk.srt.partial` until the transcript is complete: JSON Lines, the first of which says what
 they were made from, every other one window. A line that was cut off by the end of a process does not count.
@@ -53,7 +53,7 @@ def partial_path(output: Path) -> Path | None:
 
 
 def why_no_partial(output: Path) -> str | None:
-    """What the user should know of a file that an interruption would lose; None where there is nothing to say."""
+    """A remark on a file that an interruption would lose; None where there is nothing to say."""
     if partial_path(output) is not None or is_special(output):
         return None
     return f"{output.parent}: no file can be made in it, so nothing is kept for --resume"
@@ -208,7 +208,7 @@ class Partial:
 
 
 def _read(path: Path) -> tuple[Origin | None, tuple[_Window, ...], int]:
-    """What a partial file says it was made from, its windows up to the first line that is not whole, and their bytes.
+    """The origin that a partial file states, its windows up to the first line that is not whole, and their bytes.
 
     Raises:
         ConfigError: It is no partial file.

@@ -1,4 +1,4 @@
-"""Files of several parts: heard to the last one."""
+"""Files of several parts: read to the last one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from edgephi.audio.decoding import load_audio, open_mono
 from edgephi.base.errors import ConfigError
-from support import sound_writers as writers
-from support.sound_fuzz import encoded, noise, without_header_frame
-from support.sound_writers import Claims, Pcm
+from support import audio_writers as writers
+from support.audio_fuzz import encoded, noise, without_header_frame
+from support.audio_writers import Claims, Pcm
 
 
 def _mp3(hertz: int = 16000, channels: int = 1, number: int = 3) -> tuple[bytes, float]:
@@ -24,7 +24,7 @@ def _seconds(data: bytes) -> float:
 
 @pytest.mark.parametrize("second", [(16000, 1), (44100, 2), (16000, 2), (48000, 1), (22050, 1)])
 @pytest.mark.parametrize("are_counted", [(True, True), (False, True), (True, False), (False, False)])
-def test_joined_mp3s_are_heard_to_the_end(second: tuple[int, int], are_counted: tuple[bool, bool]):
+def test_joined_mp3s_are_read_to_the_end(second: tuple[int, int], are_counted: tuple[bool, bool]):
     """Players join files by appending them; the second half of an audio book must not vanish."""
     parts = [_mp3(), _mp3(*second, 2)]
     data = b"".join(
@@ -49,14 +49,14 @@ def test_joined_mp3s_are_heard_to_the_end(second: tuple[int, int], are_counted: 
         (("AU", "PCM_16", 16000, 1), ("CAF", "PCM_16", 16000, 1)),
     ],
 )
-def test_joined_files_of_any_formats_are_heard_to_the_end(first: tuple[str, str, int, int], second: tuple):
+def test_joined_files_of_any_formats_are_read_to_the_end(first: tuple[str, str, int, int], second: tuple):
     """What `cat` made of two recordings is both."""
     (one, one_s), (two, two_s) = encoded(*first, 3), encoded(*second, 2)
     assert _seconds(one + two) == pytest.approx(one_s + two_s, abs=0.1)
     assert _seconds(one + two + one) == pytest.approx(2 * one_s + two_s, abs=0.15)
 
 
-def test_what_is_heard_of_joined_files_is_what_each_says(tmp_path: Path):
+def test_joined_files_decode_to_what_each_holds(tmp_path: Path):
     """The right length alone could be silence."""
     pcms = [Pcm(samples=noise(np.random.default_rng(seed), 0.4, 16000, 1)) for seed in (1, 2)]
     data = b"".join(map(writers.wav, pcms))
@@ -65,8 +65,8 @@ def test_what_is_heard_of_joined_files_is_what_each_says(tmp_path: Path):
     path.write_bytes(data)
     for source in (data, path):
         np.testing.assert_allclose(load_audio(source).samples, expected, atol=1e-6)
-    with open_mono(path) as sound:
-        assert (sound.sample_rate_hz, sound.num_samples, len(sound.notes)) == (16000, 12800, 0)
+    with open_mono(path) as opened:
+        assert (opened.sample_rate_hz, opened.num_samples, len(opened.notes)) == (16000, 12800, 0)
 
 
 def test_a_cut_second_part_is_refused_not_left_out():
@@ -76,8 +76,8 @@ def test_a_cut_second_part_is_refused_not_left_out():
             load_audio(data)
 
 
-def test_streamed_wavs_that_were_joined_are_heard_to_the_end():
-    """Without a length, the first must not swallow the second's header as sound."""
+def test_streamed_wavs_that_were_joined_are_read_to_the_end():
+    """Without a length, the first must not swallow the second's header as audio."""
     pcm = Pcm(samples=noise(np.random.default_rng(1), 0.4, 16000, 1))
     streamed = writers.wav(pcm, Claims(size=0xFFFFFFFF, outer=0xFFFFFFFF))
     waveform = load_audio(streamed + streamed)
@@ -91,7 +91,7 @@ def test_a_chain_of_hundreds_of_links_is_read_with_few_open_at_once():
     assert _seconds(link * 300) == pytest.approx(300 * seconds, rel=0.02)
 
 
-def test_bytes_behind_the_end_that_are_no_sound_are_told():
+def test_bytes_behind_the_end_that_are_no_audio_are_reported():
     data, seconds = encoded("OGG", "VORBIS", 16000, 1, 1)
     waveform = load_audio(data + b"<html>" * 50)
     assert waveform.duration_s == pytest.approx(seconds, abs=0.02)

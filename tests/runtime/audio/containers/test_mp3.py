@@ -10,8 +10,8 @@ import pytest
 from edgephi.audio.containers.mp3_frames import parse
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError
-from support import sound_writers as writers
-from support.sound_fuzz import encoded, without_header_frame
+from support import audio_writers as writers
+from support.audio_fuzz import encoded, without_header_frame
 
 COVER = b"\xff\xd8\xff\xe0" + np.random.default_rng(3).bytes(40_000)
 
@@ -48,14 +48,14 @@ def _frames(data: bytes) -> list[bytes]:
     ],
 )
 def test_an_intact_mp3_is_never_truncated(make, hertz: int, channels: int, before: bytes, behind: bytes):
-    """Tags and cover images are bytes too; an estimate from the file's size promised their length as sound."""
+    """Tags and cover images are bytes too; an estimate from the file's size promised their length as audio."""
     data, seconds = make(hertz, channels)
     waveform = load_audio(before + data + behind)
     assert waveform.duration_s == pytest.approx(seconds, abs=0.15)
     assert waveform.notes == ()
 
 
-def test_a_variable_rate_without_a_count_is_heard_whole():
+def test_a_variable_rate_without_a_count_is_read_whole():
     """An estimate from the first frame's bit rate may be far too short, which lost the end without a word."""
     quiet, loud = (_frames(encoded("MP3", "MPEG_LAYER_III", 44100, c, 3)[0]) for c in (1, 1))
     small = parse(quiet[5][:4])
@@ -81,7 +81,7 @@ def test_a_count_is_a_promise(part: float):
         load_audio(data[: round(part * len(data))])
 
 
-def test_without_a_count_a_cut_last_frame_is_told():
+def test_without_a_count_a_cut_last_frame_is_reported():
     data, seconds = _plain()
     waveform = load_audio(data[:-30])
     assert waveform.duration_s == pytest.approx(seconds, abs=0.15)
@@ -90,8 +90,8 @@ def test_without_a_count_a_cut_last_frame_is_told():
 
 @pytest.mark.parametrize("mark", [b"Xing", b"Info", b"VBRI"])
 @pytest.mark.parametrize("count", [None, 0])
-def test_header_frames_of_all_kinds_count_and_make_no_sound(mark: bytes, count: int | None):
-    """A header frame that the decoder does not know would be heard as a click, or its count not be seen."""
+def test_header_frames_of_all_kinds_count_and_hold_no_audio(mark: bytes, count: int | None):
+    """A header frame that the decoder does not know would become a click, or its count not be seen."""
     frames = _frames(_plain()[0])
     number = len(frames) if count is None else count
     if mark == b"VBRI":
@@ -105,7 +105,7 @@ def test_header_frames_of_all_kinds_count_and_make_no_sound(mark: bytes, count: 
         load_audio(header.replace(struct.pack(">I", number), struct.pack(">I", 9000)) + b"".join(frames))
 
 
-def test_mp3_in_wav_is_heard():
+def test_mp3_in_wav_is_read():
     """Format tag 0x55, as radio stations store it."""
     data, seconds = _plain()
     form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 16000, 4000, 1, 0, 12, 1, 2, 144, 1, 1393)

@@ -8,9 +8,9 @@ import pytest
 from edgephi.audio.containers.sizes import UNFINISHED, is_placeholder
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError
-from support import sound_writers as writers
-from support.sound_fuzz import PLACEHOLDERS, noise
-from support.sound_writers import TRUE, Claims, Pcm
+from support import audio_writers as writers
+from support.audio_fuzz import PLACEHOLDERS, noise
+from support.audio_writers import TRUE, Claims, Pcm
 
 WRITERS = {
     "wav": writers.wav,
@@ -27,7 +27,7 @@ def _pcm(seconds: float = 0.5, channels: int = 1) -> Pcm:
     return Pcm(samples=noise(np.random.default_rng(5), seconds, 16000, channels))
 
 
-def _heard(pcm: Pcm) -> np.ndarray:
+def _read(pcm: Pcm) -> np.ndarray:
     return np.round(pcm.samples[:, 0] * 32767) / np.float32(32768)
 
 
@@ -37,7 +37,7 @@ def test_a_header_that_was_never_finished_is_read_to_the_end_with_a_note(kind: s
     """A recorder whose power failed leaves its whole recording behind a size that nobody meant."""
     pcm = _pcm()
     waveform = load_audio(WRITERS[kind](pcm, Claims(size=size, outer=36)))
-    np.testing.assert_allclose(waveform.samples, _heard(pcm), atol=1e-6)
+    np.testing.assert_allclose(waveform.samples, _read(pcm), atol=1e-6)
     assert [UNFINISHED in note for note in waveform.notes] == [True]
 
 
@@ -46,19 +46,19 @@ def test_a_header_that_was_never_finished_is_read_to_the_end_with_a_note(kind: s
 def test_a_size_of_the_first_block_only_does_not_hide_the_rest(kind: str, first: int):
     pcm = _pcm()
     waveform = load_audio(WRITERS[kind](pcm, Claims(size=first)))
-    np.testing.assert_allclose(waveform.samples, _heard(pcm), atol=1e-6)
+    np.testing.assert_allclose(waveform.samples, _read(pcm), atol=1e-6)
     assert len(waveform.notes) == 1
 
 
 @pytest.mark.parametrize("kind", ["wav", "rifx", "rf64", "w64", "aiff"])
 @pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF, 320])
 @pytest.mark.parametrize("name", [b"LIST", b"id3 ", b"bext", b"cue "])
-def test_chunks_behind_the_samples_are_not_heard(kind: str, size: int | None, name: bytes):
+def test_chunks_behind_the_samples_are_not_read(kind: str, size: int | None, name: bytes):
     """Read as samples, a tag of text is a burst of noise that the model takes for words."""
     pcm = _pcm()
     behind = ((name, b"INFOISFT" + bytes(range(250)) * 3), (b"LIST", b"INFO"))
     waveform = load_audio(WRITERS[kind](pcm, Claims(size=size, behind=behind)))
-    np.testing.assert_allclose(waveform.samples, _heard(pcm), atol=1e-6)
+    np.testing.assert_allclose(waveform.samples, _read(pcm), atol=1e-6)
     assert bool(waveform.notes) == (size is not None)
 
 
@@ -72,11 +72,11 @@ def test_no_samples_before_real_chunks_are_no_samples(kind: str):
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("excess", [1, 44, 128, 3199])
-def test_a_size_a_little_too_large_is_told_and_read(kind: str, excess: int):
+def test_a_size_a_little_too_large_is_reported_and_read(kind: str, excess: int):
     """Some writers count their header as well."""
     pcm = _pcm()
     waveform = load_audio(WRITERS[kind](pcm, Claims(size=16000 + excess, outer=1 << 20)))
-    np.testing.assert_allclose(waveform.samples, _heard(pcm), atol=1e-6)
+    np.testing.assert_allclose(waveform.samples, _read(pcm), atol=1e-6)
     assert f"promises {excess:,} bytes more than the file holds" in waveform.notes[0]
 
 

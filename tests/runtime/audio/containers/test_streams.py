@@ -16,8 +16,8 @@ from edgephi.audio.containers.flac import _position
 from edgephi.audio.containers.opus_pages import _page as ogg_page
 from edgephi.audio.decoding import load_audio, open_mono
 from edgephi.base.errors import ConfigError
-from support import sound_writers as writers
-from support.sound_fuzz import encoded, noise
+from support import audio_writers as writers
+from support.audio_fuzz import encoded, noise
 
 
 def _flac(hertz: int = 16000, channels: int = 1, subtype: str = "PCM_16") -> tuple[bytes, np.ndarray]:
@@ -45,7 +45,7 @@ def _ogg_flac(flac: bytes, frame_starts: list[int]) -> bytes:
 
 
 @pytest.mark.parametrize(("hertz", "channels", "subtype"), [(16000, 1, "PCM_16"), (16000, 2, "PCM_24")])
-def test_streamed_flac_is_heard_to_its_end(hertz: int, channels: int, subtype: str):
+def test_streamed_flac_is_read_to_its_end(hertz: int, channels: int, subtype: str):
     """An encoder that writes into a pipe cannot say how long it will be."""
     data, samples = _flac(hertz, channels, subtype)
     waveform = load_audio(_unknown_length(data))
@@ -56,7 +56,7 @@ def test_streamed_flac_is_heard_to_its_end(hertz: int, channels: int, subtype: s
     np.testing.assert_allclose(cut.samples, samples[: len(cut.samples)], atol=1e-4)
 
 
-def test_flac_that_holds_more_than_its_header_states_is_heard_whole():
+def test_flac_that_holds_more_than_its_header_states_is_read_whole():
     """A header of the first second must not hide the rest."""
     data, samples = _flac()
     waveform = load_audio(data[:22] + (4096).to_bytes(4, "big") + data[26:])
@@ -64,7 +64,7 @@ def test_flac_that_holds_more_than_its_header_states_is_heard_whole():
     assert len(waveform.notes) == 1
 
 
-def test_flac_in_ogg_is_heard():
+def test_flac_in_ogg_is_read():
     data, samples = _flac()
     first = data.index(b"\xff\xf8")
     starts = [first + at for at in range(len(data) - first) if data[first + at : first + at + 2] == b"\xff\xf8"]
@@ -76,19 +76,19 @@ def test_flac_in_ogg_is_heard():
 @pytest.mark.parametrize("is_live", [True, False])
 @pytest.mark.parametrize("with_video", [True, False])
 @pytest.mark.parametrize(("channels", "number"), [(1, 0), (2, 3)])
-def test_what_a_browser_records_is_heard(is_live: bool, with_video: bool, channels: int, number: int, tmp_path: Path):
+def test_what_a_browser_records_is_read(is_live: bool, with_video: bool, channels: int, number: int, tmp_path: Path):
     """MediaRecorder of Chrome and Firefox gives Opus in WebM, whose clusters state no size."""
     opus, seconds = encoded("OGG", "OPUS", 48000, channels, number)
     path = tmp_path / "speech.webm"
     path.write_bytes(writers.webm(opus, is_live=is_live, with_video=with_video))
     waveform = load_audio(path)
     assert waveform.duration_s == pytest.approx(seconds, abs=0.02)
-    reference = load_audio(opus).samples[:-100]  # Matroska does not say where within the last packet the sound ends
+    reference = load_audio(opus).samples[:-100]  # Matroska does not say where within the last packet the audio ends
     np.testing.assert_allclose(waveform.samples[: len(reference)], reference, atol=1e-4)
     np.testing.assert_array_equal(load_audio(path.read_bytes()).samples, waveform.samples)
 
 
-def test_a_browsers_recording_that_was_cut_is_heard_up_to_its_last_packet():
+def test_a_browsers_recording_that_was_cut_is_read_up_to_its_last_packet():
     opus, seconds = encoded("OGG", "OPUS", 48000, 1, 3)
     data = writers.webm(opus, is_live=True)
     waveform = load_audio(data[:-150])
@@ -113,7 +113,7 @@ def _phone(codec: str, container: str, seconds: float = 1.0) -> bytes:
 
 
 @pytest.mark.parametrize("container", ["mp4", "mov", "ipod", "3gp", "adts"])
-def test_what_a_phone_records_is_heard_with_the_extra(container: str):
+def test_what_a_phone_records_is_read_with_the_extra(container: str):
     data = _phone("aac", container)
     waveform = load_audio(data)
     assert waveform.duration_s == pytest.approx(1.0, abs=0.1)
@@ -169,8 +169,8 @@ def test_paths_bytes_and_links_give_the_same(tmp_path: Path):
         path.write_bytes(data)
         link = tmp_path / f"link to {number}"
         link.symlink_to(path)
-        heard = [load_audio(source) for source in (data, path, str(link))]
-        for other in heard[1:]:
-            np.testing.assert_array_equal(heard[0].samples, other.samples)
-        with open_mono(path) as sound:
-            assert sound.num_samples == pytest.approx(len(heard[0].samples), abs=1)
+        read = [load_audio(source) for source in (data, path, str(link))]
+        for other in read[1:]:
+            np.testing.assert_array_equal(read[0].samples, other.samples)
+        with open_mono(path) as opened:
+            assert opened.num_samples == pytest.approx(len(read[0].samples), abs=1)

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 
 from edgephi.console.options import ModelSource
-from support.listening import turns
 from support.scripted import install
 from support.shell import invoke
+from support.speech_model import turns
 
 TWO = turns(0.5, 0.7, 0.8, 0.7, 0.3)
 
@@ -26,7 +26,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
 
 
-def _sounds(folder: Path, *names: str) -> list[Path]:
+def _recordings(folder: Path, *names: str) -> list[Path]:
     for name in names:
         soundfile.write(folder / name, TWO, 16_000)
     return [folder / name for name in names]
@@ -46,7 +46,7 @@ def _refused(*arguments: object) -> str:
 @pytest.mark.parametrize("names", [("a.wav", "b.wav"), ("a.wav", "b.wav", "c.wav"), ("x.flac", "y.flac")])
 def test_dash_o_before_a_pattern_of_the_shell_overwrites_no_recording(tmp_path: Path, names: Sequence[str]):
     """`transcribe M -o *.wav` takes the first recording for the output."""
-    first, *others = _sounds(tmp_path, *names)
+    first, *others = _recordings(tmp_path, *names)
     before = first.read_bytes()
     _refused("-o", first, *others)
     assert first.read_bytes() == before
@@ -55,31 +55,31 @@ def test_dash_o_before_a_pattern_of_the_shell_overwrites_no_recording(tmp_path: 
 
 @pytest.mark.parametrize("alias", ["link", "hard", "other"])
 def test_an_alias_of_a_recording_is_refused(tmp_path: Path, alias: str):
-    (sound,) = _sounds(tmp_path, "a.wav")
-    (tmp_path / "link.txt").symlink_to(sound)
-    os.link(sound, tmp_path / "hard.txt")
+    (recording,) = _recordings(tmp_path, "a.wav")
+    (tmp_path / "link.txt").symlink_to(recording)
+    os.link(recording, tmp_path / "hard.txt")
     (tmp_path / "d").mkdir()
     (tmp_path / "other.txt").symlink_to("d/../a.wav")
-    assert "is a recording to be transcribed" in _refused(sound, "-o", tmp_path / f"{alias}.txt")
-    assert soundfile.info(sound).frames == len(TWO)
+    assert "is a recording to be transcribed" in _refused(recording, "-o", tmp_path / f"{alias}.txt")
+    assert soundfile.info(recording).frames == len(TWO)
 
 
 @pytest.mark.parametrize("name", ["a.ttml", "a.wav", "a.SRTX", "a.pdf", "a.mp4", "a.sbv"])
 def test_an_extension_of_another_format_is_refused(tmp_path: Path, name: str):
-    (sound,) = _sounds(tmp_path, "s.wav")
-    assert "is none of txt, srt, vtt, json" in _refused(sound, "-o", tmp_path / name)
-    assert "is none of txt, srt, vtt, json" in _refused(sound, "-o", tmp_path / name, "--format", "srt")
+    (recording,) = _recordings(tmp_path, "s.wav")
+    assert "is none of txt, srt, vtt, json" in _refused(recording, "-o", tmp_path / name)
+    assert "is none of txt, srt, vtt, json" in _refused(recording, "-o", tmp_path / name, "--format", "srt")
     assert os.listdir(tmp_path) == ["s.wav"]
 
 
 def test_a_format_that_contradicts_the_name_is_refused(tmp_path: Path):
-    (sound,) = _sounds(tmp_path, "s.wav")
-    assert "contradict each other" in _refused(sound, "-o", tmp_path / "a.srt", "--format", "vtt")
+    (recording,) = _recordings(tmp_path, "s.wav")
+    assert "contradict each other" in _refused(recording, "-o", tmp_path / "a.srt", "--format", "vtt")
 
 
 @pytest.mark.parametrize("name", ["out.srt", "all.TXT", "x.json"])
 def test_several_recordings_make_no_folder_with_the_name_of_a_file(tmp_path: Path, name: str):
-    files = _sounds(tmp_path, "a.wav", "b.wav")
+    files = _recordings(tmp_path, "a.wav", "b.wav")
     assert "there are 2 recordings; give the name of a folder" in _refused(*files, "-o", tmp_path / name)
     (tmp_path / name).write_text("old")
     assert "there are 2 recordings; give the name of a folder" in _refused(*files, "-o", tmp_path / name)
@@ -88,45 +88,45 @@ def test_several_recordings_make_no_folder_with_the_name_of_a_file(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["transcripts", "2024.01.05", "v1.2", "Mr. Smith", "deep/er/folder", "srt/"])
 def test_a_name_without_an_extension_is_a_folder_for_one_recording_too(tmp_path: Path, name: str):
-    (sound,) = _sounds(tmp_path, "a.wav")
-    done = invoke("transcribe", "model", sound, "-o", f"{tmp_path}/{name}", "--format", "srt")
+    (recording,) = _recordings(tmp_path, "a.wav")
+    done = invoke("transcribe", "model", recording, "-o", f"{tmp_path}/{name}", "--format", "srt")
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / name / "a.srt").read_text().count("-->") == 2
 
 
 def test_an_existing_file_without_an_extension_is_replaced(tmp_path: Path):
-    (sound,) = _sounds(tmp_path, "a.wav")
+    (recording,) = _recordings(tmp_path, "a.wav")
     (tmp_path / "notes").write_text("old")
-    assert invoke("transcribe", "model", sound, "-o", tmp_path / "notes").exit_code == 0
+    assert invoke("transcribe", "model", recording, "-o", tmp_path / "notes").exit_code == 0
     assert (tmp_path / "notes").read_text() == "0\n1\n"
 
 
 def test_a_folder_that_is_never_written_to_is_never_made(tmp_path: Path):
-    (sound,) = _sounds(tmp_path, "a.wav")
-    sound.write_bytes(b"no sound")
-    invoke("transcribe", "model", sound, "-o", tmp_path / "texts")
+    (recording,) = _recordings(tmp_path, "a.wav")
+    recording.write_bytes(b"no sound")
+    invoke("transcribe", "model", recording, "-o", tmp_path / "texts")
     assert os.listdir(tmp_path) == ["a.wav"]
 
 
 def test_a_name_too_long_for_the_disk_is_found_before_the_work(tmp_path: Path):
-    (sound,) = _sounds(tmp_path, "n" * 251 + ".wav")
+    (recording,) = _recordings(tmp_path, "n" * 251 + ".wav")
     (tmp_path / "texts").mkdir()
     for folder in ("texts", "new"):
-        assert "File name too long" in _refused(sound, "-o", tmp_path / folder, "--format", "json")
-    done = invoke("transcribe", "model", sound, "-o", tmp_path / "texts", "--format", "txt")
+        assert "File name too long" in _refused(recording, "-o", tmp_path / folder, "--format", "json")
+    done = invoke("transcribe", "model", recording, "-o", tmp_path / "texts", "--format", "txt")
     assert done.exit_code == 0, done.stderr  # 255 letters are what the system allows
 
 
 @pytest.mark.parametrize("names", [("x/a.wav", "y/a.wav"), ("x/a.wav", "y/a.flac")])
-def test_two_recordings_of_one_name_are_told_before_the_work(tmp_path: Path, names: Sequence[str]):
+def test_two_recordings_of_one_name_are_reported_before_the_work(tmp_path: Path, names: Sequence[str]):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
-    files = _sounds(tmp_path, *names)
+    files = _recordings(tmp_path, *names)
     assert "would both be written to" in _refused(*files, "-o", tmp_path / "texts")
 
 
-def test_two_names_that_lead_to_one_file_are_told_before_the_work(tmp_path: Path):
-    files = _sounds(tmp_path, "a.wav", "b.wav")
+def test_two_names_that_lead_to_one_file_are_reported_before_the_work(tmp_path: Path):
+    files = _recordings(tmp_path, "a.wav", "b.wav")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "b.txt").symlink_to("a.txt")
     assert "would both be written to" in _refused(*files, "-o", tmp_path / "texts")
@@ -134,24 +134,24 @@ def test_two_names_that_lead_to_one_file_are_told_before_the_work(tmp_path: Path
 
 @pytest.mark.parametrize("refused", ["a.srt/", "file/b.srt", "gone/b.srt", ""])
 def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path, refused: str):
-    (sound,) = _sounds(tmp_path, "a.wav")
+    (recording,) = _recordings(tmp_path, "a.wav")
     (tmp_path / "file").write_text("x")
     (tmp_path / "a.srt").write_text("x")
-    _refused(sound, "-o", f"{tmp_path}/{refused}" if refused else "")
+    _refused(recording, "-o", f"{tmp_path}/{refused}" if refused else "")
 
 
 def test_a_pipe_gets_the_transcript_and_a_dash_is_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (sound,) = _sounds(tmp_path, "a.wav")
+    (recording,) = _recordings(tmp_path, "a.wav")
     pipe, got = tmp_path / "pipe", []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
     reader.start()
-    assert invoke("transcribe", "model", sound, "-o", pipe).exit_code == 0
+    assert invoke("transcribe", "model", recording, "-o", pipe).exit_code == 0
     install(monkeypatch)
     reader.join(60)
     assert got == ["0\n1\n"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
-    assert invoke("transcribe", "model", sound, "-o", "-", "--format", "srt").stdout.count("-->") == 2
+    assert invoke("transcribe", "model", recording, "-o", "-", "--format", "srt").stdout.count("-->") == 2
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 4), (errno.EDQUOT, 4), (errno.EIO, 1), (errno.EROFS, 1)])
 def test_text_that_cannot_be_written_goes_to_stdout_and_the_others_are_done(tmp_path: Path, disk, number, code):
-    files = _sounds(tmp_path, "a.wav", "b.wav", "c.wav")
+    files = _recordings(tmp_path, "a.wav", "b.wav", "c.wav")
     disk(number, "b.json")
     done = invoke("transcribe", "model", *files, "-o", tmp_path / "texts", "--format", "json")
     assert done.exit_code == code
@@ -186,9 +186,9 @@ def test_text_that_cannot_be_written_goes_to_stdout_and_the_others_are_done(tmp_
 
 
 def test_a_private_transcript_stays_private(tmp_path: Path):
-    (sound,) = _sounds(tmp_path, "a.wav")
+    (recording,) = _recordings(tmp_path, "a.wav")
     target = tmp_path / "a.srt"
     target.write_text("old")
     target.chmod(0o600)
-    assert invoke("transcribe", "model", sound, "-o", target).exit_code == 0
+    assert invoke("transcribe", "model", recording, "-o", target).exit_code == 0
     assert target.stat().st_mode & 0o777 == 0o600

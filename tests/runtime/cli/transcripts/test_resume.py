@@ -21,16 +21,16 @@ import soundfile
 from click.testing import Result
 
 from support.bundles import small_bundle
-from support.listening import turns
 from support.scripted import CommandModel, install
 from support.shell import invoke
+from support.speech_model import turns
 
 _SENTENCE = Path(__file__).parents[4] / "nano" / "samples" / "sentence.wav"
 _WINDOWS = 5
 
 
-def _heard(samples: np.ndarray) -> list[int]:
-    """What the model of these tests hears: another number for every sound."""
+def _number_of(samples: np.ndarray) -> list[int]:
+    """The answer of these tests' model: another number for every window."""
     return [int(np.abs(samples).sum() * 1000) % 9973, len(samples)]
 
 
@@ -42,12 +42,12 @@ def talk(tmp_path: Path) -> Path:
 
 
 def _run(*arguments: object, ends_at: int | None = None) -> tuple[Result, CommandModel]:
-    """The command; before the model hears window `ends_at`, Ctrl-C is pressed."""
+    """The command; before the model gets window `ends_at`, Ctrl-C is pressed."""
 
     def script(number: int, samples: np.ndarray) -> Sequence[int]:
         if number == ends_at:
             raise KeyboardInterrupt
-        return _heard(samples)
+        return _number_of(samples)
 
     with pytest.MonkeyPatch.context() as patch:
         model = install(patch, script)
@@ -74,12 +74,12 @@ def test_what_is_gone_on_with_is_what_an_undisturbed_run_writes(talk: Path, kind
     assert "--resume goes on from there" in done.stderr
     done, model = _run(talk, "-o", target, "--resume")
     assert done.exit_code == 0, done.stderr
-    assert len(model.clips) == _WINDOWS - ends_at
+    assert len(model.windows) == _WINDOWS - ends_at
     assert _lasting(target.read_text()) == whole
     assert not target.with_name(f"a.{kind}.partial").exists()
 
 
-def test_channels_that_are_heard_for_themselves_are_gone_on_with(talk: Path):
+def test_channels_that_are_transcribed_on_their_own_are_resumed(talk: Path):
     left, right = turns(0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 0.5), turns(1.5, 0.7, 1.1, 0.8, 1.9, 0.7, 0.1)
     soundfile.write(talk, np.stack([left, right], axis=1), 16_000)
     target = talk.parent / "a.vtt"
@@ -89,7 +89,7 @@ def test_channels_that_are_heard_for_themselves_are_gone_on_with(talk: Path):
     done, _ = _run(talk, "-o", target, "--resume")
     assert "made with another prompt or other options" in done.stderr
     done, model = _run(talk, "-o", target, "--channel", "all", "--resume")
-    assert (done.exit_code, len(model.clips)) == (0, 3), done.stderr
+    assert (done.exit_code, len(model.windows)) == (0, 3), done.stderr
     assert target.read_text() == (talk.parent / "whole.vtt").read_text()
 
 
@@ -98,7 +98,7 @@ def test_a_rerun_says_how_to_go_on_and_loses_nothing(talk: Path):
     _run(talk, "-o", target, ends_at=2)
     partial = target.with_name("a.srt.partial").read_bytes()
     done, model = _run(talk, "-o", target)
-    assert (done.exit_code, done.stdout, model.clips) == (2, "", [])
+    assert (done.exit_code, done.stdout, model.windows) == (2, "", [])
     (line,) = done.stderr.splitlines()
     assert "a.srt.partial: an interrupted run left this; it reaches 0:0" in line
     assert "--resume goes on from it, or delete it to begin anew" in line
@@ -133,7 +133,7 @@ def test_another_recording_or_request_is_not_gone_on_with(talk: Path, other: str
         samples[-1] += 0.01
         soundfile.write(talk, samples, hertz)
     done, model = _run(talk, "-o", target, "--resume", *arguments.get(other, []))
-    assert (done.exit_code, model.clips) == (2, [])
+    assert (done.exit_code, model.windows) == (2, [])
     words = "recording" if other == "recording" else "prompt or other options"
     assert f"a.txt.partial: made with another {words}; give the same again, or delete it" in done.stderr
     assert target.with_name("a.txt.partial").read_bytes() == before
@@ -177,7 +177,7 @@ def test_of_several_recordings_those_that_are_done_are_passed_over(talk: Path):
     done, model = _run(*files, "-o", talk.parent / "texts", "--resume")
     assert done.exit_code == 0, done.stderr
     assert "talk.txt is there and complete, so" in done.stderr
-    assert len(model.clips) == len(whole.clips) - _WINDOWS - 1
+    assert len(model.windows) == len(whole.windows) - _WINDOWS - 1
     for path in (talk.parent / "whole").iterdir():
         assert (talk.parent / "texts" / path.name).read_text() == path.read_text()
 
@@ -188,7 +188,7 @@ def test_a_recording_that_is_newer_than_its_transcript_is_done_again(talk: Path)
     later = time.time() + 100
     os.utime(talk, (later, later))
     _, model = _run(talk, "-o", target, "--resume")
-    assert len(model.clips) == _WINDOWS
+    assert len(model.windows) == _WINDOWS
 
 
 def test_a_disk_that_fills_up_meanwhile_costs_the_partial_file_only(talk: Path, monkeypatch: pytest.MonkeyPatch):

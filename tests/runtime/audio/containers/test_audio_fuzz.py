@@ -1,4 +1,4 @@
-"""Thousands of sound files of all formats: joined, cut, padded, tagged, with any sizes in their headers."""
+"""Thousands of audio files of all formats: joined, cut, padded, tagged, with any sizes in their headers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from edgephi.audio.decoding import Waveform, load_audio
 from edgephi.base.errors import ConfigError
-from support.sound_fuzz import Case, cases
+from support.audio_fuzz import Case, cases
 
 
 def _load(data: bytes) -> Waveform | str:
-    """What is heard, or why nothing is."""
+    """The samples, or why there are none."""
     try:
         return load_audio(data)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""The recordings of `edgephi transcribe` one after another: progress, outputs, and what became of each."""
+"""The recordings of `edgephi transcribe` one after another: progress, outputs and errors."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from edgephi.transcription.transcript import Segment, Transcript
 
 
-#: What of an order does not change the text.
-_NO_MATTER = ("kind", "destination", "is_named", "resume", "model", "most_s")
+#: Settings that do not change the text.
+_WITHOUT_EFFECT = ("kind", "destination", "is_named", "resume", "model", "most_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """The command line, checked."""
+class TranscriptionSettings:
+    """The command line, checked. Fields that change the text go into the partial file by their names."""
 
     kind: str
     destination: Destination | None
@@ -47,10 +47,10 @@ class Order:
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
-    """The files one after another, and what became of them; `sources` are where each is read."""
+class TranscriptionRun:
+    """The files one after another, and their results; `sources` are where each is read."""
 
-    order: Order
+    settings: TranscriptionSettings
     prompt: str
     sources: dict[str, str]
     done: list[Transcript]
@@ -78,7 +78,7 @@ class Job:
 
         return {
             "prompt": self.prompt,
-            "files": [as_json(transcript, self.prompt, self.order.most_s) for transcript in self.done],
+            "files": [as_json(transcript, self.prompt, self.settings.most_s) for transcript in self.done],
         }
 
     def _one(self, model: Model, file: str, should_stop: Callable[[], bool]) -> tuple[Transcript, bool]:
@@ -95,8 +95,8 @@ class Job:
         error: EdgeError | None = None
         try:
             with ExitStack() as stack:
-                given = self.sources[file], self.order.options.channel
-                recordings = stack.enter_context(open_recordings(*given, should_stop))
+                channel = self.settings.options.channel
+                recordings = stack.enter_context(open_recordings(self.sources[file], channel, should_stop))
                 duration_s, notes = max(one.duration_s for one in recordings), recordings[0].notes
                 for note in notes:
                     say(note_line(note))
@@ -104,14 +104,14 @@ class Job:
                 segments, before_s = partial.segments, partial.elapsed_s
                 reached_s = segments[-1].end_s if segments else 0.0
                 status.show(_progress(file, reached_s, duration_s, 0.0))
-                made = transcribe_windows(model, recordings, self.order.options, should_stop, partial.num_windows)
+                made = transcribe_windows(model, recordings, self.settings.options, should_stop, partial.num_windows)
                 with closing(made):
                     for window in made:
                         segments += window
                         status.clear()
                         if failure := partial.add(window, before_s + time.perf_counter() - started_s):
                             say(f"note: {one_line(failure)}")
-                        self._tell(file, window)
+                        self._print(file, window)
                         status.show(_progress(file, window[-1].end_s, duration_s, time.perf_counter() - started_s))
         except EdgeError as raised:
             error = raised
@@ -130,29 +130,29 @@ class Job:
             elapsed_s=before_s + time.perf_counter() - started_s,
             error=None if error is None else str(error),
             is_complete=error is None and not is_interrupted,
-            language=self.order.language,
+            language=self.settings.language,
             notes=notes,
         )
         return transcript, is_interrupted
 
     def _is_finished(self, file: str) -> bool:
         """With --resume, whether an earlier run did all of it: the output is newer, and no partial file is left."""
-        destination = self.order.destination
-        if destination is None or not self.order.resume or not is_finished(destination.paths[file], file):
+        destination = self.settings.destination
+        if destination is None or not self.settings.resume or not is_finished(destination.paths[file], file):
             return False
         say(f"note: {one_line(destination.paths[file])} is there and complete, so {one_line(file)} is passed over")
         return True
 
     def _partial(self, file: str, duration_s: float) -> Partial:
         """Where the windows are kept as they come, with those that are there already."""
-        order = self.order
+        settings = self.settings
         origin = Origin(
             recording=recording_id(self.sources[file]),
             duration_s=duration_s,
-            model=order.model,
-            request=request_text(order, but=_NO_MATTER),
+            model=settings.model,
+            request=request_text(settings, but=_WITHOUT_EFFECT),
         )
-        output = None if order.destination is None else order.destination.place(file)
+        output = None if settings.destination is None else settings.destination.place(file)
         if output is not None and (why := why_no_partial(output)):
             say(f"note: {one_line(why)}")
         partial = Partial(None if output is None else partial_path(output), output or Path(), origin)
@@ -160,15 +160,15 @@ class Job:
             say(f"note: {one_line(file)} goes on at {_mmss(partial.segments[-1].end_s)}")
         return partial
 
-    def _tell(self, file: str, window: Iterable[Segment]) -> None:
+    def _print(self, file: str, window: Iterable[Segment]) -> None:
         """Text goes out as it comes."""
         from edgephi.transcription.formats import lines
 
-        if self.order.kind != "txt" or self.order.destination is not None:
+        if self.settings.kind != "txt" or self.settings.destination is not None:
             return
-        for text in (text for segment in window for text in lines(segment, self.order.most_s)):
+        for text in (text for segment in window for text in lines(segment, self.settings.most_s)):
             with interruption.may_stick():
-                click.echo(f"{one_line(file)}: {shown(text)}" if self.order.is_named else shown(text))
+                click.echo(f"{one_line(file)}: {shown(text)}" if self.settings.is_named else shown(text))
 
     def _write(self, transcript: Transcript) -> None:
         """The finished formats, then what happened."""
@@ -187,25 +187,25 @@ class Job:
     def _render(self, transcript: Transcript) -> str:
         from edgephi.transcription.formats import render
 
-        return render(transcript, self.order.kind, self.prompt, self.order.most_s)
+        return render(transcript, self.settings.kind, self.prompt, self.settings.most_s)
 
     def _way_on(self, transcript: Transcript) -> str:
-        destination = self.order.destination
+        destination = self.settings.destination
         path = None if destination is None else partial_path(destination.paths[transcript.file])
         return " · --resume goes on from there" if path is not None and path.exists() else ""
 
     def _give(self, transcript: Transcript, content: str) -> str:
         """Write the file, or stdout what was not said there yet; where it went, as the summary's last words."""
-        order = self.order
-        if order.destination is None:
-            if order.kind in ("srt", "vtt"):
+        settings = self.settings
+        if settings.destination is None:
+            if settings.kind in ("srt", "vtt"):
                 with interruption.may_stick():
                     click.echo(shown(content), nl=False)
             return ""
         try:
-            written = f" · {one_line(order.destination.write(transcript.file, content))}"
+            written = f" · {one_line(settings.destination.write(transcript.file, content))}"
             if transcript.is_complete:
-                remove_partial(order.destination.paths[transcript.file])
+                remove_partial(settings.destination.paths[transcript.file])
             return written
         except EdgeError as error:  # hours of work must not be lost to a full disk
             self.errors.append(error)

@@ -1,4 +1,4 @@
-"""Random sound files of every format, and what is in them: the makers know what they wrote."""
+"""Random audio files of every format, and what is in them: the makers know what they wrote."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import soundfile
 
-from support import sound_writers as writers
-from support.sound_writers import TRUE, Claims, Pcm
+from support import audio_writers as writers
+from support.audio_writers import TRUE, Claims, Pcm
 
 #: What recorders leave in a size of 32 bits when they cannot go back to it.
 PLACEHOLDERS = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7F000000, 0x7F000008, 0x7FFFFFFF - 36, 0x80000000, 0x80000024)
@@ -31,7 +31,7 @@ class Case:
     Attributes:
         name: What it is, for messages.
         data: The file.
-        seconds: Of sound that is in it.
+        seconds: Of audio that is in it.
         tolerance_s: By which codecs may differ.
         outcome: `whole`: read without a word. `noted`: read with a note. `read`: read, with or
             without one. `refused`: truncated. `either`: read to its
@@ -158,10 +158,10 @@ def cut_chunks(rng: np.random.Generator) -> Case:
     """A download that ended early."""
     pcm, write, honest = _chunked(rng)
     honest = replace(honest, behind=())
-    data, sound_bytes = write(honest), len(pcm.packed("<"))
+    data, audio_bytes = write(honest), len(pcm.packed("<"))
     frame_s = pcm.hertz * pcm.channels * pcm.width
-    cut = int(rng.integers(round(0.1 * frame_s) + 140, max(round(0.1 * frame_s) + 141, sound_bytes - 2)))
-    return Case(name=f"cut {data[:4]!r} by {cut}", data=data[: -min(cut, sound_bytes)], seconds=0, outcome="refused")
+    cut = int(rng.integers(round(0.1 * frame_s) + 140, max(round(0.1 * frame_s) + 141, audio_bytes - 2)))
+    return Case(name=f"cut {data[:4]!r} by {cut}", data=data[: -min(cut, audio_bytes)], seconds=0, outcome="refused")
 
 
 def au_file(rng: np.random.Generator) -> Case:

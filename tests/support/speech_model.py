@@ -1,7 +1,4 @@
-"""Sounds with known pauses, a detector that only measures loudness, and a model that says what it is told.
-
-Owns the stand-ins for tests of transcription. Knows nothing about real speech.
-"""
+"""For tests of transcription: tones with known pauses, a detector that only measures loudness, and a scripted model."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _NO_TIME = Timing(
 
 
 def loudness(samples: NDArray[np.float32]) -> float:
-    """A detector: 1.0 where anything is heard."""
+    """A detector: 1.0 where anything is loud."""
     return float(np.abs(samples).max() > 0.01)
 
 
@@ -40,32 +37,32 @@ def tone(seconds: float, hertz: int = 16_000, level: float = 0.3) -> NDArray[np.
 
 
 def turns(*seconds: float, hertz: int = 16_000) -> NDArray[np.float32]:
-    """Silence and sound by turns, silence first."""
+    """Silence and a tone by turns, silence first."""
     parts = [tone(length, hertz, 0.3 * (i % 2)) for i, length in enumerate(seconds)]
     return np.concatenate(parts)
 
 
 def frames_of(samples: NDArray[np.float32]) -> list[Frame]:
-    """The frames of a sound at 16 kHz, judged by loudness."""
+    """The frames of a recording at 16 kHz, judged by loudness."""
     size = round(FRAME_S * 16_000)
     pieces = [samples[start : start + size] for start in range(0, len(samples), size)]
     return [Frame(piece, loudness(piece)) for piece in pieces]
 
 
 class FakeModel:
-    """Answers each clip with the token ids that `script` gives for it; a token's text is its number.
+    """Answers each window with the token ids that `script` gives for it; a token's text is its number.
 
     Attributes:
-        clips: The samples of every request so far.
+        windows: The samples of every request so far.
         prompts: Their prompts.
         budgets: Their `max_new_tokens`.
         made: How many tokens were really made for each.
-        ahead: The samples of every clip encoded ahead.
+        ahead: The samples of every window encoded ahead.
     """
 
     def __init__(self, script: Callable[[int, NDArray[np.float32]], Sequence[int]]) -> None:
         self._script = script
-        self.clips: list[NDArray[np.float32]] = []
+        self.windows: list[NDArray[np.float32]] = []
         self.prompts: list[str] = []
         self.budgets: list[int] = []
         self.made: list[int] = []
@@ -88,8 +85,8 @@ class FakeModel:
     ) -> Generator[Event, None, None]:
         """See Model.stream."""
         ((samples, _),) = audio
-        ids = self._script(len(self.clips), samples)
-        self.clips.append(samples)
+        ids = self._script(len(self.windows), samples)
+        self.windows.append(samples)
         self.prompts.append(messages)
         self.budgets.append(options.max_new_tokens)
         self.made.append(0)

@@ -1,4 +1,4 @@
-"""Sound files written byte by byte, with any sizes in their headers: what recorders, pipes and power cuts leave."""
+"""Audio files written byte by byte, with any sizes in their headers: what recorders, pipes and power cuts leave."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """What a header says.
+    """The sizes that a header states.
 
     Attributes:
         size: Bytes of samples; None for the truth.
@@ -110,10 +110,10 @@ def aiff(pcm: Pcm, claims: Claims = TRUE) -> bytes:
     common += b"fl32\x00\x00" if pcm.is_float else b""
     front = chunk(b"COMM", common, ">") + b"".join(chunk(*item, ">") for item in claims.before)
     tail = b"".join(chunk(*item, ">") for item in claims.behind)
-    sound = chunk(b"SSND", bytes(8) + data, ">", 8 + size)
+    samples = chunk(b"SSND", bytes(8) + data, ">", 8 + size)
     outer = 4 + len(front) + 16 + size + len(tail) if claims.outer is None else claims.outer
     kind = b"AIFC" if pcm.is_float else b"AIFF"
-    return b"FORM" + struct.pack(">I", outer & 0xFFFFFFFF) + kind + front + sound + tail
+    return b"FORM" + struct.pack(">I", outer & 0xFFFFFFFF) + kind + front + samples + tail
 
 
 def au(pcm: Pcm, claims: Claims = TRUE, *, order: str = ">") -> bytes:
