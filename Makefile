@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo serve test reference genai serve-check fuzz load browser parity accuracy accuracy-reference slow signals compare-check size lint clean
 
-demo: .venv/edgephi.stamp  ## export the nano checkpoint, then hear, see and answer
+demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
 	$(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL) --force
 	$(BIN)/edgephi demo $(DEMO_MODEL) --samples nano/samples
