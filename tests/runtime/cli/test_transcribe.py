@@ -242,7 +242,7 @@ def test_on_a_terminal_the_text_holds_nothing_that_acts(monkeypatch: pytest.Monk
         assert shown("a\x1b[2J") == text
 
 
-def test_a_folder_without_ears_says_how_to_export_one(tmp_path: Path):
+def test_a_folder_without_speech_says_how_to_export_one(tmp_path: Path):
     deaf = small_bundle(modalities=("text", "vision"))
     done = invoke("transcribe", deaf, _write(tmp_path / "a.wav"))
     assert done.exit_code == 2

@@ -86,7 +86,7 @@ def test_every_field_counts():
     assert len(digests) == 7
 
 
-def test_the_least_recently_used_rows_are_forgotten_first():
+def test_the_least_recently_used_rows_are_evicted_first():
     cache = EmbeddingCache(3 * _rows(5).nbytes)
     for name in (b"a", b"b", b"c"):
         cache.put(name, _rows(5))

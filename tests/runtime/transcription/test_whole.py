@@ -159,7 +159,7 @@ def test_a_source_that_is_no_recording_is_refused(model: Model, source: object):
             model.transcribe(source, channel=channel)  # type: ignore[arg-type]
 
 
-def test_a_folder_without_ears_says_how_to_export_one():
+def test_a_folder_without_speech_says_how_to_export_one():
     with Model.load(small_bundle(modalities=("text", "vision"))) as deaf, pytest.raises(ConfigError, match="no speech"):
         deaf.transcribe((call(), HERTZ))
 
