@@ -184,6 +184,6 @@ function take(turn, view, { choices: [choice], edgephi, usage }) {
   if (usage) turn.result.usage = usage;
 }
 
-const isNearEnd = () => innerHeight + scrollY > document.documentElement.scrollHeight - 120;
+const isNearEnd = () => !byId('chat').hidden && innerHeight + scrollY > document.documentElement.scrollHeight - 120;
 
 const follow = () => requestAnimationFrame(() => scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));

@@ -3,13 +3,16 @@
 import { load, save } from './api.js';
 import { Attachments, readAudio } from './attachments.js';
 import { record } from './audio.js';
-import { announce, byId, el, link } from './dom.js';
+import { announce, byId, link } from './dom.js';
 import { takeImage } from './images.js';
+
+const EDITING = 'You are editing an earlier message. Sending it replaces what follows.';
 
 export class Composer {
   busy = false;
   context = '';
   #reading = 0; // files
+  #editing = false;
 
   constructor(server, chat) {
     Object.assign(this, { server, chat, text: byId('text') });
@@ -37,7 +40,7 @@ export class Composer {
       this.addFiles(event.clipboardData.files);
     });
     document.addEventListener('keydown', ({ key }) => {
-      if (key === 'Escape' && !document.querySelector('dialog')) this.chat.stop();
+      if (key === 'Escape' && !byId('chat').hidden && !document.querySelector('dialog')) this.chat.stop();
     });
     for (const kind of ['image', 'audio']) {
       on(`add-${kind}`, 'click', () => this.#try(kind, () => byId(`${kind}-file`).click()));
@@ -97,9 +100,10 @@ export class Composer {
   }
 
   /** Show a line above the text box; null takes it away. */
-  hint(message, action) {
-    byId('hint').hidden = !message;
-    byId('hint').replaceChildren(el('span', {}, message ?? ''), ...(action ? [action] : []));
+  hint(message, action = '') {
+    const editing = this.#editing ? [EDITING, link('Cancel', () => this.chat.cancelEdit())] : [];
+    byId('hint').replaceChildren(message ?? '', ' ', action, ...editing);
+    byId('hint').hidden = !message && !this.#editing;
     if (message) announce(message);
   }
 
@@ -107,12 +111,14 @@ export class Composer {
   edit(turn) {
     this.text.value = turn.text;
     this.attachments.set(turn);
-    this.hint('You are editing an earlier message. Sending it replaces what follows.', link('Cancel', () => this.chat.cancelEdit()));
+    this.#editing = true;
+    this.hint(null);
     this.text.focus();
   }
 
   clear() {
     this.text.value = '';
+    this.#editing = false;
     this.hint(null);
     this.attachments.set({ images: [], audio: [] });
   }

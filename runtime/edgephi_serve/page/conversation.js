@@ -53,7 +53,7 @@ export class Conversation {
   }
 
   toJson() {
-    return { format: 'edgephi.conversation', version: 1, settings: this.settings, messages: this.messages() };
+    return { settings: this.settings, messages: this.messages() };
   }
 
   /** Read what `toJson` gave, or a plain list of the API's messages. @throws {Error} with one line for the user. */

@@ -21,11 +21,14 @@ export class Transcribe {
     this.segments = new SegmentList(byId('segments'), this.player);
     byId('task').append(...LANGUAGES.map((value) => el('option', { value }, `Translate into ${NAMES.of(value)}`)));
     byId('pick').addEventListener('click', () => byId('recording-file').click());
-    byId('recording-file').addEventListener('change', ({ target }) => this.take(target.files[0]));
+    byId('recording-file').addEventListener('change', ({ target }) => {
+      this.take(target.files[0]);
+      target.value = '';
+    });
     byId('record').addEventListener('click', () => this.#record());
     byId('start').addEventListener('click', () => this.#run());
     byId('halt').addEventListener('click', () => this.#abort.abort());
-    document.addEventListener('keydown', ({ key }) => key === 'Escape' && this.#abort?.abort());
+    document.addEventListener('keydown', ({ key }) => key === 'Escape' && !byId('transcribe').hidden && this.#abort?.abort());
     server.addEventListener('change', () => this.#update());
   }
 

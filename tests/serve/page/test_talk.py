@@ -84,6 +84,20 @@ def test_an_edited_message_replaces_what_follows(page: Page, bodies: list[dict[s
     assert bodies[-1]["messages"] == [{"role": "user", "content": "changed"}]
 
 
+def test_that_a_message_is_edited_stays_in_view_until_it_is_cancelled(page: Page):
+    say(page, "first")
+    replies(page)
+    page.get_by_role("button", name="Edit").click()
+    page.set_input_files("#image-file", SAMPLES / "sign.png")
+    page.wait_for_selector("#attached figure")
+    assert "You are editing an earlier message" in page.locator("#hint").inner_text()
+    page.get_by_role("button", name="Cancel").click()
+    assert page.locator("#hint").is_hidden()
+    assert page.locator("#attached figure").count() == 0
+    say(page, "second")
+    assert len(replies(page)) == 2
+
+
 def test_a_message_that_is_edited_keeps_its_image(page: Page, bodies: list[dict[str, Any]]):
     ask_about_the_sign(page)
     replies(page)

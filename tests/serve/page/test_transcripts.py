@@ -178,6 +178,19 @@ def test_a_transcript_is_stopped_and_what_came_stays(staged: Page, scripted: Pag
     assert staged.get_by_role("button", name="srt").is_visible()
 
 
+def test_escape_in_one_view_leaves_the_work_of_the_other(staged: Page, scripted: PageServer):
+    scripted.script.stream = [segment(0, "One."), Gate()]
+    transcribe(staged)
+    wait_for_text(staged, "#segments", "One.")
+    staged.click("#to-chat")
+    staged.wait_for_selector("#text")
+    staged.keyboard.press("Escape")
+    staged.click("#to-transcribe")
+    staged.wait_for_selector("#halt")
+    staged.keyboard.press("Escape")
+    wait_for_text(staged, "#status", "Stopped.")
+
+
 @pytest.mark.parametrize(
     ("last", "why"),
     [
