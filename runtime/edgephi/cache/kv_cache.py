@@ -1,7 +1,4 @@
-"""Key/value memory of one sequence.
-
-Owns the two buffers per layer that ONNX Runtime reads and writes in place, and knows how full they are. Knows nothing
-about tokens, prompts or sampling.
+"""The KV cache of one sequence: two buffers for each layer, which ONNX Runtime reads and writes in place.
 
 Every buffer is an anonymous map of its own: pages cost memory when they are first written, and all of it goes back to
 the system when the buffer is dropped.
@@ -144,7 +141,7 @@ class KVCache:
         self._replace(self.rounded(max(total, grown)))
 
     def truncate(self, length: int) -> None:
-        """Forget every position from `length` on.
+        """Drop every position from `length` on.
 
         Raises:
             ValueError: Fewer positions are filled. Nothing changes.
@@ -154,7 +151,7 @@ class KVCache:
         self.used = length
 
     def shrink(self, num_bytes: int) -> None:
-        """Give memory back until at most this much is held, or one block; the last positions are forgotten."""
+        """Give memory back until at most this much is held, or one block; the last positions are dropped."""
         if self.num_bytes <= num_bytes:
             return
         positions = num_bytes // self.shape.bytes_per_position // _BLOCK * _BLOCK

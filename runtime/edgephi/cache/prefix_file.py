@@ -1,6 +1,4 @@
-"""A read prefix on disk: keys and values, and what they were read from.
-
-Owns the file's format. Knows nothing about sessions or requests.
+"""A prefix on disk: keys and values, and the token ids and media they were computed from.
 
     EDGEPHI-PREFIX-1 and a line feed | length of the header, uint32 | header, JSON | token ids, int64 [S]
     | keys and values [H_kv, S, D] in the order of `cache_names` | sha256 of all before it
@@ -41,7 +39,7 @@ _PIECE_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaEntry:
-    """An image or clip of the prefix: its first row, how many there are, and the hexadecimal digest of its content."""
+    """An image or audio input of the prefix: first row, number of rows, and hexadecimal digest of the content."""
 
     start: int
     length: int
@@ -61,7 +59,7 @@ class PrefixHeader:
         is_long: Whether the keys were rotated with LongRoPE's long factors.
         positions: S.
         dtype: Of keys and values.
-        media: Images and clips in the order of their rows.
+        media: Images and audio inputs in the order of their rows.
     """
 
     manifest_sha256: str

@@ -1,10 +1,7 @@
-"""Block-quantized rows back to floats.
+"""Block-quantized rows back to floats, such as rows of the embedding table, which are the output head's constants.
 
-Owns the way from the bytes that ONNX Runtime's MatMulNBits reads to values: a device needs it for rows of the embedding
-table, which are the output head's constants. Knows nothing about how the codes were chosen.
-
-    value = (code - zero_point) * scale       code and zero point 2, 4 or 8 bits; the first code in the lowest bits
-    kb blocks of bs weights make a row of K; the last block may be padded
+value = (code - zero_point) * scale       code and zero point 2, 4 or 8 bits; the first code in the lowest bits
+kb blocks of bs weights make a row of K; the last block may be padded
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""The embedding table: one row of floats per token.
-
-Owns how rows are read from the mapped weight files, whatever their format. Knows nothing about sequences or graphs.
+"""The embedding table: one row of floats for each token, from the mapped weight files in any format.
 
     V vocabulary | H hidden size | ids int64 [n] -> rows float32 [n, H]
 

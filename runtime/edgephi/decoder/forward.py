@@ -1,8 +1,6 @@
 """One pass through the decoder graph: its inputs and outputs, bound once and used again.
 
-Owns the arrays that are neither cache nor rotary tables. Knows nothing about sequences or when a pass may be kept.
-
-    inputs_embeds [1, S, H] | logits_rows [R] | seqlens_k [1] = total - 1 | past/present share one buffer
+inputs_embeds [1, S, H] | logits_rows [R] | seqlens_k [1] = total - 1 | past/present share one buffer
 """
 
 from __future__ import annotations
@@ -100,7 +98,7 @@ class DecoderPass:
                 wrote into the cache lies behind the positions that count.
 
         Raises:
-            Stopped: `should_stop` said so.
+            Stopped: `should_stop` returned True.
             EdgeError: ONNX Runtime failed.
         """
         self._embeds[:] = embeds

@@ -1,7 +1,5 @@
 """The decoder's open session: which of its graphs it is, and that it is the one the manifest describes.
 
-Owns the change from the graph for text to the one with adapters. Knows nothing about sequences, caches or bindings.
-
 ONNX Runtime reads and packs the weights of every branch when it loads a graph, so the graph with adapters costs their
 memory even for text. A routed bundle has a second graph without them: text opens that one, the first request that
 needs an adapter replaces it, and from then on the graph with adapters serves text too. Both exist a second time where
@@ -72,7 +70,7 @@ class DecoderGraph:
             should_stop: Asked while it is loaded.
 
         Raises:
-            Stopped: `should_stop` said so.
+            Stopped: `should_stop` returned True.
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
             CapacityError: This machine has not enough free memory for it.
         """

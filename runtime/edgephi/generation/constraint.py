@@ -1,7 +1,5 @@
 """What a whole reply must be: JSON of a schema, a match of a regular expression, or a sentence of a grammar.
 
-Owns the three ways to say it, and the bridge to llguidance, which follows the grammar. Knows nothing about sampling.
-
 llguidance works on bytes: each token is the bytes it writes, control tokens write nothing and can never be part of a
 reply but for the markers of tool calls where a grammar names them, and a token that ends the reply is allowed where the
 grammar may end.

@@ -1,7 +1,4 @@
-"""A reply's text, token by token.
-
-Owns the bytes of a character that is not complete yet. Knows nothing about why a reply ends.
-"""
+"""A reply's text, token by token: bytes of an incomplete character are held back."""
 
 from __future__ import annotations
 

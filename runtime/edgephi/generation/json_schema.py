@@ -1,4 +1,4 @@
-"""JSON schemas as callers write them, made ready to be followed: wrapping removed, annotations told from rules."""
+"""JSON schemas as callers write them: the wrapping is removed, and annotations are separated from rules."""
 
 from __future__ import annotations
 

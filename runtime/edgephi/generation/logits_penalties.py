@@ -1,8 +1,4 @@
-"""What has been said counts against what comes next, and what the caller prefers.
-
-Owns logit bias, the repetition, presence and frequency penalties, and the tokens they remember. Knows nothing about
-drawing.
-"""
+"""Changes of the logits before a token is chosen: logit bias, and the penalties of tokens that were there before."""
 
 from __future__ import annotations
 
@@ -32,8 +28,8 @@ class Penalties:
         self._bias_ids: Ids = np.array([token_id for token_id, _ in options.bias_pairs], np.int64)
         self._bias = np.array([bias for _, bias in options.bias_pairs], np.float32)
         self._seen: Ids = np.unique(np.asarray(prompt_ids, np.int64))
-        self._said: Ids = np.empty(0, np.int64)
-        self._times = np.empty(0, np.float32)  # how often each of `_said` was said
+        self._generated: Ids = np.empty(0, np.int64)
+        self._times = np.empty(0, np.float32)  # how often the reply has each of them
 
     @property
     def change_nothing(self) -> bool:
@@ -64,7 +60,7 @@ class Penalties:
                 seen < 0, seen * np.float32(self._repetition), seen / np.float32(self._repetition)
             )
         if options.presence_penalty or options.frequency_penalty:
-            logits[self._said] -= np.float32(options.presence_penalty) + self._times * np.float32(
+            logits[self._generated] -= np.float32(options.presence_penalty) + self._times * np.float32(
                 options.frequency_penalty
             )
 
@@ -72,11 +68,11 @@ class Penalties:
         """Remember a token of the reply."""
         if self.change_nothing:
             return
-        at = int(np.searchsorted(self._said, token_id))
-        if at < len(self._said) and self._said[at] == token_id:
+        at = int(np.searchsorted(self._generated, token_id))
+        if at < len(self._generated) and self._generated[at] == token_id:
             self._times[at] += 1
             return
-        self._said = np.insert(self._said, at, token_id)
+        self._generated = np.insert(self._generated, at, token_id)
         self._times = np.insert(self._times, at, 1)
         place = int(np.searchsorted(self._seen, token_id))
         if place == len(self._seen) or self._seen[place] != token_id:

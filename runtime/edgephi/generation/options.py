@@ -1,7 +1,4 @@
-"""What a caller may ask of one reply: how tokens are chosen, what must come out, and when it is cut.
-
-Owns the options and their limits. Knows nothing about how any of them is carried out.
-"""
+"""The sampling options of one reply: how tokens are chosen, what must come out, and when it is cut."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ class SamplingOptions:
     """How a reply is chosen and when it is cut. `sampling.Sampler` documents the order of the steps.
 
     `temperature`, `top_k`, `top_p`, `min_p` and `repetition_penalty` are each None for what the model's makers advise,
-    which the folder tells (`Model.manifest.generation`): usually the likeliest token. A value that is given counts,
+    which the folder states (`Model.manifest.generation`): usually the likeliest token. A value that is given counts,
     whatever else is given. `SamplingOptions.greedy()` leaves nothing to advice.
 
     Attributes:
@@ -57,7 +54,7 @@ class SamplingOptions:
         stop: The reply ends before the first of these texts.
         logprobs: Report each token's log-probability and this many of the likeliest; None for none.
         constraint: What the whole reply must be: a JsonSchema, Regex or Grammar.
-        speculation: Guess several tokens and check them in one pass: True or False, or None to let the machine's
+        speculation: Verify several draft tokens in one pass: True or False, or None to let the machine's
             speed decide. In a pass of several rows logits differ in their last digits, so where the two likeliest
             tokens are nearly equal a greedy reply may differ too; with a seed and a temperature, None means False.
     """

@@ -1,8 +1,4 @@
-"""The text of one reply while it is made.
-
-Owns what of it is shown, where it stops, and which part of it lies between tool-call markers. Knows nothing about how
-tokens are chosen.
-"""
+"""The text of one reply while it is made: what is shown, where it stops, and what lies between tool-call markers."""
 
 from __future__ import annotations
 

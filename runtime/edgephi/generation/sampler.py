@@ -1,7 +1,4 @@
-"""Choosing the next token from logits.
-
-Owns the order of the steps and the randomness of one reply. Knows nothing about the decoder or about text.
-"""
+"""Chooses the next token from logits: penalties, constraint, selection, a random draw."""
 
 from __future__ import annotations
 
@@ -63,7 +60,7 @@ class Sampler:
         return self._constraint is not None and self._constraint.is_done
 
     def choose(self, logits: NDArray[np.float32]) -> Choice:
-        """The next token. It counts as said only after `accept`.
+        """The next token. It counts as generated only after `accept`.
 
         Log-probabilities are the model's own: of `logits`, before any of the steps above.
 

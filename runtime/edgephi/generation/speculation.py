@@ -4,8 +4,8 @@
     gain       tokens that a pass of R rows is expected to give / its cost in steps of one row
 
 Saxena 2023, "Prompt lookup decoding", of which this is a form whose width follows the machine. A draft token costs
-microseconds, and whether it was right shows without a pass, when the token comes; so speculation that is off can tell
-when it would pay again.
+microseconds, and whether it was right shows without a pass, when the token comes; so speculation that is off can
+observe when it would pay again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgephi.prompt.input_sequence import MediaSpan
 _WIDTHS = (2, 4, 8, 16)
 #: Steps of one row that a pass costs: the real model's on two cores, int4 in blocks of 128. The last is extrapolated.
 _PRIOR_COSTS = {2: 1.23, 4: 1.88, 8: 3.09, 16: 5.5}
-#: A gain below this is within what measuring can tell.
+#: A gain below this is within the noise of measuring.
 _LEAST_GAIN = 1.05
 _SAMPLES = 5  # passes whose median counts
 _PATIENCE = 64  # passes after which a width that was not used is tried again; doubles each time

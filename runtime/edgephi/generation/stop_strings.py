@@ -1,7 +1,4 @@
-"""Texts that end a reply, wherever token borders fall.
-
-Owns the search and what is held back for it. Knows nothing about tokens.
-"""
+"""Texts that end a reply, wherever token boundaries fall."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Which tokens can be drawn, and how likely each is.
-
-Owns temperature, top-k, top-p, min-p and log-probabilities. Knows nothing about randomness or about earlier tokens.
+"""Which tokens can be drawn, and how likely each is: temperature, top-k, top-p, min-p, log-probabilities.
 
 A vocabulary has 200,064 tokens and sorting it takes longer than all the rest of a step's choice, so no step sorts it:
 the likeliest few are found through the largest logit of each of many groups, and only as many are looked at as the

@@ -59,7 +59,7 @@ class ChatTemplate:
             turns: Messages as the template reads them.
             tools: A list of tools as the template reads them; None without any.
             is_open: The assistant is to speak next.
-            now: What `strftime_now` tells; None for the clock's time.
+            now: What `strftime_now` returns; None for the clock's time.
 
         Raises:
             ConfigError: The template refuses the conversation.

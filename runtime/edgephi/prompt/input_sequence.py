@@ -1,7 +1,5 @@
 """The decoder's input rows: token embeddings with media rows spliced in.
 
-Owns the order of rows of one request. Knows nothing about prompts, encoders or the decoder.
-
 Rows are read from the mapped table when asked for, so a long prompt costs 8 bytes per token plus its media.
 """
 
@@ -26,7 +24,7 @@ class RowTable(Protocol):
 
 
 class MediaEmbedding(Protocol):
-    """The rows of one image or clip, which may not have been computed yet."""
+    """The rows of one image or audio input, which may not have been computed yet."""
 
     @property
     def digest(self) -> bytes:
@@ -56,7 +54,7 @@ class KnownEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class MediaSpan:
-    """Where the rows of one image or clip lie in a sequence, and which content they are."""
+    """Where the rows of one image or audio input lie in a sequence, and which content they are."""
 
     start: int
     length: int
@@ -68,7 +66,7 @@ class InputSequence:
 
     Args:
         table: Gives each token's row.
-        token_ids: int64 [P]. One slot id per image or clip; `check_ids` has seen them.
+        token_ids: int64 [P]. One slot id per image or audio input, checked by `check_ids`.
         media: For each position of a slot in `token_ids`, the rows that replace it: float32 [rows, H], or rows that
             are computed when the decoder first reads them.
     """
@@ -88,11 +86,11 @@ class InputSequence:
 
     @property
     def spans(self) -> tuple[MediaSpan, ...]:
-        """Images and clips in the order of their rows."""
+        """Images and audio inputs in the order of their rows."""
         return tuple(MediaSpan(start, len(rows), rows.digest) for start, rows in self._media)
 
     def media_after(self, position: int) -> list[MediaEmbedding]:
-        """The images and clips with rows at `position` or later."""
+        """The images and audio inputs with rows at `position` or later."""
         return [rows for start, rows in self._media if start + len(rows) > position]
 
     def __len__(self) -> int:
@@ -113,7 +111,7 @@ class InputSequence:
         self._length += 1
 
     def truncate(self, length: int) -> None:
-        """Take back the tokens from `length` on, such as proposals that were not accepted.
+        """Drop the tokens from `length` on, such as rejected draft tokens.
 
         Raises:
             ValueError: `length` is more than there is, or cuts into the prompt.

@@ -8,11 +8,11 @@
     U: a local path, file:// or data: address; M: what `images=` / `audio=` accept, or absent for the next one given
     system may have "tools": JSON text or a list of tools; assistant may have "tool_calls"
 
-`<|image_1|>` and `<|audio_1|>` written in a user's string stand for the first image and clip given; in a text part
+`<|image_1|>` and `<|audio_1|>` written in a user's string stand for the first image and audio input; in a text part
 they are letters.
 
 Of what OpenAI's clients send, these have no effect: an assistant's `annotations`, `parsed`, `id` and `content_parts`,
-an image's `detail`, a clip's `format` (bytes are looked at), `prompt_cache_breakpoint`, and whatever is null.
+an image's `detail`, the `format` of audio (bytes are looked at), `prompt_cache_breakpoint`, and whatever is null.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ _PART_KEYS: dict[str, frozenset[str]] = {
 _MEDIA: dict[str, MediaKind] = {
     "image_url": "image", "image": "image", "audio_url": "audio", "input_audio": "audio", "audio": "audio"
 }  # fmt: skip
-#: Stands in a text for an image or clip, the first of its kind being 1.
+#: Stands in a text for an image or audio input, the first of its kind being 1.
 MEDIA_TAG = re.compile(r"<\|(image|audio)_([0-9]{1,6})\|>")
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRef:
-    """A place for one image or clip.
+    """A place for one image or audio input.
 
     Attributes:
         kind: What goes there.

@@ -47,7 +47,7 @@ class Rendering:
 def render_apart(
     render: Callable[[Change], str], texts: str, spellings: Iterable[str], fresh: Iterator[str]
 ) -> Rendering:
-    """Render a template so that its control tokens can be told from users' text.
+    """Render a template so that its control tokens can be separated from users' text.
 
     Args:
         render: Renders with a function applied to every text of a user.
@@ -77,7 +77,7 @@ def render_apart(
         return result
     raise ConfigError(
         "a message holds characters of this model's control tokens, and the model's chat template acts on them, so "
-        f"text and control tokens cannot be told apart; leave out {' '.join(sorted(replaced))}"
+        f"text and control tokens cannot be distinguished; leave out {' '.join(sorted(replaced))}"
     )
 
 

@@ -43,7 +43,7 @@ class TemplateView:
         fresh: Characters that occur nowhere.
 
     Attributes:
-        places: What stands at each of these characters: an image or clip, or a control token's spelling.
+        places: What stands at each of these characters: an image, an audio input, or a control token's spelling.
         is_open: Whether the assistant is to begin a turn.
     """
 
@@ -68,7 +68,7 @@ class TemplateView:
         if probed is not None:
             _extend(turns[probed], self._probe, self._probe)
         if not self.is_open:
-            # The space tells whether the template keeps what stands at the end of a content.
+            # The space shows whether the template keeps what stands at the end of a content.
             _extend(turns[-1], "", f"{self._rest} ")
         return turns
 

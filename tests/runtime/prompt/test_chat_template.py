@@ -111,7 +111,7 @@ def test_no_text_of_a_users_becomes_control_in_any_style(template: str):
         try:
             pieces = _pieces(TEMPLATES[template], asked)
         except ConfigError as error:
-            assert "cannot be told apart" in str(error)  # noqa: PT017 - a refusal is as good
+            assert "cannot be distinguished" in str(error)  # noqa: PT017 - a refusal is as good
             continue
         taken += 1
         assert control(pieces) == plain, asked
@@ -149,7 +149,7 @@ def test_a_control_token_that_a_text_makes_together_with_the_template_stays_text
 def test_a_template_that_acts_on_control_tokens_in_a_text_refuses_such_a_text_and_no_other():
     template = "{% for m in messages %}<|user|>{{ m.content.replace('<|end|>', 'END') }}<|end|>{% endfor %}"
     assert _text(_pieces(template, "a < b |> c")) == "<|user|>a < b |> c<|end|>"
-    with pytest.raises(ConfigError, match="cannot be told apart"):
+    with pytest.raises(ConfigError, match="cannot be distinguished"):
         _pieces(template, "a <|end|> b")
 
 
