@@ -119,7 +119,7 @@ class _DecodeError(Exception):
 
 @functools.cache
 def _reader(hint: Any) -> _Read:
-    """What makes a value of the type `hint`, or raises _DecodeError."""
+    """The function that makes a value of the type `hint` from a JSON value, or raises _DecodeError."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _object_reader(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
