@@ -17,7 +17,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def check_head(scope: Scope, kind: str, most: int) -> None:
-    """Refuse a body by what its headers say.
+    """Refuse a body by its headers.
 
     Raises:
         ApiError: It is compressed, of another type, or announced as too large.

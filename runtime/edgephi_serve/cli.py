@@ -43,8 +43,8 @@ _access_options = group(
 _answer_options = group(
     "Answer",
     click.option("--name", help="What the model is called in answers.  [default: the folder's name]"),
-    click.option("--max-new-tokens", type=int, default=1024, show_default=True, help="Where a request says nothing."),
-    click.option("--max-crops", type=int, metavar="N", help="Parts of an image, where a request says nothing."),
+    click.option("--max-new-tokens", type=int, default=1024, show_default=True, help="Where a request gives no limit."),
+    click.option("--max-crops", type=int, metavar="N", help="Crops of an image, where a request gives no limit."),
     click.option("--strict", "is_strict", is_flag=True, help="Refuse unknown fields and other models' names."),
 )
 _limit_options = group(
@@ -80,9 +80,9 @@ _log_options = group(
 def serve(source: ModelSource, **given: Any) -> None:
     """Serve the model folder MODEL to programs that speak OpenAI's interface, and as a web page.
 
-    Listens on this machine only, unless --host says otherwise; then requests need a key. Nothing that a request holds
-    is logged or kept on disk, and no address in one is ever opened. SIGTERM lets running requests finish; SIGHUP reads
-    keys again, and the model if its folder has changed.
+    Listens on this machine only, unless --host names another address; then requests need a key. Nothing that a request
+    holds is logged; a recording lies in an unnamed file on disk while it is transcribed. No address in a request is
+    ever opened. SIGTERM lets running requests finish; SIGHUP reads keys again, and the model if its folder has changed.
 
     \b
     Examples:
@@ -93,12 +93,9 @@ def serve(source: ModelSource, **given: Any) -> None:
     """
     from edgephi_serve.server import Server
 
-    def say(line: str) -> None:
-        click.echo(line)
-
     if source.cache_bytes == 0:  # what was read before a pause would be read again
         given["slice_s"] = None
-    Server(source.path, lambda: _load(source, given["queue"]), _settings(given), say).run()
+    Server(source.path, lambda: _load(source, given["queue"]), _settings(given), click.echo).run()
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -78,7 +78,7 @@ class ChatCompletions:
 
     @staticmethod
     def _check_done(delivery: Delivery, job: Job[tuple[int, Event]], event: DoneEvent) -> None:
-        """A reply that was ended early is told as what ended it."""
+        """Raise what ended a reply early, where the client is to get an error for it."""
         if event.reply.finish_reason == "cancelled" and job.stopped_by is not None:
             delivery.check()
 

@@ -85,7 +85,7 @@ class Delivery:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def check(self) -> None:
-        """Raise what ended the work early, if it is to be told.
+        """Raise what ended the work early, where the client is to get an error for it.
 
         Raises:
             ClientLeftError: The client left.
@@ -120,7 +120,7 @@ class Delivery:
         await self.send(comment)
 
     async def fail(self, error: BaseException) -> None:
-        """Tell of a failure in a stream that has begun."""
+        """Report a failure in a stream that has begun."""
         api = as_api_error(error)
         self.exchange.reason = api.code or api.kind
         await self.send(b"data: " + error_json(api) + b"\n\n")

@@ -1,4 +1,4 @@
-"""What a client is told when a request fails: a status and OpenAI's error object, never a word of the request's text.
+"""The answer to a request that fails: a status and OpenAI's error object, never a word of the request's text.
 
 ConfigError                               400 invalid_request_error
 CapacityError context, media, memory      400, 400, 503
@@ -76,7 +76,7 @@ def too_large(what: str, most: str) -> ApiError:
 
 
 def as_api_error(error: BaseException) -> ApiError:  # noqa: PLR0911 - one for each kind
-    """What is answered for an exception of the runtime."""
+    """The answer for an exception of the runtime."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, CapacityError):
@@ -84,7 +84,7 @@ def as_api_error(error: BaseException) -> ApiError:  # noqa: PLR0911 - one for e
     if isinstance(error, ConfigError):
         return _bad(str(error))
     if isinstance(error, ArtifactError):
-        message = "A file of the model is damaged; the server's log says which."
+        message = "A file of the model is damaged; the server's log names it."
         return ApiError(500, "server_error", "model_damaged", message)
     if isinstance(error, EdgeError) and (extra := _EXTRA.search(str(error))):
         return invalid(
@@ -93,7 +93,7 @@ def as_api_error(error: BaseException) -> ApiError:  # noqa: PLR0911 - one for e
         )
     if isinstance(error, MemoryError) or (isinstance(error, Exception) and is_out_of_memory(error)):
         return unavailable("server_is_overloaded", "The server has not enough memory for this request now.")
-    return ApiError(500, "server_error", "internal", "The server failed on this request; its log says where.")
+    return ApiError(500, "server_error", "internal", "The server failed on this request; its log has the place.")
 
 
 def _bad(text: str) -> ApiError:

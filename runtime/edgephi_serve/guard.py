@@ -1,4 +1,4 @@
-"""What stands before every endpoint: names of hosts and pages, keys, one form of errors, headers, log and metrics."""
+"""The checks before every endpoint: names of hosts and pages, keys, one form of errors, headers, log and metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Guard:
         app: What answers.
         settings: Who may ask.
         keys: With which keys.
-        engine: Learns of damage.
+        engine: Notified of damage.
         metrics: Count answers.
         log: Gets a line for each.
     """

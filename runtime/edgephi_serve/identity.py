@@ -48,7 +48,7 @@ class Identity:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What requests may call it without remark."""
+        """Its names in requests."""
         return (self.name,)
 
     def describe(self, model: Model) -> ModelBody:

@@ -145,7 +145,7 @@ class Job(Generic[T]):
         """Wait for a turn at the model and hold it for the block. Used in the job's thread, as what follows.
 
         Raises:
-            ApiError: It was ended while it waited, and the client is to be told why.
+            ApiError: It was ended while it waited, and the client is to get an error.
             ClientLeftError: The client left while it waited.
         """
         self._take(is_first=False)

@@ -42,7 +42,7 @@ class RequestLog:
         self._write(line)
 
     def failed(self, exchange: Exchange, error: BaseException) -> None:
-        """The server failed on a request: where, without what the error says."""
+        """The server failed on a request: where, without the error's text."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-6:]]
         self._write({"id": exchange.id, "failure": type(error).__name__, "at": " ".join(where)})

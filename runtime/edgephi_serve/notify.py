@@ -1,4 +1,4 @@
-"""Telling systemd how the server is, where systemd started it."""
+"""Notifies systemd of the server's state, where systemd started it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _REPLY_MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What is known of a request before it begins.
+    """The size of a request before it begins.
 
     Attributes:
         letters: Of its text.

@@ -84,14 +84,16 @@ class Server:
         folder: Of the model.
         load: Loads it.
         settings: Everything else.
-        say: Gets the lines for whoever started the server.
+        report: Gets the lines for whoever started the server.
     """
 
-    def __init__(self, folder: Path, load: Callable[[], Model], settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, load: Callable[[], Model], settings: Settings, report: Callable[[str], None]
+    ) -> None:
         self._folder = folder
         self._load = load
         self._settings = settings
-        self._say = say
+        self._report = report
         Bundle(folder).close()  # one clear line for what is no model folder
         self._identity = Identity.of(folder, settings.name)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,7 +150,7 @@ class Server:
             self._http.should_exit = True
             return
         self._engine.become_ready(model)
-        self._say(f"serving {self._identity.name} on {self._address}")
+        self._report(f"serving {self._identity.name} on {self._address}")
         notify(f"READY=1\nSTATUS=serving {self._identity.name}")
         self._spawn(self._watch())
 
@@ -186,21 +188,21 @@ class Server:
             self._guard.keys, self._engine.shares_keys = keys, len(keys) > 1
             fresh = await asyncio.to_thread(self._check_folder)
             if fresh.fingerprint == self._identity.fingerprint and self._engine.state == "ready":
-                self._say("the keys were read again")
+                self._report("the keys were read again")
                 return
             notify("STATUS=loading the new model")
             await self._engine.replace(self._load)
         except EdgeError as error:
-            self._say(f"not reloaded: {error}")
+            self._report(f"not reloaded: {error}")
             notify("STATUS=not reloaded")
             return
         self._identity.become(fresh)
         self._costs.clear()
-        self._say(f"serving {self._identity.name}, loaded again")
+        self._report(f"serving {self._identity.name}, loaded again")
         notify(f"STATUS=serving {self._identity.name}")
 
     def _check_folder(self) -> Identity:
-        """What the folder holds now. Raises EdgeError if it cannot be loaded; nothing has changed then."""
+        """The folder as it is now. Raises EdgeError if it cannot be loaded; nothing has changed then."""
         try:
             fresh = Identity.of(self._folder, self._settings.name)
         except OSError as error:
@@ -226,5 +228,5 @@ def _take_few_arenas() -> None:
 
 
 def _warm(model: Model) -> Timing:
-    """What is made at the first use is made before the first client comes."""
+    """Make what is made at the first use before the first client comes."""
     return model.generate("Hello", options=SamplingOptions.greedy(max_new_tokens=_WARM_TOKENS)).timing

@@ -1,4 +1,4 @@
-"""What a server is started with; every range is checked before a model is loaded."""
+"""The options of a server; every range is checked before a model is loaded."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What clients may take of the machine.
+    """Bounds on what clients may take of the machine.
 
     Attributes:
         connections: Open at once.
@@ -176,8 +176,8 @@ class Settings:
         limits: How much.
         times: How long.
         name: What the model is called in answers; None for the folder's name.
-        max_new_tokens: Of a reply whose request says nothing.
-        max_crops: Of each image whose request says nothing; None for the model's own number.
+        max_new_tokens: Of a reply whose request gives no limit.
+        max_crops: Of each image whose request gives no limit; None for the model's own number.
         is_strict: Refuse unknown fields and foreign model names instead of naming them in a header.
         log: The form of log lines.
         access_log: A line for each request.

@@ -97,7 +97,7 @@ class Transcriptions:
         await delivery.end(writer.done(end))
 
     async def _text(self, delivery: Delivery, job: Job[TranscriptItem], writer: TranscriptWriter, kind: str) -> None:
-        """Segments as they come. After a failure the body is cut, since these formats cannot tell of it."""
+        """Segments as they come. After a failure the body is cut, since these formats have no place for it."""
         async for item in delivery.plain_events():
             if isinstance(item, TranscriptEnd):
                 end = self._ended(delivery, job, item)

@@ -24,7 +24,7 @@ _MOST_HEADER_BYTES = 4 * 1024
 
 @dataclass(slots=True)
 class Form:
-    """What was sent.
+    """The fields of a form, and its file.
 
     Attributes:
         file: The file's content, unnamed, and removed by the system when it is closed.

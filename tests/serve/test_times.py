@@ -230,7 +230,7 @@ def test_each_failure_has_its_status(serve, capfd, failure, status, code):
         assert client.get("/health").status_code == (503 if code == "model_damaged" else 200)
 
 
-def test_a_full_queue_is_told_before_the_body_is_read(serve):
+def test_a_full_queue_refuses_before_the_body_is_read(serve):
     running = serve(limits={"queue": 1})
     threads = [_started(running, "hold") for _ in range(2)]
     with running.raw() as raw:

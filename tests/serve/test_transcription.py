@@ -6,6 +6,8 @@ import concurrent.futures
 import io
 import json
 import re
+import threading
+import time
 from functools import cache
 from pathlib import Path
 
@@ -248,3 +250,58 @@ def test_metrics_count_the_seconds(client):
     before = seconds()
     _post(client, recording())
     assert seconds() - before == pytest.approx(transcript().duration_s)
+
+
+def test_a_chat_waits_for_a_segment_and_not_for_the_recording(server):
+    """The chats are answered while the recording is still being written down."""
+    samples, rate = soundfile.read(io.BytesIO(recording()), dtype="float32")
+    made = io.BytesIO()
+    soundfile.write(made, np.tile(samples, 6), rate, format="WAV")
+    ended: list[str] = []
+    with server.client() as own, server.client() as other:
+
+        def transcribe() -> None:
+            assert _post(own, made.getvalue(), response_format="text").text.count("\n") >= 12
+            ended.append("transcript")
+
+        thread = threading.Thread(target=transcribe)
+        thread.start()
+        ends_s = time.monotonic() + 10
+        while "edgephi_requests_running 1.0" not in other.get("/metrics").text and time.monotonic() < ends_s:
+            time.sleep(0.002)
+        for _ in range(2):
+            asked = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+            assert other.post("/v1/chat/completions", json=asked).status_code == 200
+            ended.append("chat")
+        thread.join()
+    assert ended == ["chat", "chat", "transcript"]
+
+
+@pytest.mark.slow
+def test_an_hour_takes_no_more_memory_than_ten_minutes(start, tmp_path):
+    """Of silence with a word each 10 minutes: what grows would grow with the length."""
+    samples, rate = soundfile.read(NANO / "command.wav", dtype="int16")
+
+    def file(minutes: int) -> Path:
+        path = tmp_path / f"{minutes}.flac"
+        with soundfile.SoundFile(path, "w", rate, 1, format="FLAC") as out:
+            for _ in range(minutes // 10):
+                out.write(samples)
+                for _ in range(10):
+                    out.write(np.zeros(rate * 60, "int16"))
+        return path
+
+    running = start()
+
+    def transcribe(minutes: int) -> tuple[int, int]:
+        with running.client() as client, file(minutes).open("rb") as content:
+            files = {"file": ("a.flac", content)}
+            answer = client.post("/v1/audio/transcriptions", files=files, data={"response_format": "srt"}, timeout=300)
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+        return answer.text.count("-->"), int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+
+    cues, peak = transcribe(10)
+    assert cues == 1
+    cues, later_peak = transcribe(60)
+    assert cues == 6
+    assert later_peak - peak < 30 * 1024

@@ -14,7 +14,7 @@ from edgephi_serve.wire.chat import UNSUPPORTED, WITHOUT_EFFECT, ChatRequest
 T = TypeVar("T")
 
 _AT = re.compile(r" - at `(?:key in )?\$?\.?([^`]*)`\Z")
-#: Keys of messages that clients echo of a reply, or that say nothing the model could use.
+#: Keys of messages that clients echo of a reply, or that hold nothing the model could use.
 _ECHOED = frozenset({"role", "annotations", "parsed", "id", "content_parts", "audio", "reasoning", "reasoning_content"})
 
 

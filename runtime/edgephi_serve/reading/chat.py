@@ -26,7 +26,7 @@ from edgephi_serve.wire.chat import AdapterName, ChatRequest, Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatWork:
-    """What the model is asked.
+    """A request to the model.
 
     Attributes:
         messages: As they came; media are decoded when the work begins.
@@ -56,7 +56,7 @@ class ChatWork:
 
     @property
     def size(self) -> Size:
-        """What is known of the request before it begins."""
+        """The size of the request, as far as it is known before it begins."""
         letters, media = count_content(self.messages)
         schemas = 0 if not self.tools else len(str(self.tools))
         return Size(
@@ -142,7 +142,7 @@ def _max_crops(request: ChatRequest, settings: Settings) -> int | None:
 def _ignored(
     request: ChatRequest, unknown: list[str], settings: Settings, model_names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """What has no effect; with --strict an error."""
+    """Keys without effect; with --strict an error."""
     is_foreign = bool(request.model) and request.model not in model_names
     if not settings.is_strict:
         return (*(["model"] if is_foreign else []), *unknown)

@@ -57,7 +57,7 @@ def _check_ranges(request: ChatRequest) -> None:
 
 
 def _max_new_tokens(request: ChatRequest, default: int) -> int:
-    """Never endless: what says nothing, or -1 as some clients do, gets the default."""
+    """Never endless: without a limit, or with -1 as some clients send it, the default."""
     for name in ("max_completion_tokens", "max_tokens"):
         value: int | None = getattr(request, name)
         if value is None or value == -1:
@@ -87,7 +87,7 @@ def _stop(given: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _constraint(request: ChatRequest, most_bytes: int) -> JsonSchema | Regex | Grammar | None:
-    """What the reply must be, checked."""
+    """The checked rule that the reply is held to; None without one."""
     extension = request.edgephi
     given: list[JsonSchema | Regex | Grammar] = []
     if request.response_format is not None and (schema := _schema(request.response_format, most_bytes)) is not None:

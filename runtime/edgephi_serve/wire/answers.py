@@ -87,7 +87,7 @@ class TimingBody(msgspec.Struct, kw_only=True):
 
 
 class Measured(msgspec.Struct, kw_only=True):
-    """What this server reports beyond OpenAI's interface."""
+    """Measurements beyond OpenAI's interface."""
 
     timing: TimingBody
     adapter: str
@@ -126,7 +126,7 @@ class ChatAnswer(msgspec.Struct, kw_only=True):
 
 
 class Delta(msgspec.Struct, kw_only=True):
-    """What a chunk adds."""
+    """The addition of a chunk."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET

@@ -80,7 +80,7 @@ class HistoryCall(msgspec.Struct):
 
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
-    """What the model should be."""
+    """Instructions for the model."""
 
     content: str | list[TextPart]
     name: str | None = None
@@ -94,14 +94,14 @@ class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
 
 
 class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
-    """What the user says, shows or lets hear."""
+    """The user's text, images and audio."""
 
     content: str | list[UserPart]
     name: str | None = None
 
 
 class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
-    """What the model said."""
+    """A reply of the model."""
 
     content: str | list[AssistantPart] | None = None
     name: str | None = None
@@ -111,7 +111,7 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
-    """What a function gave."""
+    """The result of a function."""
 
     content: str | list[TextPart]
     tool_call_id: str | None = None
@@ -160,14 +160,14 @@ class SchemaFormat(msgspec.Struct):
 
 
 class ResponseFormat(msgspec.Struct):
-    """What the reply must be."""
+    """The rule that the reply is held to."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: SchemaFormat | None = None
 
 
 class StreamOptions(msgspec.Struct):
-    """What a stream holds besides the reply."""
+    """Additions to a stream."""
 
     include_usage: bool | None = None
 
@@ -187,7 +187,7 @@ class Prediction(msgspec.Struct):
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
-    """What this server can do and OpenAI's interface has no name for."""
+    """Extensions of this server."""
 
     regex: str | None = None
     grammar: str | None = None
@@ -227,7 +227,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     edgephi: Extension | None = None
 
 
-#: Accepted without effect, as docs/serve.md says.
+#: Accepted without effect, as docs/serve.md lists.
 WITHOUT_EFFECT = frozenset({
     "metadata", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "service_tier",
     "store", "user", "verbosity",

@@ -8,7 +8,7 @@ from edgephi_serve.errors import ApiError
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What failed, for people and for programs."""
+    """A failure, for people and for programs."""
 
     message: str
     type: str

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 
 class Architecture(msgspec.Struct, kw_only=True):
-    """What a model takes and gives."""
+    """The kinds of input and output."""
 
     input_modalities: list[str]
     output_modalities: list[str]
@@ -64,7 +64,7 @@ class CostSeconds(msgspec.Struct, kw_only=True):
 
 
 class CostAnswer(msgspec.Struct, kw_only=True):
-    """What a request would cost."""
+    """The cost of a request."""
 
     object: Literal["response.input_tokens"] = "response.input_tokens"
     input_tokens: int

@@ -35,7 +35,7 @@ _ENCODER = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerHead:
-    """What is the same in all chunks of an answer."""
+    """The part that all chunks of an answer share."""
 
     model: str
     fingerprint: str

@@ -66,7 +66,7 @@ class ReplyWriter:
         return "tool_calls" if self.calls else "stop"
 
     def deltas(self, event: Event) -> list[tuple[Delta, Logprobs | None]]:
-        """What a client is sent for an event; nothing for most tokens."""
+        """The pieces of the answer for an event; none for most tokens."""
         match event:
             case TokenEvent():
                 self._note(event.choice)
@@ -89,7 +89,7 @@ class ReplyWriter:
 
     def _calls(self, event: ToolCallEvent) -> list[Delta]:
         good = [call for call in event.calls if call.error is None]
-        if not good:  # what is no call is what the model said
+        if not good:  # what is no call is text of the reply
             return [self._words(event.text)]
         deltas = []
         for call in good:

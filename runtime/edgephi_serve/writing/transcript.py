@@ -53,7 +53,7 @@ class TranscriptWriter:
     _has_text: bool = False
 
     def start(self) -> bytes:
-        """What a file of the format begins with."""
+        """The beginning of a file of the format."""
         return b"WEBVTT\n" if self.work.form == "vtt" else b""
 
     def text(self, piece: TranscriptPiece) -> bytes:
