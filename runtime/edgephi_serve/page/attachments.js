@@ -92,8 +92,8 @@ export function imageItem(image, ...controls) {
 }
 
 export function audioItem(audio, ...controls) {
-  const src = URL.createObjectURL(new Blob([fromBase64(audio.data)]));
-  return item(audio, el('audio', { controls: true, preload: 'metadata', src, 'aria-label': audio.name }), controls);
+  audio.src ??= URL.createObjectURL(new Blob([fromBase64(audio.data)]));
+  return item(audio, el('audio', { controls: true, preload: 'metadata', src: audio.src, 'aria-label': audio.name }), controls);
 }
 
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

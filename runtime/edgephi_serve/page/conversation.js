@@ -88,10 +88,19 @@ function readTurn(message, where) {
     const data = part?.input_audio?.data;
     if (part?.type === 'text') texts.push(String(part.text));
     else if (url.startsWith('data:image/')) turn.images.push({ url, name: 'image', detail: part.image_url.detail ?? 'auto' });
-    else if (typeof data === 'string') turn.audio.push({ data, name: 'audio' });
+    else if (typeof data === 'string' && isBase64(data)) turn.audio.push({ data, name: 'audio' });
     else throw new Error(`${where} a part that cannot be shown: ${part?.type}.`);
   }
   turn.text = texts.join('\n');
   if (Array.isArray(message.tool_calls)) turn.calls = message.tool_calls.filter((call) => typeof call?.function?.name === 'string');
   return turn;
+}
+
+function isBase64(text) {
+  try {
+    atob(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

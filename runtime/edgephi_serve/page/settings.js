@@ -25,7 +25,7 @@ export function openSettings(chat, onOpen) {
     });
     return [el('label', { htmlFor: input.id }, label), input];
   };
-  const file = el('input', { type: 'file', accept: '.json,application/json', hidden: true, id: 'conversation-file', onchange: async () => {
+  const file = el('input', { type: 'file', accept: '.json', hidden: true, id: 'conversation-file', onchange: async () => {
     await onOpen(file.files[0]);
     dialog.close();
   } });

@@ -182,6 +182,10 @@ def test_a_conversation_goes_out_and_in_as_json(page: Page, tmp_path: Path):
         ("{}", "no list of messages"),
         ('[{"role": "robot"}]', "message 1 has no role"),
         ('[{"role": "user", "content": [{"type": "video"}]}]', "message 1 has a part that cannot be shown: video"),
+        (
+            '[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "a"}}]}]',
+            "message 1 has a part that cannot be shown: input_audio",
+        ),
     ],
 )
 def test_a_file_that_is_no_conversation_is_refused_in_one_line(page: Page, tmp_path: Path, content: str, why: str):
@@ -190,6 +194,7 @@ def test_a_file_that_is_no_conversation_is_refused_in_one_line(page: Page, tmp_p
     page.click("#open-settings")
     page.set_input_files("#conversation-file", wrong)
     wait_for_text(page, "#hint", why)
+    assert page.locator(".turn").count() == 0
 
 
 def test_a_reload_keeps_the_conversation_and_the_draft_and_a_new_one_can_be_undone(page: Page):
