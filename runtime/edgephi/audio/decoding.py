@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from edgephi.audio.channel_choice import MIX, Channel, ChannelProbe, channel_weights
@@ -17,6 +16,7 @@ from edgephi.audio.limits import MAX_RATE_HZ, check_duration, check_rate
 from edgephi.audio.log_mel import NARROW_RATE_HZ, SAMPLE_RATE_HZ, Waveform, log_mel, num_audio_rows
 from edgephi.audio.mixing import mono
 from edgephi.audio.mono_recording import MonoRecording, open_mono
+from edgephi.audio.resampling import resampled
 from edgephi.base.errors import ConfigError
 from edgephi.sources.open_files import plain_source
 from edgephi.sources.source import AudioSource, media_name
@@ -101,20 +101,22 @@ def _array_blocks(samples: NDArray[Any]) -> Iterator[NDArray[np.floating]]:
 def _waveform(blocks: Iterator[NDArray[np.float32]], hertz: int, name: str) -> Waveform:
     """Resample across blocks, as if the audio were one piece."""
     target_hertz = hertz if hertz in (SAMPLE_RATE_HZ, NARROW_RATE_HZ) else SAMPLE_RATE_HZ
-    resampler = soxr.ResampleStream(hertz, target_hertz, 1, dtype="float32") if hertz != target_hertz else None
-    parts, count = [], 0
+    parts = list(resampled(_of_right_length(blocks, hertz, name), hertz, target_hertz))
+    return Waveform(_joined(parts), target_hertz)
+
+
+def _of_right_length(blocks: Iterator[NDArray[np.float32]], hertz: int, name: str) -> Iterator[NDArray[np.float32]]:
+    """The same blocks; raises at the block that makes them too long, and at the end of too few samples."""
+    count = 0
     for block in blocks:
         count += len(block)
         check_duration(count, hertz, name)
-        parts.append(resampler.resample_chunk(block) if resampler else block)
+        yield block
     if count < _MIN_DURATION_S * hertz:
         raise ConfigError(
             f"{name}: {count} samples at {hertz:,} Hz last {1000 * count / hertz:.1f} ms; the shortest audio is 25 ms: "
             "record longer"
         )
-    if resampler:
-        parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    return Waveform(_joined(parts), target_hertz)
 
 
 def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:

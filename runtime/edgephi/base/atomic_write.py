@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.base.errors import CapacityError, ConfigError, EdgeError
+from edgephi.base.units import human_bytes
 
 _MOST_NAME_BYTES = 120
 #: How the operating system says that a disk is full.
@@ -71,7 +72,7 @@ def check_space(output: Path, needed_bytes: int, *, what: str, relief: str = "ch
     free = shutil.disk_usage(output.absolute().parent).free
     if free < needed_bytes:
         raise CapacityError(
-            f"{output}: {what} needs {_megabytes(needed_bytes)}, the disk has {_megabytes(free)} free; "
+            f"{output}: {what} needs {human_bytes(needed_bytes, 2)}, the disk has {human_bytes(free, 2)} free; "
             f"free some space or {relief}",
             reason="disk",
         )
@@ -163,7 +164,3 @@ def _swap(folder: Path, output: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
         elif old.exists() and not output.exists():
             old.rename(output)
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.base.hardware import Memory, memory, swap_bytes
+from edgephi.base.units import human_bytes
 
 #: Set to anything but 0, it turns the question off, as `--ignore-memory` does.
 IGNORE_VARIABLE = "EDGEPHI_IGNORE_MEMORY"
@@ -34,10 +35,10 @@ class Headroom:
         if needed_bytes <= self.free_bytes:
             return None
         if self.free_bytes == self.address_bytes:
-            return f"this process's limit (ulimit -v) leaves {human(self.address_bytes)}"
+            return f"this process's limit (ulimit -v) leaves {human_bytes(self.address_bytes, 2)}"
         limit = self.memory.limit_bytes
-        whose = "" if limit is None else f", within this control group's limit of {human(limit)}"
-        return f"{human(self.free_bytes)} are available{whose}"
+        whose = "" if limit is None else f", within this control group's limit of {human_bytes(limit, 2)}"
+        return f"{human_bytes(self.free_bytes, 2)} are available{whose}"
 
     @property
     def free_bytes(self) -> int:
@@ -60,11 +61,6 @@ def give_back_freed() -> None:
     """Return to the system what was freed but is kept for later, such as the weights of a closed graph."""
     with suppress(OSError, AttributeError):  # only the GNU C library has it
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def human(count: int) -> str:
-    """A size for people."""
-    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
 def _address_bytes(root: Path) -> int | None:

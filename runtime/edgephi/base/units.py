@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 
-def human_bytes(count: int) -> str:
-    """`1.5 MB`: decimal units, as disks are sold."""
+def human_bytes(count: int, digits: int = 1) -> str:
+    """`1.5 MB`: decimal units, as disks are sold; with more digits where two sizes are compared."""
     size, unit = float(count), "B"
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break
         size /= 1000
-    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.{digits}f} {unit}"
 
 
 def human_count(count: int) -> str:

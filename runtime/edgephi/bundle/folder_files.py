@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError
+from edgephi.base.units import human_bytes
 
 _READ_BYTES = 1 << 20
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not be waited for
@@ -162,7 +163,7 @@ class HeldFiles(PlainFiles):
                 if error.errno != errno.ENOMEM:
                     raise
                 raise CapacityError(
-                    f"{self.folder / name}: {file.size / 1e9:,.1f} GB do not fit into the addresses that this process "
+                    f"{self.folder / name}: {human_bytes(file.size)} do not fit into the addresses that this process "
                     "may use; raise its limit (ulimit -v), or export the model with a smaller recipe"
                 ) from error
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.base.errors import CapacityError, ConfigError
-from edgephi.base.free_memory import headroom, human, is_ignored
+from edgephi.base.free_memory import headroom, is_ignored
+from edgephi.base.units import human_bytes
 from edgephi.bundle.manifest import CacheChoice, CacheDtype, CacheKind, Manifest
 
 _BLOCK = 256
@@ -215,11 +216,10 @@ def _check_memory(positions: int, shape: CacheShape) -> None:
     if short := room.missing(needed):
         advice = [f"shorten the input by {positions - room.free_bytes // shape.bytes_per_position:,} tokens or more"]
         if shape.dtype != "int8":
-            advice.append(
-                f"use a folder exported with --kv-cache int8, which needs {human(needed // shape.bytes_per_value)}"
-            )
+            smaller = human_bytes(needed // shape.bytes_per_value, 2)
+            advice.append(f"use a folder exported with --kv-cache int8, which needs {smaller}")
         raise CapacityError(
-            f"{positions:,} more tokens need {human(needed)} but {short}; {', or '.join(advice)}; a smaller "
+            f"{positions:,} more tokens need {human_bytes(needed, 2)} but {short}; {', or '.join(advice)}; a smaller "
             "--cache-bytes keeps less of earlier requests"
         )
 

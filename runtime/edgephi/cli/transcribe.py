@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +13,16 @@ from edgephi.cli.transcripts.files import KINDS, Destination
 from edgephi.cli.transcripts.origin import model_id
 from edgephi.cli.transcripts.partial_file import check_no_partial
 from edgephi.cli.transcripts.transcription_run import TranscriptionRun, TranscriptionSettings
-from edgephi.console.commands import ModelCommand, group
+from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.completion import complete_files
 from edgephi.console.options import ModelSource, json_option, model_options
+from edgephi.console.packing import Command, packed
 from edgephi.console.progress import ProgressLine
 from edgephi.console.spool import called, check_stdin, spooled
 from edgephi.transcription.prompts import LANGUAGES, prompt_for
+
+if TYPE_CHECKING:
+    from edgephi.audio.channel_choice import Channels
 
 OUTPUT_HELP = (
     "A file whose name ends in .txt, .srt, .vtt or .json, or a folder with one for each FILE: a name without an "
@@ -25,76 +30,103 @@ OUTPUT_HELP = (
 )
 
 
-_audio_options = group(
-    "Audio",
-    click.option(
-        "--language",
-        type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-        help="What is spoken; goes into the JSON. The model finds out by itself.",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscribeOptions:
+    """The options of the command beside those of every command with a model."""
+
+    language: str | None
+    channel: Channels
+    window_s: float
+    pause_s: float
+    most_s: float | None
+    translate_to: str | None
+    kind: str | None
+    output: str | None
+    resume: bool
+    as_json: bool
+
+
+_OPTIONS = (
+    *in_group(
+        "Audio",
+        [
+            click.option(
+                "--language",
+                type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
+                help="What is spoken; goes into the JSON. The model finds out by itself.",
+            ),
+            click.option(
+                "--channel",
+                metavar="N|all|mix",
+                default="mix",
+                show_default=True,
+                callback=channel_given,
+                help="Which channel: a number from 1, all of them each as a speaker of its own, or their mix.",
+            ),
+        ],
     ),
-    click.option(
-        "--channel",
-        metavar="N|all|mix",
-        default="mix",
-        show_default=True,
-        callback=channel_given,
-        help="Which channel to transcribe: a number from 1, all of them each as a speaker of its own, or their mix.",
+    *in_group(
+        "Segment",
+        [
+            click.option(
+                "--window-s",
+                type=click.FloatRange(2, 30),
+                default=30.0,
+                show_default=True,
+                help="Most seconds the model takes at once. Shorter: shorter subtitles, less context.",
+            ),
+            click.option(
+                "--pause-s",
+                type=click.FloatRange(min=0.3),
+                default=0.6,
+                show_default=True,
+                help="A pause this long always starts a new segment.",
+            ),
+            click.option(
+                "--max-segment-s",
+                "most_s",
+                type=click.FloatRange(1, 30),
+                help="Cut longer segments and cues between words, their times estimated.  "
+                "[default: 7 for srt and vtt, else whole]",
+            ),
+        ],
     ),
+    *in_group(
+        "Output",
+        [
+            click.option(
+                "--translate-to",
+                type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
+                help="Write the speech in this language, such as en, instead of its own.",
+            ),
+            click.option(
+                "--format",
+                "kind",
+                type=click.Choice(KINDS),
+                help="What to write.  [default: by --output's extension, else txt]",
+            ),
+            click.option("-o", "--output", metavar="PATH", help=OUTPUT_HELP),
+            click.option(
+                "--resume",
+                is_flag=True,
+                help="Go on where an interrupted run with the same options ended; FILEs that are done are passed over.",
+            ),
+        ],
+    ),
+    json_option,
 )
-_segment_options = group(
-    "Segment",
-    click.option(
-        "--window-s",
-        type=click.FloatRange(2, 30),
-        default=30.0,
-        show_default=True,
-        help="Most seconds the model takes at once. Shorter: shorter subtitles, less context.",
-    ),
-    click.option(
-        "--pause-s",
-        type=click.FloatRange(min=0.3),
-        default=0.6,
-        show_default=True,
-        help="A pause this long always starts a new segment.",
-    ),
-    click.option(
-        "--max-segment-s",
-        "most_s",
-        type=click.FloatRange(1, 30),
-        help="Cut longer segments and cues between words, their times estimated.  "
-        "[default: 7 for srt and vtt, else whole]",
-    ),
-)
-_file_options = group(
-    "Output",
-    click.option(
-        "--translate-to",
-        type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-        help="Write the speech in this language, such as en, instead of its own.",
-    ),
-    click.option(
-        "--format",
-        "kind",
-        type=click.Choice(KINDS),
-        help="What to write.  [default: by --output's extension, else txt]",
-    ),
-    click.option("-o", "--output", metavar="PATH", help=OUTPUT_HELP),
-    click.option(
-        "--resume",
-        is_flag=True,
-        help="Go on where an interrupted run with the same options ended; FILEs that are done are passed over.",
-    ),
-)
+
+
+def transcribe_options(command: Command) -> Command:
+    """Adds the options; passes them as `options: TranscribeOptions`."""
+    return packed(command, TranscribeOptions, "options", _OPTIONS)
 
 
 @click.command(cls=ModelCommand)
 @model_options
 @click.argument("files", nargs=-1, required=True, shell_complete=complete_files)
-@_audio_options
-@_segment_options
-@_file_options
-@json_option
-def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
+@transcribe_options
+def transcribe(source: ModelSource, files: tuple[str, ...], options: TranscribeOptions) -> None:
     """Write down what is said in each FILE (WAV, FLAC, OGG or MP3), of any length; `-` reads one from stdin.
 
     A recording is cut at its pauses. Each segment is what the model took at once; its times are those of the speech,
@@ -128,7 +160,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
 
     check_stdin(files)
     names = tuple(map(called, files))
-    settings = _checked(names, as_json, model=model_id(source.path, source.kv_cache), **given)
+    settings = _checked(names, options, model_id(source.path, source.kv_cache))
     sources = dict(zip(names, click.get_current_context().with_resource(spooled(files, "audio")), strict=True))
     run = TranscriptionRun(settings=settings, prompt=settings.options.prompt, sources=sources, done=[], errors=[])
     with ProgressLine("loading") as progress, source.load(with_adapters=True, on_stage=progress.observe) as model:
@@ -140,16 +172,7 @@ def transcribe(source: ModelSource, files: tuple[str, ...], as_json: bool, **giv
     click.get_current_context().exit(exit_code)
 
 
-def _checked(
-    files: tuple[str, ...],
-    as_json: bool,
-    *,
-    kind: str | None,
-    output: str | None,
-    resume: bool,
-    model: str,
-    **asked: Any,
-) -> TranscriptionSettings:
+def _checked(files: tuple[str, ...], given: TranscribeOptions, model: str) -> TranscriptionSettings:
     """Everything that can be refused before a model is loaded.
 
     Raises:
@@ -159,26 +182,26 @@ def _checked(
     from edgephi.transcription.transcriber import TranscriptionOptions
     from edgephi.transcription.windows import WindowRules
 
-    if as_json and (output is not None or kind not in (None, "json")):
+    if given.as_json and (given.output is not None or given.kind not in (None, "json")):
         raise click.UsageError("--json writes JSON to stdout; use --format and --output without it for anything else")
-    output = None if output == "-" else output
-    chosen = kind or ("json" if as_json else Destination.kind_of(output) or "txt")
+    output = None if given.output == "-" else given.output
+    chosen = given.kind or ("json" if given.as_json else Destination.kind_of(output) or "txt")
     if output is None and len(files) > 1 and chosen in ("srt", "vtt"):
         raise click.UsageError(f"{len(files)} files are not one {chosen} file; give a folder with --output")
-    rules = WindowRules(window_s=asked["window_s"], pause_s=asked["pause_s"])
-    if resume and output is None:
+    rules = WindowRules(window_s=given.window_s, pause_s=given.pause_s)
+    if given.resume and output is None:
         raise click.UsageError("--resume goes on with a file; give the --output of the run that was interrupted")
     destination = None if output is None else Destination.checked(output, files, chosen)
-    if destination is not None and not resume:
+    if destination is not None and not given.resume:
         for path in destination.paths.values():
             check_no_partial(path)
     return TranscriptionSettings(
         kind=chosen,
         destination=destination,
-        options=TranscriptionOptions(prompt=prompt_for(asked["translate_to"]), rules=rules, channel=asked["channel"]),
-        language=asked["language"],
-        most_s=asked["most_s"],
+        options=TranscriptionOptions(prompt=prompt_for(given.translate_to), rules=rules, channel=given.channel),
+        language=given.language,
+        most_s=given.most_s,
         is_named=len(files) > 1,
-        resume=resume,
+        resume=given.resume,
         model=model,
     )

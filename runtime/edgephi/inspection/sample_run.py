@@ -54,11 +54,12 @@ def run_samples(model: Model, samples: Sequence[Sample], folder: Path) -> Iterat
 def _run(model: Model, sample: Sample, folder: Path) -> SampleResult:
     given = repr(sample.prompt) if sample.prompt else "(no text)"
     try:
-        given = " + ".join([*(_described(folder / name, kind) for kind, name in sample.media()), given])
+        media = [(kind, folder / name) for kind, name in sample.media()]
+        given = " + ".join([*(_described(path, kind) for kind, path in media), given])
         reply = model.generate(
             sample.messages(),
-            images=[folder / sample.image] if sample.image else [],
-            audio=[folder / sample.audio] if sample.audio else [],
+            images=[path for kind, path in media if kind == "image"],
+            audio=[path for kind, path in media if kind == "audio"],
             options=SamplingOptions.greedy(max_new_tokens=_MAX_NEW_TOKENS),
         )
     except EdgeError as error:

@@ -7,7 +7,8 @@ import platform
 from collections.abc import Iterable, Iterator
 
 from edgephi.base.errors import CapacityError, EdgeError
-from edgephi.base.free_memory import IGNORE_VARIABLE, Headroom, give_back_freed, headroom, human, is_ignored
+from edgephi.base.free_memory import IGNORE_VARIABLE, Headroom, give_back_freed, headroom, is_ignored
+from edgephi.base.units import human_bytes
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import AdapterMode, Manifest
 from edgephi.bundle.tensor_index import Part, graph_parts
@@ -59,7 +60,7 @@ def check_graph_fits(
     if short := room.missing(needed):
         advice = ", or ".join(_levers(bundle, parts, room, weights, chunk)) or "use a machine with more memory"
         raise CapacityError(
-            f"{bundle.file(graph)}: takes at least {human(needed)} of memory but {short}; {advice} "
+            f"{bundle.file(graph)}: takes at least {human_bytes(needed, 2)} of memory but {short}; {advice} "
             f"(--ignore-memory, or {IGNORE_VARIABLE}=1, tries all the same)"
         )
 
@@ -101,13 +102,13 @@ def _levers(bundle: Bundle, parts: tuple[Part, ...], room: Headroom, weights: in
     alone = _least_bytes(bundle, ("decoder",))
     if len(parts) > 1 and fits(alone + work):
         if manifest.decoder.text_graph is not None:
-            yield f"ask for text alone, which takes {human(alone + work)}"
+            yield f"ask for text alone, which takes {human_bytes(alone + work, 2)}"
         kinds: list[AdapterMode] = [info.name for info in manifest.adapters.available]
         merged = " or ".join(f"--adapters {kind}" for kind in kinds)
-        yield f"export for one purpose with {merged}, the decoder then takes {human(alone + work)}"
+        yield f"export for one purpose with {merged}, the decoder then takes {human_bytes(alone + work, 2)}"
     fewest = _fewest_bytes(bundle, parts)
     if fewest < 0.9 * weights and fits(fewest + work):
-        yield f"export with --recipe int4-fast, about {human(fewest + work)}"
+        yield f"export with --recipe int4-fast, about {human_bytes(fewest + work, 2)}"
     if weights + work <= room.memory.usable_bytes and room.address_bytes is None:
         yield "close other programs"
 

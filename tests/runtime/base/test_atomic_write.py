@@ -82,5 +82,7 @@ def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path):
 
 
 def test_too_little_space_says_who_needs_it_and_what_helps(tmp_path: Path):
-    with pytest.raises(CapacityError, match=r"the moon needs [\d,]+ MB, the disk has [\d,]+ MB free; .* or fly there"):
+    with pytest.raises(
+        CapacityError, match=r"the moon needs [\d,.]+ [kMG]?B, the disk has [\d,.]+ [kMG]?B free; .* or fly there"
+    ):
         check_space(tmp_path / "out", 1 << 60, what="the moon", relief="fly there")

@@ -22,6 +22,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from edgephi.audio.containers.detection import _WALKERS
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.base.file_kind import HEAD_BYTES, media_kind
 from edgephi.base.output_file import check_output_file, check_text_output, remove_unfinished, staged_file
@@ -274,6 +275,7 @@ def _image(kind: str) -> bytes:
 
 RECORDINGS = {kind: _recording(kind) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
 IMAGES = {kind: _image(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")}
+RECORDINGS["BW64"] = b"BW64\xff\xff\xff\xffWAVEds64" + bytes(60)
 FILMS = {
     "mp4": b"\0\0\0\x20ftypisom" + bytes(60),
     "m4a": b"\0\0\0\x20ftypM4A " + bytes(60),
@@ -293,6 +295,12 @@ def test_media_is_never_replaced_by_text(tmp_path: Path, kind: str):
     for name in (path, link):
         with pytest.raises(ConfigError, match="is not replaced"):
             check_text_output(name)
+
+
+def test_whatever_can_be_decoded_is_known_by_its_beginning():
+    """Otherwise a transcript could replace the recording it was made from."""
+    beginnings = [beginning.ljust(HEAD_BYTES, b"\0") for beginning in _WALKERS]
+    assert [head[:4] for head in beginnings if media_kind(head) is None] == []
 
 
 def test_text_of_any_language_is_no_media():

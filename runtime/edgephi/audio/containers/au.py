@@ -9,7 +9,6 @@ from edgephi.audio.containers.pcm import Samples, measure
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.view import View, span
 
-BEGINNINGS = (b".snd", b"dns.")
 _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # by encoding
 
 

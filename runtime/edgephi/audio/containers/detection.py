@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgephi.audio.containers import aiff, au, caf, ebml, flac, mp3, ogg, riff, unsupported, webm
+from edgephi.audio.containers import aiff, au, caf, flac, mp3, ogg, riff, unsupported, webm
 from edgephi.audio.containers.parts import DamagedAudioError, Part, UnsupportedAudioError, Walk
 from edgephi.audio.containers.source import Source
 from edgephi.audio.containers.tags import find_next_file, skip_tags
 from edgephi.audio.containers.view import View, span
+from edgephi.base import file_kind
 
 _WALKERS: dict[bytes, Callable[[Source, int], Walk]] = {
-    **dict.fromkeys(riff.BEGINNINGS, riff.walk),
-    riff.W64_BEGINNING[:4]: riff.walk_w64,
-    b"FORM": aiff.walk,
-    **dict.fromkeys(au.BEGINNINGS, au.walk),
-    b"caff": caf.walk,
-    b"fLaC": flac.walk,
-    b"OggS": ogg.walk,
-    ebml.BEGINNING: webm.walk,
+    **dict.fromkeys(file_kind.RIFF, riff.walk),
+    file_kind.W64: riff.walk_w64,
+    file_kind.AIFF: aiff.walk,
+    **dict.fromkeys(file_kind.AU, au.walk),
+    file_kind.CAF: caf.walk,
+    file_kind.FLAC: flac.walk,
+    file_kind.OGG: ogg.walk,
+    file_kind.MATROSKA: webm.walk,
 }
 _TRAILING_BYTES = 16  # fewer behind the end are no audio
 

@@ -11,7 +11,6 @@ from edgephi.audio.containers.parts import DamagedAudioError, TruncatedAudioErro
 from edgephi.audio.containers.sizes import TOLERANCE_BYTES
 from edgephi.audio.containers.source import Source, search
 
-BEGINNING = b"\x1a\x45\xdf\xa3"
 _HEADER, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _TRACKS, _ENTRY, _GROUP = 0x1654AE6B, 0xAE, 0xA0
 _OPENED = frozenset({_SEGMENT, _CLUSTER, _TRACKS, _ENTRY, _GROUP})

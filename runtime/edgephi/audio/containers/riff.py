@@ -14,8 +14,6 @@ from edgephi.audio.containers.source import SliceSource, Source
 from edgephi.audio.containers.tags import NEXT_FILE
 from edgephi.audio.containers.view import View, span
 
-BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
-W64_BEGINNING = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of `wave`, `fmt ` and `data`
 _W64_CHUNK = re.compile(rb"[ -~]{4}" + re.escape(_W64_TAIL))
 _ALL_ONES = 0xFFFFFFFF

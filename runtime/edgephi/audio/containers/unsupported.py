@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from edgephi.audio.containers.source import Source
+from edgephi.base.file_kind import AMR, ASF, FLV, MONKEYS_AUDIO, MP4_BOXES
 
-_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"moof", b"pnot")
 _MP4_CODECS = {b"mp4a": "AAC", b"alac": "ALAC", b"Opus": "Opus", b"samr": "AMR", b"sawb": "AMR-WB", b"fLaC": "FLAC"}
 _MP4_CODECS |= {b"ac-3": "AC-3", b"ec-3": "E-AC-3", b"sowt": "PCM", b"twos": "PCM", b"lpcm": "PCM", b".mp3": "MP3"}
 _MARKS = {
-    b"#!AMR": "AMR",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "WMA (ASF)",
+    AMR: "AMR",
+    ASF: "WMA (ASF)",
     b"wvpk": "WavPack",
-    b"MAC ": "Monkey's Audio",
+    MONKEYS_AUDIO: "Monkey's Audio",
     b"TTA1": "TTA",
     b"DSD ": "DSD",
     b"FRM8": "DSD",
-    b"FLV\x01": "FLV",
+    FLV: "FLV",
     b"ADIF": "AAC (ADIF)",
     b"MThd": "MIDI",
     b"\x0b\x77": "AC-3",
@@ -28,7 +28,7 @@ _SEARCHED_BYTES = 1 << 20
 def name_of(source: Source, start: int) -> str | None:
     """The format that begins there, such as `MP4 with AAC audio`; None where it is nothing that is known."""
     head = source.read_at(start, 16)
-    if head[4:8] in _MP4_BOXES:
+    if head[4:8] in MP4_BOXES:
         return _name_mp4(source, start, head)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "AVI"
