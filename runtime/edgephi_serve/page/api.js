@@ -31,7 +31,7 @@ export class ApiError extends Error {
 }
 
 /**
- * Send a request. Paths are relative to the page, so that a proxy may serve it under a prefix.
+ * Send a request. Paths are relative to the page: a proxy may serve it under a prefix.
  * @throws {ApiError} for every answer but a success; AbortError if `signal` was aborted.
  */
 export async function send(path, body, signal) {
