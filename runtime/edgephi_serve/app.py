@@ -65,7 +65,7 @@ class Named:
 
 def make_app(parts: Parts) -> Guard:
     """The whole application."""
-    engine, identity = parts.engine, parts.identity
+    engine, identity, max_context = parts.engine, parts.identity, parts.settings.max_context
     metrics = Metrics(engine)
 
     async def health(_scope: Scope, _: Receive, send: Send) -> None:
@@ -76,10 +76,10 @@ def make_app(parts: Parts) -> Guard:
         await answer_json(send, Health(status="ok"))
 
     async def models(_scope: Scope, _: Receive, send: Send) -> None:
-        await answer_json(send, ModelList(data=[identity.describe(engine.model)]))
+        await answer_json(send, ModelList(data=[identity.describe(engine.model, max_context)]))
 
     async def model(scope: Scope, _: Receive, send: Send) -> None:
-        described = identity.describe(engine.model)
+        described = identity.describe(engine.model, max_context)
         if scope["path_params"]["name"] not in identity.names:
             message = f"No such model; this server has {identity.name}."
             raise ApiError(404, "invalid_request_error", "model_not_found", message, param="model")

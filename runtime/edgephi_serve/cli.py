@@ -95,6 +95,7 @@ def serve(source: ModelSource, **given: Any) -> None:
 
     if source.cache_bytes == 0:  # what was read before a pause would be read again
         given["slice_s"] = None
+    given["max_context"] = source.max_context
     Server(source.path, lambda: _load(source, given["queue"]), _settings(given), click.echo).run()
 
 
@@ -110,7 +111,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         access=Access(**only("key_file", "no_auth", "hosts", "origins"), key=os.environ.get(KEY_VARIABLE) or None),
         limits=Limits(queue=given["queue"]),
         times=Times(**only("request_s", "drain_s", "ping_s", "stall_s", "slice_s")),
-        **only("name", "max_new_tokens", "max_crops", "is_strict", "log", "access_log"),
+        **only("name", "max_new_tokens", "max_context", "max_crops", "is_strict", "log", "access_log"),
     )
 
 

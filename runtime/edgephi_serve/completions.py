@@ -57,7 +57,7 @@ class ChatCompletions:
                 for chunk in writer.chunks(index, event, job):
                     await delivery.send(chunk)
                 if writer.has_enough(index):
-                    job.stop("enough")
+                    job.end_reply(index)
         except Exception as error:
             if not delivery.has_begun or job.stopped_by in ("client", "reader"):
                 raise
@@ -72,7 +72,7 @@ class ChatCompletions:
                 self._check_done(delivery, job, event)
             writer.note(index, event)
             if writer.has_enough(index):
-                job.stop("enough")
+                job.end_reply(index)
         await delivery.begin("application/json")
         await delivery.end(writer.whole(job))
 

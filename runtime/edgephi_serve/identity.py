@@ -51,14 +51,15 @@ class Identity:
         """Its names in requests."""
         return (self.name,)
 
-    def describe(self, model: Model) -> ModelBody:
-        """The model as `/v1/models` lists it."""
+    def describe(self, model: Model, max_context: int | None) -> ModelBody:
+        """The model as `/v1/models` lists it, with the context that it was loaded with."""
         manifest = model.manifest
+        longest = manifest.rope.max_positions
         named = {"vision": "image", "speech": "audio"}
         return ModelBody(
             id=self.name,
             created=self.created,
-            max_model_len=manifest.rope.max_positions,
+            max_model_len=longest if max_context is None else min(longest, max_context),
             architecture=Architecture(
                 input_modalities=["text", *(named.get(one, one) for one in manifest.modalities if one != "text")],
                 output_modalities=["text"],

@@ -18,7 +18,7 @@ from edgephi_serve.settings import Times
 from edgephi_serve.turns import EndedWaitingError, Turns
 
 T = TypeVar("T")
-StopReason = Literal["client", "reader", "request_timeout", "queue_timeout", "drain", "enough"]
+StopReason = Literal["client", "reader", "request_timeout", "queue_timeout", "drain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,7 @@ class Job(Generic[T]):
 
     Attributes:
         stopped_by: Why it was ended early.
+        reply: Which of its replies is being made; set by the work.
     """
 
     def __init__(self, model: Model, turns: Turns, limits: JobLimits) -> None:
@@ -70,6 +71,8 @@ class Job(Generic[T]):
         self._is_pausing = False
         self._waiting: Stage | None = None
         self.stopped_by: StopReason | None = None
+        self.reply = 0
+        self._enough: int | None = None
         self._num_pauses = 0
 
     @property
@@ -119,6 +122,10 @@ class Job(Generic[T]):
     def stop(self, reason: StopReason) -> None:
         """End the work within a pass; the first reason counts."""
         self.stopped_by = self.stopped_by or reason
+
+    def end_reply(self, reply: int) -> None:
+        """Of this reply nothing more is needed; further ones are still made."""
+        self._enough = reply
 
     async def next(self, timeout_s: float | None) -> T | Stage | None:
         """The next event or stage; None after the last.
@@ -178,7 +185,7 @@ class Job(Generic[T]):
             self.stop("queue_timeout")
         elif self.held_s > self._limits.turn_s:
             self.stop("request_timeout")
-        return self._is_pausing or self.stopped_by is not None
+        return self._is_pausing or self.stopped_by is not None or self._enough == self.reply
 
     def on_stage(self, stage: Stage) -> None:
         """Called by the runtime. A prefill is paused between its passes only, so that none is in vain.

@@ -177,6 +177,7 @@ class Settings:
         times: How long.
         name: What the model is called in answers; None for the folder's name.
         max_new_tokens: Of a reply whose request gives no limit.
+        max_context: Tokens of a request and its reply, where the model is loaded with fewer than its own number.
         max_crops: Of each image whose request gives no limit; None for the model's own number.
         is_strict: Refuse unknown fields and foreign model names instead of naming them in a header.
         log: The form of log lines.
@@ -189,13 +190,14 @@ class Settings:
     times: Times = field(default_factory=Times)
     name: str | None = None
     max_new_tokens: int = 1024
+    max_context: int | None = None
     max_crops: int | None = None
     is_strict: bool = False
     log: LogFormat = "text"
     access_log: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "max_crops"):
+        for name in ("max_new_tokens", "max_context", "max_crops"):
             value = getattr(self, name)
             if value is not None and not (is_whole(value) and value >= 1):
                 raise ConfigError(f"{name} is {value!r}; use 1 or more")

@@ -114,8 +114,9 @@ def test_tool_choice_is_obeyed(sdk, words):
     assert not sdk.chat.completions.create(**asked, tool_choice="none").choices[0].message.tool_calls
     named = sdk.chat.completions.create(**asked, tool_choice={"type": "function", "function": {"name": "lock"}})
     assert {call.function.name for call in named.choices[0].message.tool_calls} == {"lock"}
-    single = sdk.chat.completions.create(**asked, tool_choice="required", parallel_tool_calls=False)
-    assert len(single.choices[0].message.tool_calls) == 1
+    single = sdk.chat.completions.create(**asked, tool_choice="required", parallel_tool_calls=False, n=2)
+    assert [len(choice.message.tool_calls) for choice in single.choices] == [1, 1]
+    assert {choice.finish_reason for choice in single.choices} == {"tool_calls"}
 
 
 def test_damaged_arguments_in_the_history_are_no_error(client):

@@ -337,8 +337,9 @@ def allowing(tmp_path_factory):
 
 
 def test_what_is_unknown_is_an_error_where_the_owner_is_strict(start):
-    running = start("--strict")
+    running = start("--strict", "--max-context", "2000")
     with running.client() as client:
+        assert client.get("/v1/models").json()["data"][0]["max_model_len"] == 2000
         assert _ask(client).status_code == 200
         foreign = _ask(client, model="gpt-x")
         assert (foreign.status_code, foreign.json()["error"]["code"]) == (404, "model_not_found")

@@ -68,6 +68,7 @@ class ChatWork:
         messages = runtime_messages(self.messages)
         with job.turn():
             for index in range(self.num_choices):
+                job.reply = index
                 seed = None if self.options.seed is None else (self.options.seed + index) % (1 << 64)
                 options = replace(self.options, seed=seed)
                 while not self._reply(job, index, messages, options):
