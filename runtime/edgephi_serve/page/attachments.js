@@ -21,10 +21,7 @@ export class Attachments {
   audio = [];
   summary = ''; // what they cost, in words
 
-  /**
-   * @param {(attachments: object) => Promise<object | null>} cost what a message with them would cost
-   * @param {() => void} onChange called when something was added or removed, and when its cost is known
-   */
+  /** `cost(this)` gives what a message with them would cost, or null; `onChange()` is called when they or that change. */
   constructor(list, cost, onChange) {
     Object.assign(this, { list, cost, onChange });
   }

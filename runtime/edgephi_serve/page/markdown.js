@@ -124,10 +124,7 @@ function table(lines, at) {
     el('thead', {}, row('th', lines[at])), el('tbody', {}, lines.slice(at + 2, end).map((line) => row('td', line)))))];
 }
 
-/**
- * The marks inside a block: where one may begin, and what each becomes. A maker gives null for what is no mark after all.
- * @type {[RegExp, (match: string[], depth: number) => Node | string | null][]}
- */
+/** The letters that may begin a mark; each mark, and what becomes of its match and depth: null where it is none after all. */
 const MARK = /[\\`*_~![<&\nh]/g;
 const MARKS = [
   [/\\([!-/:-@[-`{-~])/y, ([, letter]) => letter],
