@@ -77,7 +77,7 @@ class LoadedModel:
         self._prefill.close()
         self._bundle.close()
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Clear what earlier requests left in the caches, and give its memory back. Waits for its turn."""
         with self._turn(self._control()) as decoder:
             decoder.sequences.clear()

@@ -50,7 +50,7 @@ def test_encoding_ahead_changes_no_segment(model_dir: Path):
     made = []
     with Model.load(model_dir, threads=2) as model:
         for encode_ahead in (False, True):
-            model.forget()
+            model.clear_cache()
             with open_recording((joined, 16_000)) as recording:
                 options = TranscriptionOptions(prompt=TRANSCRIBE, encode_ahead=encode_ahead)
                 made.append(list(transcribe(model, recording, options)))

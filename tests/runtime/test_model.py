@@ -17,13 +17,13 @@ from support.vocabulary import special_id
 USER, END, ASSISTANT = special_id("<|user|>"), special_id("<|end|>"), special_id("<|assistant|>")
 IMAGE_TOKEN, AUDIO_TOKEN = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
 IMAGE = random_image("model", 120, 70)
-SOUND = (random_audio("model", 1.0, 16000), 16000)
+AUDIO = (random_audio("model", 1.0, 16000), 16000)
 FEW = SamplingOptions(max_new_tokens=5)
 MEDIA: dict[str, dict[str, list[Any]]] = {
     "text": {},
-    "speech": {"audio": [SOUND]},
+    "speech": {"audio": [AUDIO]},
     "vision": {"images": [IMAGE]},
-    "vision_speech": {"images": [IMAGE], "audio": [SOUND]},
+    "vision_speech": {"images": [IMAGE], "audio": [AUDIO]},
 }
 SLOTS = {"text": [], "speech": [AUDIO_TOKEN], "vision": [IMAGE_TOKEN], "vision_speech": [IMAGE_TOKEN, AUDIO_TOKEN]}
 
@@ -67,11 +67,11 @@ def test_a_slot_takes_as_many_positions_as_its_media_has_rows(model: Model):
 
 def test_media_change_the_answer_and_so_does_their_adapter(model: Model):
     ids = _ids("speech")
-    heard = model.logits(ids, audio=[SOUND])
-    other = model.logits(ids, audio=[(SOUND[0][::-1].copy(), 16000)])
-    deaf = model.logits(ids, audio=[SOUND], adapter="none")
-    assert np.abs(heard - other).max() > 1e-3
-    assert np.abs(heard - deaf).max() > 1e-3
+    encoded = model.logits(ids, audio=[AUDIO])
+    other = model.logits(ids, audio=[(AUDIO[0][::-1].copy(), 16000)])
+    deaf = model.logits(ids, audio=[AUDIO], adapter="none")
+    assert np.abs(encoded - other).max() > 1e-3
+    assert np.abs(encoded - deaf).max() > 1e-3
 
 
 def test_media_are_taken_in_the_order_of_their_tags(model: Model):
@@ -81,7 +81,7 @@ def test_media_are_taken_in_the_order_of_their_tags(model: Model):
     assert one.token_ids == two.token_ids
 
 
-def test_streaming_tells_the_same_as_the_reply(model: Model):
+def test_streaming_reports_the_same_as_the_reply(model: Model):
     events = list(model.stream("hello", options=SamplingOptions(max_new_tokens=30)))
     done = events[-1]
     assert isinstance(done, DoneEvent)
@@ -113,22 +113,22 @@ def test_a_seed_makes_a_sampled_reply_reproducible(model: Model):
 
 
 def test_the_prompts_tokens_include_the_medias_rows(model: Model):
-    timing = model.generate("what", audio=[SOUND], options=FEW).timing
+    timing = model.generate("what", audio=[AUDIO], options=FEW).timing
     assert timing.prompt_tokens == 1 + 13 + len(_encode(model, "what")) + 2
     assert timing.encode_s > 0
     assert timing.preprocess_s + timing.encode_s + timing.prefill_s <= timing.ttft_s
 
 
 def test_the_arguments_are_not_modified(model: Model):
-    ids, pixels, samples = np.array(_ids("vision_speech")), IMAGE.copy(), SOUND[0].copy()
-    model.logits(ids, images=[IMAGE], audio=[SOUND])
+    ids, pixels, samples = np.array(_ids("vision_speech")), IMAGE.copy(), AUDIO[0].copy()
+    model.logits(ids, images=[IMAGE], audio=[AUDIO])
     assert ids.tolist() == _ids("vision_speech")
     assert np.array_equal(IMAGE, pixels)
-    assert np.array_equal(SOUND[0], samples)
+    assert np.array_equal(AUDIO[0], samples)
 
 
 def test_a_cancelled_request_ends_before_the_next_encoder(model: Model):
-    model.forget()
+    model.clear_cache()
     reply = model.generate("x", images=[IMAGE], should_stop=lambda: True)
     assert (reply.finish_reason, reply.token_ids, reply.text) == ("cancelled", (), "")
 
@@ -157,7 +157,7 @@ def test_an_open_stream_does_not_block_the_thread_that_left_it_open(model: Model
     assert [first, *stream][:-1] == expected
 
 
-def test_a_callback_that_asks_the_model_it_is_called_by_is_told(model: Model):
+def test_a_callback_that_asks_the_model_it_is_called_by_is_refused(model: Model):
     def ask() -> bool:
         model.generate("more", options=FEW)
         return False
@@ -199,7 +199,7 @@ def test_closing_a_model_in_the_midst_of_a_request_says_so():
         ([400], {}, "id 400 is outside the vocabulary of 400"),
         ([IMAGE_TOKEN, 1], {}, "1 image tokens but 0 were given"),
         ([1], {"images": [IMAGE]}, "0 image tokens but 1 were given"),
-        ([AUDIO_TOKEN], {"audio": [SOUND, SOUND]}, "1 audio tokens but 2 were given"),
+        ([AUDIO_TOKEN], {"audio": [AUDIO, AUDIO]}, "1 audio tokens but 2 were given"),
         ([1], {"rows": "first"}, "rows is 'first'"),
         ([1], {"adapter": "both"}, "adapter is 'both'"),
     ],
@@ -231,7 +231,7 @@ def test_a_prompt_longer_than_the_context_is_refused_before_the_encoders_run():
         Model.load(small_bundle(), threads=1, max_context=20) as small,
         pytest.raises(CapacityError, match=r"the context holds 20; shorten it by \d+ or set max_context") as caught,
     ):
-        small.generate("x" * 10, audio=[SOUND])
+        small.generate("x" * 10, audio=[AUDIO])
     assert caught.value.reason == "context"
 
 
@@ -252,7 +252,7 @@ def test_a_reply_that_fills_the_context_ends_as_length():
         ),
         (
             ("text", "vision"),
-            {"audio": [SOUND]},
+            {"audio": [AUDIO]},
             r"^this model folder has no speech \(it .*\); one that has: `edgephi export \S+ -o DIR --adapters routed`$",
         ),
     ],
@@ -294,7 +294,7 @@ def test_the_decoder_alone_is_loaded_for_a_text_request(tmp_path: Path):
         with pytest.raises(ArtifactError, match=r"vision.onnx"):
             damaged.generate("x", images=[IMAGE])
         with pytest.raises(ArtifactError, match=r"speech.onnx"):
-            damaged.generate("x", audio=[SOUND])
+            damaged.generate("x", audio=[AUDIO])
 
 
 @pytest.mark.parametrize("name", ["decoder_text.onnx", "tokenizer.json", "chat_template.jinja", "edgephi.json"])
@@ -334,11 +334,11 @@ def test_raw_logits_take_lists_of_media_too(model: Model):
     with pytest.raises(ConfigError, match="images must be a list or a tuple"):
         model.logits([1], images=IMAGE)
     with pytest.raises(ConfigError, match=r"audio=\[\(samples, hertz\)\]"):
-        model.logits([1], audio=SOUND)
+        model.logits([1], audio=AUDIO)
 
 
 def test_a_image_is_cancelled_between_its_views(model: Model):
-    model.forget()  # it would not be encoded again
+    model.clear_cache()  # it would not be encoded again
     answers = iter([False, False])  # before anything is encoded, and before the first view
     reply = model.generate("x", images=[IMAGE], should_stop=lambda: next(answers, True))
     assert (reply.finish_reason, reply.token_ids) == ("cancelled", ())

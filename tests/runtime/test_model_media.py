@@ -16,7 +16,7 @@ from support.vocabulary import special_id
 USER, END, ASSISTANT = special_id("<|user|>"), special_id("<|end|>"), special_id("<|assistant|>")
 IMAGE, AUDIO = special_id("<|endoftext10|>"), special_id("<|endoftext11|>")
 IMAGES = [random_image(str(i), 60 + 20 * i, 110 - 7 * i) for i in range(8)]
-CLIPS = [(random_audio(str(i), 0.2 + 0.17 * i, 16000), 16000) for i in range(5)]
+RECORDINGS = [(random_audio(str(i), 0.2 + 0.17 * i, 16000), 16000) for i in range(5)]
 PAGE = random_image("page", 300, 200)
 FEW = SamplingOptions(max_new_tokens=4)
 DAMAGED = b"no image at all"
@@ -32,14 +32,14 @@ def _logits(model: Model, slots: list[int], **media: Any) -> np.ndarray:
     return model.logits([USER, *slots, 40, 41, END, ASSISTANT], **media)
 
 
-def test_eight_images_and_five_clips_follow_their_tags(model: Model):
+def test_eight_images_and_five_recordings_follow_their_tags(model: Model):
     """`<|image_3|>` is the third file whatever the order of the tags; the wrong page answers another question."""
     order = [5, 0, 7, 2, 1, 6, 3, 4]
     tags = "".join(f"<|image_{i + 1}|>" for i in order) + "".join(f"<|audio_{i + 1}|>" for i in (4, 2, 0, 1, 3))
-    reply = model.generate(tags + "what", images=IMAGES, audio=CLIPS, options=FEW)
-    model.forget()
+    reply = model.generate(tags + "what", images=IMAGES, audio=RECORDINGS, options=FEW)
+    model.clear_cache()
     plain = "".join(f"<|image_{i + 1}|>" for i in range(8)) + "".join(f"<|audio_{i + 1}|>" for i in range(5))
-    sorted_media = {"images": [IMAGES[i] for i in order], "audio": [CLIPS[i] for i in (4, 2, 0, 1, 3)]}
+    sorted_media = {"images": [IMAGES[i] for i in order], "audio": [RECORDINGS[i] for i in (4, 2, 0, 1, 3)]}
     same = model.generate(plain + "what", **sorted_media, options=FEW)
     assert (reply.token_ids, reply.timing.prompt_tokens) == (same.token_ids, same.timing.prompt_tokens)
 
@@ -47,11 +47,11 @@ def test_eight_images_and_five_clips_follow_their_tags(model: Model):
 def test_every_one_of_many_media_is_read(model: Model):
     """Dropping the last of eight files would go ignore_step in the reply."""
     slots = [IMAGE] * 8 + [AUDIO] * 5
-    whole = _logits(model, slots, images=IMAGES, audio=CLIPS)
+    whole = _logits(model, slots, images=IMAGES, audio=RECORDINGS)
     for last in (0, 4, 7):
         others = [*IMAGES[:last], 255 - IMAGES[last], *IMAGES[last + 1 :]]
-        assert np.abs(_logits(model, slots, images=others, audio=CLIPS) - whole).max() > 1e-4
-    quiet = [*CLIPS[:4], (CLIPS[4][0][::-1].copy(), 16000)]
+        assert np.abs(_logits(model, slots, images=others, audio=RECORDINGS) - whole).max() > 1e-4
+    quiet = [*RECORDINGS[:4], (RECORDINGS[4][0][::-1].copy(), 16000)]
     assert np.abs(_logits(model, slots, images=IMAGES, audio=quiet) - whole).max() > 1e-4
 
 
@@ -59,7 +59,7 @@ def test_the_limit_of_crops_never_shares_what_was_read_with_another(model: Model
     """A page asked about again in full detail must not be answered from its thumbnail."""
     wanted = {}
     for crops in (None, 1, 4):
-        model.forget()
+        model.clear_cache()
         reply = model.generate("what", images=[PAGE], max_crops=crops, options=FEW)
         wanted[crops] = reply.token_ids, reply.timing.prompt_tokens
     assert wanted[1][1] < wanted[4][1] < wanted[None][1]
@@ -99,7 +99,7 @@ def test_more_media_than_the_context_holds_say_how_much_too_long():
 
 def test_media_may_fill_the_context_to_its_last_position(model: Model):
     """An image takes the place of its one token, so a request is as long as its rows and its other tokens."""
-    ids, media = [USER, IMAGE, AUDIO, IMAGE, 40, END, ASSISTANT], {"images": IMAGES[:2], "audio": CLIPS[:1]}
+    ids, media = [USER, IMAGE, AUDIO, IMAGE, 40, END, ASSISTANT], {"images": IMAGES[:2], "audio": RECORDINGS[:1]}
     whole = model.logits(ids, **media, rows="all")
     with Model.load(small_bundle(), threads=1, max_context=len(whole)) as filled:
         np.testing.assert_array_equal(filled.logits(ids, **media, rows="all"), whole)
@@ -124,7 +124,7 @@ def test_media_are_read_only_while_there_is_room_for_them():
 
 def test_a_image_that_stays_in_its_turn_is_not_read_again(model: Model):
     """As a part of its message; the second question then reads only what is new."""
-    model.forget()
+    model.clear_cache()
     turn = {"role": "user", "content": [{"type": "image", "image": PAGE}, {"type": "text", "text": "what"}]}
     first = model.generate([turn], options=FEW)
     more = [turn, {"role": "assistant", "content": first.text}, {"role": "user", "content": "and why"}]

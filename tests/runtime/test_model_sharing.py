@@ -21,7 +21,7 @@ from support.signals import random_audio, random_image
 FEW = SamplingOptions(max_new_tokens=5, temperature=0.0)
 MANY = SamplingOptions(max_new_tokens=2000, temperature=5.0, seed=0)
 IMAGE, OTHER = random_image("sharing", 120, 70), random_image("sharing too", 120, 70)
-SOUND = (random_audio("sharing", 1.0, 16000), 16000)
+AUDIO = (random_audio("sharing", 1.0, 16000), 16000)
 SYSTEM = {"role": "system", "content": "Answer in one word, and never more than one. " * 3}
 
 
@@ -39,11 +39,11 @@ def widths(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     assert decoder is not None
     run = decoder._run
 
-    def watched(embeds: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
+    def observed(embeds: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
         seen.append(embeds.shape[1])
         return run(embeds, *arguments, **options)
 
-    monkeypatch.setattr(decoder, "_run", watched)
+    monkeypatch.setattr(decoder, "_run", observed)
     return seen
 
 
@@ -54,11 +54,11 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for kind in (VisionEncoder, SpeechEncoder):
         encode = kind.encode
 
-        def watched(self: Any, *arguments: Any, _encode: Any = encode, **options: Any) -> np.ndarray:
+        def observed(self: Any, *arguments: Any, _encode: Any = encode, **options: Any) -> np.ndarray:
             seen.append(type(self).__name__)
             return _encode(self, *arguments, **options)
 
-        monkeypatch.setattr(kind, "encode", watched)
+        monkeypatch.setattr(kind, "encode", observed)
     return seen
 
 
@@ -77,7 +77,7 @@ def _alone(messages: Any, **media: Any) -> tuple[int, ...]:
         return fresh.generate(messages, options=FEW, **media).token_ids
 
 
-@pytest.mark.parametrize("media", [{}, {"images": [IMAGE]}, {"audio": [SOUND]}, {"images": [IMAGE], "audio": [SOUND]}])
+@pytest.mark.parametrize("media", [{}, {"images": [IMAGE]}, {"audio": [AUDIO]}, {"images": [IMAGE], "audio": [AUDIO]}])
 def test_every_turn_of_a_conversation_is_answered_as_if_read_afresh(
     model: Model, widths: list[int], encoded: list[str], media: dict[str, Any]
 ):
@@ -103,11 +103,11 @@ def test_a_system_prompt_is_read_once_for_all_conversations(model: Model, widths
         assert widths[0] < 40 or number == 0
 
 
-def test_a_image_seen_before_is_encoded_again_only_when_forgotten(model: Model, encoded: list[str]):
+def test_an_image_seen_before_is_encoded_again_only_when_evicted(model: Model, encoded: list[str]):
     model.generate("one", images=[IMAGE], options=FEW)
     model.generate("another question", images=[OTHER, IMAGE.copy()], options=FEW)
     assert len(encoded) == 2
-    model.forget()
+    model.clear_cache()
     model.generate("one", images=[IMAGE], options=FEW)
     assert len(encoded) == 3
 
@@ -137,7 +137,7 @@ def test_forgetting_gives_the_memory_back(model: Model):
     model.generate("x " * 300, images=[IMAGE], options=FEW)
     model.generate("y " * 300, options=FEW)
     assert decoder.sequences.num_bytes > before
-    model.forget()
+    model.clear_cache()
     assert (decoder.sequences.num_bytes, decoder.num_cached, model._prefill.embeddings.num_bytes) == (before, 0, 0)
 
 
@@ -198,7 +198,7 @@ def test_a_request_is_cancelled_by_another_thread_while_it_waits_and_while_it_ru
     assert len(rest[-1].reply.token_ids) <= 2
 
 
-def test_a_forgotten_stream_gives_its_turn_back(model: Model):
+def test_an_abandoned_stream_gives_its_turn_back(model: Model):
     for event in model.stream("hello", options=MANY):
         assert event
         break
@@ -275,38 +275,38 @@ def test_limits_out_of_range_are_refused(options: dict[str, Any]):
         Model.load(small_bundle(), threads=1, **options)
 
 
-def test_a_clip_can_be_encoded_while_another_request_is_served(model: Model, encoded: list[str]):
+def test_a_recording_can_be_encoded_while_another_request_is_served(model: Model, encoded: list[str]):
     """It must not wait for its turn, nor change the answer, nor be encoded again."""
-    wanted = model.generate("what", audio=[SOUND], options=FEW).token_ids
-    model.forget()
+    wanted = model.generate("what", audio=[AUDIO], options=FEW).token_ids
+    model.clear_cache()
     encoded.clear()
     with closing(model.stream("long", options=MANY)) as busy:
         next(busy)
         with ThreadPoolExecutor(1) as other:
-            clips = other.submit(model.encode_ahead, audio=[SOUND]).result(60)
+            recordings = other.submit(model.encode_ahead, audio=[AUDIO]).result(60)
         assert encoded == ["SpeechEncoder"]
-    for audio in (clips, [SOUND]):
+    for audio in (recordings, [AUDIO]):
         model._decoder.sequences.clear()  # type: ignore[union-attr]
         assert model.generate("what", audio=audio, options=FEW).token_ids == wanted
     assert encoded == ["SpeechEncoder"]
 
 
-def test_a_clip_is_encoded_ahead_only_where_its_rows_can_be_kept(encoded: list[str]):
+def test_a_recording_is_encoded_ahead_only_where_its_rows_can_be_kept(encoded: list[str]):
     """Otherwise the work would be done twice."""
     with Model.load(small_bundle(), threads=1, cache_bytes=0) as model:
-        clips = model.encode_ahead(audio=[SOUND])
+        recordings = model.encode_ahead(audio=[AUDIO])
         assert encoded == []
-        assert model.generate("what", audio=clips, options=FEW).token_ids
+        assert model.generate("what", audio=recordings, options=FEW).token_ids
     assert encoded == ["SpeechEncoder"]
 
 
-def test_what_is_wrong_with_a_clip_encoded_ahead_is_said_and_changes_nothing(model: Model):
+def test_what_is_wrong_with_a_recording_encoded_ahead_is_said_and_changes_nothing(model: Model):
     with pytest.raises(ConfigError, match=r"audio of 4 bytes"):
         model.encode_ahead(audio=[b"none"])
     with pytest.raises(ConfigError, match=r"no such file"):
         model.encode_ahead(audio=["no/such.wav"])
-    assert len(model.encode_ahead(audio=[SOUND], should_stop=lambda: True)) == 1  # stopped is no error
-    assert model.generate("what", audio=[SOUND], options=FEW).token_ids
+    assert len(model.encode_ahead(audio=[AUDIO], should_stop=lambda: True)) == 1  # stopped is no error
+    assert model.generate("what", audio=[AUDIO], options=FEW).token_ids
     model.close()
     with pytest.raises(ConfigError, match="closed"):
-        model.encode_ahead(audio=[SOUND])
+        model.encode_ahead(audio=[AUDIO])

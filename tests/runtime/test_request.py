@@ -18,7 +18,7 @@ from support.signals import random_audio, random_image
 
 FEW = SamplingOptions(max_new_tokens=4, temperature=0.0)
 IMAGE = random_image("request", 60, 40)
-SOUND = (random_audio("request", 0.6, 16000), 16000)
+AUDIO = (random_audio("request", 0.6, 16000), 16000)
 TOOLS = [{"name": "lamp", "parameters": {"type": "object"}}]
 
 
@@ -36,7 +36,7 @@ def test_the_keywords_are_the_fields_of_the_value(keywords: type, value: Any):
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"images": [IMAGE], "max_crops": 1}, {"audio": [SOUND]}, {"tools": TOOLS}, {"adapter": "speech"}]
+    "fields", [{}, {"images": [IMAGE], "max_crops": 1}, {"audio": [AUDIO]}, {"tools": TOOLS}, {"adapter": "speech"}]
 )
 def test_a_request_is_answered_as_its_keywords_are(model: Model, fields: dict[str, Any]):
     by_keywords = model.generate("what", options=FEW, **fields)
@@ -62,7 +62,7 @@ def test_logits_of_a_request_are_those_of_its_ids(model: Model):
 def test_a_prefix_of_a_request_serves_it(model: Model, tmp_path: Path):
     request = Request([{"role": "system", "content": "short"}, {"role": "user", "content": "what"}])
     saved = model.save_prefix(request, tmp_path / "prefix")
-    model.forget()
+    model.clear_cache()
     assert model.cache_prompt(request, tmp_path / "prefix") == saved
     assert model.generate(request, options=FEW).timing.cached_tokens == saved - 1
 
@@ -73,7 +73,7 @@ def test_a_prefix_of_a_request_serves_it(model: Model, tmp_path: Path):
         ([], {}, "non-empty list"),
         ([{"role": "boss", "content": "x"}], {}, "role is 'boss'"),
         ("what", {"images": IMAGE}, "images must be a list"),
-        ("what", {"audio": SOUND}, "audio must be a list"),
+        ("what", {"audio": AUDIO}, "audio must be a list"),
         ("<|image_1|> and <|image_2|>", {"images": [IMAGE]}, "image"),
         ("what", {"adapter": "fast"}, "adapter is 'fast'; use auto, none, vision, speech"),
         ("what", {"max_crops": 0}, "max_crops is 0; use a whole number, 1 or more"),

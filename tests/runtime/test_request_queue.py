@@ -52,7 +52,7 @@ def test_queue_come_in_the_order_of_arrival():
     assert served == list("abcdefgh")
 
 
-def test_a_full_queue_refuses_and_forgets_the_refused():
+def test_a_full_queue_refuses_and_keeps_nothing_of_the_refused():
     queue, served = RequestQueue(2), []
     with queue.enter():
         visitors = [Visitor(queue, served, name) for name in "abc"]
@@ -92,7 +92,7 @@ def test_one_who_gives_up_while_waiting_is_skipped():
     assert served == ["a", "c"]
 
 
-def test_a_thread_that_would_wait_for_itself_is_told():
+def test_a_thread_that_would_wait_for_itself_is_refused():
     queue = RequestQueue(10)
     with queue.enter():
         with pytest.raises(ConfigError, match="in the midst of a request of this model"), queue.enter():

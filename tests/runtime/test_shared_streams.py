@@ -123,7 +123,7 @@ def test_a_stream_closed_while_another_thread_goes_on_with_it_gives_its_turn_bac
     assert not log.queue._queue
 
 
-def test_a_forgotten_stream_gives_its_turn_back_at_once():
+def test_an_abandoned_stream_gives_its_turn_back_at_once():
     log = Log()
     next(log.stream("a"))
     gc.collect()
@@ -131,7 +131,7 @@ def test_a_forgotten_stream_gives_its_turn_back_at_once():
     assert list(log.stream("b", 2)) == [0, 1]
 
 
-def test_what_ends_a_stream_is_told_to_its_reader_and_to_nobody_else():
+def test_what_ends_a_stream_is_reported_to_its_reader_and_to_nobody_else():
     queue = RequestQueue(10)
 
     def failing() -> Generator[int, None, None]:
@@ -149,7 +149,7 @@ def test_what_ends_a_stream_is_told_to_its_reader_and_to_nobody_else():
     assert next(stream, None) is None
 
 
-def test_an_interruption_while_helping_is_raised_here_and_told_there():
+def test_an_interruption_while_helping_is_raised_here_and_reported_there():
     queue = RequestQueue(10)
 
     def interrupted() -> Generator[int, None, None]:
@@ -178,7 +178,7 @@ def test_one_who_waits_for_a_stream_can_give_up():
     assert not log.queue._queue
 
 
-def test_a_step_that_iterates_its_own_stream_is_told():
+def test_a_step_that_iterates_its_own_stream_is_refused():
     queue = RequestQueue(10)
 
     def asks() -> Generator[int, None, None]:

@@ -16,7 +16,7 @@ from support.signals import random_audio, random_image
 
 FEW = SamplingOptions(max_new_tokens=4)
 WIDE, SMALL = random_image("wide", 900, 300), random_image("small", 60, 40)
-LONG_CLIP, CLIP = (random_audio("long", 45.0, 16000), 16000), (random_audio("short", 1.0, 16000), 16000)
+LONG_RECORDING, RECORDING = (random_audio("long", 45.0, 16000), 16000), (random_audio("short", 1.0, 16000), 16000)
 
 
 @pytest.fixture
@@ -26,33 +26,33 @@ def model() -> Any:
 
 
 def _stages(model: Model, prompt: str, **media: Any) -> list[Stage]:
-    told: list[Stage] = []
-    model.generate(prompt, options=FEW, on_stage=told.append, **media)
-    return told
+    reported: list[Stage] = []
+    model.generate(prompt, options=FEW, on_stage=reported.append, **media)
+    return reported
 
 
 def _named(stages: list[Stage], name: str) -> list[tuple[int, int]]:
     return [(stage.done, stage.total) for stage in stages if stage.name == name]
 
 
-def test_a_long_prompt_tells_how_much_of_it_is_read(model: Model):
-    told = _stages(model, "one two three four five six seven " * 12)
-    total = _named(told, "prefill")[-1][1]
-    assert _named(told, "prefill") == [*((done, total) for done in range(0, total, 32)), (total, total)]
+def test_a_long_prompt_reports_how_much_of_it_is_read(model: Model):
+    reported = _stages(model, "one two three four five six seven " * 12)
+    total = _named(reported, "prefill")[-1][1]
+    assert _named(reported, "prefill") == [*((done, total) for done in range(0, total, 32)), (total, total)]
 
 
 def test_views_and_windows_of_all_media_are_counted_together(model: Model):
-    told = _stages(model, "x", images=[WIDE, SMALL], audio=[LONG_CLIP])
-    total = _named(told, "encode")[0][1]
+    reported = _stages(model, "x", images=[WIDE, SMALL], audio=[LONG_RECORDING])
+    total = _named(reported, "encode")[0][1]
     assert total >= 2 + 2 + 2
-    assert _named(told, "encode") == [(done, total) for done in range(total + 1)]
-    assert _named(told, "preprocess") == [(done, 3) for done in range(4)]
-    assert _named(told, "load") == [(0, 1), (1, 1)]  # the decoder again, with its adapters
-    names = list(dict.fromkeys(stage.name for stage in told))
+    assert _named(reported, "encode") == [(done, total) for done in range(total + 1)]
+    assert _named(reported, "preprocess") == [(done, 3) for done in range(4)]
+    assert _named(reported, "load") == [(0, 1), (1, 1)]  # the decoder again, with its adapters
+    names = list(dict.fromkeys(stage.name for stage in reported))
     assert names == ["preprocess", "load", "encode", "prefill", "decode"]
 
 
-def test_what_is_kept_from_before_is_not_told_as_work(model: Model):
+def test_what_is_kept_from_before_is_not_reported_as_work(model: Model):
     first = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
     again = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
     total = _named(first, "prefill")[-1][1]
@@ -92,18 +92,18 @@ def test_waiting_for_an_earlier_request_is_timed_as_the_queue(model: Model):
     assert 0 < timing.queue_s <= timing.ttft_s
 
 
-def test_a_request_that_waits_is_told_how_many_are_before_it(model: Model):
-    told: list[Stage] = []
+def test_a_waiting_request_reports_how_many_are_before_it(model: Model):
+    reported: list[Stage] = []
     open_stream = model.stream("first", options=FEW)
     next(open_stream)
-    waiting = threading.Thread(target=lambda: model.generate("second", options=FEW, on_stage=told.append))
+    waiting = threading.Thread(target=lambda: model.generate("second", options=FEW, on_stage=reported.append))
     waiting.start()
-    while not told:
+    while not reported:
         pass
     open_stream.close()
     waiting.join()
-    assert told[0] == Stage("queue", 0, 1)
-    assert _named(told, "prefill")
+    assert reported[0] == Stage("queue", 0, 1)
+    assert _named(reported, "prefill")
 
 
 def test_an_observer_that_fails_ends_its_own_request_only(model: Model):
@@ -115,10 +115,10 @@ def test_an_observer_that_fails_ends_its_own_request_only(model: Model):
     assert model.generate("hello", options=FEW).token_ids
 
 
-def test_loading_tells_where_it_is():
-    told: list[Stage] = []
-    with Model.load(small_bundle(), threads=1, on_stage=told.append):
-        assert told == [Stage("load", 0, 2), Stage("load", 1, 2), Stage("load", 2, 2)]
+def test_loading_reports_where_it_is():
+    reported: list[Stage] = []
+    with Model.load(small_bundle(), threads=1, on_stage=reported.append):
+        assert reported == [Stage("load", 0, 2), Stage("load", 1, 2), Stage("load", 2, 2)]
 
 
 def test_ctrl_c_while_loading_waits_for_no_graph(monkeypatch: pytest.MonkeyPatch):
@@ -151,7 +151,7 @@ def test_a_request_ended_inside_a_pass_does_not_spoil_the_next(
     monkeypatch.setattr(cancellable_run, "_GRACE_S", 0.0)
     monkeypatch.setattr(cancellable_run, "_POLL_S", 0.0)
     bundle = small_bundle(kv_cache=kv_cache)
-    talk, media = "tell me all about it, " * 12, {"images": [SMALL], "audio": [CLIP]}
+    talk, media = "tell me all about it, " * 12, {"images": [SMALL], "audio": [RECORDING]}
     with Model.load(bundle, threads=1, kv_cache=kv_cache) as fresh:
         alone, alone_seeing = fresh.generate(talk, options=FEW), fresh.generate(talk, options=FEW, **media)
     with Model.load(bundle, threads=1, chunk=chunk, kv_cache=kv_cache) as model:
@@ -166,7 +166,7 @@ def test_a_request_ended_inside_a_pass_does_not_spoil_the_next(
             if stop_at % 3 == 0:
                 assert model.generate(talk, options=FEW).token_ids == alone.token_ids
                 assert model.generate(talk, options=FEW, **media).token_ids == alone_seeing.token_ids
-                model.forget()
+                model.clear_cache()
         assert ended >= 3
 
 

@@ -37,10 +37,10 @@ class Script:
     Logits after a wrong guess are not numbers, so using one fails.
     """
 
-    def __init__(self, token_ids: Sequence[int], room: int = 10_000, border: int = 10_000) -> None:
+    def __init__(self, token_ids: Sequence[int], room: int = 10_000, boundary: int = 10_000) -> None:
         self._token_ids = list(token_ids)
         self._room = room
-        self._border = border
+        self._boundary = boundary
         self._prompt: int | None = None
         self.held: list[int] = []
         self.widths: list[int] = []
@@ -52,7 +52,7 @@ class Script:
 
     @property
     def limit(self) -> ContextLimit:
-        rope = replace(_ROPE, original_max_positions=self._border, max_positions=max(self._room, self._border))
+        rope = replace(_ROPE, original_max_positions=self._boundary, max_positions=max(self._room, self._boundary))
         shape = replace(_SHAPE, max_positions=self._room, model_positions=self._room)
         return ContextLimit(shape, rope)
 
@@ -75,7 +75,7 @@ class Script:
         num_rows = 1 if rows == "last" else int(rows)
         ids = sequence.token_ids.tolist()
         self._prompt = len(ids) if self._prompt is None else self._prompt
-        if len(ids) - num_rows + 1 == self._border + 1:
+        if len(ids) - num_rows + 1 == self._boundary + 1:
             self.held = []  # read again with other factors
             assert num_rows == 1
         assert not self.held or len(self.held) == len(ids) - num_rows

@@ -156,13 +156,13 @@ class ConstraintCompiler:
         control = self._tokenizer.control.values()
         named = [marker for marker in CALL_MARKERS if isinstance(spec, Grammar) and marker in spec.lark]
         never = [token.id for token in control if token.id not in self._eos and token.content not in named]
-        constraint = _Matched(spec, matcher, never=never, eos=self._eos, vocab_size=self._vocab_size)
+        constraint = _MatcherConstraint(spec, matcher, never=never, eos=self._eos, vocab_size=self._vocab_size)
         if not constraint.can_begin():
             raise ConfigError(f"no reply can meet {spec}; change it")
         return constraint
 
 
-class _Matched:
+class _MatcherConstraint:
     """A constraint followed by llguidance."""
 
     def __init__(

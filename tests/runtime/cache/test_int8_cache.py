@@ -31,7 +31,7 @@ from support.random_values import integers
 from support.signals import random_audio, random_image
 from support.vocabulary import build_tokenizer
 
-BORDER = 64
+BOUNDARY = 64
 IDS = np.array(integers("int8 cache tests", 0, 700, 350))
 TOKENIZER = Tokenizer(build_tokenizer().to_str(), "tokenizer.json")
 FEW = SamplingOptions(max_new_tokens=8, temperature=0.0)
@@ -43,10 +43,10 @@ def _folder(recipe: str = "int4") -> Path:
 
 
 @functools.cache
-def _bundle(border: int | None = None) -> Bundle:
+def _bundle(boundary: int | None = None) -> Bundle:
     bundle = Bundle(_folder())
-    if border is not None:
-        rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=border)
+    if boundary is not None:
+        rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=boundary)
         bundle.manifest = dataclasses.replace(bundle.manifest, rope=rope)
     return bundle
 
@@ -60,9 +60,9 @@ def _sequence(length: int) -> InputSequence:
 
 
 @functools.cache
-def _all_rows(length: int, adapter: Adapter = "none", border: int | None = None) -> np.ndarray:
+def _all_rows(length: int, adapter: Adapter = "none", boundary: int | None = None) -> np.ndarray:
     """Logits of every position, read at once."""
-    return _decoder(_bundle(border), chunk=1024).forward(_sequence(length), adapter=adapter, rows="all").copy()
+    return _decoder(_bundle(boundary), chunk=1024).forward(_sequence(length), adapter=adapter, rows="all").copy()
 
 
 @pytest.mark.parametrize("adapter", ["none", "vision", "speech"])
@@ -82,7 +82,7 @@ def test_a_growing_reply_equals_a_fresh_reading_to_the_bit():
         np.testing.assert_array_equal(decoder.forward(sequence, adapter="none"), expected[position])
 
 
-def test_rejected_guesses_leave_no_trace():
+def test_rejected_drafts_leave_no_trace():
     expected, decoder, sequence = _all_rows(60), _decoder(), _sequence(30)
     decoder.forward(sequence, adapter="none")
     for length in range(30, 56, 5):
@@ -108,21 +108,21 @@ def test_what_an_earlier_request_read_answers_as_if_it_were_read_again():
 
 
 @pytest.mark.parametrize("chunk", [10, 512])
-def test_a_sequence_that_crosses_the_longrope_border_is_read_again(chunk: int):
-    decoder, sequence = _decoder(_bundle(BORDER), chunk=chunk), _sequence(BORDER - 3)
+def test_a_sequence_that_crosses_the_longrope_boundary_is_read_again(chunk: int):
+    decoder, sequence = _decoder(_bundle(BOUNDARY), chunk=chunk), _sequence(BOUNDARY - 3)
     decoder.forward(sequence, adapter="none")
-    for length in range(BORDER - 2, BORDER + 6):
+    for length in range(BOUNDARY - 2, BOUNDARY + 6):
         sequence.append(int(IDS[length - 1]))
         found = decoder.forward(sequence, adapter="none")
-        np.testing.assert_array_equal(found, _all_rows(length, border=BORDER)[-1])
-    short = _all_rows(BORDER + 5)[-1]
+        np.testing.assert_array_equal(found, _all_rows(length, boundary=BOUNDARY)[-1])
+    short = _all_rows(BOUNDARY + 5)[-1]
     assert np.abs(found - short).max() > 0.01 * short.std()  # the border is what made the difference
 
 
-def _say(decoder: Decoder, ids: np.ndarray, *, guess: bool, **options: Any) -> Any:
+def _say(decoder: Decoder, ids: np.ndarray, *, draft: bool, **options: Any) -> Any:
     sequence = InputSequence(EmbeddingTable(_bundle(), _bundle().manifest.decoder.embedding), ids, {})
     decoder.sequences.begin(sequence, "none", fresh=True)
-    wanted = SamplingOptions(max_new_tokens=60, logprobs=2, speculation=guess, **options)
+    wanted = SamplingOptions(max_new_tokens=60, logprobs=2, speculation=draft, **options)
     task = GenerationTask(sequence=sequence, adapter="none", options=wanted, eos=frozenset(), constraint=None)
     *_, done = generate(decoder, TOKENIZER, task)
     decoder.sequences.trim()
@@ -136,10 +136,10 @@ def test_guessing_changes_no_token_and_no_probability_to_the_bit(options: dict[s
     for seed in range(5):
         sentence = integers(f"int8 guesses {seed}", 0, 11, 350)
         ids = np.array(sentence * 3 + sentence[:4])
-        plain, guessed = (_say(decoder, ids, guess=guess, **options) for guess in (False, True))
-        assert guessed.token_ids == plain.token_ids
-        assert [choice.logprob for choice in guessed.logprobs] == [choice.logprob for choice in plain.logprobs]
-        accepted += guessed.speculation.accepted
+        plain, drafted = (_say(decoder, ids, draft=draft, **options) for draft in (False, True))
+        assert drafted.token_ids == plain.token_ids
+        assert [choice.logprob for choice in drafted.logprobs] == [choice.logprob for choice in plain.logprobs]
+        accepted += drafted.speculation.accepted
     assert accepted > 8
 
 
@@ -171,7 +171,7 @@ def test_a_position_takes_a_quarter_of_the_memory_everywhere():
     ]
 
 
-def test_a_full_context_is_told_in_the_smaller_positions():
+def test_a_full_context_is_stated_in_the_smaller_positions():
     decoder = _decoder(max_context=32)
     with pytest.raises(CapacityError, match=r"needs 40 tokens .* set max_context to 40 \(0\.0 MiB more memory\)"):
         decoder.forward(_sequence(40), adapter="none")
@@ -199,7 +199,7 @@ def test_a_saved_prefix_is_for_the_kind_it_was_read_with(tmp_path: Path):
     talk = [{"role": "system", "content": "Be brief. " * 8}, {"role": "user", "content": "hello"}]
     with Model.load(_folder(), threads=1, kv_cache="int8") as model:
         expected = model.generate(talk, options=FEW)
-        model.forget()
+        model.clear_cache()
         positions = model.save_prefix(talk, path)
     assert (
         path.stat().st_size < positions * (8 + cache_shape(_bundle().manifest, kind="int8").bytes_per_position) + 2000

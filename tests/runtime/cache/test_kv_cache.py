@@ -96,11 +96,11 @@ def test_an_empty_cache_frees_its_buffers_before_it_grows(monkeypatch: pytest.Mo
     old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
     alive = []
 
-    def watched(shape: tuple[int, ...], dtype: FloatName) -> np.ndarray:
+    def observed(shape: tuple[int, ...], dtype: FloatName) -> np.ndarray:
         alive.append(any(ref() is not None for ref in old))
         return np.zeros(shape, dtype)
 
-    monkeypatch.setattr("edgephi.cache.kv_cache._mapped_zeros", watched)
+    monkeypatch.setattr("edgephi.cache.kv_cache._mapped_zeros", observed)
     cache.reserve(600)
     assert alive
     assert not any(alive)
@@ -113,12 +113,12 @@ def test_a_growing_cache_holds_one_buffer_twice_at_most():
     old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
     alive = []
 
-    class Watched(dict[str, np.ndarray]):
+    class Observed(dict[str, np.ndarray]):
         def pop(self, name: str) -> np.ndarray:  # type: ignore[override]
             alive.append(sum(ref() is not None for ref in old))
             return super().pop(name)
 
-    cache.buffers = Watched(cache.buffers)
+    cache.buffers = Observed(cache.buffers)
     cache.reserve(600)
     assert alive == [4, 3, 2, 1]
 
@@ -196,7 +196,7 @@ def test_a_branch_is_a_copy():
         assert cache.buffers[name].any()
 
 
-def test_truncation_forgets_the_end_only():
+def test_truncation_drops_the_end_only():
     cache = KVCache(_shape())
     cache.used = 10
     cache.truncate(4)

@@ -22,7 +22,7 @@ from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import small_bundle
 from support.random_values import integers
 
-BORDER = 64
+BOUNDARY = 64
 IDS = np.array(integers("prefix cache", 0, 700, 350))
 OTHER = (IDS + 1) % 350
 CLOSE = 2e-5
@@ -168,7 +168,7 @@ def test_media_are_shared_by_content_only(bundle: Bundle, table: EmbeddingTable,
         np.testing.assert_allclose(logits, fresh(request), atol=CLOSE)
 
 
-def test_the_least_recently_used_is_forgotten_first_and_the_budget_is_kept(bundle: Bundle, table: EmbeddingTable):
+def test_the_least_recently_used_is_evicted_first_and_the_budget_is_kept(bundle: Bundle, table: EmbeddingTable):
     decoder = _decoder(bundle, blocks=3)
     sequences = [InputSequence(table, (IDS[:100] + number) % 350, {}) for number in range(4)]
     found = []
@@ -231,7 +231,7 @@ def test_a_cancelled_request_leaves_what_it_read(
     np.testing.assert_allclose(logits, fresh(longer), atol=CLOSE)
 
 
-def test_rejected_proposals_are_not_remembered(bundle: Bundle, table: EmbeddingTable):
+def test_rejected_drafts_are_not_remembered(bundle: Bundle, table: EmbeddingTable):
     decoder, sequence = _decoder(bundle), InputSequence(table, IDS[:50], {})
     decoder.sequences.begin(sequence, "none")
     decoder.forward(sequence, adapter="none")
@@ -249,7 +249,7 @@ def test_rejected_proposals_are_not_remembered(bundle: Bundle, table: EmbeddingT
 def low(bundle: Bundle) -> Bundle:
     """LongRoPE's border at 64 positions."""
     lowered = Bundle(bundle.path)
-    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BORDER)
+    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BOUNDARY)
     lowered.manifest = dataclasses.replace(bundle.manifest, rope=rope)
     return lowered
 
@@ -257,7 +257,7 @@ def low(bundle: Bundle) -> Bundle:
 @pytest.mark.parametrize("chunk", [7, 512])
 @pytest.mark.parametrize(
     ("lengths", "found"),
-    [((50, 60, BORDER), (0, 50, 60)), ((50, BORDER + 1), (0, 0)), ((70, 90, 60, 95), (0, 70, 0, 90))],
+    [((50, 60, BOUNDARY), (0, 50, 60)), ((50, BOUNDARY + 1), (0, 0)), ((70, 90, 60, 95), (0, 70, 0, 90))],
 )
 def test_a_kept_beginning_equals_a_fresh_reading(
     low: Bundle, table: EmbeddingTable, chunk: int, lengths: tuple[int, ...], found: tuple[int, ...]
@@ -271,7 +271,7 @@ def test_a_kept_beginning_equals_a_fresh_reading(
         np.testing.assert_allclose(logits, fresh.forward(sequence, adapter="none"), atol=CLOSE)
 
 
-def test_a_reply_that_crosses_the_border_reads_its_images_again(low: Bundle, table: EmbeddingTable):
+def test_a_reply_that_crosses_the_boundary_reads_its_images_again(low: Bundle, table: EmbeddingTable):
     """They were not encoded for this request: the cache held their keys, of the short factors."""
     rows = np.random.default_rng(0).standard_normal((20, low.manifest.decoder.hidden_size), dtype=np.float32)
     decoder, fresh = _decoder(low), _decoder(low)

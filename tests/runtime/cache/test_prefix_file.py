@@ -54,11 +54,11 @@ def _watch(model: Model) -> list[int]:
     assert decoder is not None
     run = decoder._run
 
-    def watched(embeds: np.ndarray, *arguments: object, **options: object) -> np.ndarray:
+    def observed(embeds: np.ndarray, *arguments: object, **options: object) -> np.ndarray:
         widths.append(embeds.shape[1])
         return run(embeds, *arguments, **options)  # type: ignore[arg-type]
 
-    decoder._run = watched  # type: ignore[method-assign]
+    decoder._run = observed  # type: ignore[method-assign]
     return widths
 
 

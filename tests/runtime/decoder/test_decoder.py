@@ -22,9 +22,9 @@ from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import copy_bundle, put, small_bundle
 from support.random_values import integers
 
-REAL_BORDER = 4096  # original_max_positions of the small checkpoint
-BORDER = 64  # the same, in the manifest of most tests here
-IDS = np.array(integers("decoder tests", 0, REAL_BORDER + 40, 350))
+REAL_BOUNDARY = 4096  # original_max_positions of the small checkpoint
+BOUNDARY = 64  # the same, in the manifest of most tests here
+IDS = np.array(integers("decoder tests", 0, REAL_BOUNDARY + 40, 350))
 # Float32 key/value caches move a logit by some 1e-6 when rows are computed one by one instead of together.
 CLOSE = 2e-5
 
@@ -37,21 +37,21 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def fresh(bundle: Bundle) -> Decoder:
     """Reads every sequence at once."""
-    return Decoder(bundle, ModelOptions(threads=1, chunk=2 * REAL_BORDER))
+    return Decoder(bundle, ModelOptions(threads=1, chunk=2 * REAL_BOUNDARY))
 
 
 @pytest.fixture(scope="module")
 def low(bundle: Bundle) -> Bundle:
     """The bundle with LongRoPE's border at 64 positions, where crossing it is cheap."""
     lowered = Bundle(bundle.path)
-    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BORDER)
+    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BOUNDARY)
     lowered.manifest = dataclasses.replace(bundle.manifest, rope=rope)
     return lowered
 
 
 @pytest.fixture(scope="module")
 def fresh_low(low: Bundle) -> Decoder:
-    return Decoder(low, ModelOptions(threads=1, chunk=2 * REAL_BORDER))
+    return Decoder(low, ModelOptions(threads=1, chunk=2 * REAL_BOUNDARY))
 
 
 def _decoder(bundle: Bundle, chunk: int = 512, max_context: int | None = None) -> Decoder:
@@ -142,41 +142,41 @@ def test_a_graph_of_other_sizes_than_the_manifests_is_refused(bundle: Bundle, si
         _decoder(other)
 
 
-def test_crossing_the_longrope_border_equals_a_fresh_reading_with_long_factors(low: Bundle, fresh_low: Decoder):
-    decoder, sequence = _decoder(low, chunk=10), _sequence(low, BORDER - 3)
+def test_crossing_the_longrope_boundary_equals_a_fresh_reading_with_long_factors(low: Bundle, fresh_low: Decoder):
+    decoder, sequence = _decoder(low, chunk=10), _sequence(low, BOUNDARY - 3)
     decoder.forward(sequence, adapter="none")
-    for length in range(BORDER - 2, BORDER + 8):
+    for length in range(BOUNDARY - 2, BOUNDARY + 8):
         sequence.append(int(IDS[length - 1]))
         logits = decoder.forward(sequence, adapter="none")
         np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
 
 
-def test_the_border_of_the_checkpoint_is_crossed_in_decoding(bundle: Bundle, fresh: Decoder):
-    decoder, sequence = _decoder(bundle), _sequence(bundle, REAL_BORDER)
+def test_the_boundary_of_the_checkpoint_is_crossed_in_decoding(bundle: Bundle, fresh: Decoder):
+    decoder, sequence = _decoder(bundle), _sequence(bundle, REAL_BOUNDARY)
     decoder.forward(sequence, adapter="none")
-    sequence.append(int(IDS[REAL_BORDER]))
+    sequence.append(int(IDS[REAL_BOUNDARY]))
     logits = decoder.forward(sequence, adapter="none")
-    np.testing.assert_allclose(logits, _at_once(fresh, bundle, REAL_BORDER + 1), atol=CLOSE)
+    np.testing.assert_allclose(logits, _at_once(fresh, bundle, REAL_BOUNDARY + 1), atol=CLOSE)
 
 
 @pytest.mark.parametrize("chunk", [5, 63, 64, 65])
-def test_a_prompt_longer_than_the_border_uses_long_factors_from_its_first_chunk(
+def test_a_prompt_longer_than_the_boundary_uses_long_factors_from_its_first_chunk(
     low: Bundle, fresh_low: Decoder, chunk: int
 ):
-    for length in (BORDER, BORDER + 1, BORDER + 30):
+    for length in (BOUNDARY, BOUNDARY + 1, BOUNDARY + 30):
         logits = _decoder(low, chunk).forward(_sequence(low, length), adapter="none")
         np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
 
 
 def test_short_and_long_factors_differ(bundle: Bundle, low: Bundle, fresh: Decoder, fresh_low: Decoder):
     # Otherwise the three tests above would prove nothing.
-    difference = np.abs(_at_once(fresh, bundle, BORDER + 9) - _at_once(fresh_low, low, BORDER + 9)).max()
+    difference = np.abs(_at_once(fresh, bundle, BOUNDARY + 9) - _at_once(fresh_low, low, BOUNDARY + 9)).max()
     assert difference > 100 * CLOSE
 
 
 def test_the_next_request_owes_nothing_to_the_one_before(low: Bundle, fresh_low: Decoder):
     decoder = _decoder(low)
-    decoder.forward(_sequence(low, BORDER + 10), adapter="speech")
+    decoder.forward(_sequence(low, BOUNDARY + 10), adapter="speech")
     decoder.sequences.clear()
     logits = decoder.forward(_sequence(low, 30), adapter="none")
     np.testing.assert_allclose(logits, _at_once(fresh_low, low, 30), atol=CLOSE)
@@ -190,7 +190,7 @@ def test_bindings_outlive_a_request_but_not_the_buffers_they_are_bound_to(bundle
     decoder.truncate(0)
     expected = decoder.forward(_sequence(bundle, 1), adapter="none").copy()
     assert decoder._passes[1, 1] is kept
-    decoder.forward(_sequence(bundle, REAL_BORDER + 40), adapter="none")
+    decoder.forward(_sequence(bundle, REAL_BOUNDARY + 40), adapter="none")
     long = [weakref.ref(buffer) for buffer in decoder._cache.buffers.values()]
     decoder.sequences.budget_bytes = 256 * decoder.limit.shape.bytes_per_position
     decoder.sequences.trim()
@@ -239,7 +239,7 @@ def test_a_verification_is_one_pass_over_the_new_positions(bundle: Bundle, monke
     assert widths == [(5, 5), (1, 1), (4, 4)]
 
 
-def test_rejected_proposals_leave_no_trace(bundle: Bundle, fresh: Decoder):
+def test_rejected_drafts_leave_no_trace(bundle: Bundle, fresh: Decoder):
     fresh.sequences.clear()
     expected = fresh.forward(_sequence(bundle, 60), adapter="none", rows="all")
     decoder, sequence = _decoder(bundle), _sequence(bundle, 30)
@@ -268,22 +268,22 @@ def test_nothing_can_be_rewound_that_was_not_read(bundle: Bundle):
     assert decoder.num_cached == 5
 
 
-@pytest.mark.parametrize("back", [BORDER - 10, BORDER, BORDER + 2])
-def test_rewinding_across_the_longrope_border_reads_again_as_a_fresh_start_would(
+@pytest.mark.parametrize("back", [BOUNDARY - 10, BOUNDARY, BOUNDARY + 2])
+def test_rewinding_across_the_longrope_boundary_reads_again_as_a_fresh_start_would(
     low: Bundle, fresh_low: Decoder, back: int
 ):
     decoder = _decoder(low, chunk=10)
-    decoder.forward(_sequence(low, BORDER + 5), adapter="none")
+    decoder.forward(_sequence(low, BOUNDARY + 5), adapter="none")
     decoder.truncate(back)
     for length in (back + 1, back + 3):
         logits = decoder.forward(_sequence(low, length), adapter="none")
         np.testing.assert_allclose(logits, _at_once(fresh_low, low, length), atol=CLOSE)
 
 
-def test_the_reach_of_a_sequence_ends_at_the_border_and_at_the_context(low: Bundle):
+def test_the_reach_of_a_sequence_ends_at_the_boundary_and_at_the_context(low: Bundle):
     """A verification beyond it would read again what the accepted tokens were chosen by."""
     decoder = _decoder(low, max_context=100)
-    assert [decoder.limit.reach(total) for total in (1, BORDER, BORDER + 1, 100)] == [BORDER, BORDER, 100, 100]
+    assert [decoder.limit.reach(total) for total in (1, BOUNDARY, BOUNDARY + 1, 100)] == [BOUNDARY, BOUNDARY, 100, 100]
 
 
 def test_each_adapter_answers_differently(bundle: Bundle, fresh: Decoder):

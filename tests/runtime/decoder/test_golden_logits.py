@@ -94,14 +94,14 @@ def test_another_adapter_would_be_noticed(models, name):
         assert golden.distance(wrong, LOGITS[f"{name}/last"]) > 100 * golden.TOLERANCE
 
 
-def test_generation_across_the_long_context_border_equals_a_fresh_read(models):
+def test_generation_across_the_long_context_boundary_equals_a_fresh_read(models):
     options = SamplingOptions(temperature=0.0, max_new_tokens=LONG_REPLY_TOKENS)
     reply = models("native").generate(long_prompt(), options=options)
     assert reply.timing.prompt_tokens == CROSSING["prompt_count"] < 4096 < CROSSING["prompt_count"] + LONG_REPLY_TOKENS
     assert list(reply.token_ids) == CROSSING["reply"].tolist()
 
 
-def test_each_step_across_the_border_has_the_reference_logits():
+def test_each_step_across_the_boundary_has_the_reference_logits():
     """Token by token with the cache; keys rotated for short texts must not survive the border."""
     bundle = Bundle(small_bundle())
     decoder = Decoder(bundle, ModelOptions())

@@ -26,7 +26,7 @@ from support.signals import random_audio, random_image
 TEXT, FULL = "decoder_text.onnx", "decoder.onnx"
 IDS = list(range(30, 50))
 IMAGE = random_image("graphs", 90, 60)
-SOUND = (random_audio("graphs", 0.8, 16000), 16000)
+AUDIO = (random_audio("graphs", 0.8, 16000), 16000)
 FEW = SamplingOptions(max_new_tokens=4, temperature=0.0)
 
 
@@ -71,7 +71,7 @@ def test_media_change_the_graph_once_and_the_old_one_is_freed_first(spy: Spy):
     """Both at once would need more memory than the larger one, which is what a device was bought for."""
     with _load() as model:
         model.generate("hello", options=FEW)
-        model.generate("hello", audio=[SOUND], options=FEW)
+        model.generate("hello", audio=[AUDIO], options=FEW)
         model.generate("hello", options=FEW)
         model.generate("hello", images=[IMAGE], options=FEW)
     assert spy.opened == [TEXT, FULL, "speech.onnx", "vision.onnx"]
@@ -85,20 +85,20 @@ def test_a_long_requests_memory_is_free_before_another_graph_is_opened(spy: Spy,
         assert decoder is not None
         model.logits([5] * 600)
 
-        def watched(path: Path, options: DeviceOptions, *more: Any, **named: Any) -> Any:
+        def observed(path: Path, options: DeviceOptions, *more: Any, **named: Any) -> Any:
             capacities.append(decoder.sequences.num_bytes // decoder.limit.shape.bytes_per_position)
             return open_session(path, options, *more, **named)
 
         for place in ("decoder.graph", "media.processor"):
-            monkeypatch.setattr(f"edgephi.{place}.open_session", watched)
-        model.generate("hello", audio=[SOUND], options=FEW)
+            monkeypatch.setattr(f"edgephi.{place}.open_session", observed)
+        model.generate("hello", audio=[AUDIO], options=FEW)
     assert capacities == [256, 256]
 
 
 def test_a_model_loaded_with_adapters_never_opens_the_other_graph(spy: Spy):
     with _load(with_adapters=True) as model:
         model.generate("hello", options=FEW)
-        model.generate("hello", audio=[SOUND], options=FEW)
+        model.generate("hello", audio=[AUDIO], options=FEW)
     assert spy.opened == [FULL, "speech.onnx"]
 
 
@@ -113,7 +113,7 @@ def test_a_forced_adapter_decides_by_itself(spy: Spy, adapter: str, opened: list
 
 def test_a_merged_model_has_one_graph(spy: Spy):
     with _load(small_bundle(adapters="speech", modalities=("text", "speech"))) as model:
-        model.generate("hello", audio=[SOUND], options=FEW)
+        model.generate("hello", audio=[AUDIO], options=FEW)
     assert spy.opened == [FULL, "speech.onnx"]
 
 
@@ -168,14 +168,14 @@ def test_a_damaged_graph_with_adapters_leaves_text_answered(damaged: Callable[[s
     folder = damaged(FULL)
     with _load() as whole, _load(folder) as model:
         expected = whole.generate("hello", options=FEW).token_ids
-        heard = whole.generate("hello", audio=[SOUND], options=FEW).token_ids
+        encoded = whole.generate("hello", audio=[AUDIO], options=FEW).token_ids
         for _ in range(2):  # the second time must fail as clearly as the first
             with pytest.raises(ArtifactError, match=r"/decoder\.onnx: content differs from the manifest"):
-                model.generate("hello", audio=[SOUND], options=FEW)
+                model.generate("hello", audio=[AUDIO], options=FEW)
             assert model.generate("hello", options=FEW).token_ids == expected
         assert spy.opened.count("speech.onnx") == 1  # the whole model's: no clip is encoded in vain
         (folder / FULL).write_bytes((small_bundle() / FULL).read_bytes())
-        assert model.generate("hello", audio=[SOUND], options=FEW).token_ids == heard
+        assert model.generate("hello", audio=[AUDIO], options=FEW).token_ids == encoded
 
 
 def test_a_damaged_graph_for_text_is_refused_at_once_unless_it_is_not_needed(damaged: Callable[[str], Path]):

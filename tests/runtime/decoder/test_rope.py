@@ -24,7 +24,7 @@ INFO = RopeInfo(
 
 
 @pytest.mark.parametrize(("total", "factors"), [(1, SHORT), (4096, SHORT), (4097, LONG), (6000, LONG)])
-def test_tables_follow_the_papers_formula_on_each_side_of_the_border(total: int, factors: tuple[float, ...]):
+def test_tables_follow_the_papers_formula_on_each_side_of_the_boundary(total: int, factors: tuple[float, ...]):
     tables = RotaryTables(INFO, "float32")
     tables.prepare(total)
     for position in {0, 1, total // 2, total - 1}:

@@ -109,7 +109,7 @@ def test_a_format_that_llguidance_enforces_stays(word: str):
     ("word", "meant"),
     [("requried", "required"), ("property", "properties"), ("maxlength", "maxLength"), ("anyof", "anyOf")]
 )  # fmt: skip
-def test_a_misspelled_rule_is_told_instead_of_being_skipped(word: str, meant: str):
+def test_a_misspelled_rule_is_reported_instead_of_being_skipped(word: str, meant: str):
     schema = {"type": "object", "properties": {"a": {"type": "string", word: ["a"]}}}
     with pytest.raises(ConfigError, match=f"unknown keyword '{word}' in schema.properties.a; did you mean '{meant}'"):
         JsonSchema(schema)

@@ -34,7 +34,7 @@ def test_every_closing_token_ends_the_reply(end: str):
     assert (reply.text, reply.finish_reason, list(reply.token_ids)) == ("hi", "stop", ids)
 
 
-def test_events_tell_every_token_and_all_the_text():
+def test_events_report_every_token_and_all_the_text():
     ids = [*TOKENIZER.encode_text("naïve 🙂 café 你好"), END]
     events = run_loop(Script(ids))
     tokens = [event for event in events if isinstance(event, TokenEvent)]
@@ -93,7 +93,7 @@ def test_a_reply_can_be_cancelled_at_every_step(after: int):
 
 
 @pytest.mark.parametrize("stop", ["lamp", "What is", "🙂", "ing", "\n\n"])
-def test_a_stop_string_ends_the_reply_wherever_token_borders_fall(stop: str):
+def test_a_stop_string_ends_the_reply_wherever_token_boundaries_fall(stop: str):
     before = "the kitchen: é "
     ids = [*TOKENIZER.encode_text(before + stop), *TOKENIZER.encode_text(" and more"), END]
     events = run_loop(Script(ids), stop=("never said", stop))

@@ -44,17 +44,17 @@ def _holds_what_was_said(decoder: Script, reply: Reply) -> bool:
 
 @MODES
 def test_guessing_changes_no_event(mode: bool | None):
-    plain, guessed = (Script(REPETITIVE), Script(REPETITIVE))
+    plain, drafted = (Script(REPETITIVE), Script(REPETITIVE))
     expected = run_loop(plain, speculation=False, logprobs=2)
-    actual = run_loop(guessed, speculation=mode, logprobs=2)
+    actual = run_loop(drafted, speculation=mode, logprobs=2)
     assert actual[:-1] == expected[:-1]
     _same(reply_of(actual), reply_of(expected))
-    assert guessed.held == plain.held == [1, 2, 3, *REPETITIVE[:-1]]
+    assert drafted.held == plain.held == [1, 2, 3, *REPETITIVE[:-1]]
     assert set(plain.widths) == {1}
     assert reply_of(expected).speculation == Speculation()
 
 
-def test_right_guesses_save_passes_and_the_reply_says_so():
+def test_right_drafts_save_passes_and_the_reply_says_so():
     decoder = Script(REPETITIVE)
     made = reply_of(run_loop(decoder, speculation=True)).speculation
     assert len(decoder.widths) + made.accepted == len(REPETITIVE)
@@ -63,7 +63,7 @@ def test_right_guesses_save_passes_and_the_reply_says_so():
     assert made.accepted > len(REPETITIVE) / 2
 
 
-def test_wrong_guesses_are_forgotten():
+def test_wrong_drafts_are_dropped():
     """Two words that begin alike: half of the guesses are wrong."""
     ids = TOKENIZER.encode_text("lamp on lamp off lamp on lamp on lamp off lamp off " * 4)
     decoder = Script([*ids, END])
@@ -74,7 +74,7 @@ def test_wrong_guesses_are_forgotten():
 
 @MODES
 @pytest.mark.parametrize("limit", range(1, len(REPETITIVE) + 2, 3))
-def test_the_limit_counts_guessed_tokens_and_reads_no_more(mode: bool | None, limit: int):
+def test_the_limit_counts_drafted_tokens_and_reads_no_more(mode: bool | None, limit: int):
     decoder = Script(REPETITIVE)
     reply = reply_of(run_loop(decoder, limit=limit, speculation=mode))
     assert list(reply.token_ids) == REPETITIVE[:limit]
@@ -84,7 +84,7 @@ def test_the_limit_counts_guessed_tokens_and_reads_no_more(mode: bool | None, li
 
 @MODES
 @pytest.mark.parametrize("room", range(4, 80, 5))
-def test_a_full_context_ends_a_guessed_reply_where_it_ends_a_plain_one(mode: bool | None, room: int):
+def test_a_full_context_ends_a_drafted_reply_where_it_ends_a_plain_one(mode: bool | None, room: int):
     decoder = Script(REPETITIVE, room=room)
     reply = reply_of(run_loop(decoder, speculation=mode))
     _same(reply, reply_of(run_loop(Script(REPETITIVE, room=room), speculation=False)))
@@ -93,16 +93,16 @@ def test_a_full_context_ends_a_guessed_reply_where_it_ends_a_plain_one(mode: boo
 
 
 @MODES
-@pytest.mark.parametrize("border", range(4, 80, 5))
-def test_guesses_never_reach_across_the_rotary_border(mode: bool | None, border: int):
+@pytest.mark.parametrize("boundary", range(4, 80, 5))
+def test_drafts_never_reach_across_the_rotary_boundary(mode: bool | None, boundary: int):
     """Beyond it the model reads everything again: accepted tokens would have been read with the wrong factors."""
-    decoder = Script(REPETITIVE, border=border)  # checks that it is not asked to
+    decoder = Script(REPETITIVE, boundary=boundary)  # checks that it is not asked to
     _same(reply_of(run_loop(decoder, speculation=mode)), reply_of(run_loop(Script(REPETITIVE), speculation=False)))
 
 
 @pytest.mark.parametrize("stop", ["lamp off", "🙂 turn", "on,", "the"])
 @MODES
-def test_a_stop_string_ends_a_guessed_run_in_its_midst(mode: bool | None, stop: str):
+def test_a_stop_string_ends_a_drafted_run_in_its_midst(mode: bool | None, stop: str):
     decoder = Script([*TOKENIZER.encode_text("turn turn turn turn turn turn "), *REPETITIVE])
     reply = reply_of(run_loop(decoder, speculation=mode, stop=(stop,)))
     plain = Script([*TOKENIZER.encode_text("turn turn turn turn turn turn "), *REPETITIVE])
@@ -111,7 +111,7 @@ def test_a_stop_string_ends_a_guessed_run_in_its_midst(mode: bool | None, stop: 
 
 
 @pytest.mark.parametrize("after", range(0, len(REPETITIVE), 7))
-def test_a_guessed_reply_is_cancelled_within_one_token(after: int):
+def test_a_drafted_reply_is_cancelled_within_one_token(after: int):
     said: list[Event] = []
     decoder = Script(REPETITIVE)
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
@@ -145,7 +145,7 @@ def test_a_reply_that_is_closed_leaves_only_what_was_said(after: int):
 
 @MODES
 @pytest.mark.parametrize("constraint", [Regex("(turn the lamp on, )+"), Regex("[a-z ,]{40}"), Grammar('start: "ab"')])
-def test_a_constraint_holds_for_guessed_tokens(mode: bool | None, constraint: Any):
+def test_a_constraint_holds_for_drafted_tokens(mode: bool | None, constraint: Any):
     (letter,) = TOKENIZER.encode_text("a")
     plain = reply_of(run_loop(Loop(letter), limit=60, constraint=constraint, speculation=False))
     _same(reply_of(run_loop(Loop(letter), limit=60, constraint=constraint, speculation=mode)), plain)
@@ -157,11 +157,11 @@ def test_a_constraint_holds_for_guessed_tokens(mode: bool | None, constraint: An
     "values",
     [{}, {"presence_penalty": 0.5}, {"frequency_penalty": -1.0}, {"repetition_penalty": 1.3, "logit_bias": {4: 3.0}}],
 )
-def test_drawn_tokens_are_those_of_the_same_seed_without_guesses(mode: bool | None, seed: int, values: dict[str, Any]):
+def test_drawn_tokens_are_those_of_the_same_seed_without_drafts(mode: bool | None, seed: int, values: dict[str, Any]):
     options = {"limit": 80, "temperature": 0.7, "seed": seed, "top_k": 4, **values}
-    guessed = reply_of(run_loop(Habit(), speculation=mode, **options))
-    _same(guessed, reply_of(run_loop(Habit(), speculation=False, **options)))
-    assert mode is None or guessed.speculation.drafted > 0
+    drafted = reply_of(run_loop(Habit(), speculation=mode, **options))
+    _same(drafted, reply_of(run_loop(Habit(), speculation=False, **options)))
+    assert mode is None or drafted.speculation.drafted > 0
 
 
 def test_a_seed_gives_the_same_passes_each_time():
@@ -198,7 +198,7 @@ def _habit(first: int, second: int) -> np.ndarray:
     return logits
 
 
-def test_a_guessed_run_takes_no_time_of_the_callers():
+def test_a_drafted_run_takes_no_time_of_the_callers():
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
     task = GenerationTask(
         sequence=sequence, adapter="none", options=SamplingOptions(speculation=True), eos=frozenset({END}),

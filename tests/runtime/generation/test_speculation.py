@@ -36,7 +36,7 @@ def _continued(ids: list[int], at: int, most: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("prompt", [0, 1, 2, 3, 40, 120])
-def test_the_guess_is_what_followed_the_longest_latest_match(seed: int, prompt: int):
+def test_the_draft_is_what_followed_the_longest_latest_match(seed: int, prompt: int):
     ids = integers(f"index {seed}", 0, 120, 3 + seed)
     index = NgramIndex(np.array(ids[:prompt], np.int64))
     for end in range(prompt, len(ids) + 1):
@@ -48,7 +48,7 @@ def test_the_guess_is_what_followed_the_longest_latest_match(seed: int, prompt: 
             index.append(ids[end])
 
 
-def test_media_rows_are_neither_matched_nor_guessed():
+def test_media_rows_are_neither_matched_nor_drafted():
     """All rows of an image share one id: they would look like the most repetitive text of all."""
     ids = np.array([1, 2, 3, 7, 7, 7, 7, 4, 1, 2])
     index = NgramIndex(ids, [MediaSpan(3, 4, b"")])
@@ -63,19 +63,19 @@ def test_media_rows_are_neither_matched_nor_guessed():
     assert index.draft(9) == []
 
 
-def test_nothing_is_guessed_after_the_end_of_a_reply():
+def test_nothing_is_drafted_after_the_end_of_a_reply():
     answer = [*range(1, 10), 99, 5, 6, 7, *range(1, 9)]
     assert len(Speculator(np.array(answer), mode=True).draft(15)) > 2
     assert Speculator(np.array(answer), mode=True, ends={99}).draft(15) == [9, 99]
 
 
 @pytest.mark.parametrize("most", range(20))
-def test_no_more_is_guessed_than_may_be(most: int):
+def test_no_more_is_drafted_than_may_be(most: int):
     speculator = Speculator(np.array([1, 2, 3] * 20), mode=True)
     assert len(speculator.draft(most)) in {num - 1 for num in (1, 2, 4, 8, 16) if num <= most + 1}
 
 
-def test_speculation_that_is_off_guesses_nothing():
+def test_speculation_that_is_off_drafts_nothing():
     speculator = Speculator(np.array([1, 2, 3] * 20), mode=False)
     speculator.accept(1)
     assert speculator.draft(15) == []
@@ -96,13 +96,13 @@ class Machine:
         while at < len(text):
             self._speculator.accept(text[at])
             at += 1
-            guesses = self._speculator.draft(15)
-            self.passes.append(len(guesses) + 1)
-            seconds = self._cost(len(guesses) + 1)
-            self._speculator.note_pass(len(guesses), seconds)
+            drafts = self._speculator.draft(15)
+            self.passes.append(len(drafts) + 1)
+            seconds = self._cost(len(drafts) + 1)
+            self._speculator.note_pass(len(drafts), seconds)
             self.seconds += seconds
-            for guess in guesses:
-                if at == len(text) or guess != text[at]:
+            for draft in drafts:
+                if at == len(text) or draft != text[at]:
                     break
                 self._speculator.accept(text[at], was_draft=True)
                 at += 1
@@ -210,7 +210,7 @@ def test_the_first_pass_of_a_width_is_no_measure_of_it():
     assert min(machine.passes[45:60]) > 1
 
 
-def test_a_text_that_is_guessed_from_its_first_token_is_measured_too():
+def test_a_text_that_is_drafted_from_its_first_token_is_measured_too():
     machine = Machine(one_by_one, prompt=NEW_TEXT)
     assert machine.make(NEW_TEXT[100:1100]) < 1.05
     assert np.count_nonzero(np.array(machine.passes) > 1) < 0.03 * len(machine.passes)
@@ -224,7 +224,7 @@ def test_a_machine_that_became_faster_is_noticed():
     assert machine.make(REPEATED) < 0.5
 
 
-def test_asked_to_guess_always_it_does_the_same_whatever_it_costs():
+def test_asked_to_draft_always_it_does_the_same_whatever_it_costs():
     machine, other = Machine(one_by_one, mode=True), Machine(flat, mode=True)
     machine.make(REPEATED)
     other.make(REPEATED)
@@ -235,7 +235,7 @@ def test_asked_to_guess_always_it_does_the_same_whatever_it_costs():
 def test_the_record_counts_what_was_draft():
     machine = Machine(real)
     machine.make(REPEATED)
-    passes, proposed, accepted = machine.record
+    passes, drafted, accepted = machine.record
     assert passes == sum(rows > 1 for rows in machine.passes)
-    assert proposed == sum(rows - 1 for rows in machine.passes)
+    assert drafted == sum(rows - 1 for rows in machine.passes)
     assert len(machine.passes) + accepted == len(REPEATED)

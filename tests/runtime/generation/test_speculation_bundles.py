@@ -34,7 +34,7 @@ RECIPES = ("fp32", "int8", "int4", "int4-fast")
 TOKENIZER = Tokenizer(build_tokenizer().to_str(), "tokenizer.json")
 CLOSE = 2e-5  # how much logits move
 ROUNDED = 0.1  # the same where activations are rounded
-BORDER = 64
+BOUNDARY = 64
 
 
 class Voice:
@@ -79,7 +79,7 @@ def _voice(recipe: str) -> Voice:
 def _low(**limits: Any) -> Voice:
     """With LongRoPE's border where crossing it is cheap."""
     bundle = Bundle(small_bundle())
-    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BORDER)
+    rope = dataclasses.replace(bundle.manifest.rope, original_max_positions=BOUNDARY)
     bundle.manifest = dataclasses.replace(bundle.manifest, rope=rope)
     return Voice(bundle, **limits)
 
@@ -90,13 +90,13 @@ def _prompt(seed: int) -> list[int]:
     return sentence * 3 + sentence[:4]
 
 
-def _compare(plain: Reply, guessed: Reply, close: float = CLOSE) -> int:
+def _compare(plain: Reply, drafted: Reply, close: float = CLOSE) -> int:
     """How many near-ties were taken the other way: 0 or 1, as nothing after the first can be compared."""
-    pairs = itertools.zip_longest(plain.token_ids, guessed.token_ids)
+    pairs = itertools.zip_longest(plain.token_ids, drafted.token_ids)
     at = next((at for at, (one, two) in enumerate(pairs) if one != two), None)
     if at is None:
-        assert (plain.finish_reason, plain.text) == (guessed.finish_reason, guessed.text)
-        ours, theirs = ([choice.logprob for choice in reply.logprobs] for reply in (plain, guessed))
+        assert (plain.finish_reason, plain.text) == (drafted.finish_reason, drafted.text)
+        ours, theirs = ([choice.logprob for choice in reply.logprobs] for reply in (plain, drafted))
         np.testing.assert_allclose(ours, theirs, atol=close)
         return 0
     (_, first), (_, second) = plain.logprobs[at].top
@@ -105,45 +105,45 @@ def _compare(plain: Reply, guessed: Reply, close: float = CLOSE) -> int:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_greedy_replies_are_the_same_with_guesses(recipe: str):
+def test_greedy_replies_are_the_same_with_drafts(recipe: str):
     voice, near_ties, accepted = _voice(recipe), 0, 0
     for seed in range(5):
         plain = voice.say(_prompt(seed), mode=False)
-        guessed = voice.say(_prompt(seed), mode=True)
-        near_ties += _compare(plain, guessed, CLOSE if recipe == "fp32" else ROUNDED)
-        accepted += guessed.speculation.accepted
-        assert plain.speculation.drafted == 0 < guessed.speculation.drafted
+        drafted = voice.say(_prompt(seed), mode=True)
+        near_ties += _compare(plain, drafted, CLOSE if recipe == "fp32" else ROUNDED)
+        accepted += drafted.speculation.accepted
+        assert plain.speculation.drafted == 0 < drafted.speculation.drafted
     assert near_ties <= 1
     assert accepted > 8
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_drawn_replies_are_the_same_with_guesses(recipe: str):
-    voice, proposed, different = _voice(recipe), 0, 0
+def test_drawn_replies_are_the_same_with_drafts(recipe: str):
+    voice, num_drafts, different = _voice(recipe), 0, 0
     for seed in range(4):
         drawn = {"temperature": 0.2, "top_k": 3, "seed": seed, "frequency_penalty": -1.0, "repetition_penalty": 0.8}
         plain = voice.say(_prompt(seed), mode=False, **drawn)
-        guessed = voice.say(_prompt(seed), mode=True, **drawn)
-        different += guessed.token_ids != plain.token_ids
-        proposed += guessed.speculation.drafted
+        drafted = voice.say(_prompt(seed), mode=True, **drawn)
+        different += drafted.token_ids != plain.token_ids
+        num_drafts += drafted.speculation.drafted
     assert different <= (recipe != "fp32")
-    assert proposed > 20
+    assert num_drafts > 20
 
 
 @pytest.mark.parametrize("recipe", ["fp32", "int4-fast"])
-def test_constrained_replies_are_the_same_with_guesses(recipe: str):
+def test_constrained_replies_are_the_same_with_drafts(recipe: str):
     voice, accepted = _voice(recipe), 0
     for seed in range(3):
         options: dict[str, Any] = {"constraint": Regex("((ab|ac|ad)[0-9]; ){12}")}
         plain = voice.say(_prompt(seed), mode=False, **options)
-        guessed = voice.say(_prompt(seed), mode=True, **options)
-        assert _compare(plain, guessed, CLOSE if recipe == "fp32" else ROUNDED) <= (recipe != "fp32")
-        accepted += guessed.speculation.accepted
+        drafted = voice.say(_prompt(seed), mode=True, **options)
+        assert _compare(plain, drafted, CLOSE if recipe == "fp32" else ROUNDED) <= (recipe != "fp32")
+        accepted += drafted.speculation.accepted
     assert accepted > 0
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_is_kept_after_a_guessed_reply_is_what_was_said(seed: int):
+def test_what_is_kept_after_a_drafted_reply_is_what_was_said(seed: int):
     """Else the next turn would go on from tokens that nobody said."""
     voice, prompt = _voice("fp32"), _prompt(seed)
     reply = voice.say(prompt, mode=True)
@@ -154,31 +154,31 @@ def test_what_is_kept_after_a_guessed_reply_is_what_was_said(seed: int):
 
 
 @pytest.mark.parametrize("length", [40, 55, 62, 63, 64, 65])
-def test_a_guessed_reply_crosses_the_rotary_border_as_a_plain_one(length: int):
+def test_a_drafted_reply_crosses_the_rotary_boundary_as_a_plain_one(length: int):
     voice, prompt = _low(), (_prompt(0) * 2)[:length]
-    plain, guessed = (voice.say(prompt, mode=mode) for mode in (False, True))
-    assert _compare(plain, guessed) == 0
-    assert guessed.speculation.drafted > 0
+    plain, drafted = (voice.say(prompt, mode=mode) for mode in (False, True))
+    assert _compare(plain, drafted) == 0
+    assert drafted.speculation.drafted > 0
 
 
 @pytest.mark.parametrize("max_context", range(45, 61, 3))
-def test_a_guessed_reply_fills_the_context_to_its_last_position(max_context: int):
+def test_a_drafted_reply_fills_the_context_to_its_last_position(max_context: int):
     voice = Voice(Bundle(small_bundle()), max_context=max_context)
-    plain, guessed = (voice.say(_prompt(1), mode=mode) for mode in (False, True))
-    assert _compare(plain, guessed) == 0
-    assert len(guessed.token_ids) == max_context - len(_prompt(1)) + 1
+    plain, drafted = (voice.say(_prompt(1), mode=mode) for mode in (False, True))
+    assert _compare(plain, drafted) == 0
+    assert len(drafted.token_ids) == max_context - len(_prompt(1)) + 1
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
-def test_a_pass_that_is_cut_into_chunks_checks_the_same_guesses(chunk: int):
+def test_a_pass_that_is_cut_into_chunks_checks_the_same_drafts(chunk: int):
     voice = Voice(Bundle(small_bundle()), chunk=chunk)
-    plain, guessed = (voice.say(_prompt(2), mode=mode) for mode in (False, True))
-    assert _compare(plain, guessed) == 0
-    assert guessed.speculation.accepted > 0
+    plain, drafted = (voice.say(_prompt(2), mode=mode) for mode in (False, True))
+    assert _compare(plain, drafted) == 0
+    assert drafted.speculation.accepted > 0
 
 
 IMAGE = random_image("speculate", 120, 70)
-SOUND = (random_audio("speculate", 1.0, 16000), 16000)
+AUDIO = (random_audio("speculate", 1.0, 16000), 16000)
 
 
 @pytest.fixture(scope="module")
@@ -186,12 +186,12 @@ def model() -> Model:
     return Model.load(small_bundle(), threads=1)
 
 
-@pytest.mark.parametrize("media", [{}, {"audio": [SOUND]}, {"images": [IMAGE]}, {"images": [IMAGE], "audio": [SOUND]}])
-def test_every_mode_answers_the_same_with_guesses(model: Model, media: dict[str, Any]):
+@pytest.mark.parametrize("media", [{}, {"audio": [AUDIO]}, {"images": [IMAGE]}, {"images": [IMAGE], "audio": [AUDIO]}])
+def test_every_mode_answers_the_same_with_drafts(model: Model, media: dict[str, Any]):
     """And the second turn, which goes on from what the first left in the cache."""
     answers = []
     for mode in (False, True):
-        model.forget()
+        model.clear_cache()
         wanted = SamplingOptions(max_new_tokens=40, speculation=mode)
         messages = [{"role": "user", "content": "on off on off on off on"}]
         first = model.generate(messages, **media, options=wanted)
@@ -202,12 +202,12 @@ def test_every_mode_answers_the_same_with_guesses(model: Model, media: dict[str,
     assert answers[0] == answers[1]
 
 
-def test_a_guessed_stream_that_is_left_early_harms_no_later_reply(model: Model):
+def test_a_drafted_stream_that_is_left_early_harms_no_later_reply(model: Model):
     wanted = SamplingOptions(max_new_tokens=40, speculation=True)
-    model.forget()
+    model.clear_cache()
     expected = model.generate("on off on off on off on", options=wanted)
     for leave in range(1, 40, 6):
-        model.forget()
+        model.clear_cache()
         events = model.stream("on off on off on off on", options=wanted)
         seen = 0
         while seen < leave:

@@ -31,7 +31,7 @@ def model() -> Iterator[Model]:
 
 
 def _good_reply(model: Model) -> tuple[int, ...]:
-    model.forget()
+    model.clear_cache()
     return model.generate("what", **GOOD, options=SamplingOptions(max_new_tokens=6)).token_ids
 
 

@@ -185,5 +185,5 @@ def test_a_model_answers_the_same_before_and_after(monkeypatch: pytest.MonkeyPat
         before = model.generate("hi", options=options).token_ids
         assert started
         assert _wait(lambda: started[-1].num_left == 0)
-        model.forget()
+        model.clear_cache()
         assert model.generate("hi", options=options).token_ids == before

@@ -174,7 +174,7 @@ def test_every_published_style_passes_the_check_of_the_export(template: str):
     check_template(TEMPLATES[template], "chat_template.jinja", NAMES)
 
 
-def test_the_time_of_day_is_told_as_the_reference_tells_it_and_cannot_change_within_a_prompt():
+def test_the_time_of_day_is_reported_as_the_reference_reports_it_and_cannot_change_within_a_prompt():
     template = (
         "{{ strftime_now('%j') | length }}{{ strftime_now('%f') == strftime_now('%f') }}{{ messages[0].content }}"
     )
