@@ -31,11 +31,12 @@ class Endless:
     """Work that goes on until it is to end."""
 
     def __init__(self, slow_s: float = 0.0) -> None:
-        self.end_request = threading.Event()
+        self.begun, self.end_request = threading.Event(), threading.Event()
         self.ended = False
         self._slow_s = slow_s
 
     def __call__(self) -> None:
+        self.begun.set()
         self.end_request.wait()
         time.sleep(self._slow_s)
         self.ended = True
@@ -116,10 +117,11 @@ def test_an_error_of_the_caller_ends_the_work_first():
     assert work.ended
 
 
-def _pressing(*after_s: float) -> threading.Thread:
-    """Ctrl-C in the main thread, at these moments."""
+def _pressing(begun: threading.Event, *after_s: float) -> threading.Thread:
+    """Ctrl-C in the main thread, so long after the work began."""
 
     def press() -> None:
+        begun.wait()
         for pause_s in after_s:
             time.sleep(pause_s)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -134,7 +136,7 @@ def _pressing(*after_s: float) -> threading.Thread:
 )
 def test_ctrl_c_ends_the_work_and_waits_for_it_however_often_it_is_pressed(presses: tuple[float, ...], slow_s: float):
     work = Endless(slow_s)
-    pressing = _pressing(*presses)
+    pressing = _pressing(work.begun, *presses)
     with pytest.raises(KeyboardInterrupt):
         cancellable(work, work.end_request.set)
     assert work.ended
