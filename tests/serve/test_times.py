@@ -63,7 +63,7 @@ def test_no_silence_is_longer_than_the_ping(serve, script):
     running = serve(ping_s=0.1)
     lines = running.lines(f"{script};write 1 0")
     times = [0.0, *(second for second, _ in lines)]
-    assert max(after - before for before, after in itertools.pairwise(times)) < 0.35, lines
+    assert max(after - before for before, after in itertools.pairwise(times)) < 0.7, lines
     assert lines[-1][1] == "data: [DONE]"
     assert {line[:5] for _, line in lines} == {"data:", *({": wai", ": pre"} & {line[:5] for _, line in lines})}
 

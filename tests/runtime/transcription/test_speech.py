@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from edgephi.transcription.recording import open_recording
-from edgephi.transcription.speech import FRAME_S, read_frames, silero_detector
+from edgephi.transcription.recording import Recording, open_recording
+from edgephi.transcription.speech import FRAME_S, _pairs, read_frames, silero_detector
 from edgephi.transcription.windows import WindowRules, cut_windows
 from support.speech_model import loudness, turns
 
@@ -56,3 +58,23 @@ def test_each_recording_has_a_detector_of_its_own():
             return [frame.speech for frame in read_frames(recording, silero_detector())]
 
     assert probabilities() == probabilities()
+
+
+def test_only_the_blocks_in_use_are_held():
+    """Also of a recording at its own rate, whose blocks go two ways."""
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def blocks() -> Iterator[np.ndarray]:
+        for _ in range(40):
+            block = np.zeros(16_000, np.float32)
+            alive.append(weakref.ref(block))
+            yield block
+            del block
+
+    recording = Recording(sample_rate_hz=16_000, duration_s=40.0, blocks=blocks())
+    most = 0
+    for pair in _pairs(recording):
+        assert len(pair) == 2
+        most = max(most, sum(one() is not None for one in alive))
+    assert len(alive) == 40
+    assert most <= 4
