@@ -35,9 +35,9 @@ def mono(
 
 
 def checked(blocks: Iterator[NDArray[np.floating]], name: str) -> Iterator[NDArray[np.floating]]:
-    """The same blocks; raises ConfigError before one that cannot be audio."""
+    """The same blocks, without empty ones; raises ConfigError before one that cannot be audio."""
     count = 0
-    for block in blocks:
+    for block in filter(len, blocks):  # a short part may give none before the resampler's end
         _check_values(block, count, name)
         count += len(block)
         yield block

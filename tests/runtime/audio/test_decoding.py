@@ -11,6 +11,7 @@ import soundfile
 import soxr
 
 from edgephi.audio.decoding import Waveform, load_audio, open_mono
+from edgephi.audio.limits import MAX_DURATION_S, check_duration, check_rate
 from edgephi.base.errors import CapacityError, ConfigError
 from support.media_files import assert_refused
 
@@ -256,3 +257,21 @@ def test_a_waveform_cannot_be_made_wrong(samples, hertz, message):
     """Code that skips load_audio must not reach the encoder with another rate."""
     with pytest.raises(ConfigError, match=message):
         Waveform(samples, hertz)
+
+
+def test_what_is_just_within_a_limit_is_taken():
+    check_duration(MAX_DURATION_S * 16000, 16000, "day")
+    with pytest.raises(CapacityError, match=r"day: its length is 10,486 s"):
+        check_duration(MAX_DURATION_S * 16000 + 1, 16000, "day")
+    check_rate(768_000, "bat")
+    with pytest.raises(ConfigError, match=r"bat: sampled at 768,001 Hz"):
+        check_rate(768_001, "bat")
+    assert load_audio((tone(16000, 0.025), 16000)).duration_s == 0.025
+    assert load_audio((np.full(8000, -32.0, np.float32), 16000)).samples.min() == -32
+
+
+@pytest.mark.parametrize("count", [1, 5, 100])
+def test_a_part_shorter_than_the_resamplers_delay_is_read(count: int):
+    """Joined with a part of another rate, it gives no sample until its end."""
+    joined = encoded(tone(22050)[:count], 22050) + encoded(tone(16000), 16000)
+    assert load_audio(joined).duration_s == pytest.approx(0.5 + count / 22050, abs=1e-4)

@@ -12,7 +12,7 @@ import soundfile
 from edgephi.audio.channel_choice import mix_note
 from edgephi.audio.channel_levels import ChannelLevels
 from edgephi.audio.decoding import load_audio, open_mono
-from edgephi.audio.mix_choice import choose_mix
+from edgephi.audio.mix_choice import _Findings, choose_mix
 from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import ConfigError
 
@@ -296,3 +296,12 @@ def test_a_note_reports_another_mix_and_never_the_average():
     for right, count in ((-voice, 1), (voice, 0)):
         with open_mono(_encoded(np.stack([voice, right], axis=1), HERTZ)) as opened:
             assert len(opened.notes) == count
+
+
+def test_six_lost_moments_within_a_second_are_a_word():
+    """However little that is of the whole recording."""
+    candidates = [np.array([0.5, 0.5]), np.array([0.5, -0.5])]
+    lost, moments, over_noise = np.array([0.02, 0.0]), np.array([6, 0]), np.ones(2)
+    for most, best in ((5, 0), (6, 1)):
+        findings = _Findings(candidates, lost, moments, np.array([most, 0]), over_noise, np.ones(2, np.bool_))
+        assert findings.best() is candidates[best]

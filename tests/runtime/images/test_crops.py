@@ -212,3 +212,16 @@ def test_position_ids_of_24_columns_in_32():
     assert ids[:7].tolist() == [0, 1, 2, 4, 5, 6, 8]
     assert ids[21:24].tolist() == [28, 29, 30]
     assert not ids[24:].any()
+
+
+def test_as_many_crops_as_are_allowed_are_kept():
+    """One more than a crop wide needs two; only beyond the limit the closest ratio, here 1:1, is taken instead."""
+    kept, closest = (plan_crops(449, 448, crop_size=448, max_crops=limit) for limit in (2, 1))
+    assert (kept.tile_columns, kept.tile_rows, kept.width, kept.height) == (2, 1, 449, 448)
+    assert (closest.tile_columns, closest.tile_rows) == (1, 1)
+
+
+def test_a_square_is_rounded_down_in_its_width_alone():
+    """55 * (448 / 55) is a little under 448; of equal scales the original takes the one that keeps the height whole."""
+    plan = plan_crops(55, 55, crop_size=448, max_crops=36)
+    assert (plan.width, plan.height, plan.pad_right, plan.pad_bottom) == (447, 448, 1, 0)

@@ -9,7 +9,7 @@ import pytest
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError
 from edgephi.images.crops import load_image
-from edgephi.sources.source import silence_library_output
+from edgephi.sources.source import media_name, silence_library_output
 from support.media_files import assert_refused
 
 KINDS = pytest.mark.parametrize(("load", "kind"), [(load_audio, "audio"), (load_image, "image")])
@@ -59,3 +59,8 @@ def test_standard_error_is_given_back_after_an_error(capfd):
         decode()
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
+
+
+def test_a_path_as_long_as_a_system_allows_is_named_whole():
+    assert media_name("x" * 1024, "audio") == "x" * 1024
+    assert media_name("a" * 60 + "x" * 1000 + "b" * 40, "audio") == "a" * 60 + "..." + "b" * 40

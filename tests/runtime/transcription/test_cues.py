@@ -169,3 +169,35 @@ def test_files_have_their_cues_in_order_of_time_and_channels_named():
     assert "<v Channel 2>Yes.\n" in render(call, "vtt", "")
     assert len(render(call, "txt", "").splitlines()) == 2
     assert len(render(call, "txt", "", 5.0).splitlines()) > 3
+
+
+def test_a_cut_is_not_made_in_a_pause_far_away():
+    """The words before the cut would be shown for too long, or those after it come too early."""
+    text = "Why did the chicken cross the road? To get to the other side."
+    first, second = cut_cues(segment(text, 0.0, 9.0, (Stretch(0.0, 5.0), Stretch(6.5, 9.0))))
+    assert first.end_s == second.start_s == pytest.approx(7.5 * 35 / 61, abs=2e-3)
+
+
+def test_what_just_fits_is_not_cut():
+    speech = (Stretch(0.0, 3.0), Stretch(4.0, 7.0))
+    given = segment("Turn on the kitchen lamp.", 0.0, 7.0, speech)
+    assert [(cue.start_s, cue.end_s) for cue in cut_cues(given, 7.0)] == [(0.0, 7.0)]
+    assert shorter(given, 7.0) == [given]  # with its speech
+
+
+def test_a_line_is_broken_at_a_comma_only_where_the_lines_stay_about_equal():
+    (cue,) = cut_cues(segment("Well, the quick brown fox jumps over the lazy dog again.", 0.0, 5.0))
+    assert cue.lines == ("Well, the quick brown fox", "jumps over the lazy dog again.")
+    (cue,) = cut_cues(segment("The quick brown fox jumps over, the lazy dog is there.", 0.0, 5.0))
+    assert cue.lines == ("The quick brown fox jumps over,", "the lazy dog is there.")
+
+
+def test_no_cue_is_without_time():
+    (cue,) = cut_cues(segment("one", 1.0, 1.0002))
+    assert (cue.start_s, cue.end_s) == (1.0, 1.001)
+    text = "This is the first of two sentences. And here the second one begins, and this is where it ends."
+    assert [len(cut_cues(segment(text, 0.0, seconds))) for seconds in (0.003, 0.004)] == [1, 2]
+
+
+def test_a_word_longer_than_a_line_fills_it():
+    assert [part.columns for part in atoms("a" * 50, MOST_COLUMNS)] == [42, 8]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgephi.transcription.leveling import Leveling
 from edgephi.transcription.recording import Recording, open_recording
 from edgephi.transcription.speech import Frame, read_frames, silero_detector
 from edgephi.transcription.windows import WindowRules, cut_windows
@@ -130,3 +131,19 @@ def test_a_windows_samples_are_raised_and_its_frames_as_recorded():
 def test_what_16_bits_leave_of_a_sentence_at_minus_60_db_is_found():
     ((start, end),) = spans((np.rint(at(sentence(), -60) * 32768) / 32768).astype(np.float32))
     assert (start, end) == pytest.approx((0.55, 2.64), abs=0.3)
+
+
+def _frames(*runs: tuple[int, float]) -> np.ndarray:
+    """float32 [frames, 512]: numbers of frames and their levels in decibels."""
+    wave = np.resize(np.array([1.0, -1.0]), 512)
+    return np.concatenate([np.tile(10 ** (level_db / 20) * wave, (count, 1)) for count, level_db in runs])
+
+
+@pytest.mark.parametrize("minutes", [0.5, 10])
+def test_less_than_half_a_second_of_claps_does_not_make_a_recording_loud(minutes: float):
+    """Speech at -60 dB is raised to -36 dB; of ten minutes, a five-hundredth may be louder."""
+    count = round(minutes * 60 / 0.032)
+    most = max(15, count // 500)
+    for claps, gain_db in ((most, 24.0), (most + 2, 0.0)):
+        frames = _frames((count // 2, -80.0), (count // 2 - claps, -60.0), (claps, -10.0))
+        assert 20 * np.log10(Leveling().gain(frames)) == pytest.approx(gain_db, abs=0.5)

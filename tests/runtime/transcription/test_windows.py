@@ -139,3 +139,56 @@ def test_a_window_of_a_second_is_not_cut_again():
 def test_rules_that_make_no_sense_are_refused(rules: dict[str, float], message: str):
     with pytest.raises(ConfigError, match=message):
         WindowRules(**rules)
+
+
+def _of(*runs: tuple[int, float]) -> list[Frame]:
+    """Frames by their numbers and their probabilities of speech."""
+    return [Frame(np.full(512, speech, np.float32), speech) for count, speech in runs for _ in range(count)]
+
+
+def _spans(*runs: tuple[int, float], **rules: float) -> list[tuple[tuple[int, int], ...]]:
+    return [window.spans for window in cut_windows(_of(*runs), WindowRules(**rules))]
+
+
+def test_a_gap_of_six_frames_is_a_pause_and_one_of_five_is_none():
+    assert _spans((9, 1), (5, 0), (9, 1)) == [((0, 23),)]
+    assert _spans((9, 1), (6, 0), (9, 1)) == [((0, 9), (15, 24))]
+
+
+def test_a_pause_of_just_its_length_ends_a_window():
+    """0.6 s are 19 frames."""
+    assert _spans((9, 1), (18, 0), (9, 1)) == [((0, 9), (27, 36))]
+    assert _spans((9, 1), (19, 0), (9, 1)) == [((0, 9),), ((28, 37),)]
+
+
+def test_six_frames_are_speech_and_five_a_click():
+    assert _spans((30, 0), (5, 1), (30, 0)) == []
+    assert _spans((30, 0), (6, 1), (30, 0)) == [((30, 36),)]
+
+
+def test_it_takes_less_to_go_on_speaking_than_to_start():
+    assert _spans((9, 0.4), (9, 0.5), (9, 0.4), (9, 0.3)) == [((9, 27),)]
+
+
+def test_a_window_is_cut_as_soon_as_it_is_full():
+    """2 s are 62 frames; no more are held."""
+    taken = itertools.count()
+    frames = (frame for frame in _of((200, 1)) if next(taken) >= 0)
+    next(cut_windows(frames, WindowRules(window_s=2.0)))
+    assert next(taken) == 62
+
+
+def test_of_late_pauses_the_longest_is_taken_and_of_equal_ones_the_last():
+    """Windows of 62 frames, whose second half begins at the 31st, which is the middle of a pause of eight."""
+    rules = {"window_s": 2.0, "pause_s": 0.5}
+    longest = _of((27, 1), (8, 0), (9, 1), (6, 0), (60, 1))
+    assert next(cut_windows(longest, WindowRules(**rules))).speech == (0, 27)
+    equal = _of((32, 1), (6, 0), (9, 1), (6, 0), (60, 1))
+    assert next(cut_windows(equal, WindowRules(**rules))).speech == (0, 47)
+
+
+def test_the_quietest_place_may_be_three_frames_before_the_end():
+    frames = _of((200, 1))
+    for number in range(56, 61):
+        frames[number].samples[:] = 0
+    assert next(cut_windows(frames, WindowRules(window_s=2.0))).speech == (0, 58)

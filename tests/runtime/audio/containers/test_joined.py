@@ -96,3 +96,10 @@ def test_bytes_behind_the_end_that_are_no_audio_are_reported():
     waveform = load_audio(data + b"<html>" * 50)
     assert waveform.duration_s == pytest.approx(seconds, abs=0.02)
     assert "300 bytes behind its end are no audio" in waveform.notes[0]
+
+
+def test_a_few_bytes_behind_the_end_are_not_worth_a_note():
+    """Recorders leave a tail of less than a header."""
+    data, _ = encoded("OGG", "VORBIS", 16000, 1, 1)
+    assert load_audio(data + b"<" * 16).notes == ()
+    assert "17 bytes behind its end are no audio" in load_audio(data + b"<" * 17).notes[0]
