@@ -50,7 +50,7 @@ def test_a_head_that_does_not_come_ends_the_connection(running, sent):
         raw.sendall(sent)
         status, error = _answer(raw)
         assert (status, error["code"]) == (408, "request_timeout")
-        assert 0.25 < time.monotonic() - began_s < 1.5
+        assert 0.25 < time.monotonic() - began_s < 5
 
 
 def test_a_body_that_does_not_come_ends_the_connection_and_gives_its_place_back(running):
@@ -73,7 +73,7 @@ def test_a_slow_body_that_keeps_coming_is_cut_at_its_deadline(running):
             if select.select([raw], [], [], 0.05)[0]:
                 break
         assert _answer(raw)[0] == 408
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 5
     running.until(running.has_left)
 
 

@@ -56,8 +56,7 @@ def _started(running: ServeThread, script: str) -> threading.Thread:
 
 
 @pytest.mark.parametrize(
-    "script",
-    ["prefill a 2 0.2;hang 0.3", pytest.param("hang 0.8", marks=SLOW), pytest.param("write 4 0.2", marks=SLOW)],
+    "script", ["hang 1", pytest.param("prefill a 2 1", marks=SLOW), pytest.param("write 2 1", marks=SLOW)]
 )
 def test_no_silence_is_longer_than_the_ping(serve, script):
     running = serve(ping_s=0.1)
@@ -150,10 +149,10 @@ def test_a_client_that_leaves_stops_the_work_within_a_pass(nano, middlewares, is
             running.until(lambda: running.engine.running == 1)
         began_s = time.monotonic()
         running.until(running.has_left)
-        assert time.monotonic() - began_s < 0.3
+        assert time.monotonic() - began_s < 2  # of 50 seconds
         passes = running.model.passes
         time.sleep(0.1)
-        assert running.model.passes == passes <= 3
+        assert running.model.passes == passes < 40
 
 
 def test_a_request_whose_client_left_the_queue_is_never_begun(serve):
@@ -283,13 +282,11 @@ def test_a_long_prefill_makes_room_for_a_short_request(serve):
     _paced(running)
     answers: dict[str, httpx.Response] = {}
     thread = _long(running, "prefill a 20 0.05;write 3 0", answers)
-    began_s = time.monotonic()
     short = running.ask("write 3 0", max_tokens=8)
-    waited_s = time.monotonic() - began_s
+    assert thread.is_alive()
     thread.join()
     long = answers["prefill a 20 0.05;write 3 0"].json()
     assert short.json()["choices"][0]["message"]["content"] == "0 1 2 "
-    assert waited_s < 0.6  # a second without
     assert running.model.passes == 20  # none was in vain
     assert long["choices"][0]["message"]["content"] == "0 1 2 "
     assert (long["edgephi"]["pauses"], short.json()["edgephi"]["pauses"]) == (1, 0)
