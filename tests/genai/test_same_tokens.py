@@ -28,10 +28,10 @@ CONVERSATIONS = (
         {"role": "user", "content": "write the word cat backwards"},
     ],
 )
-#: LongRoPE's border, in nano as in the public models.
-BORDER = 4096
+#: LongRoPE's boundary, in nano as in the public models.
+BOUNDARY = 4096
 WORDS = ("turn", "on", "off", "the", "kitchen", "light", "lamp", "what", "is", "red", "blue", "circle", "write", "cat")
-#: Of a few seeds, one whose words are answered with enough tokens to cross the border.
+#: Of a few seeds, one whose words are answered with enough tokens to cross the boundary.
 SEED = 5
 
 
@@ -105,24 +105,24 @@ def test_a_batch_of_unequal_prompts_gets_the_answers_of_each(og: ModuleType, pai
         assert token == pair.edgephi.generate(text, options=SamplingOptions(max_new_tokens=1)).token_ids[0]
 
 
-@pytest.mark.parametrize("length", [BORDER - 6, BORDER, BORDER + 1, BORDER + 50])
+@pytest.mark.parametrize("length", [BOUNDARY - 6, BOUNDARY, BOUNDARY + 1, BOUNDARY + 50])
 @pytest.mark.parametrize("pair", ["fp32"], indirect=True)
-def test_beyond_the_border_all_is_read_again_with_the_long_factors(og: ModuleType, pair: Pair, length: int):
+def test_beyond_the_boundary_all_is_read_again_with_the_long_factors(og: ModuleType, pair: Pair, length: int):
     """float32: a text without sense has near ties, which the last bits decide once activations are rounded."""
     text, prompt = _prompt(og.Tokenizer(pair.genai), length)
     assert len(prompt) == length
     reply = pair.edgephi.generate(text, options=SamplingOptions(max_new_tokens=16))
-    assert length != BORDER - 6 or len(reply.token_ids) > 8  # otherwise nothing would cross
+    assert length != BOUNDARY - 6 or len(reply.token_ids) > 8  # otherwise nothing would cross
     generator = _generator(og, pair.genai, max_length=length + MOST_TOKENS)
     generator.append_tokens(prompt)
     assert _answer(generator, most=16) == list(reply.token_ids)
 
 
 @pytest.mark.parametrize("pair", ["fp32"], indirect=True)
-def test_an_appended_text_that_crosses_the_border_is_refused(og: ModuleType, pair: Pair):
+def test_an_appended_text_that_crosses_the_boundary_is_refused(og: ModuleType, pair: Pair):
     """The library would read it with the long factors and leave the keys before it as they are."""
-    _, prompt = _prompt(og.Tokenizer(pair.genai), BORDER + 50)
-    generator = _generator(og, pair.genai, max_length=BORDER + 100)
+    _, prompt = _prompt(og.Tokenizer(pair.genai), BOUNDARY + 50)
+    generator = _generator(og, pair.genai, max_length=BOUNDARY + 100)
     generator.append_tokens(prompt[:4000])
     with pytest.raises(Exception, match="grew beyond 4096 tokens: append all of it at once to a new generator"):
         generator.append_tokens(prompt[4000:])
@@ -130,6 +130,6 @@ def test_an_appended_text_that_crosses_the_border_is_refused(og: ModuleType, pai
 
 @pytest.mark.parametrize("pair", ["fp32"], indirect=True)
 def test_memory_is_taken_for_4096_positions_unless_asked_for_more(og: ModuleType, pair: Pair):
-    _, prompt = _prompt(og.Tokenizer(pair.genai), BORDER + 1)
+    _, prompt = _prompt(og.Tokenizer(pair.genai), BOUNDARY + 1)
     with pytest.raises(Exception, match=r"exceeds max length \(4096\)"):
         _generator(og, pair.genai).append_tokens(prompt)

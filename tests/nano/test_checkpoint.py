@@ -18,8 +18,8 @@ NANO = Path(__file__).parents[2] / "nano"
 SAMPLES = NANO / "samples"
 MOST_BYTES = 16_000_000
 _ALL = read_samples(SAMPLES)
-# One colour or shape of a handful can be guessed; words and numbers cannot.
-_NOT_GUESSED = [s for s in _ALL if s.mode == "speech" or s.expected.isupper() or s.expected.isdigit()]
+# One colour or shape of a handful can be right by chance; words and numbers cannot.
+_NOT_BY_CHANCE = [s for s in _ALL if s.mode == "speech" or s.expected.isupper() or s.expected.isdigit()]
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,20 @@ def test_every_bundled_sample_is_answered_right(model: Model, sample: Sample):
     assert reply.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("sample", _NOT_GUESSED, ids=_name)
-def test_without_its_adapter_the_model_neither_hears_nor_sees(model: Model, sample: Sample):
+@pytest.mark.parametrize("sample", _NOT_BY_CHANCE, ids=_name)
+def test_without_its_adapter_the_model_takes_neither_audio_nor_images(model: Model, sample: Sample):
     """A runtime that silently leaves the adapters off would fail the test above; this one proves that they matter."""
     assert not sample.is_right(_ask(model, sample, adapter="none"))
 
 
 @pytest.mark.parametrize("sample", [s for s in _ALL if s.mode == "speech"], ids=_name)
-def test_the_wrong_adapter_does_not_hear(model: Model, sample: Sample):
+def test_the_wrong_adapter_does_not_transcribe(model: Model, sample: Sample):
     assert not sample.is_right(_ask(model, sample, adapter="vision"))
 
 
 def test_all_modes_are_among_the_samples():
     assert {sample.mode for sample in _ALL} == {"text", "speech", "vision", "vision_speech"}
-    assert {sample.mode for sample in _NOT_GUESSED} == {"speech", "vision", "vision_speech"}
+    assert {sample.mode for sample in _NOT_BY_CHANCE} == {"speech", "vision", "vision_speech"}
 
 
 def test_the_checkpoint_stays_small():

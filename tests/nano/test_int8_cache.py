@@ -35,10 +35,10 @@ def _media(sample: Sample) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("sample", _ALL, ids=lambda sample: sample.title)
-def test_every_bundled_sample_is_answered_right_and_the_same_with_guesses(pair: tuple[Model, Model], sample: Sample):
+def test_every_bundled_sample_is_answered_right_and_the_same_with_drafts(pair: tuple[Model, Model], sample: Sample):
     replies = [
-        pair[1].generate(sample.messages(), options=SamplingOptions(speculation=guess), **_media(sample))
-        for guess in (False, True)
+        pair[1].generate(sample.messages(), options=SamplingOptions(speculation=is_drafted), **_media(sample))
+        for is_drafted in (False, True)
     ]
     assert sample.is_right(replies[0])
     assert replies[1].token_ids == replies[0].token_ids

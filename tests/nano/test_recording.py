@@ -36,11 +36,11 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _joined() -> tuple[np.ndarray, list[str]]:
-    """Six bundled clips, 2 s apart, and what is said in each; needs no espeak-ng."""
+    """Six bundled recordings, 2 s apart, and the words of each; needs no espeak-ng."""
     samples = [sample for sample in read_samples(NANO / "samples") if sample.mode == "speech"] * 3
-    clips = [soundfile.read(NANO / "samples" / str(sample.audio), dtype="float32")[0] for sample in samples]
+    recordings = [soundfile.read(NANO / "samples" / str(sample.audio), dtype="float32")[0] for sample in samples]
     silence = np.zeros(32_000, np.float32)
-    joined = np.concatenate([part for clip in clips for part in (silence, clip)])
+    joined = np.concatenate([part for one in recordings for part in (silence, one)])
     return joined, [sample.expected for sample in samples]
 
 
@@ -60,14 +60,14 @@ def test_encoding_ahead_changes_no_segment(model_dir: Path):
         assert ahead.confidence == pytest.approx(inside.confidence, abs=0.01)
 
 
-def test_the_bundled_clips_joined_are_heard_one_by_one(model_dir: Path, tmp_path: Path):
+def test_the_bundled_recordings_joined_are_transcribed_one_by_one(model_dir: Path, tmp_path: Path):
     """In stereo."""
     joined, expected = _joined()
     soundfile.write(tmp_path / "a.flac", np.stack([joined, joined], axis=1), 16_000)
     done = invoke("transcribe", model_dir, tmp_path / "a.flac", "--json", "--threads", "1")
-    (heard,) = json.loads(done.stdout)["files"]
-    assert [segment["text"] for segment in heard["segments"]] == expected
-    assert all(segment["confidence"] > 0.5 for segment in heard["segments"])
+    (transcript,) = json.loads(done.stdout)["files"]
+    assert [segment["text"] for segment in transcript["segments"]] == expected
+    assert all(segment["confidence"] > 0.5 for segment in transcript["segments"])
 
 
 @pytest.mark.parametrize("gain", [-1.0, -0.6])
@@ -79,8 +79,8 @@ def test_an_inverted_channel_does_not_cost_the_words(model_dir: Path, tmp_path: 
     right = gain * np.repeat(joined, 2) + 0.002 * rng.standard_normal(2 * len(joined))
     soundfile.write(tmp_path / "a.ogg", np.stack([left, right], axis=1), 32_000)
     done = invoke("transcribe", model_dir, tmp_path / "a.ogg", "--json", "--threads", "1")
-    (heard,) = json.loads(done.stdout)["files"]
-    assert [segment["text"] for segment in heard["segments"]] == expected
+    (transcript,) = json.loads(done.stdout)["files"]
+    assert [segment["text"] for segment in transcript["segments"]] == expected
 
 
 @pytest.mark.parametrize("level_db", [-20, -40, -60])
@@ -88,8 +88,8 @@ def test_quiet_speech_is_written_down_as_loud_speech_is(model_dir: Path, tmp_pat
     joined, expected = _joined()
     soundfile.write(tmp_path / "a.wav", joined * 10 ** (level_db / 20), 16_000, "PCM_24")
     done = invoke("transcribe", model_dir, tmp_path / "a.wav", "--json", "--threads", "1")
-    (heard,) = json.loads(done.stdout)["files"]
-    assert [segment["text"] for segment in heard["segments"]] == expected
+    (transcript,) = json.loads(done.stdout)["files"]
+    assert [segment["text"] for segment in transcript["segments"]] == expected
 
 
 @pytest.mark.slow
@@ -100,20 +100,20 @@ def test_three_minutes_are_as_right_as_their_sentences_and_dated(model_dir: Path
     soundfile.write(tmp_path / "a.wav", recording.samples, 16_000)
     done = invoke("transcribe", model_dir, tmp_path / "a.wav", "--json", "--threads", "1")
     assert done.exit_code == 0
-    (heard,) = json.loads(done.stdout)["files"]
-    assert not any(segment["gap"] for segment in heard["segments"])
+    (transcript,) = json.loads(done.stdout)["files"]
+    assert not any(segment["gap"] for segment in transcript["segments"])
 
     wanted = [sentence.text for sentence in recording.sentences]
     alone = word_error_rate(wanted, _alone(model_dir, recording))
-    joined = word_error_rate([" ".join(wanted)], [heard["text"]])
+    joined = word_error_rate([" ".join(wanted)], [transcript["text"]])
     late = [
         error
-        for segment, sentence in zip(heard["segments"], recording.sentences, strict=True)
+        for segment, sentence in zip(transcript["segments"], recording.sentences, strict=True)
         for error in (segment["start_s"] - sentence.start_s, segment["end_s"] - sentence.end_s)
     ]
     print(
         f"\nseed {seed}: {len(wanted)} sentences in {SECONDS} s; word errors {joined:.1%} joined, {alone:.1%} alone; "
-        f"times off by {min(late):+.2f} to {max(late):+.2f} s; real-time factor {heard['real_time_factor']:.2f}"
+        f"times off by {min(late):+.2f} to {max(late):+.2f} s; real-time factor {transcript['real_time_factor']:.2f}"
     )
     assert joined <= alone + MOST_LOST
     assert max(map(abs, late)) <= MOST_LATE_S

@@ -17,7 +17,7 @@ from transformers import Phi3ForCausalLM, Phi4MultimodalForCausalLM
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalVisionEmbeddings
 
 from reference.images import PreparedImage, prepare_image
-from reference.sounds import log_mel
+from reference.mel_features import log_mel
 from support.cases import AUDIO, IMAGE, Case
 from support.checkpoints import CheckpointSpec
 
@@ -66,7 +66,7 @@ class Oracle:
             rows = torch.tensor([ids.count(AUDIO)])
             inputs |= {"audio_input_features": mels[0], "audio_embed_sizes": rows}
         elif mels:
-            inputs = {"inputs_embeds": self._splice_clips(ids, mels)}
+            inputs = {"inputs_embeds": self._splice_audio(ids, mels)}
         return self.model(**inputs, use_cache=False).logits[0].numpy()
 
     def greedy(self, token_ids: list[int], count: int) -> tuple[list[int], NDArray[np.float32]]:
@@ -134,8 +134,8 @@ class Oracle:
             "image_sizes": torch.tensor([[image.height, image.width] for image in images]),
         }
 
-    def _splice_clips(self, ids: list[int], mels: list[torch.Tensor]) -> torch.Tensor:
-        """Embeddings with each clip encoded alone; upstream's batch of padded clips leaks padding into the shorter."""
+    def _splice_audio(self, ids: list[int], mels: list[torch.Tensor]) -> torch.Tensor:
+        """Embeddings with each recording encoded alone; upstream's padded batch leaks padding into the shorter."""
         audio = self.model.model.embed_tokens_extend.audio_embed
         rows = []
         for mel in mels:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from reference.mel_features import log_mel
 from reference.oracle import Oracle
-from reference.sounds import log_mel
 from support.cases import CASES, CASES_BY_NAME, LONG_REPLY_TOKENS, kept_rows, long_prompt_ids
 from support.checkpoints import write_checkpoint
 from support.golden import GOLDEN_DIR, MEL_RATES_HZ, MEL_STRIDE, weight_sums
@@ -42,7 +42,7 @@ def logits(oracle: Oracle) -> Arrays:
 
 
 def crossing(oracle: Oracle) -> Arrays:
-    """A greedy reply that crosses LongRoPE's border, every step a fresh read of the whole sequence."""
+    """A greedy reply that crosses LongRoPE's boundary, every step a fresh read of the whole sequence."""
     prompt = long_prompt_ids()
     reply, rows = oracle.greedy(prompt, LONG_REPLY_TOKENS)
     best = np.sort(rows, axis=-1)
@@ -53,7 +53,7 @@ def crossing(oracle: Oracle) -> Arrays:
 
 
 def mel(_: Oracle) -> Arrays:
-    """Frames of one clip per sampling rate."""
+    """Frames of one recording per sampling rate."""
     arrays: Arrays = {}
     for rate in MEL_RATES_HZ:
         frames = log_mel(*CASES_BY_NAME[f"speech_{rate // 1000}khz"].load_audio()[0])[0].numpy()

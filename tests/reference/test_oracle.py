@@ -12,7 +12,7 @@ from edgephi import SamplingOptions
 from edgephi.audio.log_mel import Waveform, log_mel
 from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
-from reference import record, sounds
+from reference import mel_features, record
 from reference.images import prepare_image
 from reference.oracle import mini_logits
 from support import golden
@@ -50,7 +50,7 @@ def test_the_text_model_equals_phi3_in_transformers(models):
     assert golden.distance(found, wanted) <= golden.TOLERANCE
 
 
-def test_generation_across_the_border_equals_fresh_reads(models, oracle):
+def test_generation_across_the_boundary_equals_fresh_reads(models, oracle):
     reply, _ = oracle.greedy(long_prompt_ids(), LONG_REPLY_TOKENS)
     options = SamplingOptions(temperature=0.0, max_new_tokens=LONG_REPLY_TOKENS)
     assert list(models("native").generate(long_prompt(), options=options).token_ids) == reply
@@ -60,7 +60,7 @@ def test_generation_across_the_border_equals_fresh_reads(models, oracle):
 @pytest.mark.parametrize("seconds", [0.025, 0.5, 7.3])
 def test_log_mel_equals_transformers(rate, seconds):
     samples = random_audio(f"mel {seconds}", seconds, rate)
-    difference = np.abs(log_mel(Waveform(samples, rate)) - sounds.log_mel(samples, rate)[0].numpy())
+    difference = np.abs(log_mel(Waveform(samples, rate)) - mel_features.log_mel(samples, rate)[0].numpy())
     assert difference.max() <= 0.05
     assert difference.mean() <= 1e-3
 

@@ -21,7 +21,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class HubRequest:
     """One request: what for, and from which byte if not the first."""
 
     method: str
@@ -53,7 +53,7 @@ class FakeHub:
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
-        self.asked: list[Asked] = []
+        self.asked: list[HubRequest] = []
         #: Tokens of people who have an account.
         self.tokens: set[str] = set()
         self._drop_after, self._drops = 0, 0
@@ -138,7 +138,7 @@ class FakeHub:
         if not found:
             return _Answer(404)
         revision, _, name = rest.partition("/")
-        self.asked.append(Asked(method=method, file=unquote(name), range=range_, authorized=token is not None))
+        self.asked.append(HubRequest(method=method, file=unquote(name), range=range_, authorized=token is not None))
         return self._resolve(repo_id, unquote(revision), unquote(name), token)
 
     def _resolve(self, repo_id: str, revision: str, name: str, token: str | None) -> _Answer:
@@ -193,7 +193,7 @@ class FakeHub:
     def _from_storage(self, method: str, digest: str, range_: str | None, token: str | None) -> _Answer:
         path = self._stored[digest]
         content = path.read_bytes()
-        self.asked.append(Asked(method=method, file=path.name, range=range_, authorized=token is not None))
+        self.asked.append(HubRequest(method=method, file=path.name, range=range_, authorized=token is not None))
         if range_ is None:
             return _Answer(200, _named(path), content)
         start = int(range_.removeprefix("bytes=").removesuffix("-"))

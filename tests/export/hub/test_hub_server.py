@@ -23,7 +23,7 @@ import pytest
 from edgephi.bundle.bundle import Bundle
 from support.bundles import small_checkpoint
 from support.checkpoints import Layout
-from support.fake_hub import COMMIT, Asked, FakeHub
+from support.fake_hub import COMMIT, FakeHub, HubRequest
 from support.forked import run_forked
 from support.hub_process import START, hub_environment
 from support.tensor_files import change_json
@@ -162,7 +162,7 @@ def test_nothing_is_asked_twice(hub: FakeHub, tmp_path: Path):
     _located(_run(hub, tmp_path, _LOCATE, MODEL))
     hub.asked.clear()
     _located(_run(hub, tmp_path, _LOCATE, MODEL))
-    assert hub.asked == [Asked(method="HEAD", file="config.json", range=None, authorized=False)]
+    assert hub.asked == [HubRequest(method="HEAD", file="config.json", range=None, authorized=False)]
 
 
 def test_a_new_commit_is_noticed(hub: FakeHub, tmp_path: Path):

@@ -12,7 +12,7 @@ from transformers import Phi4MultimodalFeatureExtractor
 
 
 def log_mel(samples: NDArray[np.float32], rate_hz: int) -> torch.Tensor:
-    """float32 [1, T, 80] of one clip at 16 or 8 kHz."""
+    """float32 [1, T, 80] of one recording at 16 or 8 kHz."""
     extractor = Phi4MultimodalFeatureExtractor()
     if rate_hz == 16000:
         return extractor(samples, sampling_rate=rate_hz, return_tensors="pt").audio_input_features
