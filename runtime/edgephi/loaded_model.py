@@ -22,7 +22,7 @@ from edgephi.generation.timing import StageTimer
 from edgephi.model_options import ModelOptions
 from edgephi.prefill import Prefill, PreparedPrompt
 from edgephi.prompt.prompt import Prompt
-from edgephi.prompt.prompt_files import open_tokenizer
+from edgephi.prompt.prompt_files import open_prompts
 from edgephi.request import Request
 from edgephi.request_queue import RequestQueue
 
@@ -40,8 +40,9 @@ class LoadedModel:
         stages.report("load", 0, 2)
         with _beside() as (beside, is_left):
             opening = beside.submit(Decoder, bundle, options, is_left)
-            self._tokenizer = open_tokenizer(bundle)
-            self._prefill = Prefill(bundle, options, self._tokenizer)
+            prompts = open_prompts(bundle)
+            self._tokenizer = prompts.tokenizer
+            self._prefill = Prefill(bundle, options, prompts)
             self._constraints = ConstraintCompiler(
                 self._tokenizer, eos=manifest.tokens.eos, vocab_size=self._prefill.vocab_size
             )

@@ -21,10 +21,8 @@ from edgephi.media.processor import MediaProcessor
 from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence, MediaEmbedding, check_ids
 from edgephi.prompt.media_placement import check_media_lists
-from edgephi.prompt.prompt import Prompt, media_slots
-from edgephi.prompt.prompt_files import open_prompts
+from edgephi.prompt.prompt import Prompt, PromptBuilder, media_slots
 from edgephi.prompt.routing import AdapterChoice, MissingModalityError, Route, choose_route, missing_modality
-from edgephi.prompt.tokenizer import Tokenizer
 from edgephi.request import Request
 from edgephi.sources.media_content import media_digest
 
@@ -74,9 +72,9 @@ class Prefill:
         embeddings: Of the media of earlier requests.
     """
 
-    def __init__(self, bundle: Bundle, options: ModelOptions, tokenizer: Tokenizer) -> None:
+    def __init__(self, bundle: Bundle, options: ModelOptions, prompts: PromptBuilder) -> None:
         self._manifest = bundle.manifest
-        self._prompts = open_prompts(bundle, tokenizer)
+        self._prompts = prompts
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
         self._media_processor = MediaProcessor(bundle, options.device_options)
         self.embeddings = EmbeddingCache(options.media_bytes)

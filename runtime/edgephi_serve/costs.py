@@ -13,7 +13,7 @@ from edgephi.bundle.manifest import Manifest
 from edgephi.images.crops import num_image_rows, plan_crops, split_views
 from edgephi.images.decoding import load_image
 from edgephi.prompt.prompt import PromptBuilder
-from edgephi.prompt.prompt_files import open_prompts, open_tokenizer
+from edgephi.prompt.prompt_files import open_prompts
 from edgephi.prompt.routing import choose_route
 from edgephi.request import Request
 from edgephi_serve.errors import invalid
@@ -67,7 +67,7 @@ class PromptCosts:
         if self._prompts is None or self._manifest is None:
             bundle = Bundle(self._folder)
             try:
-                self._prompts, self._manifest = open_prompts(bundle, open_tokenizer(bundle)), bundle.manifest
+                self._prompts, self._manifest = open_prompts(bundle), bundle.manifest
             finally:
                 bundle.close()
         return self._prompts, self._manifest

@@ -134,7 +134,7 @@ def test_ctrl_c_while_loading_waits_for_no_graph(monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edgephi.decoder.graph.open_session", loads_for_ever)
-    monkeypatch.setattr("edgephi.loaded_model.open_tokenizer", interrupted)
+    monkeypatch.setattr("edgephi.loaded_model.open_prompts", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         Model.load(small_bundle(), threads=1)

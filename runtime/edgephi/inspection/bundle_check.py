@@ -11,7 +11,7 @@ from pathlib import Path
 from edgephi.base.errors import EdgeError
 from edgephi.bundle.bundle import CHAT_TEMPLATE_NAME, MANIFEST_NAME, TOKENIZER_NAME, Bundle, file_sha256, reading
 from edgephi.bundle.manifest import FileInfo, Manifest
-from edgephi.prompt.prompt_files import open_prompts, open_tokenizer
+from edgephi.prompt.prompt_files import open_prompts
 from edgephi.request import Request
 
 #: Files up to this size are read and compared; the weights are larger, and `edgephi verify` reads them.
@@ -91,7 +91,7 @@ def _damage(bundle: Bundle) -> list[str]:
 def _prompt_problem(bundle: Bundle) -> list[str]:
     """The error that the first message would be refused with."""
     try:
-        open_prompts(bundle, open_tokenizer(bundle)).build(Request("hello").turns)
+        open_prompts(bundle).build(Request("hello").turns)
     except EdgeError as error:
         return [str(error)]
     return []

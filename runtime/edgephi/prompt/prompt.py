@@ -56,6 +56,9 @@ class PromptBuilder:
         where: Path of the template, for messages.
         names: Variables of the template beside those of the request, such as `bos_token`; None for those of `tokens`.
 
+    Attributes:
+        tokenizer: Of the model.
+
     Raises:
         ArtifactError: The template does not compile.
     """
@@ -68,7 +71,7 @@ class PromptBuilder:
         where: str,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._slots: dict[MediaKind, int | None] = {"image": tokens.image, "audio": tokens.audio}
         self._by_id = {token.id: token for token in tokenizer.control.values()}
         self._template = ChatTemplate(template, where, self._own_names(tokens) if names is None else names)
@@ -84,7 +87,7 @@ class PromptBuilder:
             ConfigError: Messages that the template has no place for, or media that the model has no slot for.
         """
         with_tools, listed = place_tools(turns, tools, self._template)
-        ids: list[int] = self._tokenizer.encode(self._render(with_tools, listed))
+        ids: list[int] = self.tokenizer.encode(self._render(with_tools, listed))
         media = [item for message in turns for item in message.items if isinstance(item, MediaRef)]
         return Prompt(
             np.array(ids, dtype=np.int64),
@@ -107,7 +110,7 @@ class PromptBuilder:
             turns = view.turns(change, probed)
             return self._template.render(turns, tools=view.tools(change), is_open=view.is_open, now=now)
 
-        rendering = render_apart(render, texts, self._tokenizer.control, fresh)
+        rendering = render_apart(render, texts, self.tokenizer.control, fresh)
         plain = rendering.real(rendering.text)
         if any(_is_same(partial(render, str, number), plain) for number in view.perhaps_dropped(plain)):
             raise _dropped()
@@ -122,13 +125,13 @@ class PromptBuilder:
             if piece in places:
                 result.append(self._control(places[piece]))
                 continue
-            parts = self._tokenizer.split(piece)
+            parts = self.tokenizer.split(piece)
             result += [rendering.real(part) if isinstance(part, str) else part for part in parts]
         return result
 
     def _control(self, item: str | MediaRef) -> ControlToken:
         if isinstance(item, str):
-            if (token := self._tokenizer.control.get(item)) is None:
+            if (token := self.tokenizer.control.get(item)) is None:
                 raise ConfigError(f"this model has no {item} token, so its prompts cannot hold tool calls")
             return token
         slot = self._slots[item.kind]

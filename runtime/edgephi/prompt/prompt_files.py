@@ -7,28 +7,22 @@ from edgephi.prompt.prompt import PromptBuilder
 from edgephi.prompt.tokenizer import Tokenizer
 
 
-def open_tokenizer(bundle: Bundle) -> Tokenizer:
-    """The folder's tokenizer, which knows what the template and the generation loop use as control tokens.
+def open_prompts(bundle: Bundle) -> PromptBuilder:
+    """The renderer of the folder's prompts, with its tokenizer.
+
+    The tokenizer takes the tokens that the template and the generation loop use for control tokens.
 
     Raises:
-        ArtifactError: A file is missing or damaged.
+        ArtifactError: A file is missing or damaged, or the template does not compile.
     """
-    tokens = bundle.manifest.tokens
+    manifest, tokens = bundle.manifest, bundle.manifest.tokens
     named = (tokens.bos, tokens.pad, tokens.image, tokens.audio, *tokens.eos)
-    return Tokenizer(
-        bundle.read_text(TOKENIZER_NAME),
+    vocabulary, template = bundle.read_text(TOKENIZER_NAME), bundle.read_text(CHAT_TEMPLATE_NAME)
+    tokenizer = Tokenizer(
+        vocabulary,
         str(bundle.file(TOKENIZER_NAME)),
-        template=bundle.read_text(CHAT_TEMPLATE_NAME),
+        template=template,
         control_ids={number for number in named if number is not None},
     )
-
-
-def open_prompts(bundle: Bundle, tokenizer: Tokenizer) -> PromptBuilder:
-    """What renders the folder's prompts.
-
-    Raises:
-        ArtifactError: The template is missing, damaged, or does not compile.
-    """
-    manifest, template = bundle.manifest, bundle.read_text(CHAT_TEMPLATE_NAME)
     names = {name.name: name.content for name in manifest.template_names} or None
-    return PromptBuilder(tokenizer, template, manifest.tokens, str(bundle.file(CHAT_TEMPLATE_NAME)), names)
+    return PromptBuilder(tokenizer, template, tokens, str(bundle.file(CHAT_TEMPLATE_NAME)), names)
