@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ NOT_YET = (
 )
 #: Docstrings of modules say what is not plain from the name, instead of these formulas.
 FORMULA = re.compile(r"\bOwns\b|\bKnows? nothing\b", re.IGNORECASE)
-#: Words that no message or help text has.
+#: Words that no message, help text, docstring or comment has.
 METAPHOR = re.compile(r"\b(hears?|heard|told|tells|forgets?|forgotten|guess(?:es|ed)?|pictures?)\b", re.IGNORECASE)
 
 
@@ -88,18 +89,12 @@ def _parts(name: str) -> set[str]:
     return {*words, *(word.removesuffix("s") for word in words), *(word.removesuffix("es") for word in words)}
 
 
-def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Strings that may reach a user: all but docstrings of what is no command."""
-    plain = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if node.body and isinstance(node.body[0], ast.Expr)
-        if not any(".command(" in ast.unparse(one) for one in getattr(node, "decorator_list", []))
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in plain:
-            yield node.lineno, node.value
+def _prose(path: str) -> Iterator[tuple[int, str]]:
+    """Comments, docstrings, help texts and messages, with their lines."""
+    with (ROOT / path).open("rb") as stream:
+        for token in tokenize.tokenize(stream.readline):
+            if tokenize.tok_name[token.type] in ("COMMENT", "STRING", "FSTRING_MIDDLE"):
+                yield token.start[0], token.string
 
 
 def test_no_name_holds_a_replaced_word():
@@ -128,13 +123,13 @@ def test_no_module_is_described_by_what_it_owns():
     assert modules == []
 
 
-def test_no_message_of_the_runtime_is_a_metaphor():
+def test_no_text_of_the_runtime_holds_a_metaphor():
     found = {
-        f"{path}:{line}": text[:80]
-        for path, tree in _modules()
+        f"{path}:{line}": match[0]
+        for path, _ in _modules()
         if path.startswith("runtime/")
-        for line, text in _texts(tree)
-        if METAPHOR.search(text)
+        for line, text in _prose(path)
+        if (match := METAPHOR.search(text))
     }
     assert found == {}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Stopped(Exception):  # noqa: N818 - a signal like StopIteration, not an error
-    """`should_stop` said so. Never leaves the package."""
+    """`should_stop` returned True. Never leaves the package."""
 
 
 def never() -> bool:

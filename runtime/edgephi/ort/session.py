@@ -100,7 +100,7 @@ def open_session(
             for a graph outside any, whose files ONNX Runtime opens by name.
 
     Raises:
-        Stopped: `should_stop` said so.
+        Stopped: `should_stop` returned True.
         ArtifactError: The file is missing, damaged, or uses an operator this ONNX Runtime lacks.
         ConfigError: The process shares a pool of another number of threads, or the path is not UTF-8.
         CapacityError: This machine has not enough free memory for it.

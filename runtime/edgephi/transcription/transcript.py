@@ -20,10 +20,10 @@ class Segment:
     Attributes:
         start_s: When its speech begins, from the recording's start.
         end_s: When its speech ends.
-        text: What was said, without spaces at its ends; empty for a gap, and where the model heard no words.
+        text: What was said, without spaces at its ends; empty for a gap, and where the model found no words.
         confidence: Geometric mean of the tokens' probabilities, 0 to 1; None without tokens and for a gap.
         is_gap: The model kept repeating itself here, so its text was thrown away.
-        channel: Whose it is, from 1, where each channel was heard for itself; None otherwise.
+        channel: Whose it is, from 1, where each channel was transcribed on its own; None otherwise.
         speech: Where somebody speaks in it, without the pauses; empty when that is not known.
     """
 

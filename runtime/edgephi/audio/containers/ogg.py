@@ -119,13 +119,13 @@ def _link(source: Source, link: dict[int, _Stream]) -> Walk:
     notes = () if stream.is_ended else (UNENDED,)
     view = View(span(source, start, end) for start, end in stream.ranges)
     if stream.codec == "FLAC":
-        walked = walk_flac(_Viewed(view), _FLAC_PREFIX_BYTES)
+        walked = walk_flac(_ViewSource(view), _FLAC_PREFIX_BYTES)
         known = tuple(note for note in walked.notes if note != UNSTATED)  # in Ogg, the last page states it
         return Walk(parts=walked.parts, end=0, notes=(*notes, *known))
     return Walk(parts=(Part(view=view, what=f"Ogg of {stream.codec}"),), end=0, notes=notes)
 
 
-class _Viewed:
+class _ViewSource:
     """A view as a source."""
 
     def __init__(self, view: View) -> None:
