@@ -17,7 +17,7 @@ _CARD = "README.md"
 _TASKS = {"vision": "image-text-to-text", "speech": "automatic-speech-recognition"}
 
 
-def add_papers(folder: Path, checkpoint: Path, *, push_ready: bool) -> None:
+def add_documents(folder: Path, checkpoint: Path, *, push_ready: bool) -> None:
     """Copy what is there and list it in the folder's description.
 
     Args:
@@ -91,7 +91,7 @@ def _licence_words(licence: str | None) -> str:
 
 
 def _copy(checkpoint: Path, folder: Path) -> list[str]:
-    """Copies the papers; gives their paths within the folder."""
+    """Copies the documents; gives their paths within the folder."""
     names = []
     for path in sorted(checkpoint.iterdir()):
         if not (is_document(path.name) and path.is_file() and path.stat().st_size <= MOST_BYTES):

@@ -21,7 +21,7 @@ from edgephi_export.checkpoint.checkpoint import Checkpoint, available_modalitie
 from edgephi_export.checkpoint.config import MODALITIES, Modality
 from edgephi_export.checkpoint.peft_adapter import Adapter
 from edgephi_export.checkpoint.selection import Selection, choose
-from edgephi_export.documents import add_papers
+from edgephi_export.documents import add_documents
 from edgephi_export.graphs.check import check_graphs
 from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.edgephi.plan import plan_bundle
@@ -91,7 +91,7 @@ def export(
     meter = Meter(_totals(weights), on_progress)
     with staged(output, MODEL_FOLDER, force=options.force) as folder:
         write(source, folder, threads, meter)
-        add_papers(folder, source.folder, push_ready=options.push_ready)
+        add_documents(folder, source.folder, push_ready=options.push_ready)
     return output
 
 

@@ -30,7 +30,7 @@ class ExportOptions:
             the one in the checkpoint's own folder; None for none.
         kv_cache: `int8` adds graphs that keep keys and values in int8; the folder then runs either way. To calibrate
             them the model is run on this machine when everything else is written.
-        calibration: The user's own texts, images and sounds, read beside those that come with edgephi.
+        calibration: The user's own texts, images and audio, read beside those that come with edgephi.
         layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs: text only.
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.

@@ -1,7 +1,4 @@
-"""What every written folder says about its origin and its files.
-
-Owns how it is found out. Knows nothing about what is in the files.
-"""
+"""Origin and files of a written folder: checkpoint, revision, versions of the tools, sizes and hashes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """A matrix after quantization and before packing: one byte per code.
 
-Owns the three arrays and what they stand for. Knows nothing about how they were chosen or how they are stored.
-
-    N output rows, K weights in a row, bs weights in a block, kb = ceil(K / bs) blocks in a row
+N output rows, K weights in a row, bs weights in a block, kb = ceil(K / bs) blocks in a row
 """
 
 from __future__ import annotations

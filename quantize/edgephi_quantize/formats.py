@@ -1,7 +1,6 @@
 """The forms a weight can be stored in.
 
-Owns the three kinds, their text form (`--override`, `edgephi.json`, `tensors.json`) and what is impossible in each.
-Knows nothing about how values get there.
+Each has a text form, used by `--override`, `edgephi.json` and `tensors.json`.
 
     float32 | float16               as they are
     int4:32   int4:32:symmetric     blocks of 32 weights along the input axis share one scale; 2, 4 or 8 bits

@@ -1,7 +1,4 @@
-"""The ways to choose codes, by name.
-
-Owns the interface and the list. Knows nothing about how any of them works.
-"""
+"""The ways to choose codes, by name."""
 
 from __future__ import annotations
 

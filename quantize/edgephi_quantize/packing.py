@@ -1,6 +1,6 @@
 """Codes to the bytes that ONNX Runtime's MatMulNBits reads.
 
-Owns the order of bits in a byte: the first code lies in the lowest bits. Knows nothing about what the codes mean.
+The first code of a byte lies in its lowest bits.
 `edgephi.decoder.dequantize` is the way back, which a device needs.
 """
 

@@ -1,6 +1,6 @@
 """Bytes with one scale per output row.
 
-Owns that rounding. Knows nothing about blocks, nor about the activations, which meet these rows quantized too.
+At run time the activations are quantized per row too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Recipes: which weight is stored in which format, by name.
-
-Owns the table of recipes and how they are changed. Knows nothing about graphs, files or how codes are computed.
-"""
+"""Recipes: which weight is stored in which format, by name."""
 
 from __future__ import annotations
 

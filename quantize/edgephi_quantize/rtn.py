@@ -1,7 +1,7 @@
 """Round to nearest: the range of a block in equal steps.
 
-Owns that arithmetic, which equals ONNX Runtime's own quantizer (`MlasQuantizeBlockwise`) in every bit: float32
-throughout, times the inverse of the scale, halves rounded away from zero. Knows nothing about tiles or packing.
+The arithmetic equals ONNX Runtime's own quantizer (`MlasQuantizeBlockwise`) in every bit: float32
+throughout, times the inverse of the scale, halves rounded away from zero.
 
     asymmetric  scale = (max - min) / (2^bits - 1), the range widened to hold 0;   zero point = round(-min / scale)
     symmetric   scale = -m / 2^(bits-1), m the value of the largest magnitude, so that m takes the lowest code

@@ -1,7 +1,5 @@
 """Looks, block by block, for the scale and the integer zero point with the least squared error.
 
-Owns that search. Knows nothing about tiles or packing.
-
     u = weight / scale of round-to-nearest       everything is done in these units, so that squares neither over- nor
     c = clip(round(u / s), -z, max_code - z)     underflow; s is the new scale in the same units, z the zero point
     squared error for the best s = sum u^2 - sum(u c)^2 / sum c^2        at s = sum(u c) / sum c^2

@@ -1,9 +1,7 @@
 """Walks a matrix in tiles that fit a core's cache, blocks side by side.
 
-Owns the cutting, the turning and the padding. Knows nothing about how a block is quantized.
-
-    tile  float32 [bs, n]   column j is one block; whatever is done per block runs along n in the widest registers,
-                            and sums over a block are sums of rows
+tile  float32 [bs, n]   column j is one block; whatever is done per block runs along n in the widest registers,
+                        and sums over a block are sums of rows
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """How far stored weights are from the original: signal-to-quantization-noise ratio.
 
-Owns the sums and the logarithm. Knows nothing about formats.
-
-    SQNR = 10 log10( sum of squared references / sum of squared differences )     6.02 dB are one bit
+SQNR = 10 log10( sum of squared references / sum of squared differences )     6.02 dB are one bit
 """
 
 from __future__ import annotations

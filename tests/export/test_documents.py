@@ -94,7 +94,7 @@ def test_a_cards_front_matter_states_the_licence(text: str, licence: str | None)
         ("noticeboard.txt", False), ("readme/x", False), ("merges.txt", False),
     ],
 )  # fmt: skip
-def test_papers_are_known_by_their_names(name: str, wanted: bool):
+def test_documents_are_known_by_their_names(name: str, wanted: bool):
     assert is_document(name) == wanted
 
 
@@ -146,6 +146,6 @@ def test_before_a_download_its_size_time_and_licence_are_said(checkpoint: Path, 
     assert "to download" not in quiet.stderr
 
 
-def test_papers_are_no_weights_and_never_stop_a_model(tmp_path: Path):
+def test_documents_are_no_weights_and_never_stop_a_model(tmp_path: Path):
     """What an export made before has none; it goes on working."""
     assert "papers" in json.loads(invoke("inspect", small_bundle(), "--json").stdout)

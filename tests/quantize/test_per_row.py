@@ -1,4 +1,4 @@
-"""Row-scaled weights: a wrong scale or a code of -128 makes an encoder deaf or blind."""
+"""Row-scaled weights: a wrong scale or a code of -128 makes an encoder's output useless."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def test_rows_of_zeros_and_of_the_tiniest_weights_stay_finite():
     assert not codes[0].any()
     assert codes.min() >= -64
     assert np.abs(codes.astype(np.float32) * scales[:, None] - weights).max() <= 2e-43
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_subnormal_scale_that_is_rounded_down_leaves_no_code_beyond_64(sign: int):
+    weights = np.full((1, 8), sign * 95 * np.finfo(np.float32).smallest_subnormal, np.float32)
+    codes, scales = quantize_rows(weights)
+    assert scales[0] == np.finfo(np.float32).smallest_subnormal  # of 95 / 64
+    assert (codes == sign * 64).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -92,7 +92,7 @@ def test_what_cannot_be_followed_is_refused(keywords: dict[str, object], message
 
 @pytest.mark.parametrize("patterns", [(), ("lm_head",)])
 def test_a_manifest_whose_rules_leave_a_weight_out_is_refused(patterns: tuple[str, ...]):
-    """A damaged manifest must be told apart from a fault of `verify`."""
+    """A damaged manifest must be distinguished from a fault of `verify`."""
     rules = tuple(RuleInfo(pattern=pattern, format="float32") for pattern in patterns)
     with pytest.raises(ConfigError, match=r"recipe fp32 has no rule for '\*'"):
         Recipe.from_info(RecipeInfo(name="fp32", method=None, activations="float32", rules=rules))

@@ -15,8 +15,8 @@ from support.random_values import uniform
 
 
 def _hostile_weights(size: int) -> NDArray[np.float32]:
-    """Rows that meet every branch of a quantizer; float32 [25, size]."""
-    weights = uniform("weights", size, (25, size)) * np.float32(2)
+    """Rows that meet every branch of a quantizer; float32 [31, size]."""
+    weights = uniform("weights", size, (31, size)) * np.float32(2)
     weights[1], weights[2], weights[3], weights[4] = 0.0, -0.0, 0.37, -0.37
     weights[5], weights[6] = np.abs(weights[5]), -np.abs(weights[6])
     weights[7], weights[8], weights[9] = weights[7] * 1e37, weights[8] * 1e-38, weights[9] * 1e-44
@@ -36,6 +36,11 @@ def _hostile_weights(size: int) -> NDArray[np.float32]:
         weights[row, :2] = low, low + top
     for row in range(19, 25):  # few mantissa bits, as in a bfloat16 checkpoint, so that ties abound
         weights[row] = (weights[row].view(np.uint32) & 0xFFF00000).view(np.float32)
+    # The float32 below a half, as a code and as a zero point, in steps of 1.
+    below_half = np.nextafter(np.float32(0.5), np.float32(0))
+    for row, top in enumerate((3, 15, 255)):
+        weights[25 + row], weights[25 + row, ::4] = below_half, top
+        weights[28 + row], weights[28 + row, ::4], weights[28 + row, 1::4] = 0, top - 0.5, -below_half
     return weights
 
 

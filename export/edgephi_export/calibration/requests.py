@@ -1,11 +1,9 @@
-"""What is read to find the ranges of keys and values.
+"""The requests that a calibration runs to find the ranges of keys and values: conversations, adapters and media.
 
-Owns which conversations meet which adapter and media. Knows nothing about graphs or caches.
-
-    adapters   texts                         media
-    none       alone                         -
-    routed     once with each adapter, none  an image, a sound, both, by the model's own rule
-    merged     after an image or a sound    the same, without which the folder takes no request
+adapters   texts                         media
+none       alone                         -
+routed     once with each adapter, none  an image, audio, both, by the model's own rule
+merged     after an image or audio      the same, without which the folder takes no request
 """
 
 from __future__ import annotations
@@ -39,25 +37,28 @@ def calibration_requests(manifest: Manifest, own: CalibrationFiles) -> tuple[Req
     elif mode == "none":
         every = [Request(m) for m in (*talks, *texts)]
     else:
-        media = _clip(1.0) if mode == "speech" else _image(manifest, 1)
+        media = _speech_like(1.0) if mode == "speech" else _image(manifest, 1)
         every = [_with(m, mode, media) for m in ([turn for talk in talks for turn in talk[-2:]], *texts)]
     return (*every, *_media_requests(manifest, own))
 
 
 def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[Request]:
-    """Images and sounds, ours and the user's."""
-    sees, hears = manifest.vision is not None, manifest.speech is not None
-    if sees:
+    """Images and audio, ours and the user's."""
+    images, audio = manifest.vision is not None, manifest.speech is not None
+    if images:
         yield _with(_asked("Describe the picture, and read what is written in it."), "vision", _image(manifest, 2))
         for image in own.images:
             yield _with(_asked("What is in this picture?"), "vision", image)
-    if hears and manifest.adapters.mode != "vision":
-        for sound in (_clip(6.0), *own.sounds):
-            yield _with(_asked("Transcribe the audio clip into text."), "speech", sound)
-    if hears and sees:
-        recordings: list[AudioInput] = [_clip(4.0), *(own.sounds if manifest.adapters.mode == "vision" else ())]
-        for sound in recordings:
-            yield Request(_asked(""), images=(_image(manifest, 1),), audio=(sound,))
+    if audio and manifest.adapters.mode != "vision":
+        for recording in (_speech_like(6.0), *own.recordings):
+            yield _with(_asked("Transcribe the audio clip into text."), "speech", recording)
+    if audio and images:
+        recordings: list[AudioInput] = [
+            _speech_like(4.0),
+            *(own.recordings if manifest.adapters.mode == "vision" else ()),
+        ]
+        for recording in recordings:
+            yield Request(_asked(""), images=(_image(manifest, 1),), audio=(recording,))
 
 
 def _asked(text: str) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ def _asked(text: str) -> list[dict[str, Any]]:
 
 
 def _with(messages: list[dict[str, Any]], kind: str, media: Any) -> Request:
-    """A conversation whose last user turn has this image or sound before it."""
+    """A conversation whose last user turn has this image or audio before it."""
     if kind == "vision":
         return Request(messages, images=(media,))
     return Request(messages, audio=(media,))
@@ -87,7 +88,7 @@ def _image(manifest: Manifest, crops: int) -> Image.Image:
     return image
 
 
-def _clip(seconds: float) -> tuple[NDArray[np.float32], int]:
+def _speech_like(seconds: float) -> tuple[NDArray[np.float32], int]:
     """Something like speech: pulses of a gliding pitch through moving formants, hisses, and pauses."""
     random, count = np.random.default_rng(2), int(seconds * _HERTZ)
     time = np.arange(count) / _HERTZ

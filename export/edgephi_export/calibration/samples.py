@@ -1,7 +1,6 @@
-"""The user's own files for the calibration of an int8 cache: texts, images and sounds.
+"""The user's own files for the calibration of an int8 cache: texts, images and audio.
 
-Owns telling them apart, by what is in them, and refusing what cannot be used before an export begins. Knows nothing
-about graphs.
+A file's kind is found by its content, and a file that cannot be used is refused before an export begins.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from edgephi_export.checkpoint.config import VisionConfig
 #: About seventeen prompts: what reads in minutes on a small machine, with each adapter.
 _MOST_TEXT_BYTES = 1 << 16
 #: More takes gigabytes of keys and values, and says little more about their ranges.
-_MOST_SOUND_S = 60
+_MOST_AUDIO_S = 60
 #: Characters of one prompt: about a thousand tokens.
 _PIECE = 4000
 
@@ -34,12 +33,12 @@ class CalibrationFiles:
     Attributes:
         texts: Pieces of prompt size.
         images: Paths.
-        sounds: Paths.
+        recordings: Paths.
     """
 
     texts: tuple[str, ...] = ()
     images: tuple[Path, ...] = ()
-    sounds: tuple[Path, ...] = ()
+    recordings: tuple[Path, ...] = ()
 
     def check(self, modalities: Iterable[str]) -> None:
         """Refuse media of a kind that the bundle will not take in.
@@ -50,8 +49,8 @@ class CalibrationFiles:
         held = set(modalities)
         if self.images and "vision" not in held:
             raise ConfigError(f"--calibration {self.images[0]}: an image, but {missing_modality('vision')}")
-        if self.sounds and "speech" not in held:
-            raise ConfigError(f"--calibration {self.sounds[0]}: audio, but {missing_modality('speech')}")
+        if self.recordings and "speech" not in held:
+            raise ConfigError(f"--calibration {self.recordings[0]}: audio, but {missing_modality('speech')}")
 
     def check_shapes(self, vision: VisionConfig | None) -> None:
         """Refuse images of a shape that the model cannot be shown.
@@ -73,11 +72,11 @@ def read_own_files(paths: Iterable[str | Path]) -> CalibrationFiles:
     """Look into every file.
 
     Raises:
-        ConfigError: One is missing, empty, too long, or neither text nor image nor sound.
+        ConfigError: One is missing, empty, too long, or neither text nor image nor audio.
     """
     texts: list[str] = []
     images: list[Path] = []
-    sounds: list[Path] = []
+    recordings: list[Path] = []
     for path in map(Path, paths):
         text = _text(path)
         if text is not None:
@@ -85,12 +84,12 @@ def read_own_files(paths: Iterable[str | Path]) -> CalibrationFiles:
         elif _is_image(path):
             images.append(path)
         else:
-            sounds.append(path)
-    return CalibrationFiles(texts=tuple(texts), images=tuple(images), sounds=tuple(sounds))
+            recordings.append(path)
+    return CalibrationFiles(texts=tuple(texts), images=tuple(images), recordings=tuple(recordings))
 
 
 def _text(path: Path) -> str | None:
-    """What is in a text file; None for other files: no image or sound is UTF-8 without a zero byte."""
+    """What is in a text file; None for other files: no image or audio file is UTF-8 without a zero byte."""
     with open_media(path, "calibration file") as stream:
         content = stream.read(_MOST_TEXT_BYTES + 1)
     if b"\0" in content:
@@ -104,24 +103,24 @@ def _text(path: Path) -> str | None:
         if len(text.encode()) < _MOST_TEXT_BYTES - 3:  # more than that letter was dropped
             return None
         raise ConfigError(f"--calibration {path}: more than {_MOST_TEXT_BYTES:,} bytes of text; give a part of it")
-    text = MEDIA_TAG.sub("", text)  # stands for an image or clip that only a request could bring along
+    text = MEDIA_TAG.sub("", text)  # stands for an image or audio that only a request could bring along
     if not text.strip():
         raise ConfigError(f"--calibration {path}: holds nothing but white space; give a text, an image or audio")
     return text
 
 
 def _is_image(path: Path) -> bool:
-    """Whether it is one and not a sound. Both are decoded whole: an export must not fail at its end."""
+    """Whether it is one and not audio. Both are decoded whole: an export must not fail at its end."""
     try:
         load_image(path)
     except ConfigError as no_image:
         try:
-            sound = load_audio(path)
-        except ConfigError as no_sound:
-            raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_image}, nor {no_sound}") from None
-        if len(sound.samples) > _MOST_SOUND_S * sound.sample_rate_hz:
+            audio = load_audio(path)
+        except ConfigError as no_audio:
+            raise ConfigError(f"--calibration: neither UTF-8 text, nor {no_image}, nor {no_audio}") from None
+        if len(audio.samples) > _MOST_AUDIO_S * audio.sample_rate_hz:
             raise ConfigError(
-                f"--calibration {path}: over {_MOST_SOUND_S} seconds of audio; give a part of it"
+                f"--calibration {path}: over {_MOST_AUDIO_S} seconds of audio; give a part of it"
             ) from None
         return False
     return True

@@ -1,6 +1,6 @@
 """The conversations that every int8 cache is calibrated with.
 
-Owns the texts. Knows nothing about models. They are short, because what counts is variety: a channel's largest value
+The texts are short, because what counts is variety: a channel's largest value
 comes with a kind of text, seldom with more of the same. Every conversation ends with an assistant's turn.
 """
 

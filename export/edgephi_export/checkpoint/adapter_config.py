@@ -1,7 +1,4 @@
-"""Reads rank and scale of the two LoRA adapters, from config.json or from PEFT's adapter_config.json.
-
-Owns the rules of what kind of LoRA is supported. Knows nothing about tensors.
-"""
+"""Reads rank and scale of the two LoRA adapters, from config.json or from PEFT's adapter_config.json."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """A checkpoint folder, read and checked: three layouts in, one description and one set of tensor names out.
 
-Owns which files make a checkpoint and the check of its tensors. Knows nothing about graphs or bundles.
-
-    phi4mm            the original: everything in model-*.safetensors, adapters included
-    phi4_multimodal   native to transformers: adapters in speech-lora/ and vision-lora/ as PEFT writes them
-    phi3              Phi-4-mini: the decoder alone
+phi4mm            the original: everything in model-*.safetensors, adapters included
+phi4_multimodal   native to transformers: adapters in speech-lora/ and vision-lora/ as PEFT writes them
+phi3              Phi-4-mini: the decoder alone
 """
 
 from __future__ import annotations

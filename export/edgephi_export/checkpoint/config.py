@@ -1,7 +1,4 @@
-"""What a checkpoint is, whatever its layout: the sizes of its parts as frozen dataclasses.
-
-Owns the canonical description. Knows nothing about the files it was read from (see *_config.py).
-"""
+"""The sizes of a checkpoint's parts, the same for every layout; the `*_config.py` beside this file read them."""
 
 from __future__ import annotations
 

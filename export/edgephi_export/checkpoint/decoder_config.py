@@ -1,6 +1,6 @@
 """Reads the language model's sizes and its rotary settings; the keys are the same in all three layouts.
 
-Owns the rules of what the decoder graph supports. Knows nothing about tensors or the towers.
+Whatever the decoder graph does not support is refused here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads the sizes of the image and audio towers, native and original layout.
 
-Owns the rules of what the encoder graphs support. Knows nothing about the decoder.
+Whatever the encoder graphs do not support is refused here.
 """
 
 from __future__ import annotations

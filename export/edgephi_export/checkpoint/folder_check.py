@@ -115,7 +115,7 @@ def check_architecture(config: Fields) -> None:
 
 
 def unknown_tensor(name: str, layout: str) -> str:
-    """What a tensor is that no model of `layout` has, as far as its name tells, and what to do."""
+    """What a tensor is that no model of `layout` has, as far as its name shows, and what to do."""
     if name.endswith(_QUANTIZED) or ".quant_state." in name:
         return f"the checkpoint is quantized already; {_TAKE_ORIGINAL}"
     if ".lora_" in name or ".base_layer." in name or ".modules_to_save." in name:
@@ -210,7 +210,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _is_pointer(path: Path) -> bool:
-    """Whether only Git LFS's few lines about a file are there; unreadable files are told of when they are needed."""
+    """Whether only Git LFS's few lines about a file are there; unreadable files are reported when they are needed."""
     try:
         if path.stat().st_size > _POINTER_BYTES:
             return False

@@ -1,6 +1,6 @@
 """A tensor that is not read yet: its name, its shape, and how to get some of its rows.
 
-Owns the simple changes that can be made before reading. Knows nothing about files, formats or graphs.
+Simple changes (another name, a factor, a convolution as a matrix) are noted here and made when rows are read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """One safetensors file: its header, checked before any tensor is believed, and bounded reads of its tensors.
 
-Owns the format (https://github.com/huggingface/safetensors: 8 bytes of header length, a JSON header, the data).
-Knows nothing about models.
+The format (https://github.com/huggingface/safetensors: 8 bytes of header length, a JSON header, the data).
 """
 
 from __future__ import annotations

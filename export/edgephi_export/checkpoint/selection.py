@@ -1,9 +1,7 @@
 """Decides which parts of a checkpoint go into a bundle.
 
-Owns the rules that tie adapters to encoders. Knows nothing about files.
-
-    the model's rule: image -> vision adapter (and the "vision" projection for audio beside it); audio alone -> speech
-    adapter; neither -> no adapter. A bundle must be able to follow it for every request that it accepts.
+the model's rule: image -> vision adapter (and the "vision" projection for audio beside it); audio alone -> speech
+adapter; neither -> no adapter. A bundle must be able to follow it for every request that it accepts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads token ids, the tokenizer and the chat template of a checkpoint.
 
-Owns where each of them is found. No id is a constant here: they come from the files.
+No id is a constant here: they come from the files.
 """
 
 from __future__ import annotations

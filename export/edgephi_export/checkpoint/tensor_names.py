@@ -1,11 +1,9 @@
 """Canonical tensor names: what each layout calls a tensor, and the shape each must have.
 
-Owns the naming. Knows nothing about files or graphs.
-
-    embed_tokens.weight  norm.weight  layers.N.{self_attn.qkv_proj, mlp.down_proj, ...}.weight
-    layers.N.<linear>.{lora_A, lora_B}.{vision, speech}.weight
-    vision.{embeddings, layers.N, projector.{up, down}}.*   vision.{row_separator, global_separator}
-    speech.{mean, inverse_std, bias_values}  speech.{stem, blocks.N}.*  speech.projector.{speech, vision}.{up, down}.*
+embed_tokens.weight  norm.weight  layers.N.{self_attn.qkv_proj, mlp.down_proj, ...}.weight
+layers.N.<linear>.{lora_A, lora_B}.{vision, speech}.weight
+vision.{embeddings, layers.N, projector.{up, down}}.*   vision.{row_separator, global_separator}
+speech.{mean, inverse_std, bias_values}  speech.{stem, blocks.N}.*  speech.projector.{speech, vision}.{up, down}.*
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tensors of a checkpoint by canonical name, read on demand.
 
-Owns the mapping from names to places in files. Holds no tensor: what it gives out is freed when the caller drops it.
+No tensor is held: what it gives out is freed when the caller drops it.
 """
 
 from __future__ import annotations

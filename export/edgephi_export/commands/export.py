@@ -1,7 +1,4 @@
-"""`edgephi export`: the command line of the exporter.
-
-Owns options and the summary. Knows nothing about checkpoints or graphs.
-"""
+"""`edgephi export`: options in, and a summary of the written folder out."""
 
 from __future__ import annotations
 

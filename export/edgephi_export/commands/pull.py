@@ -41,11 +41,11 @@ def pull(repository: str, output: Path, force: bool, revision: str | None, as_js
     from edgephi.bundle.documents import read_documents
     from edgephi_export.hub.pull import pull as fetch
 
-    def tell(info: FileInfo) -> None:
+    def report(info: FileInfo) -> None:
         click.echo(f"{one_line(info.path)}  {human_bytes(info.bytes)}", err=True)
 
     with stoppable():
-        manifest = fetch(repository, output, revision=revision, force=force, on_file=None if as_json else tell)
+        manifest = fetch(repository, output, revision=revision, force=force, on_file=None if as_json else report)
     documents = read_documents(output, (file.path for file in manifest.files))
     size = sum(file.bytes for file in manifest.files)
     if as_json:

@@ -1,6 +1,6 @@
 """Compares a finished bundle with the checkpoint it was made from, tensor by tensor.
 
-Owns the reading of stored bytes and how close they must come. The checkpoint's side is the plan of the same export,
+The checkpoint's side is the plan of the same export,
 read again: as it is, which gives the decibels, and rounded to nearest in the same format, which gives their floor. So a
 tensor full of outliers is no false alarm, another adapter merged into 4 bits is one, and memory stays as small as in an
 export.

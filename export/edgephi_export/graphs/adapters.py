@@ -1,7 +1,4 @@
-"""The arithmetic of LoRA: `y = W x + scale * B (A x)`, applied beside a linear or merged into it.
-
-Owns the folding of the scale and the merge. Knows nothing about graphs.
-"""
+"""The arithmetic of LoRA: `y = W x + scale * B (A x)`, applied beside a linear or merged into it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A small builder over onnx_ir: nodes one call each, branches as functions, small constants shared and at the root.
-
-Owns names and constants. Knows nothing about models.
-"""
+"""A small builder over onnx_ir: nodes one call each, branches as functions, small constants shared and at the root."""
 
 from __future__ import annotations
 

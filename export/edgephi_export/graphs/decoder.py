@@ -1,13 +1,11 @@
 """Builds decoder.onnx: the language model with its adapters and the tied head.
 
-Owns the decoder's arithmetic and the names of its inputs and outputs. Knows nothing about the other graphs.
-
-    B batch, S new positions, R logits rows, C cache capacity, H hidden, D head size, V vocabulary, M rotary positions
-    inputs   inputs_embeds float [B, S, H]    adapter int64 [] (routed only)    logits_rows int64 [R]
-             seqlens_k int32 [B]    total_sequence_length int32 []    cos_cache, sin_cache float [M, rotary_dim / 2]
-             past_key_values.N.{key, value} float [B, kv_heads, C, D]
-    outputs  logits float [B, R, V]    present.N.{key, value} float [B, kv_heads, C, D]
-    float is float32, or float16 where the recipe computes with it; keys and values are int8 where they get scales
+B batch, S new positions, R logits rows, C cache capacity, H hidden, D head size, V vocabulary, M rotary positions
+inputs   inputs_embeds float [B, S, H]    adapter int64 [] (routed only)    logits_rows int64 [R]
+         seqlens_k int32 [B]    total_sequence_length int32 []    cos_cache, sin_cache float [M, rotary_dim / 2]
+         past_key_values.N.{key, value} float [B, kv_heads, C, D]
+outputs  logits float [B, R, V]    present.N.{key, value} float [B, kv_heads, C, D]
+float is float32, or float16 where the recipe computes with it; keys and values are int8 where they get scales
 """
 
 from __future__ import annotations

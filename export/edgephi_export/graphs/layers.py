@@ -1,7 +1,4 @@
-"""Layers that the graphs share: linears, norms, gates and attention over a whole sequence.
-
-Owns how canonical weights become nodes. Knows nothing about which model part it builds.
-"""
+"""Layers that the graphs share: linears, norms, gates and attention over a whole sequence."""
 
 from __future__ import annotations
 

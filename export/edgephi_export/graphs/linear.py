@@ -1,7 +1,4 @@
-"""Nodes that apply a stored matrix: one way per format.
-
-Owns the operators and their attributes. Knows nothing about what linears are for.
-"""
+"""Nodes that apply a stored matrix: one way per format."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The head: rows to logits, the table's rows in pieces.
 
-Owns the cut. Knows nothing about layers or caches.
-
 While ONNX Runtime loads a graph it holds each matrix twice for a moment, as it lies in the file and as it is packed.
 The head is ten times as large as any other matrix and comes last, when everything else is in memory already: whole, it
 alone would decide how much memory loading takes (0.31 GB of the real model's `int4-fast`, 0.63 GB of `int4`). The copy
@@ -25,8 +23,8 @@ _PIECES = 4
 def apply_head(graph: GraphBuilder, inputs: ir.Value, table: StoredTensorInfo) -> ir.Value:
     """Logits [..., V] of floats [..., H] by the tied table [V, H]."""
     vocabulary = table.shape[0]
-    borders = sorted({vocabulary * piece // _PIECES for piece in range(_PIECES + 1)})
-    logits = [apply_linear(graph, inputs, rows_of(table, start, stop)) for start, stop in pairwise(borders)]
+    ends = sorted({vocabulary * piece // _PIECES for piece in range(_PIECES + 1)})
+    logits = [apply_linear(graph, inputs, rows_of(table, start, stop)) for start, stop in pairwise(ends)]
     return logits[0] if len(logits) == 1 else graph.op("Concat", *logits, name=table.name, axis=-1)
 
 

@@ -1,12 +1,10 @@
 """Builds speech.onnx: the audio tower (strided stem, conformer) with its output projections.
 
-Owns the tower's arithmetic and the names of its inputs and outputs. Knows nothing about audio files or windows.
-
-    T frames, R rows after the stem (one per 8 frames), A = R - drop_rows rows returned, H hidden of the decoder
-    inputs   log_mel float32 [1, T, mels]    drop_rows int64 [] (leading stem rows to drop)
-             window_rows int64 [] (zero rows are added up to this many, attended, and removed at the end)
-             projection int64 [] (0 speech, 1 vision; without effect where the graph holds only one)
-    output   audio_features float32 [1, A, H]
+T frames, R rows after the stem (one per 8 frames), A = R - drop_rows rows returned, H hidden of the decoder
+inputs   log_mel float32 [1, T, mels]    drop_rows int64 [] (leading stem rows to drop)
+         window_rows int64 [] (zero rows are added up to this many, attended, and removed at the end)
+         projection int64 [] (0 speech, 1 vision; without effect where the graph holds only one)
+output   audio_features float32 [1, A, H]
 """
 
 from __future__ import annotations

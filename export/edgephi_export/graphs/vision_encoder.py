@@ -1,10 +1,8 @@
 """Builds vision.onnx: the image tower (SigLIP with NaViT positions), pooled and projected to embedding rows.
 
-Owns the tower's arithmetic and the names of its inputs and outputs. Knows nothing about images or crops.
-
-    N views, C crop side in pixels, P patches per side, L = P * P, g = P / 2, H hidden of the decoder
-    inputs   pixel_values float32 [N, 3, C, C]    patch_mask bool [N, L]    position_ids int64 [N, L]
-    output   image_features float32 [N, g * g, H]
+N views, C crop side in pixels, P patches per side, L = P * P, g = P / 2, H hidden of the decoder
+inputs   pixel_values float32 [N, 3, C, C]    patch_mask bool [N, L]    position_ids int64 [N, L]
+output   image_features float32 [N, g * g, H]
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Listing:
 
 
 def list_commit(repo_id: str, commit: str) -> Listing | None:
-    """Ask the hub; None where it does not tell, which is no reason not to download."""
+    """Ask the hub; None where it gives no answer, which is no reason not to download."""
     from huggingface_hub import HfApi
 
     try:

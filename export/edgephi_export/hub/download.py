@@ -1,7 +1,5 @@
 """Finds a checkpoint: a local folder, or a Hugging Face id that is downloaded first.
 
-Owns what is downloaded and what is said when that fails. Knows nothing about what the files mean beyond their layout.
-
 Files are fetched one after another rather than by a pool of threads, so that Ctrl-C stops at once. A file that is in
 the cache, or known to be absent from that commit, is not asked for again.
 """
@@ -154,7 +152,7 @@ def downloading(repo_id: str, revision: str, *, quiet: bool, what: str = "could 
     Raises:
         ConfigError: huggingface-hub is not installed.
         CapacityError: The disk filled up.
-        EdgeError: The download failed; `what` is told of it.
+        EdgeError: The download failed; the message names `what`.
     """
     try:
         import huggingface_hub  # noqa: F401 - optional
@@ -209,7 +207,7 @@ def _fetch_all(repo_id: str, revision: str, quiet: bool) -> Path:
         _announce(repo_id, listing, layout, quiet)
     for name in _SMALL_FILES:
         _fetch(repo_id, name, commit)
-    for name in _papers(listing):
+    for name in _documents(listing):
         _fetch_paper(repo_id, name, commit)
     # The original repository also holds PEFT folders; its main files already contain the adapters.
     for name in _ADAPTER_FILES if layout == "phi4_multimodal" else ():
@@ -229,7 +227,7 @@ def _has_weights(repo_id: str, commit: str) -> bool:
 
 def _announce(repo_id: str, listing: Listing, layout: str, quiet: bool) -> None:
     """Say what will be downloaded, once it is known that there is room for it."""
-    wanted = {*_SMALL_FILES, *_papers(listing), *(_ADAPTER_FILES if layout == "phi4_multimodal" else ())}
+    wanted = {*_SMALL_FILES, *_documents(listing), *(_ADAPTER_FILES if layout == "phi4_multimodal" else ())}
     weights = [WEIGHTS] if WEIGHTS in listing.sizes else [n for n in listing.sizes if _SHARD.fullmatch(n)]
     missing = sum(size for name, size in listing.sizes.items() if name in wanted or name in weights)
     check_cache_space(repo_id, missing)
@@ -237,15 +235,15 @@ def _announce(repo_id: str, listing: Listing, layout: str, quiet: bool) -> None:
         print(listing.words(repo_id, missing), file=sys.stderr)
 
 
-def _papers(listing: Listing | None) -> list[str]:
-    """Licence, card and the like; their usual names where the hub does not tell."""
+def _documents(listing: Listing | None) -> list[str]:
+    """Licence, card and the like; their usual names where the hub does not list them."""
     if listing is None:
         return list(_USUAL_PAPERS)
     return [name for name, size in listing.sizes.items() if is_document(name) and size <= MOST_BYTES]
 
 
 def _fetch_paper(repo_id: str, name: str, commit: str) -> None:
-    """As `_fetch`; a cache that was filled before papers were fetched does without."""
+    """As `_fetch`; a cache that was filled before these documents were fetched does without."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     with contextlib.suppress(LocalEntryNotFoundError, OfflineModeIsEnabled):
@@ -327,7 +325,7 @@ def _status(error: BaseException | None) -> int | None:
 
 @contextlib.contextmanager
 def _errors_only() -> Iterator[None]:
-    """Keeps the library from logging every retry; what finally fails is raised, and told in one line."""
+    """Keeps the library from logging every retry; what finally fails is raised, and reported in one line."""
     from huggingface_hub.utils import logging as hub_logging
 
     before = hub_logging.get_verbosity()

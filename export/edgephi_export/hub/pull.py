@@ -36,7 +36,7 @@ def pull(
         output: The folder to make.
         revision: Branch, tag or commit; None is the main branch.
         force: Replace an existing model folder, once the new one is complete.
-        on_file: Told of each file before it is fetched; None for no progress bars either.
+        on_file: Called with each file before it is fetched; None for no progress bars either.
 
     Returns:
         The folder's manifest.

@@ -1,7 +1,4 @@
-"""From rows of float32 to what is stored of them, and back.
-
-Owns the step from a chunk to its stored form and the way back, one per format. Knows nothing about files or graphs.
-"""
+"""From a chunk of float32 rows to its stored form and back, one pair of functions per format."""
 
 from __future__ import annotations
 

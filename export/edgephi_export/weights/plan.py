@@ -1,7 +1,7 @@
 """Where every weight will lie, decided before any is read.
 
-Owns offsets, formats and names of the tensors of one bundle. Reads and writes nothing: graphs are built against the
-plan, its size is known before the first byte is written, and `verify` compares a finished bundle with it.
+Nothing is read or written here: graphs are built against the plan, its size is known before the first byte is written,
+and `verify` compares a finished bundle with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Carries out a weight plan: reads, encodes and writes every tensor.
 
-Owns the order of the work and its spreading over threads. Knows nothing about graphs.
-
 Chunks are encoded by threads and written in order, so the bytes do not depend on the number of threads; memory holds a
 few chunks, and of one tensor the scales, or all bytes where its rows are stored transposed.
 """
@@ -74,7 +72,7 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
         plan: What goes where.
         folder: The bundle's folder.
         threads: Workers.
-        meter: Hears of each chunk.
+        meter: Gets each chunk.
 
     Returns:
         The files written.

@@ -212,12 +212,12 @@ def test_calibration_reads_every_adapter_and_every_kind_of_media(adapters: str |
     assert asked == (3 if adapters is None else 1)
 
 
-def test_own_files_are_told_apart_by_content(tmp_path: Path):
+def test_own_files_are_sorted_by_content(tmp_path: Path):
     text = tmp_path / "talk.wav"  # names say nothing
     text.write_text("Grüße. " * 1000, encoding="utf-8")
-    seen, heard = write_image(tmp_path / "a.png"), write_recording(tmp_path / "b.wav")
-    own = read_own_files([text, seen, str(heard)])
-    assert (own.images, own.sounds) == ((seen,), (heard,))
+    image, recording = write_image(tmp_path / "a.png"), write_recording(tmp_path / "b.wav")
+    own = read_own_files([text, image, str(recording)])
+    assert (own.images, own.recordings) == ((image,), (recording,))
     assert "".join(own.texts) == "Grüße. " * 1000
     assert max(map(len, own.texts)) <= 4000
 
@@ -362,9 +362,9 @@ def test_calibration_images_show_something(tmp_path: Path):
     """An empty image would calibrate the encoder's rows to next to nothing."""
     requests = calibration_requests(Bundle(small_bundle()).manifest, CalibrationFiles())
     images = [image for request in requests for image in request.images]
-    clips = [samples for request in requests for samples, _ in request.audio]
+    recordings = [samples for request in requests for samples, _ in request.audio]
     assert all(isinstance(image, Image.Image) and np.asarray(image).std() > 40 for image in images)
-    assert all(0.02 < samples.std() < 0.5 and np.abs(samples).max() <= 1 for samples in clips)
+    assert all(0.02 < samples.std() < 0.5 and np.abs(samples).max() <= 1 for samples in recordings)
 
 
 def test_an_export_without_calibration_loads_no_code_that_runs_models():

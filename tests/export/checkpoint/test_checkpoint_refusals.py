@@ -273,7 +273,7 @@ def test_no_checkpoint_there(tmp_path: Path, missing: str):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_text_checkpoint_cannot_be_given_senses(tmp_path: Path):
+def test_a_text_checkpoint_cannot_be_given_encoders(tmp_path: Path):
     with pytest.raises(ConfigError, match="this checkpoint has no vision; it has text"):
         export(small_checkpoint("phi3").path, tmp_path / "out", ExportOptions(modalities=("text", "vision")))
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What a model's makers recommend for sampling must be followed, or be told that it is not."""
+"""What a model's makers recommend for sampling must be followed, or be named as not followed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_they_reach_a_request_that_says_nothing(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("stated", "told"),
+    ("stated", "named"),
     [
         ({"no_repeat_ngram_size": 3}, ("no_repeat_ngram_size 3",)),
         ({"no_repeat_ngram_size": 0, "num_beams": 1, "typical_p": 1.0, "bad_words_ids": None, "min_length": 0}, ()),
@@ -79,11 +79,11 @@ def test_they_reach_a_request_that_says_nothing(tmp_path: Path):
         ({"bad_words_ids": [[7]] * 99}, ("bad_words_ids " + json.dumps([[7]] * 99)[:60] + "...",)),
     ],
 )
-def test_what_edgephi_does_not_do_is_told(tmp_path: Path, stated: dict[str, Any], told: tuple[str, ...]):
-    assert _read(tmp_path, **stated).not_applied == told
+def test_what_edgephi_does_not_do_is_named(tmp_path: Path, stated: dict[str, Any], named: tuple[str, ...]):
+    assert _read(tmp_path, **stated).not_applied == named
 
 
-def test_export_and_inspect_tell_it_too(tmp_path: Path):
+def test_export_and_inspect_name_it_too(tmp_path: Path):
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     for path in small_checkpoint("phi3").path.iterdir():

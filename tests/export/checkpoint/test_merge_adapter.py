@@ -98,7 +98,7 @@ def test_the_exported_model_is_the_one_with_merged_weights(tmp_path: Path):
 
 
 def test_both_own_adapters_stay_on_top_of_the_merged_base(tmp_path: Path):
-    """A fine-tuned base that still hears: the model's own speech adapter is merged over it."""
+    """A fine-tuned base that still takes audio: the model's own speech adapter is merged over it."""
     spec = SPECS["lora"]
     adapter = write_adapter(tmp_path / "adapter", spec)
     options = ExportOptions(recipe="fp32", merge_adapter=adapter)
@@ -230,7 +230,7 @@ def test_the_option_without_a_folder_merges_the_adapter_beside_the_base(tmp_path
     assert Bundle(found).manifest.files == Bundle(wanted).manifest.files
 
 
-def test_a_merged_adapter_is_told_by_inspect_and_needed_by_verify(tmp_path: Path):
+def test_a_merged_adapter_is_named_by_inspect_and_needed_by_verify(tmp_path: Path):
     folder = write_adapter(_copy("phi3", tmp_path), SPECS["lora"])
     out = export(folder, tmp_path / "out", ExportOptions(merge_adapter="beside"))
     assert "with the adapter checkpoint merged" in CliRunner().invoke(inspect, [str(out)]).output
@@ -315,7 +315,7 @@ def test_weights_of_an_adapter_count_without_its_config(tmp_path: Path, place: s
         export(folder, tmp_path / "out")
 
 
-def test_an_adapter_beside_the_base_is_not_forgotten_for_another_one(tmp_path: Path):
+def test_an_adapter_beside_the_base_is_not_dropped_for_another_one(tmp_path: Path):
     folder, other = write_adapter(_copy("phi3", tmp_path), SPECS["lora"]), write_adapter(tmp_path / "b", SPECS["dora"])
     with pytest.raises(ArtifactError, match=r"adapter_config\.json: a PEFT adapter beside the base model, not merged"):
         export(folder, tmp_path / "out", ExportOptions(merge_adapter=other))

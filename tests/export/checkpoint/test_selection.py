@@ -45,7 +45,7 @@ def test_impossible_combinations_are_refused(adapters: str | None, modalities: l
         choose(adapters, modalities, MODALITIES)
 
 
-def test_a_text_model_has_no_senses():
+def test_a_text_model_has_no_encoders():
     assert choose(None, None, ("text",)).mode == "none"
     with pytest.raises(ConfigError, match="this checkpoint has no speech; it has text"):
         choose(None, ["text", "speech"], ("text",))

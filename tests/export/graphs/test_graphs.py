@@ -239,9 +239,9 @@ def test_padding_is_attended_and_then_removed(mel: Array):
 
 
 def test_a_dropped_row_gives_the_next_window_its_left_context(mel: Array):
-    """Rows 10..25 from the frames before them are those of the whole clip: a window has no seam in its stem.
+    """Rows 10..25 from the frames before them are those of the whole recording: a window has no seam in its stem.
 
-    The conformer attends over its window only, so the stem is seen through clips whose windows hold the same rows.
+    The conformer attends over its window only, so the stem is seen through recordings whose windows hold the same rows.
     """
     tail = mel[:, 8 * 10 - 8 :]
     reference = _encode(small_bundle(), tail, drop=1)

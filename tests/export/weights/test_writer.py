@@ -31,14 +31,14 @@ def _lazy(name: str, values: np.ndarray) -> LazyTensor:
     )
 
 
-def _meter(plan: WeightPlan, heard: list[Progress] | None = None) -> Meter:
+def _meter(plan: WeightPlan, progress: list[Progress] | None = None) -> Meter:
     totals = Progress(
         stage="",
         total_tensors=sum(map(len, plan.files.values())),
         total_read_bytes=plan.source_bytes,
         total_written_bytes=plan.num_bytes,
     )
-    return Meter(totals, None if heard is None else heard.append)
+    return Meter(totals, None if progress is None else progress.append)
 
 
 def _read(folder: Path, ref: TensorRef | None) -> np.ndarray:
@@ -124,10 +124,10 @@ def test_the_plan_knows_the_size_before_anything_is_read(tmp_path: Path, matrix:
     plan.place_linear("decoder", _lazy("lm_head", matrix))
     plan.place_array("vision", _lazy("v", matrix[:, 0]), "float32")
     plan.place_linear("adapter_speech", _lazy("x.lora_A.speech", matrix))
-    heard: list[Progress] = []
-    infos = write_weights(plan, tmp_path, 1, _meter(plan, heard))
+    progress: list[Progress] = []
+    infos = write_weights(plan, tmp_path, 1, _meter(plan, progress))
     assert sum(written.info.bytes for written in infos) == plan.num_bytes
-    last = heard[-1]
+    last = progress[-1]
     assert (last.tensors, last.read_bytes) == (last.total_tensors, last.total_read_bytes)
     assert 0.5 * last.total_written_bytes < last.written_bytes <= last.total_written_bytes
 

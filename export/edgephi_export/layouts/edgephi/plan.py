@@ -1,7 +1,4 @@
-"""Everything about a bundle that can be decided before a weight is read: graphs, places, sizes.
-
-Owns which graphs a bundle has. Knows nothing about files.
-"""
+"""Everything about a bundle that can be decided before a weight is read: graphs, places, sizes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, th
         located: What to call the source.
         folder: Where to; it exists and is empty.
         threads: Workers.
-        meter: Hears of the progress.
+        meter: Gets the progress.
 
     Raises:
         ArtifactError: A tensor of the checkpoint cannot be read or holds values that are not finite.

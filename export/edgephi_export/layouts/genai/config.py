@@ -1,7 +1,4 @@
-"""What genai_config.json says: how onnxruntime-genai feeds the graph and how it searches.
-
-Owns the names and values that onnxruntime-genai 0.18 reads. Knows nothing about the graph's insides or other files.
-"""
+"""Content of genai_config.json: how onnxruntime-genai 0.18 feeds the graph and how it searches."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Builds model.onnx for onnxruntime-genai: the decoder with the embedding, positions and rotary tables inside.
 
-Owns what that library feeds and expects. Knows nothing about the layers (see graphs/decoder.py) or other files.
+The layers are those of graphs/decoder.py; inputs, outputs and tables are as that library feeds and expects them.
 
     B batch, S new tokens, T tokens so far, C cache capacity, D head size, V vocabulary, P positions
     inputs   input_ids, position_ids int64 [B, S]    attention_mask int64 [B, T], 1 for tokens and 0 for padding
@@ -14,8 +14,8 @@ offset added to its positions. An `If` over two tables would copy the chosen one
 
 Keys that were rotated with short factors must never meet long ones. onnxruntime-genai reads the sequence again when a
 generated token crosses 4,096 positions, and only then: where an appended text, a prompt in chunks or a batch crosses,
-or another length is the border, the graph refuses by reading past the end of a constant. What it cannot see is a
-sequence that was longer, was rewound to below the border and goes on there.
+or another length is the boundary, the graph refuses by reading past the end of a constant. What it cannot see is a
+sequence that was longer, was rewound to below the boundary and goes on there.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ class _GenaiBuilder:
 
     def _positions(self, position_ids: ir.Value, lengths: _Lengths) -> Positions:
         graph, place = self.graph, self.parts.plan.place_array
-        border = graph.constant(self.rope.original_max_positions)
-        is_long = graph.op("Greater", lengths.total, border, name="is_long")
-        offset = graph.op("Mul", graph.op("Cast", is_long, name="offset", to=INT64.value), border, name="offset")
+        boundary = graph.constant(self.rope.original_max_positions)
+        is_long = graph.op("Greater", lengths.total, boundary, name="is_long")
+        offset = graph.op("Mul", graph.op("Cast", is_long, name="offset", to=INT64.value), boundary, name="offset")
         offset = graph.op("Add", offset, self._refused_mixture(is_long, lengths), name="offset")
         cos, sin = (
             graph.stored(tensor.name, place("decoder", tensor, "float32").values)
@@ -135,12 +135,12 @@ class _GenaiBuilder:
 
     def _refused_mixture(self, is_long: ir.Value, lengths: _Lengths) -> ir.Value:
         """int64 []: 0, or an error of ONNX Runtime that carries the node's name."""
-        graph, border = self.graph, self.rope.original_max_positions
+        graph, boundary = self.graph, self.rope.original_max_positions
         has_past = graph.op("Greater", lengths.past, graph.constant(0), name="mixture")
-        was_short = graph.op("LessOrEqual", lengths.past, graph.constant(border), name="mixture")
+        was_short = graph.op("LessOrEqual", lengths.past, graph.constant(boundary), name="mixture")
         mixed = graph.op("And", graph.op("And", has_past, was_short, name="mixture"), is_long, name="mixture")
         index = graph.op("Cast", mixed, name="mixture", to=INT64.value)
-        reason = f"the sequence grew beyond {border} tokens: append all of it at once to a new generator"
+        reason = f"the sequence grew beyond {boundary} tokens: append all of it at once to a new generator"
         return graph.op("Gather", graph.constant([0]), index, name=reason, axis=0)
 
     def _last_rows(self, normed: ir.Value, lengths: _Lengths) -> ir.Value:
@@ -159,8 +159,8 @@ class _GenaiBuilder:
 
 def rotary_table(rope: RopeInfo, kind: str) -> LazyTensor:
     """The `cos` or `sin` of all positions, [original P + P, rotary_dim / 2]; without long factors where none apply."""
-    border, positions = rope.original_max_positions, rope.max_positions
-    spans = [min(border, positions), positions if positions > border else 0]
+    boundary, positions = rope.original_max_positions, rope.max_positions
+    spans = [min(boundary, positions), positions if positions > boundary else 0]
 
     def compute() -> NDArray[np.float32]:
         tables, parts = RotaryTables(rope, "float32"), []

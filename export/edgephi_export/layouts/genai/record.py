@@ -1,6 +1,6 @@
 """edgephi_export.json: what a folder for onnxruntime-genai was made from, and which files it consists of.
 
-Owns the record's schema. The library that runs the folder does not read it; `--force` and the summary do.
+The library that runs the folder does not read it; `--force` and the summary do.
 """
 
 from __future__ import annotations

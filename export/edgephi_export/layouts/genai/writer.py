@@ -1,10 +1,8 @@
 """Writes a folder that onnxruntime-genai 0.18 loads as it is, for text on the CPU.
 
-Owns which files such a folder has and what cannot be exported to it. Knows nothing about what they say.
-
-    genai_config.json model.onnx weights/decoder.bin
-    tokenizer.json tokenizer_config.json chat_template.jinja
-    edgephi_export.json           where all of it came from (see record.py)
+genai_config.json model.onnx weights/decoder.bin
+tokenizer.json tokenizer_config.json chat_template.jinja
+edgephi_export.json           where all of it came from (see record.py)
 """
 
 from __future__ import annotations
@@ -116,7 +114,7 @@ def write_genai(plan: GenaiPlan, located: CheckpointSource, folder: Path, thread
         located: What to call the source.
         folder: Where to; it exists and is empty.
         threads: Workers.
-        meter: Hears of the progress.
+        meter: Gets the progress.
 
     Raises:
         ArtifactError: A tensor of the checkpoint cannot be read or holds values that are not finite.

@@ -37,15 +37,15 @@ from support.shell import invoke
 from support.sizes import Sizes
 
 RECIPES = ("fp32", "int8", "int4", "int4-fast")
-#: LongRoPE's border and the context, small enough to cross both in a test.
-BORDER, POSITIONS = 24, 64
+#: LongRoPE's boundary and the context, small enough to cross both in a test.
+BOUNDARY, POSITIONS = 24, 64
 PROMPT = words("genai", 40)
 GENAI = ExportOptions(recipe="fp32", layout="genai")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sizes = Sizes(original_positions=BORDER, max_positions=POSITIONS)
+    sizes = Sizes(original_positions=BOUNDARY, max_positions=POSITIONS)
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small", sizes=sizes).path
 
 
@@ -111,14 +111,14 @@ def _open(folder: Path) -> Checkpoint:
     return open_checkpoint(folder, choose("none", ("text",), ("text", "vision", "speech")))
 
 
-@pytest.mark.parametrize("length", [1, 2, BORDER, BORDER + 1, 40])
+@pytest.mark.parametrize("length", [1, 2, BOUNDARY, BOUNDARY + 1, 40])
 def test_a_prompt_gets_edgephis_logits(pair: Pair, length: int):
     """Embedding, positions, rotary tables of both regimes, the head's one row: a fault in any changes the answer."""
     got, expected = _logits(_Fed(pair.genai), PROMPT[:length]), pair.model.logits(PROMPT[:length])
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("start", [3, BORDER + 2])
+@pytest.mark.parametrize("start", [3, BOUNDARY + 2])
 def test_further_tokens_get_edgephis_logits(pair: Pair, start: int):
     fed = _Fed(pair.genai)
     _logits(fed, PROMPT[:start])
@@ -148,11 +148,11 @@ def test_a_batch_of_unequal_prompts_gets_each_prompts_logits(pair: Pair):
 
 @pytest.mark.parametrize("added", [1, 5])
 def test_keys_of_both_regimes_are_never_mixed(pair: Pair, added: int):
-    """The library does not notice when an appended text crosses the border; the answer would be quietly wrong."""
+    """The library does not notice when an appended text crosses the boundary; the answer would be quietly wrong."""
     fed = _Fed(pair.genai)
-    _logits(fed, PROMPT[:BORDER])
-    with pytest.raises(Exception, match=f"grew beyond {BORDER} tokens: append all of it at once to a new generator"):
-        _logits(fed, PROMPT[BORDER : BORDER + added])
+    _logits(fed, PROMPT[:BOUNDARY])
+    with pytest.raises(Exception, match=f"grew beyond {BOUNDARY} tokens: append all of it at once to a new generator"):
+        _logits(fed, PROMPT[BOUNDARY : BOUNDARY + added])
 
 
 def test_the_table_is_on_disk_once(pair: Pair):
@@ -198,7 +198,7 @@ def test_every_file_is_there_and_listed(folder: Path):
     assert record.source.model_type == "phi4mm"
 
 
-def test_the_library_is_told_what_the_graph_has(folder: Path):
+def test_the_library_gets_the_sizes_of_the_graph(folder: Path):
     config = json.loads((folder / "genai_config.json").read_text())
     decoder, sizes = config["model"]["decoder"], small_checkpoint("original").sizes
     graph = ir.load(folder / decoder["filename"]).graph
@@ -251,19 +251,19 @@ def test_a_model_without_pad_and_bos_gets_a_whole_config(checkpoint: Path):
     assert "bos_token_id" not in model
 
 
-@pytest.mark.parametrize(("border", "positions"), [(24, 64), (64, 64), (2000, 3000)])
+@pytest.mark.parametrize(("boundary", "positions"), [(24, 64), (64, 64), (2000, 3000)])
 @pytest.mark.parametrize("kind", ["cos", "sin"])
-def test_the_stored_tables_are_the_runtimes(checkpoint: Path, border: int, positions: int, kind: str):
+def test_the_stored_tables_are_the_runtimes(checkpoint: Path, boundary: int, positions: int, kind: str):
     """Bit for bit, the last position included."""
-    rope: RopeInfo = replace(_open(checkpoint).config.rope, original_max_positions=border, max_positions=positions)
+    rope: RopeInfo = replace(_open(checkpoint).config.rope, original_max_positions=boundary, max_positions=positions)
     stored = rotary_table(rope, kind)
     table = stored.whole()
-    assert table.shape == stored.shape == (border + (positions if positions > border else 0), rope.rotary_dim // 2)
+    assert table.shape == stored.shape == (boundary + (positions if positions > boundary else 0), rope.rotary_dim // 2)
     tables = RotaryTables(rope, "float32")
-    for total in (1, border, border + 1, positions):
+    for total in (1, boundary, boundary + 1, positions):
         if total <= positions:
             tables.prepare(total)
-            start = border if total > border else 0
+            start = boundary if total > boundary else 0
             np.testing.assert_array_equal(table[start : start + total], getattr(tables, kind)[:total])
 
 
