@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgephi import DoneEvent, Event, Reply
 from edgephi_serve.bodies import check_head, read_body
-from edgephi_serve.delivery import Delivery, watched
+from edgephi_serve.delivery import Delivery, cancelled_on_leaving
 from edgephi_serve.engine import Engine
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.identity import Identity
@@ -38,7 +38,7 @@ class ChatCompletions:
             del body
             exchange.ignored += work.ignored
             limits = JobLimits.of(settings.times, self._engine.pace.estimate_s(work.size))
-            async with self._engine.job(work.run, limits) as job, watched(receive, job):
+            async with self._engine.job(work.run, limits) as job, cancelled_on_leaving(receive, job):
                 head = AnswerHead(model=self._identity.name, fingerprint=self._identity.fingerprint)
                 writer = ChatWriter(head, work, job.model.token_bytes)
                 delivery = Delivery(scope, send, job, settings.times)

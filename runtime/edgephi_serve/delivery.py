@@ -23,7 +23,7 @@ _ACCEPTED = ("load", "encode", "prefill")
 
 
 @asynccontextmanager
-async def watched(receive: Receive, job: Job[Any]) -> AsyncIterator[None]:
+async def cancelled_on_leaving(receive: Receive, job: Job[Any]) -> AsyncIterator[None]:
     """Inside the block the job is stopped as soon as the client leaves."""
 
     async def watch() -> None:

@@ -15,7 +15,7 @@ from edgephi_serve.errors import ApiError, shutting_down, unavailable
 from edgephi_serve.jobs import Job, JobLimits
 from edgephi_serve.pace import Pace
 from edgephi_serve.settings import Settings
-from edgephi_serve.turns import Turns
+from edgephi_serve.turns import TurnQueue
 
 T = TypeVar("T")
 State = Literal["loading", "ready", "damaged", "draining"]
@@ -42,7 +42,7 @@ class Engine:
         self._model: Model | None = None
         self._places: Counter[str] = Counter()
         self._jobs: set[Job[Any]] = set()
-        self._turns = Turns(math.inf if settings.times.slice_s is None else settings.times.slice_s)
+        self._turns = TurnQueue(math.inf if settings.times.slice_s is None else settings.times.slice_s)
         self.pace = Pace()
         self._open = asyncio.Event()
         self._open.set()

@@ -15,7 +15,7 @@ from edgephi import Model, Stage
 from edgephi_serve.bodies import ClientLeftError
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
 from edgephi_serve.settings import Times
-from edgephi_serve.turns import EndedWaitingError, Turns
+from edgephi_serve.turns import EndedWaitingError, TurnQueue
 
 T = TypeVar("T")
 StopReason = Literal["client", "reader", "request_timeout", "queue_timeout", "drain"]
@@ -54,7 +54,7 @@ class Job(Generic[T]):
         reply: Which of its replies is being made; set by the work.
     """
 
-    def __init__(self, model: Model, turns: Turns, limits: JobLimits) -> None:
+    def __init__(self, model: Model, turns: TurnQueue, limits: JobLimits) -> None:
         self.model = model
         self._turns = turns
         self._limits = limits

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from edgephi_serve.bodies import check_head
-from edgephi_serve.delivery import Delivery, watched
+from edgephi_serve.delivery import Delivery, cancelled_on_leaving
 from edgephi_serve.engine import Engine
 from edgephi_serve.errors import ApiError, invalid
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
@@ -71,7 +71,7 @@ class Transcriptions:
             exchange.ignored += work.ignored
             limits = JobLimits(queue_s=settings.times.queue_s, turn_s=math.inf)
             run = partial(work.run, descriptor=file.fileno())
-            async with self._engine.job(run, limits) as job, watched(receive, job):
+            async with self._engine.job(run, limits) as job, cancelled_on_leaving(receive, job):
                 delivery = Delivery(scope, send, job, settings.times)
                 writer = TranscriptWriter(work, job.model.token_bytes)
                 if work.is_stream:

@@ -38,7 +38,7 @@ class EndedWaitingError(Exception):
     """The request was ended before its turn came."""
 
 
-class Turns:
+class TurnQueue:
     """One turn at a time.
 
     Args:

@@ -156,9 +156,9 @@ def _compare(model: Path, python: Path, threads: int, max_time: float) -> tuple[
 def _summary(verdicts: dict[str, list[str]], arguments: argparse.Namespace, seconds: float) -> None:
     count = arguments.count
     failed, found = verdicts["identical"].count("slower"), verdicts["slower"].count("slower")
-    told = {series: count - items.count("noise") for series, items in verdicts.items()}
+    reported = {series: count - items.count("noise") for series, items in verdicts.items()}
     print(
-        f"identical builds: {failed} of {count} failed (at most 1 in 20 may; {told['identical']} could be told); "
+        f"identical builds: {failed} of {count} failed (at most 1 in 20 may; {reported['identical']} could be told); "
         f"{arguments.percent:g} % slower: {found} of {count} found (19 in 20 must be); {seconds / 60:.1f} minutes"
     )
     sys.exit(failed > count / 20 or found < count * 19 / 20)

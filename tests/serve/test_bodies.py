@@ -202,10 +202,10 @@ def test_a_changed_form_is_answered_or_refused(client, server, seed, fuzz_count)
     parts = {"response_format": "verbose_json", "stream": "true", "language": "en", "max_segment_s": "5"}
     head = "".join(f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in parts.items())
     file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\nContent-Type: audio/wav\r\n\r\n'
-    sound = (NANO / "command.wav").read_bytes()[:20_000]
+    audio = (NANO / "command.wav").read_bytes()[:20_000]
     for number in range(fuzz_count):
         front, back = _damaged(rng, head.encode() + file), _damaged(rng, b"\r\n--b--\r\n")
-        content = front + (_damaged(rng, sound) if rng.random() < 0.5 else sound)
+        content = front + (_damaged(rng, audio) if rng.random() < 0.5 else audio)
         content += back if rng.random() < 0.5 else b"\r\n--b--\r\n"
         answer = client.post(
             "/v1/audio/transcriptions", content=content, headers={"content-type": "multipart/form-data; boundary=b"}

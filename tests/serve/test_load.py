@@ -64,7 +64,7 @@ def _settled(running, client: httpx.Client) -> dict[str, int]:
     raise AssertionError(busy)
 
 
-def test_64_clients_get_answers_or_are_told_to_come_again(start):
+def test_64_clients_get_answers_or_are_asked_to_come_again(start):
     running = start("--queue", "16")
     statuses: Counter[int] = Counter()
     wrong: list[str] = []

@@ -39,14 +39,14 @@ def _ask(client: httpx.Client, **request) -> httpx.Response:
     ],
 )  # fmt: skip
 def test_no_address_is_opened(client, url):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.05)
-        full = url.format(port=listener.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as accepting:
+        accepting.settimeout(0.05)
+        full = url.format(port=accepting.getsockname()[1])
         parts = [{"type": "image_url", "image_url": {"url": full}}]
         answer = _ask(client, messages=[{"role": "user", "content": parts}])
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_url")
         with pytest.raises(TimeoutError):
-            listener.accept()
+            accepting.accept()
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Host": ""}, {"Host": "127.0.0.1.evil.example"}])

@@ -59,7 +59,7 @@ def _events(answer: httpx.Response) -> list[dict]:
     return [json.loads(block[6:]) for block in answer.text.split("\n\n") if block.startswith("data: ")]
 
 
-def test_the_library_hears_two_segments():
+def test_the_library_finds_two_segments():
     assert len(transcript().segments) == 2
     assert transcript().text
 

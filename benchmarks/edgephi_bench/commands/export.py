@@ -1,7 +1,4 @@
-"""`edgephi bench export`.
-
-Owns options, progress and the exit code. Knows nothing about how converters are run or measured.
-"""
+"""`edgephi bench export`."""
 
 from __future__ import annotations
 

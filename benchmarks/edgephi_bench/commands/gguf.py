@@ -1,7 +1,4 @@
-"""`edgephi bench gguf`.
-
-Owns options and the summary. Knows nothing about the format.
-"""
+"""`edgephi bench gguf`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`edgephi bench`: finds its subcommands; a model folder in their place is measured.
-
-Owns the group. Knows nothing about what the subcommands do: each has a file of its own and is loaded when asked for.
-"""
+"""`edgephi bench`: finds its subcommands; a model folder in their place is measured."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`edgephi bench MODEL`.
-
-Owns options, progress and what is written where. Knows nothing about measuring or drawing.
-"""
+"""`edgephi bench MODEL`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`edgephi bench show`.
-
-Owns options. Knows nothing about drawing.
-"""
+"""`edgephi bench show`."""
 
 from __future__ import annotations
 

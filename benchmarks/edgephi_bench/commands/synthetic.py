@@ -1,7 +1,4 @@
-"""`edgephi bench synthetic`.
-
-Owns options, progress and the summary. Knows nothing about checkpoints.
-"""
+"""`edgephi bench synthetic`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs that turn a checkpoint into a folder for a runtime: `edgephi export` and its peer.
-
-Owns their command lines. Knows nothing about how they are measured.
-"""
+"""Programs that turn a checkpoint into a folder for a runtime: `edgephi export` and its peer."""
 
 from __future__ import annotations
 

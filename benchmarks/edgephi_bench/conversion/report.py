@@ -1,7 +1,4 @@
-"""Measured conversions as a table for people and as one object for programs.
-
-Owns the wording and the units: MB are millions of bytes. Knows nothing about how anything is measured.
-"""
+"""Measured conversions as a table for people and as one object for programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """How long a conversion takes and what it needs: several converters, one checkpoint, one process per run.
 
-Owns the runs and the folder they write into. Knows nothing about how results are shown.
-
 Before every run what earlier ones wrote is flushed to the disk, outside the measured time. The page cache is left as
 it is: the first run may read the checkpoint from the disk and later ones from memory; `disk_read_bytes` tells.
 """

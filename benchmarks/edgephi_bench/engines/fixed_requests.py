@@ -38,7 +38,7 @@ def _ask(model: Model, tokenizer: Tokenizer, mode: str) -> FixedLogits:
     tokens = model.manifest.tokens
     slots = [tokens.image] * num_images + [tokens.audio] * num_audio
     ids = [*(slot for slot in slots if slot is not None), *tokenizer.encode_text(_TEXT)]
-    row = model.logits(ids, images=[_image()] * num_images, audio=[(_sound(), _HERTZ)] * num_audio)
+    row = model.logits(ids, images=[_image()] * num_images, audio=[(_audio(), _HERTZ)] * num_audio)
     kept = np.unique(np.linspace(0, len(row) - 1, min(_KEPT, len(row))).astype(int)).tolist()
     return FixedLogits(
         mode=mode,
@@ -57,7 +57,7 @@ def _image() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.stack([stripes + disc, across * 255 // _WIDTH, down * 255 // _HEIGHT], axis=-1).astype(np.uint8)
 
 
-def _sound() -> np.ndarray[Any, np.dtype[np.float32]]:
+def _audio() -> np.ndarray[Any, np.dtype[np.float32]]:
     """Two tones that rise, one beside the other."""
     seconds = np.arange(int(_HERTZ * _SECONDS)) / _HERTZ
     low, high = (np.sin(2 * np.pi * (start + rise * seconds) * seconds) for start, rise in ((200, 150), (900, 400)))

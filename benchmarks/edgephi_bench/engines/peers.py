@@ -1,7 +1,4 @@
-"""Other runtimes that edgephi is measured against: where they are and how each is started.
-
-Owns their names, what each needs, and the words for one that is missing. Knows nothing about what is measured.
-"""
+"""Other runtimes that edgephi is measured against: where they are and how each is started."""
 
 from __future__ import annotations
 

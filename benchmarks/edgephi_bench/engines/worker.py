@@ -1,6 +1,6 @@
 """A worker seen from outside: a process that holds a model and answers requests.
 
-Owns starting, asking and ending it. Knows nothing about what it measures. The protocol is in `workers/serve.py`.
+The protocol is in `workers/serve.py`.
 """
 
 from __future__ import annotations

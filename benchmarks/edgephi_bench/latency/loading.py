@@ -1,7 +1,4 @@
-"""Loading a model cold and warm, and the most memory that each mode takes: a new process for every number.
-
-Owns the order of loads and what counts as cold. Knows nothing about decoding speed.
-"""
+"""Loading a model cold and warm, and the most memory that each mode takes: a new process for every number."""
 
 from __future__ import annotations
 

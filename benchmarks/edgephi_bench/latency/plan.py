@@ -1,7 +1,4 @@
-"""What one `edgephi bench MODEL` measures.
-
-Owns the choices, their limits, and which modes a model folder can be asked in. Knows nothing about measuring.
-"""
+"""What one `edgephi bench MODEL` measures."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from edgephi_bench.latency.own_prompts import OwnPrompt
 
 Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output", "repeat"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_SHORTEST_CLIP_S, _LONGEST_CLIP_S = 0.1, 1800.0
+_SHORTEST_AUDIO_S, _LONGEST_AUDIO_S = 0.1, 1800.0
 _MEASURED: tuple[Mode, ...] = ("text", "speech", "vision")
 
 
@@ -146,8 +143,8 @@ def parse_seconds(text: str) -> tuple[float, ...]:
             seconds = float(item)
         except ValueError:
             raise ConfigError(f"--audio-s is {text!r}; use seconds with commas between, such as 5,30") from None
-        if not _SHORTEST_CLIP_S <= seconds <= _LONGEST_CLIP_S:
-            raise ConfigError(f"--audio-s is {seconds:g}; use {_SHORTEST_CLIP_S:g} to {_LONGEST_CLIP_S:g} seconds")
+        if not _SHORTEST_AUDIO_S <= seconds <= _LONGEST_AUDIO_S:
+            raise ConfigError(f"--audio-s is {seconds:g}; use {_SHORTEST_AUDIO_S:g} to {_LONGEST_AUDIO_S:g} seconds")
         found.append(seconds)
     return tuple(dict.fromkeys(found))
 

@@ -1,7 +1,4 @@
-"""The report of one `edgephi bench MODEL`: a record, and the same as JSON.
-
-Owns the schema of the JSON. Knows nothing about how figures are measured or drawn.
-"""
+"""The report of one `edgephi bench MODEL`: a record, and the same as JSON."""
 
 from __future__ import annotations
 

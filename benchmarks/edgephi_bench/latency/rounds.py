@@ -1,7 +1,5 @@
 """Runners measured in turn, so that what else the machine does hits all of them alike.
 
-Owns the order and the pairing of rounds. Knows nothing about what a runner is.
-
 What ran before a runner leaves caches, clock and the host's goodwill behind, so nobody always follows the same one:
 every round begins with the next runner, and goes round the other way than the one before it.
 """

@@ -1,8 +1,4 @@
-"""Everything that `edgephi bench MODEL` measures, in order.
-
-Owns the order of the parts and which process serves which. Knows nothing about how a part measures or how a report is
-shown.
-"""
+"""Everything that `edgephi bench MODEL` measures, in order."""
 
 from __future__ import annotations
 
@@ -115,8 +111,8 @@ def _measure_requests(
             results.peers[name] = PeerFacts(name=name, version=fact, error=results.peers[name].error)
 
     usable = tuple(spec for spec in peers if takes_requests(spec))
-    listeners = StageObservers(on_line=on_line, on_peer=on_peer, observer=results.observer)
-    results.figures += measure_stages(plan, available, usable, listeners)
+    observers = StageObservers(on_line=on_line, on_peer=on_peer, observer=results.observer)
+    results.figures += measure_stages(plan, available, usable, observers)
     for mode in available:
         if mode != "text":
             results.notes += [lacking(spec.name, mode) for spec in peers if not results.peers[spec.name].error]

@@ -51,7 +51,7 @@ class StageObservers:
 
 
 def measure_stages(
-    plan: BenchPlan, modes: tuple[str, ...], peers: tuple[PeerSpec, ...], listeners: StageObservers
+    plan: BenchPlan, modes: tuple[str, ...], peers: tuple[PeerSpec, ...], observers: StageObservers
 ) -> list[Figure]:
     """Figures of every kind of request, and of a second turn. One process for all of ours, as a user's would be.
 
@@ -59,7 +59,7 @@ def measure_stages(
         plan: What is asked for.
         modes: In which the model answers.
         peers: RequestKind beside us in modes with media.
-        listeners: Told of everything.
+        observers: Told of everything.
 
     Raises:
         WorkerError: A request of ours failed.
@@ -68,20 +68,20 @@ def measure_stages(
     requests = requests_of(plan, modes)
     with Worker(WORKERS / "edgephi_requests.py", plan.engine()) as worker:
         for asked in (item for item in requests if item.own is None):
-            with PeerRequests(peers if asked.media else (), plan.threads, listeners.on_peer) as beside:
+            with PeerRequests(peers if asked.media else (), plan.threads, observers.on_peer) as beside:
                 words = text_rounds(plan, asked.prompt_tokens) if asked.prompt_tokens else 1
                 kind = _KindFigures(
-                    plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners, text_rounds=words
+                    plan=plan, asked=asked, worker=worker, beside=beside, observers=observers, text_rounds=words
                 )
                 figures += kind.measure()
         if "text" in modes:
-            figures += _second_turn(plan, worker, listeners.on_line)
+            figures += _second_turn(plan, worker, observers.on_line)
     if own := [item for item in requests if item.own]:
         # Kept prefixes would answer the second run of the same prompt; ours differ in their first word instead.
         with Worker(WORKERS / "edgephi_requests.py", plan.engine() | {"cache_bytes": 0}) as worker:
             for asked in own:
-                with PeerRequests((), plan.threads, listeners.on_peer) as beside:
-                    kind = _KindFigures(plan=plan, asked=asked, worker=worker, beside=beside, listeners=listeners)
+                with PeerRequests((), plan.threads, observers.on_peer) as beside:
+                    kind = _KindFigures(plan=plan, asked=asked, worker=worker, beside=beside, observers=observers)
                     figures += kind.measure()
     return figures
 
@@ -108,7 +108,7 @@ class _KindFigures:
         asked: Which kind.
         worker: Answers our requests.
         beside: Peers.
-        listeners: Told of everything.
+        observers: Told of everything.
         text_rounds: A text is so many times WORDS.
     """
 
@@ -116,7 +116,7 @@ class _KindFigures:
     asked: RequestKind
     worker: Worker
     beside: PeerRequests
-    listeners: StageObservers
+    observers: StageObservers
     text_rounds: int = 1
 
     def measure(self) -> list[Figure]:
@@ -130,7 +130,7 @@ class _KindFigures:
             self.beside.ask(name, prompt=prompt, tokens=asked.new_tokens, counted=False)
         for number in range(2 - plan.warmup, plan.runs + 1):
             self._say(number)
-            with self.listeners.observer.round(self._round(number)):
+            with self.observers.observer.round(self._round(number)):
                 answers += self._one_round(number, prompt)
         for answer in answers:
             answer["detokenize"] = self.worker.ask("detokenize", token_ids=answer["token_ids"])
@@ -143,7 +143,7 @@ class _KindFigures:
         for name in turns((OURS, *self.beside.names), number):
             rest(self.plan.delay_s)
             if name == OURS:
-                with self.listeners.observer.turn():
+                with self.observers.observer.turn():
                     answers.append(self._ask())
             else:
                 self.beside.ask(name, prompt=prompt, tokens=self.asked.new_tokens, counted=number > 0)
@@ -161,7 +161,7 @@ class _KindFigures:
 
     def _say(self, number: int) -> None:
         what = f"{self.asked.mode} request, {self.asked.condition}"
-        self.listeners.on_line(f"{what}: {round_words(number, self.plan.runs)}")
+        self.observers.on_line(f"{what}: {round_words(number, self.plan.runs)}")
 
     def _round(self, number: int) -> Round:
         amount, of = self.asked.amount

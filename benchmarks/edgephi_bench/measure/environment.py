@@ -1,7 +1,4 @@
-"""The machine and the versions that a measurement was taken with.
-
-Owns which facts are noted. Knows nothing about measurements.
-"""
+"""The machine and the versions that a measurement was taken with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Measured figures: samples of one thing under one condition, and what is derived from them.
-
-Owns the statistics and the names of conditions. Knows nothing about how anything is measured or shown.
-"""
+"""Measured figures: samples of one thing under one condition, and what is derived from them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The speed at which this machine reads memory, taken again and again while other things are measured.
 
-Owns the buffer and its passes. Knows nothing about models or rounds.
-
 On a shared machine the speed changes from second to second, so a step is held against what was read beside it and not
 against the best that was ever seen. Every pass reads all of the buffer, which is much larger than the caches that a
 processor reports: a virtual machine's host can have larger ones.

@@ -1,7 +1,4 @@
-"""Dropping a model's files from the page cache, so that the next load reads the disk.
-
-Owns the request to the kernel. Knows nothing about measuring; whether it was obeyed shows in what a load reads.
-"""
+"""Dropping a model's files from the page cache, so that the next load reads the disk."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Runs one command and writes what it cost. A program of its own: `python -I -S peak_memory_child.py FD COMMAND...`.
 
-Owns the start, the wait and the numbers of the operating system. Imports nothing that is large: on Linux a new program
-starts with the largest resident size of the process it was forked from (`exec_mmap` in the kernel's fs/exec.c keeps
-it), so what starts it must be smaller than anything worth measuring. GNU time is such a program as well.
+Imports nothing that is large: on Linux a new program starts with the largest resident size of the process it was
+forked from (`exec_mmap` in the kernel's fs/exec.c keeps it), so what starts it must be smaller than anything worth
+measuring. GNU time is such a program as well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A command in a process of its own, measured from outside.
-
-Owns starting, watching and stopping it. Knows nothing about what it does.
-"""
+"""A command in a process of its own, measured from outside."""
 
 from __future__ import annotations
 

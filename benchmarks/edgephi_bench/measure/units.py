@@ -1,7 +1,4 @@
-"""Quantities as people read them.
-
-Owns the choice of units and digits. Knows nothing about reports.
-"""
+"""Quantities as people read them."""
 
 from __future__ import annotations
 

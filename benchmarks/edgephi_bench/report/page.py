@@ -1,7 +1,4 @@
-"""A latency report as one standalone page: no scripts, nothing fetched.
-
-Owns the page's order. Knows nothing about drawing or the style.
-"""
+"""A latency report as one standalone page: no scripts, nothing fetched."""
 
 from __future__ import annotations
 

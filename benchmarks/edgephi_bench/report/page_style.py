@@ -1,7 +1,6 @@
 """The style of the report's page: light and dark, nothing fetched.
 
-Owns colours and type. Knows nothing about what is on the page. Series colours are Okabe and Ito's, which people with
-any colour vision can tell apart.
+Series colours are Okabe and Ito's, which people with any colour vision can distinguish.
 """
 
 STYLE = """

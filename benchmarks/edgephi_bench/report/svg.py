@@ -1,7 +1,4 @@
-"""Drawing in SVG: shapes, text and scales.
-
-Owns markup and round numbers on axes. Knows nothing about what is drawn; colours are classes of the page's style.
-"""
+"""Drawing in SVG: shapes, text and scales."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A report as rows of text: what the terminal, Markdown and the page show alike.
-
-Owns titles, columns and cells. Knows nothing about how a table is drawn.
-"""
+"""A report as rows of text: what the terminal, Markdown and the page show alike."""
 
 from __future__ import annotations
 

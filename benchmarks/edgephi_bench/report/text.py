@@ -1,7 +1,4 @@
-"""A latency report on the terminal, as Markdown and as CSV.
-
-Owns the drawing of tables. Knows nothing about what is in them.
-"""
+"""A latency report on the terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Checkpoints of the public models' exact names, shapes and files, with random weights.
 
-Owns the order in which a folder is written. Knows nothing about formats or values.
-
 They serve to measure: converting, loading and running cost the same whatever the weights' values are. A model of
 random weights says nothing sensible. Weights are cut from one random block (see values.py), so writing needs little
 memory and goes about as fast as the disk.

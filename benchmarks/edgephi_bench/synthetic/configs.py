@@ -1,7 +1,6 @@
 """config.json and its neighbours, as the published checkpoints have them.
 
-Owns the settings files of the three layouts except the tokenizer's. Knows nothing about weights. `auto_map` is left
-out: it names Python files of the hub's repositories, which a synthetic checkpoint has none of.
+`auto_map` is left out: it names Python files of the hub's repositories, which a synthetic checkpoint has none of.
 """
 
 from __future__ import annotations

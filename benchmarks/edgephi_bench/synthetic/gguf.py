@@ -1,9 +1,7 @@
 """A GGUF file of Phi-4-mini's shape with random weights, for measuring llama.cpp.
 
-Owns the format as far as it is needed here (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) and llama.cpp's
-names for this model. Knows nothing about how llama.cpp is run.
-
-There is no vocabulary in it, only its size: the file measures speed and memory and says nothing. Codes repeat one block
+There is no vocabulary in it, only its size: the file measures speed and memory and says nothing. Codes repeat one
+block
 of random bytes; scales are small and positive.
 """
 

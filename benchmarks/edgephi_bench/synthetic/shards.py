@@ -1,8 +1,4 @@
-"""Weight files: tensors in, safetensors shards and their index out.
-
-Owns the format (https://github.com/huggingface/safetensors: 8 bytes of header length, a JSON header, the data) and
-the cut into files. Knows nothing about models.
-"""
+"""Weight files: tensors in, safetensors shards and their index out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Every size of the two public models.
-
-Owns the numbers; the defaults are the published ones. Knows nothing about names or files.
-"""
+"""Every size of the two public models."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Names, shapes and the statistics of every tensor of a checkpoint, in the three layouts.
 
-Owns what the published files hold, written from them. Knows nothing about how values are made or stored.
-
 The spread of each tensor keeps a signal's size through a forward pass of any depth: a matrix has 1/sqrt(inputs), one
 that adds to the residual stream is smaller by sqrt(2 * layers), and normalization weights lie around one.
 """

@@ -1,7 +1,5 @@
 """Random bfloat16 values, as fast as a disk takes them.
 
-Owns the block of normal numbers that all tensors are cut from. Knows nothing about models or files.
-
 The block is drawn once and every tensor repeats it, scaled, from a place that depends on its name. Its length is a
 prime, so the rows of a tensor start at different places and no two are equal; but they are shifted copies of each
 other, which is enough for measuring and for block-wise quantization and too little for statistics across rows.

@@ -1,8 +1,7 @@
 """A tokenizer of the public size: byte-level BPE with Phi-4's special tokens at their places.
 
-Owns tokenizer.json and the ids in it. Knows nothing about the model. The merges are not the public ones, which are
-not ours to give: words of lower-case letters are cut into pieces of up to four, so an English text becomes about twice
-as many tokens as with a real vocabulary; loading costs as much.
+The merges are not the public ones, which are not ours to give: words of lower-case letters are cut into pieces of up
+to four, so an English text becomes about twice as many tokens as with a real vocabulary; loading costs as much.
 
     0..255 bytes | pairs | space and three letters | four letters ... | vocab - 65: special tokens and unused places
 """

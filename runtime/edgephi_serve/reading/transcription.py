@@ -98,13 +98,13 @@ class TranscriptWork:
             job: Which turns are taken for.
             descriptor: Of the open recording.
         """
-        listener = _Listener(job)
+        model = _SegmentModel(job)
 
         def on_progress(progress: TranscriptProgress) -> None:
-            choices = listener.choices_of(progress.segment)
+            choices = model.choices_of(progress.segment)
             job.emit(TranscriptPiece(segment=progress.segment, choices=choices, duration_s=progress.duration_s))
 
-        transcript = listener.transcribe(
+        transcript = model.transcribe(
             PipedMedia.of(f"/proc/self/fd/{descriptor}", "the recording"),
             language=self.language,
             translate_to=self.translate_to,
@@ -112,12 +112,10 @@ class TranscriptWork:
             on_progress=on_progress,
             should_stop=job.should_stop,
         )
-        job.emit(
-            TranscriptEnd(transcript=transcript, prompt_tokens=listener.prompt_tokens, new_tokens=listener.new_tokens)
-        )
+        job.emit(TranscriptEnd(transcript=transcript, prompt_tokens=model.prompt_tokens, new_tokens=model.new_tokens))
 
 
-class _Listener(TranscriptRequests):
+class _SegmentModel(TranscriptRequests):
     """The model as one transcript uses it: each window takes a turn of its own, so that others come in between."""
 
     def __init__(self, job: Job[TranscriptItem]) -> None:

@@ -86,7 +86,7 @@ class TimingBody(msgspec.Struct, kw_only=True):
     decode_s: float
 
 
-class Measured(msgspec.Struct, kw_only=True):
+class RequestFigures(msgspec.Struct, kw_only=True):
     """Measurements beyond OpenAI's interface."""
 
     timing: TimingBody
@@ -122,7 +122,7 @@ class ChatAnswer(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[AnswerChoice]
     usage: Usage
-    edgephi: Measured
+    edgephi: RequestFigures
 
 
 class Delta(msgspec.Struct, kw_only=True):
@@ -152,4 +152,4 @@ class Chunk(msgspec.Struct, kw_only=True):
     system_fingerprint: str
     choices: list[ChunkChoice]
     usage: Usage | UnsetType | None = UNSET
-    edgephi: Measured | UnsetType = UNSET
+    edgephi: RequestFigures | UnsetType = UNSET

@@ -23,7 +23,7 @@ from edgephi_serve.wire.answers import (
     Delta,
     FinishReason,
     Logprobs,
-    Measured,
+    RequestFigures,
     Usage,
 )
 from edgephi_serve.writing.replies import ReplyWriter, TokenBytes
@@ -125,12 +125,12 @@ class ChatWriter:
         delta: Delta,
         logprobs: Logprobs | None,
         reason: FinishReason | None = None,
-        facts: Measured | None = None,
+        facts: RequestFigures | None = None,
     ) -> bytes:
         choice = ChunkChoice(index=index, delta=delta, logprobs=logprobs, finish_reason=reason)
         return _event(self._of([choice], None, facts))
 
-    def _of(self, choices: list[ChunkChoice], total: Usage | None, facts: Measured | None) -> Chunk:
+    def _of(self, choices: list[ChunkChoice], total: Usage | None, facts: RequestFigures | None) -> Chunk:
         return Chunk(
             id=self._head.id,
             created=self._head.created,

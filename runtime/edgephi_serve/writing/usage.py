@@ -6,7 +6,7 @@ from typing import Any
 
 from edgephi import Reply
 from edgephi_serve.jobs import Job
-from edgephi_serve.wire.answers import CompletionDetails, Measured, PromptDetails, TimingBody, Usage
+from edgephi_serve.wire.answers import CompletionDetails, PromptDetails, RequestFigures, TimingBody, Usage
 
 
 def usage(replies: list[Reply]) -> Usage:
@@ -26,10 +26,10 @@ def usage(replies: list[Reply]) -> Usage:
     )
 
 
-def measured(reply: Reply, job: Job[Any]) -> Measured:
+def measured(reply: Reply, job: Job[Any]) -> RequestFigures:
     """Seconds of each stage; of a prefill that was paused, of its last part."""
     timing = reply.timing
-    return Measured(
+    return RequestFigures(
         timing=TimingBody(
             queue_s=round(job.queue_s, 6),
             preprocess_s=round(timing.preprocess_s, 6),

@@ -123,5 +123,5 @@ def test_too_little_space_is_seen_before_anything_is_written(tmp_path: Path, mon
     monkeypatch.setattr("edgephi.base.atomic_write.shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     result = _command("-o", str(tmp_path / "m.gguf"))
     assert result.exit_code == 4
-    assert "the file needs 2,158 MB, the disk has 1 MB free; free some space or make a smaller one" in result.stderr
+    assert "the file needs 2.16 GB, the disk has 1.00 MB free; free some space or make a smaller one" in result.stderr
     assert not list(tmp_path.iterdir())

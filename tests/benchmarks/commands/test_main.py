@@ -188,7 +188,7 @@ def test_synthetic_refusals_have_their_exit_codes(tmp_path: Path, monkeypatch: p
         (["phi3", "-o", taken], 2, "already exists"),
         (["phi3", "-o", taken, "--force"], 2, "not a synthetic checkpoint"),
         (["phi5", "-o", tmp_path / "x"], 2, "'phi5' is not one of"),
-        (["phi3", "-o", tmp_path / "x"], 4, "the disk has 7,000 MB free"),
+        (["phi3", "-o", tmp_path / "x"], 4, "the disk has 7.00 GB free"),
     ):
         result = _run("synthetic", *arguments)
         assert (result.exit_code, result.stdout) == (code, "")

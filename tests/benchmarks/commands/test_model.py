@@ -180,9 +180,9 @@ def test_the_greedy_outputs_hash_is_that_of_the_models_own_reply() -> None:
 
 
 def test_a_model_with_a_merged_adapter_is_asked_only_what_it_answers() -> None:
-    ears = small_bundle(adapters="speech", modalities=("text", "speech"))
-    assert modes(Bundle(ears).manifest) == ("speech",)
-    content = _report(_run(ears, *_QUICK, "--audio-s", "1", "--only", "requests,output,decode", "--json"))
+    speech_only = small_bundle(adapters="speech", modalities=("text", "speech"))
+    assert modes(Bundle(speech_only).manifest) == ("speech",)
+    content = _report(_run(speech_only, *_QUICK, "--audio-s", "1", "--only", "requests,output,decode", "--json"))
     assert {mode for mode, name, _ in _keys(content) if name != "decode step"} == {"speech"}
     assert [floor["condition"] for floor in content["floors"]] == ["depth 0, 1 thread", "depth 7, 1 thread"]
     assert any(note.startswith("greedy output: not measured") for note in content["notes"])
@@ -273,8 +273,8 @@ def test_a_peers_decoder_stands_beside_our_stages_and_dashes_where_it_has_none(t
 
 def test_a_peer_that_fails_in_requests_is_named_and_not_asked_again(tmp_path: Path) -> None:
     peer = _fake_peer(tmp_path, request="1 / 0")
-    ears = small_bundle(adapters="speech", modalities=("text", "speech"))
-    result = _run(ears, *_QUICK, "--audio-s", "1", "--only", "requests,prefill", *peer, "--json")
+    speech_only = small_bundle(adapters="speech", modalities=("text", "speech"))
+    result = _run(speech_only, *_QUICK, "--audio-s", "1", "--only", "requests,prefill", *peer, "--json")
     assert result.exit_code == 1
     content = _report(result)
     assert content["peers"][0]["error"].startswith("ZeroDivisionError")
@@ -334,7 +334,7 @@ def test_a_missing_peer_is_named_with_what_would_help(
     assert _keys(_report(result)) == {("text", "prefill", "20 tokens, 1 thread")}
 
 
-def test_an_installed_peer_without_a_model_is_told_where_to_get_one(tmp_path: Path) -> None:
+def test_an_installed_peer_without_a_model_says_where_to_get_one(tmp_path: Path) -> None:
     options = _fake_peer(tmp_path)[:4]
     result = _run(small_bundle(), *_QUICK, "--only", "prefill", *options, "--json")
     assert "--layout genai" in _report(result)["peers"][0]["error"]

@@ -93,7 +93,7 @@ def test_without_a_threshold_the_error_is_still_what_was_promised() -> None:
     assert wrong <= 14  # 5 % are 6; 14 would be passed once in a thousand times
 
 
-def test_what_is_slower_than_the_threshold_allows_is_told_from_what_is_not() -> None:
+def test_what_is_slower_than_the_threshold_allows_is_found_and_nothing_else() -> None:
     (same,) = _compare(1, "steady", 0.004).figures
     (faster,) = _compare(1, "steady", -0.08).figures
     assert (same.verdict, faster.verdict) == ("same", "faster")

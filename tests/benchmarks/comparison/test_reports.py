@@ -76,7 +76,7 @@ def test_a_machine_that_became_slower_is_noise_and_not_a_regression() -> None:
     assert done.machine_change == pytest.approx(np.log(1.4), abs=1e-6)
 
 
-def test_without_repetitions_no_time_can_be_told_but_sizes_can() -> None:
+def test_without_repetitions_no_time_can_be_compared_but_sizes_can() -> None:
     peak = Figure(name="peak resident size", condition=CONDITION, unit="bytes", samples=(1e9,))
     step = Figure(name="decode step", condition=CONDITION, samples=(0.1, 0.1, 0.1))
     first = report(figures=(peak, step), repeats=())

@@ -55,7 +55,7 @@ def test_requests_and_results_pass_whatever_the_engine_prints(engine: Path) -> N
         assert worker.peak_bytes > 1_000_000
 
 
-def test_an_error_is_told_and_the_worker_lives_on(engine: Path) -> None:
+def test_an_error_is_reported_and_the_worker_lives_on(engine: Path) -> None:
     with Worker(engine, {}) as worker:
         with pytest.raises(WorkerError, match=r"^RuntimeError: no luck$"):
             worker.ask("fail")

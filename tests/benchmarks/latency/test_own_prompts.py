@@ -81,7 +81,7 @@ def test_a_file_of_something_else_is_not_appended_to(tmp_path: Path) -> None:
     assert recording.read_bytes() == b"RIFF"
 
 
-def test_lists_of_clips_and_images_are_read_and_checked() -> None:
+def test_lists_of_recordings_and_images_are_read_and_checked() -> None:
     assert parse_seconds("5, 30,5") == (5.0, 30.0)
     assert parse_sizes("640x480,1344x1008, 640x480") == ((640, 480), (1344, 1008))
     for text in ("", "5;6", "0", "nan", "99999"):
@@ -92,7 +92,7 @@ def test_lists_of_clips_and_images_are_read_and_checked() -> None:
             parse_sizes(text)
 
 
-def test_what_is_left_is_told_once_it_can_be() -> None:
+def test_what_is_left_is_reported_once_it_can_be() -> None:
     lines: list[str] = []
     now = [0.0]
     progress = Progress(4, lines.append, lambda: now[0])

@@ -119,7 +119,7 @@ def test_a_failure_says_whose_it_is() -> None:
     assert caught.value.name == "peer"
 
 
-def test_conditions_tell_figures_apart() -> None:
+def test_conditions_distinguish_figures() -> None:
     tasks = [DECODE, Task(do="decode", tokens=3, depth=6, threads=2), Task(do="decode", tokens=3, depth=5, threads=1)]
     assert len({task.condition for task in tasks}) == 3
     assert str(Task(do="prefill", tokens=512, threads=1).condition) == "512 tokens, 1 thread"

@@ -51,7 +51,7 @@ def test_others_work_is_all_work_less_ours_and_our_childrens(tmp_path: Path, mon
     assert found.load == 1.5
 
 
-def test_a_moment_is_too_short_to_tell_who_worked(tmp_path: Path) -> None:
+def test_a_moment_is_too_short_to_see_who_worked(tmp_path: Path) -> None:
     _machine(tmp_path, 1000, 5000)
     watch = MachineWatch(tmp_path, 10)
     watch.start()
@@ -70,7 +70,7 @@ def test_this_machine_counts_our_own_work_as_ours() -> None:
     assert found.others is None or found.others >= 0
 
 
-def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
+def test_a_machine_that_reports_nothing_is_no_error(tmp_path: Path) -> None:
     watch = MachineWatch(tmp_path)
     watch.start()
     assert watch.stop() == MachineState()
@@ -86,7 +86,7 @@ def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
         ({"proc/cpuinfo": "BogoMIPS\t: 108.00"}, None),
     ],
 )  # fmt: skip
-def test_the_clock_is_what_the_governor_or_the_processor_tells(
+def test_the_clock_is_what_the_governor_or_the_processor_reports(
     tmp_path: Path, files: dict[str, object], mhz: float | None
 ) -> None:
     _write(tmp_path, files)
@@ -130,7 +130,7 @@ def _rapl(root: Path, first: int, second: int) -> None:
     _write(root, files)
 
 
-class _Clock:
+class _FakeTimer:
     def __init__(self) -> None:
         self.now = 0.0
 
@@ -140,7 +140,7 @@ class _Clock:
 
 def test_packages_are_added_and_what_is_in_them_is_not_counted_twice(tmp_path: Path) -> None:
     _rapl(tmp_path, 1_000_000, 5_000_000)
-    clock = _Clock()
+    clock = _FakeTimer()
     meter = EnergyMeter(tmp_path, clock)
     assert meter.source == "RAPL package-0 + package-1"
     meter.start()
@@ -151,7 +151,7 @@ def test_packages_are_added_and_what_is_in_them_is_not_counted_twice(tmp_path: P
 
 def test_a_counter_that_begins_again_is_no_loss_of_energy(tmp_path: Path) -> None:
     _rapl(tmp_path, 262_143_328_850 - 1_000_000, 0)
-    clock = _Clock()
+    clock = _FakeTimer()
     meter = EnergyMeter(tmp_path, clock)
     meter.start()
     _rapl(tmp_path, 2_000_000, 0)
@@ -172,7 +172,7 @@ def test_counters_for_root_only_are_named_and_give_nothing(tmp_path: Path, monke
 
 def test_a_span_that_a_counter_cannot_resolve_gives_nothing(tmp_path: Path) -> None:
     _rapl(tmp_path, 1, 1)
-    meter = EnergyMeter(tmp_path, _Clock())
+    meter = EnergyMeter(tmp_path, _FakeTimer())
     meter.start()
     assert meter.stop() is None
 
@@ -196,7 +196,7 @@ def test_a_sensors_watts_over_the_time_are_joules(
     tmp_path: Path, files: dict[str, object], source: str, watts: float
 ) -> None:
     _write(tmp_path, files)
-    clock = _Clock()
+    clock = _FakeTimer()
     meter = EnergyMeter(tmp_path, clock)
     assert meter.source == source
     meter.start()
@@ -210,7 +210,7 @@ def test_a_sensors_watts_over_the_time_are_joules(
 @pytest.mark.parametrize(
     "state", [{"type": "Battery", "status": "Charging"}, {"type": "Mains", "status": "Discharging"}]
 )
-def test_a_battery_that_is_charged_and_a_plug_tell_nothing_of_the_work(tmp_path: Path, state: dict[str, str]) -> None:
+def test_a_battery_that_is_charged_and_a_plug_say_nothing_of_the_work(tmp_path: Path, state: dict[str, str]) -> None:
     folder = "sys/class/power_supply/X"
     _write(tmp_path, {f"{folder}/{name}": value for name, value in state.items()} | {f"{folder}/power_now": 1})
     assert EnergyMeter(tmp_path).source is None
@@ -224,7 +224,7 @@ def _round(number: int, mode: str = "vision", of: str = "image", amount: float =
 
 def test_energy_becomes_joules_a_token_an_image_a_second_and_warm_ups_do_not_count(tmp_path: Path) -> None:
     _rapl(tmp_path, 0, 0)
-    clock, total = _Clock(), 0
+    clock, total = _FakeTimer(), 0
     observer = Observer(watch=MachineWatch(tmp_path), meter=EnergyMeter(tmp_path, clock))
     for what, joules in (
         (_round(0), 50), (_round(1), 4), (_round(2), 6), (_round(1, "speech", "second of audio", 10.0), 20),

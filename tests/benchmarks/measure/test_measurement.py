@@ -65,7 +65,7 @@ def test_one_stalled_step_moves_the_ratio_of_means_and_not_that_of_medians() -> 
     assert (means.of, means.samples) == ("means", (1.0,))
 
 
-def test_a_peer_that_tells_only_means_is_compared_by_means_alone() -> None:
+def test_a_peer_that_reports_only_means_is_compared_by_means_alone() -> None:
     # Our median against its mean would forgive our stalls and not its own.
     ours = _measured("edgephi", [[1.0, 1.0, 4.0], [1.0, 1.0, 1.0]])
     (ratio,) = ratios((ours, _measured("llama.cpp", [[2.0], [2.0]])))

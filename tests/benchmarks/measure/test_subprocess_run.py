@@ -88,7 +88,7 @@ def test_both_streams_are_passed_on_line_by_line():
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL; the system may have run out"),
     ],
 )
-def test_a_failure_is_told_in_the_commands_own_words(code: str, reason: str):
+def test_a_failure_is_reported_in_the_commands_own_words(code: str, reason: str):
     with pytest.raises(CommandError, match=f"^{re.escape(reason)}"):
         measure_command(_python(code))
 

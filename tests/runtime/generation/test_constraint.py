@@ -45,7 +45,7 @@ ARITHMETIC = 'start: sum\nsum: item ("+" item){0,3}\nitem: /[0-9]{1,3}/ | "(" su
 
 
 def _reply(spec: ConstraintSpec, seed: int, temperature: float, limit: int = 300) -> tuple[str, bool]:
-    """What a model that knows nothing says, and whether the constraint was met."""
+    """The reply of a model with random logits, and whether the constraint was met."""
     rng = np.random.default_rng(seed)
     options = SamplingOptions(temperature=temperature, seed=seed, top_p=0.95, top_k=100)
     sampler, said = Sampler(options, constraint=COMPILER.start(spec)), []

@@ -1,7 +1,5 @@
 """edgephi's decoder on request: reading a prompt, and steps at a depth.
 
-Owns how a sequence is brought to a depth. Knows nothing about text, media or the protocol.
-
 A step at depth D reads one position after D cached ones, from the token's embedding row to the choice of the next
 token. The cache is really filled: its content does not matter for time, but that it was written does.
 """

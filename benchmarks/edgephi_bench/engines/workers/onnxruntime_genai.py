@@ -1,7 +1,5 @@
 """onnxruntime-genai on request. Runs in an environment that has it.
 
-Owns the use of its generator. Knows nothing about the protocol.
-
 The work is the same as edgephi's: `append_tokens` computes the logits of the prompt's last position; after it, the
 first `generate_next_token` only chooses, every later one is a step of the model and a choice.
 """

@@ -1,8 +1,5 @@
 """Holds one engine and answers requests: `python serve.py ENGINE_FILE OPTIONS_AS_JSON`.
 
-Owns the protocol. Knows nothing about engines but that a file has `prepare()`, which imports what it needs, and
-`open_engine(options)`, whose result has a `version` and one method for every request.
-
     -> {"load_s": 1.9, "read_bytes": 0, "version": "1.2"}      once, when the engine is open
     <- {"do": "prefill", "tokens": 512}
     -> {"result": [8.7]}            or {"error": "what went wrong"}

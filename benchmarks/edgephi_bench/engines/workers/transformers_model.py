@@ -1,7 +1,4 @@
-"""transformers, or the same interface over ONNX Runtime from optimum, on request. Runs in an environment that has it.
-
-Owns the use of the model class. Knows nothing about the protocol.
-"""
+"""transformers, or the same interface over ONNX Runtime from optimum, on request, in an environment that has it."""
 
 from __future__ import annotations
 
