@@ -11,6 +11,7 @@ from edgephi.base.errors import ArtifactError
 from edgephi_quantize.formats import BITS, BLOCK_SIZES, BlockFormat
 from edgephi_quantize.methods import METHODS, get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points
+from edgephi_quantize.rtn import ranges
 from support.random_values import uniform
 
 
@@ -67,6 +68,14 @@ def test_codes_scales_zero_points_and_bytes_equal_those_of_onnx_runtime(
         assert (got.zero_points == 1 << (bits - 1)).all()
     else:
         np.testing.assert_array_equal(pack_zero_points(got.zero_points, bits), zero_points)
+
+
+@pytest.mark.parametrize(("bits", "steps"), [(2, 4), (4, 22), (8, 382)])
+def test_a_subnormal_scale_that_is_rounded_down_leaves_no_zero_point_beyond_its_bits(bits: int, steps: int):
+    ulp = np.finfo(np.float32).smallest_subnormal
+    scales, zero_points = ranges(np.full((32, 1), -steps * ulp, np.float32), BlockFormat(bits=bits, block_size=32))
+    assert scales[0] == ulp
+    assert zero_points[0] == (1 << bits) - 1
 
 
 @pytest.mark.parametrize("name", METHODS)
