@@ -55,7 +55,9 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing(tmp_path: Path):
 
 def test_too_little_space_is_seen_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
-    with pytest.raises(CapacityError, match=r"the export needs \d+ MB, the disk has 10 MB free; free some space"):
+    with pytest.raises(
+        CapacityError, match=r"the export needs [0-9.]+ MB, the disk has 10.00 MB free; free some space"
+    ):
         export(small_checkpoint().path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

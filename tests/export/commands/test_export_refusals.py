@@ -330,7 +330,7 @@ def test_an_existing_output_without_force(tmp_path: Path, existing: Path):
 
 def test_too_little_space_to_start(tmp_path: Path, existing: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: SimpleNamespace(free=3_000_000))
-    words = (f"{existing}: the export needs ", " MB, the disk has 3 MB free; free some space or choose another disk")
+    words = (f"{existing}: the export needs ", " MB, the disk has 3.00 MB free; free some space or choose another disk")
     _refused(Case(code=4, words=words), tmp_path, existing)
 
 
