@@ -1,7 +1,6 @@
 """Peers beside our requests with images and audio: the part of the work that they can do.
 
-onnxruntime-genai runs a multimodal model from four graphs of its own making, which nothing here writes; what it can
-run
+onnxruntime-genai runs a multimodal model from four graphs of its own making, which nothing here writes; what it can run
 is the decoder, exported for it. So it reads as many positions as our prompt has, of text where ours has rows of the
 encoder, chooses a token and makes as many steps. The decoder's work is the same: with one adapter merged in, weights
 have the same shapes and bytes as without any.

@@ -7,6 +7,8 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from edgephi_bench.measure.condition import Condition
 
 Unit = Literal["s", "bytes", "tokens", "tokens/s", "x", "J"]
@@ -132,12 +134,8 @@ class Ratio:
 
 
 def percentile(samples: tuple[float, ...], percent: float) -> float:
-    """The value below which so many percent lie, straight between the two nearest samples as numpy has it."""
-    ordered = sorted(samples)
-    place = (len(ordered) - 1) * percent / 100
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    """The value below which so many percent lie, straight between the two nearest samples."""
+    return float(np.percentile(samples, percent))
 
 
 def ratios(figures: tuple[Figure, ...]) -> tuple[Ratio, ...]:

@@ -1,7 +1,6 @@
 """A GGUF file of Phi-4-mini's shape with random weights, for measuring llama.cpp.
 
-There is no vocabulary in it, only its size: the file measures speed and memory and says nothing. Codes repeat one
-block
+There is no vocabulary in it, only its size: the file measures speed and memory and says nothing. Codes repeat one block
 of random bytes; scales are small and positive.
 """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +18,6 @@ from edgephi_bench.synthetic.tensors import TensorSpec
 
 #: 8.4 MB as bfloat16.
 BLOCK_VALUES = 4_194_301
-
-
-def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The bits of the nearest bfloat16, halves to even; finite values only."""
-    bits = values.view(np.uint32)
-    odd = (bits >> np.uint32(16)) & np.uint32(1)
-    return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
 
 
 class ValueSource:
@@ -54,4 +48,4 @@ class ValueSource:
     def _scaled(block: NDArray[np.float32], tensor: TensorSpec) -> NDArray[np.uint16]:
         scaled = block * np.float32(tensor.deviation)
         scaled += np.float32(tensor.mean)
-        return to_bfloat16(scaled)
+        return scaled.astype(ml_dtypes.bfloat16).view(np.uint16)

@@ -1,9 +1,7 @@
 """edgephi's `Model` on request: whole requests, stage by stage.
 
-Every request differs from the ones before it in its first word and in its media, so that nothing of it is kept from
-an
-earlier one. What only the measuring needs is loaded when it is asked for, so that it is not in the memory of a
-request.
+Every request differs from the ones before it in its first word and in its media, so that nothing of it is kept from an
+earlier one. What only the measuring needs is loaded when it is asked for, so that it is not in the memory of a request.
 """
 
 from __future__ import annotations
