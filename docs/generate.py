@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -26,6 +29,8 @@ _GROUPS = {
     "Errors": ("EdgeError", "ConfigError", "ArtifactError", "CapacityError"),
     "Version": ("__version__",),
 }
+#: Sections of a docstring whose entries are `name: text`.
+_LISTS = ("Args", "Attributes", "Raises")
 
 
 class _Text:
@@ -73,15 +78,24 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
 
 
 def _described(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return f"### {name}\n\nThe version of the package.\n"
     if not isinstance(value, type):
-        return f"### {name}\n\n`{value}`\n" if name == "Event" else f"### {name}\n\nThe version of the package.\n"
-    parts = [f"### {name}\n", _code(f"class {name}{_signature(value)}"), _docstring(value)]
+        kinds = " | ".join(kind.__name__ for kind in get_args(value))
+        return f"### {name}\n\n{_code(f'{name} = {kinds}')}"
+    parts = [f"### {name}\n", _code(f"class {name}{_bases(value)}{_signature(value)}"), _docstring(value)]
     for member, function in _members(value):
         if isinstance(function, property):
             parts += [f"#### {name}.{member}\n", _docstring(function)]
         else:
             parts += [f"#### {name}.{member}\n", _code(f"{member}{_signature(function)}"), _docstring(function)]
     return "\n".join(parts)
+
+
+def _bases(kind: type) -> str:
+    """The public classes that a caller may catch instead; a class with fields shows those in their place."""
+    names = [base.__name__ for base in kind.__bases__ if base.__name__ in edgephi.__all__]
+    return f"({', '.join(names)})" if names and not _signature(kind) else ""
 
 
 def _members(kind: type) -> Iterator[tuple[str, object]]:
@@ -143,7 +157,29 @@ def _code(text: str) -> str:
 
 
 def _docstring(value: object) -> str:
-    return f"```text\n{inspect.getdoc(value) or ''}\n```\n"
+    """Its paragraphs as they are, its sections as lists."""
+    parts = re.split(r"^(Args|Attributes|Returns|Raises):\n", inspect.getdoc(value) or "", flags=re.MULTILINE)
+    pages = [parts[0].strip()]
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        entries = _entries(textwrap.dedent(body).strip())
+        if title in _LISTS:
+            entries = [_named(entry) for entry in entries]
+            pages.append(f"{title}:\n\n" + "\n".join(f"- {entry}" for entry in entries))
+        else:
+            pages.append(f"{title}: {' '.join(entries)}")
+    return "\n\n".join(pages) + "\n"
+
+
+def _entries(body: str) -> list[str]:
+    """One line an entry: what is indented goes on with the entry above."""
+    return [re.sub(r"\s*\n\s+", " ", entry) for entry in re.split(r"\n(?=\S)", body)]
+
+
+def _named(entry: str) -> str:
+    name, colon, text = entry.partition(": ")
+    if not colon:
+        raise ValueError(f"the entry {entry!r} of a docstring is not `name: text`")
+    return f"`{name}`: {text}"
 
 
 if __name__ == "__main__":

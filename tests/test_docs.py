@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import edgephi
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -42,3 +45,26 @@ def test_the_generated_pages_are_those_of_the_code(name: str):
     """`make docs` writes them."""
     page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert getattr(_generator(), f"{name}_page")() == page
+
+
+@pytest.mark.parametrize("name", ["cli", "api"])
+def test_the_generated_pages_depend_on_no_terminal_and_no_setting(name: str, monkeypatch: pytest.MonkeyPatch):
+    page = getattr(_generator(), f"{name}_page")()
+    settings = {"COLUMNS": "40", "EDGEPHI_THREADS": "3", "EDGEPHI_LOG": "info", "FORCE_COLOR": "1", "TERM": "xterm"}
+    for setting, value in settings.items():
+        monkeypatch.setenv(setting, value)
+    assert getattr(_generator(), f"{name}_page")() == page
+
+
+def test_the_page_of_the_library_has_every_field_and_method():
+    """Each is described by its class's docstring, or under a heading of its own."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##? |^### |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert sections.keys() == set(edgephi.__all__)
+    for name in ("Model", "AsyncModel", "ModelOptions", "Request", "SamplingOptions", "Reply", "Transcript", "Segment"):
+        kind = getattr(edgephi, name)
+        fields = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+        methods = {method for method in dir(kind) if not method.startswith("_")} - fields
+        missing = {field for field in fields if f"- `{field}`: " not in sections[name]}
+        missing |= {method for method in methods if f"#### {name}.{method}\n" not in sections[name]}
+        assert {one for one in missing if not one.startswith("_")} == set(), name
