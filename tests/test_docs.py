@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Where the short names of docs/architecture.md begin.
 _STARTS = ("", "runtime/edgephi", "export/edgephi_export")
+#: Options of other programs, here of rsync.
+_FOREIGN_OPTIONS = ("--inplace",)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -29,6 +31,14 @@ def test_every_file_of_the_architecture_page_exists():
     named = set(re.findall(r"`([\w/]+\.(?:py|toml))`", text))
     assert len(named) > 30
     assert [name for name in named if not any((ROOT / start / name).is_file() for start in _STARTS)] == []
+
+
+def test_every_option_of_a_page_is_one_of_the_commands():
+    """In the spelling that help shows."""
+    option = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+    known = {*option.findall((ROOT / "docs" / "cli.md").read_text(encoding="utf-8")), *_FOREIGN_OPTIONS}
+    unknown = {page.name: set(option.findall(page.read_text(encoding="utf-8"))) - known for page in PAGES}
+    assert {page: names for page, names in unknown.items() if names} == {}
 
 
 def _generator() -> ModuleType:

@@ -31,7 +31,7 @@ class DrawRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
-    """How a reply is chosen and when it is cut. `sampling.Sampler` documents the order of the steps.
+    """How a reply is chosen and when it is cut. `edgephi.generation.sampler.Sampler` documents the order of the steps.
 
     `temperature`, `top_k`, `top_p`, `min_p` and `repetition_penalty` are each None for what the model's makers advise,
     which the folder states (`Model.manifest.generation`): usually the likeliest token. A value that is given counts,
