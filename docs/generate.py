@@ -46,7 +46,7 @@ class _Text:
 def cli_page() -> str:
     """The help of every command."""
     parts = ["# The commands\n\nWhat `--help` shows. Made by `make docs`.\n"]
-    contexts = _contexts(click.Context(main, info_name="edgephi", terminal_width=_WIDTH))
+    contexts = _contexts(_context(main, "edgephi"))
     parts += [f"## {one.command_path}\n\n```text\n{click.unstyle(one.get_help()).rstrip()}\n```\n" for one in contexts]
     return "\n".join(parts)
 
@@ -74,7 +74,13 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)
             if command is not None and not command.hidden:
-                yield from _contexts(click.Context(command, info_name=name, parent=context, terminal_width=_WIDTH))
+                yield from _contexts(_context(command, name, context))
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    """As the command itself makes it, with its settings."""
+    settings = {**command.context_settings, "terminal_width": _WIDTH}
+    return click.Context(command, info_name=name, parent=parent, **settings)
 
 
 def _described(name: str, value: object) -> str:

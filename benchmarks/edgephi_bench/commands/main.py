@@ -66,7 +66,7 @@ class BenchGroup(SuggestingGroup):
         """The options for a model folder, then the subcommands."""
         command = self.get_command(ctx, _DEFAULT)
         assert command is not None  # it is in the table
-        command.format_options(click.Context(command), formatter)
+        command.format_options(click.Context(command, parent=ctx), formatter)
         self.format_commands(ctx, formatter)
 
 
