@@ -20,7 +20,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """What `--method` calls it."""
+        """Its name for `--method`."""
 
     def quantize(self, weights: NDArray[np.float32], fmt: BlockFormat) -> BlockCodes:
         """Quantize the rows of a matrix; the result for a row depends on that row alone.

@@ -75,7 +75,7 @@ class Recipe:
         return next(rule.format for rule in reversed(self.rules) if rule.matches(name))
 
     def to_info(self) -> RecipeInfo:
-        """What the manifest says of it."""
+        """The recipe as the manifest records it."""
         rules = tuple(RuleInfo(pattern=rule.pattern, format=str(rule.format)) for rule in self.rules)
         return RecipeInfo(name=self.name, method=self.method, activations=self.activations, rules=rules)
 
