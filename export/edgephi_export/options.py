@@ -17,7 +17,7 @@ LayoutName = Literal["edgephi", "genai"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What an export does besides its input and output.
+    """The choices for an export besides its input and output.
 
     Attributes:
         recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `fp16` or `int4-cuda`.

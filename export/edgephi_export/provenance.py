@@ -20,7 +20,7 @@ def generator() -> str:
 
 
 def source_info(checkpoint: Checkpoint, located: CheckpointSource) -> SourceInfo:
-    """What a folder was made from."""
+    """The origin of a folder, for its manifest."""
     return SourceInfo(
         id=located.id,
         revision=located.revision,

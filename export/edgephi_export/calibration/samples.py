@@ -28,7 +28,7 @@ _PIECE = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationFiles:
-    """What was given.
+    """The user's calibration files, by their kind.
 
     Attributes:
         texts: Pieces of prompt size.
@@ -89,7 +89,7 @@ def read_own_files(paths: Iterable[str | Path]) -> CalibrationFiles:
 
 
 def _text(path: Path) -> str | None:
-    """What is in a text file; None for other files: no image or audio file is UTF-8 without a zero byte."""
+    """The content of a text file; None for other files: no image or audio file is UTF-8 without a zero byte."""
     with open_media(path, "calibration file") as stream:
         content = stream.read(_MOST_TEXT_BYTES + 1)
     if b"\0" in content:

@@ -1,4 +1,4 @@
-"""What else lies in an adapter's folder: a chat template of its own, which must be the base's."""
+"""The files beside an adapter's weights: a chat template of its own, which must be the base's."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def read_layout(folder: Path) -> CheckpointLayout:
 
 
 def available_modalities(layout: CheckpointLayout) -> tuple[Modality, ...]:
-    """What models of a layout take in."""
+    """The modalities that models of a layout take in."""
     return ("text",) if layout == "phi3" else MODALITIES
 
 

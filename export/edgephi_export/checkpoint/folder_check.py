@@ -71,7 +71,7 @@ def check_kind(folder: Path) -> None:
 
 
 def adapter_alone(folder: Path, name: str) -> str:
-    """What to say of a folder or repository that holds an adapter without its base."""
+    """The message for a folder or repository that holds an adapter without its base."""
     values = Fields.load(folder / ADAPTER_CONFIG).values
     base = values.get("base_model_name_or_path")
     base = base if isinstance(base, str) and base.isprintable() and base else "BASE"
@@ -115,7 +115,7 @@ def check_architecture(config: Fields) -> None:
 
 
 def unknown_tensor(name: str, layout: str) -> str:
-    """What a tensor is that no model of `layout` has, as far as its name shows, and what to do."""
+    """A description of a tensor that no model of `layout` has, as far as its name shows, and what to do."""
     if name.endswith(_QUANTIZED) or ".quant_state." in name:
         return f"the checkpoint is quantized already; {_TAKE_ORIGINAL}"
     if ".lora_" in name or ".base_layer." in name or ".modules_to_save." in name:

@@ -80,7 +80,7 @@ class Adapter:
 
     @property
     def info(self) -> MergedAdapterInfo:
-        """What a model folder says about it."""
+        """Its entry in the manifest of a model folder."""
         return MergedAdapterInfo(id=self.id, sha256=file_sha256(self.folder / ADAPTER_WEIGHTS))
 
     def blocks(self, layout: CheckpointLayout, decoder: DecoderConfig, shapes: dict[str, tuple[int, ...]]) -> Blocks:

@@ -17,7 +17,7 @@ from edgephi_export.checkpoint.config import MODALITIES, Modality
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What is exported.
+    """The parts of a checkpoint that are exported.
 
     Attributes:
         modalities: `text` and the encoders.

@@ -113,7 +113,7 @@ _CACHE_OPTIONS = group(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What was made; the object that --json prints."""
+    """The result of an export; the object that --json prints."""
 
     path: str
     source: str

@@ -205,7 +205,7 @@ def _compare(bundle: Bundle, plan: WeightPlan, on_progress: OnProgress) -> Itera
 
 
 def _stored_rows(bundle: Bundle, chunk: Chunk) -> StoredRows:
-    """What the bundle holds of these rows."""
+    """These rows as the bundle stores them."""
     info = chunk.allocation.info
     scales, zero_points = (
         None if ref is None else _read(bundle, ref, chunk.start, chunk.stop) for ref in (info.scales, info.zero_points)

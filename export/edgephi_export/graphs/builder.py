@@ -97,7 +97,7 @@ class GraphBuilder:
         return self._constants[name]
 
     def shared(self, key: object, make: Callable[[], T]) -> T:
-        """What `make` gave for `key` in this graph or branch; nodes that several others read are added once."""
+        """The result of `make` for `key` in this graph or branch; nodes that several others read are added once."""
         if key not in self._shared:
             self._shared[key] = make()
         made: T = self._shared[key]

@@ -34,7 +34,7 @@ _ADAPTER_PARTS: dict[str, Part] = {"vision": "adapter_vision", "speech": "adapte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderParts:
-    """What a decoder graph is made of.
+    """The parts of a decoder graph.
 
     Attributes:
         config: The model.

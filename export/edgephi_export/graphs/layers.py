@@ -35,7 +35,7 @@ class LayerBuilder:
 
     @property
     def dtype(self) -> ir.DataType:
-        """What the graph computes with."""
+        """The type that the graph computes with."""
         return ir.DataType.from_numpy(np.dtype(self.plan.recipe.activations))
 
     def within(self, branch: GraphBuilder) -> LayerBuilder:
@@ -119,7 +119,7 @@ class LayerBuilder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionMask:
-    """What shapes an attention besides its weights.
+    """The heads, padding and bias of an attention.
 
     Attributes:
         num_heads: Heads.

@@ -1,4 +1,4 @@
-"""What is said before a checkpoint is downloaded: how much it is, how long it takes, and under which licence."""
+"""The notice before a checkpoint is downloaded: how large it is, how long it takes, and under which licence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What the hub says of a commit: files with their sizes, and the licence its card states."""
+    """A commit on the hub: files with their sizes, and the licence its card states."""
 
     sizes: dict[str, int]
     licence: str | None

@@ -304,7 +304,7 @@ def _reason(revision: str, error: Exception) -> str:
 
 
 def _refusal(revision: str, error: Exception) -> str | None:
-    """What a hub that was reached has against the request; None where it is something else."""
+    """The reason why a hub that was reached refuses the request; None where it is something else."""
     from huggingface_hub import errors, get_token
 
     if isinstance(error, errors.GatedRepoError):

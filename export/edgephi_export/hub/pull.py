@@ -65,7 +65,7 @@ def pull(
 
 
 def _manifest_text(repo_id: str, revision: str, output: Path) -> tuple[str, str]:
-    """What edgephi.json says, and the commit that it is of."""
+    """The text of edgephi.json, and the commit that it is of."""
     path = fetch_file(repo_id, MANIFEST_NAME, revision, None)
     if path is None:
         raise ArtifactError(
@@ -81,12 +81,14 @@ def _manifest_text(repo_id: str, revision: str, output: Path) -> tuple[str, str]
 def _fetch_checked(repo_id: str, commit: str, partial: Path, info: FileInfo) -> None:
     path = fetch_file(repo_id, info.path, commit, partial)
     if path is None:
-        raise ArtifactError(f"{repo_id}: {info.path} is missing there, which its {MANIFEST_NAME} lists; tell its owner")
+        raise ArtifactError(
+            f"{repo_id}: {info.path} is missing there, which its {MANIFEST_NAME} lists; report it to its owner"
+        )
     if not _is_whole(path, info):
         path.unlink()
         raise ArtifactError(
             f"{repo_id}: {info.path} is not what its {MANIFEST_NAME} says ({info.bytes:,} bytes, sha256 "
-            f"{info.sha256[:12]}...); run it again, and if it stays so tell its owner"
+            f"{info.sha256[:12]}...); run it again, and if it stays so report it to its owner"
         )
 
 

@@ -44,7 +44,7 @@ class WeightPlan:
 
     @property
     def files(self) -> dict[str, tuple[Allocation, ...]]:
-        """What each file holds, in order, by its path in the bundle."""
+        """The contents of each file, in order, by its path in the bundle."""
         return {name: tuple(file.allocations.values()) for name, file in self._files.items()}
 
     @property

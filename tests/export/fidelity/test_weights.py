@@ -69,7 +69,7 @@ def test_one_damaged_tensor_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize(("recipe", "factor"), [("int8", 1.03), ("int4", 1.12)])
 def test_another_adapter_merged_into_the_same_weights_is_caught(tmp_path: Path, recipe: str, factor: float):
-    """It changes the sum by a few percent, which no fixed floor for 8 or 4 bits could tell from their rounding."""
+    """It changes the sum by a few percent, which no fixed floor for 8 or 4 bits could separate from their rounding."""
     checkpoint = tmp_path / "checkpoint"
     shutil.copytree(small_checkpoint().path, checkpoint)
     path = checkpoint / "speech-lora" / "adapter_model.safetensors"

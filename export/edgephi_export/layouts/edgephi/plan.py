@@ -21,7 +21,7 @@ _DECODER_INT8, _TEXT_INT8 = "decoder_kv8.onnx", "decoder_text_kv8.onnx"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundlePlan:
-    """What will be written.
+    """The folder that will be written.
 
     Attributes:
         checkpoint: What from.

@@ -40,7 +40,7 @@ _TOKENIZER_CLASS = "PreTrainedTokenizerFast"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenaiPlan:
-    """What will be written.
+    """The folder that will be written.
 
     Attributes:
         checkpoint: What from.

@@ -74,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(small_checkpoint("original").path, out, ExportOptions(layout="genai"))
 
 
-class _Fed:
+class _FedGenerator:
     """Feeds a graph as onnxruntime-genai does."""
 
     def __init__(self, folder: Path) -> None:
@@ -101,7 +101,7 @@ class _Fed:
         return outputs["logits"]
 
 
-def _logits(fed: _Fed, ids: tuple[int, ...]) -> NDArray[np.float32]:
+def _logits(fed: _FedGenerator, ids: tuple[int, ...]) -> NDArray[np.float32]:
     logits = fed.append(np.array([ids]), np.ones((1, len(ids)), np.int64))
     assert logits.shape[:2] == (1, 1)
     return logits[0, 0]
@@ -114,13 +114,13 @@ def _open(folder: Path) -> Checkpoint:
 @pytest.mark.parametrize("length", [1, 2, BOUNDARY, BOUNDARY + 1, 40])
 def test_a_prompt_gets_edgephis_logits(pair: Pair, length: int):
     """Embedding, positions, rotary tables of both regimes, the head's one row: a fault in any changes the answer."""
-    got, expected = _logits(_Fed(pair.genai), PROMPT[:length]), pair.model.logits(PROMPT[:length])
+    got, expected = _logits(_FedGenerator(pair.genai), PROMPT[:length]), pair.model.logits(PROMPT[:length])
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("start", [3, BOUNDARY + 2])
 def test_further_tokens_get_edgephis_logits(pair: Pair, start: int):
-    fed = _Fed(pair.genai)
+    fed = _FedGenerator(pair.genai)
     _logits(fed, PROMPT[:start])
     for added in (1, 1, 4):  # a reply token by token, then the next turn
         got, start = _logits(fed, PROMPT[start : start + added]), start + added
@@ -137,7 +137,7 @@ def test_a_batch_of_unequal_prompts_gets_each_prompts_logits(pair: Pair):
     ids, mask = np.zeros((2, 8), np.int64), np.zeros((2, 8), np.int64)
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, 1
-    fed = _Fed(pair.genai)
+    fed = _FedGenerator(pair.genai)
     first = fed.append(ids, mask)
     second = fed.append(np.array(tokens)[:, None], np.ones((2, 1), np.int64))
     assert first.shape[:2] == second.shape[:2] == (2, 1)
@@ -149,7 +149,7 @@ def test_a_batch_of_unequal_prompts_gets_each_prompts_logits(pair: Pair):
 @pytest.mark.parametrize("added", [1, 5])
 def test_keys_of_both_regimes_are_never_mixed(pair: Pair, added: int):
     """The library does not notice when an appended text crosses the boundary; the answer would be quietly wrong."""
-    fed = _Fed(pair.genai)
+    fed = _FedGenerator(pair.genai)
     _logits(fed, PROMPT[:BOUNDARY])
     with pytest.raises(Exception, match=f"grew beyond {BOUNDARY} tokens: append all of it at once to a new generator"):
         _logits(fed, PROMPT[BOUNDARY : BOUNDARY + added])
