@@ -158,7 +158,7 @@ def _summary(verdicts: dict[str, list[str]], arguments: argparse.Namespace, seco
     failed, found = verdicts["identical"].count("slower"), verdicts["slower"].count("slower")
     reported = {series: count - items.count("noise") for series, items in verdicts.items()}
     print(
-        f"identical builds: {failed} of {count} failed (at most 1 in 20 may; {reported['identical']} could be told); "
+        f"identical builds: {failed} of {count} failed (at most 1 in 20 may; {reported['identical']} were decided); "
         f"{arguments.percent:g} % slower: {found} of {count} found (19 in 20 must be); {seconds / 60:.1f} minutes"
     )
     sys.exit(failed > count / 20 or found < count * 19 / 20)

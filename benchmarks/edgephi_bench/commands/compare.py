@@ -41,7 +41,7 @@ class _Percent(click.ParamType[float]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What counts as a change.
+    """The rule for what counts as a change.
 
     Attributes:
         threshold: The smallest change that matters.
@@ -56,7 +56,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderOptions:
-    """What two model folders are asked for."""
+    """The measurements of two model folders."""
 
     only: str
     depths: str
@@ -194,14 +194,14 @@ def _options(command: click.decorators.FC) -> click.decorators.FC:
 def compare(
     ctx: click.Context, before: Path, after: Path, force: bool, judgement: Judgement, folders: FolderOptions
 ) -> None:
-    """Tell whether AFTER is slower than BEFORE; exit with 1 when it is.
+    """Find out whether AFTER is slower than BEFORE; exit with 1 when it is.
 
     BEFORE and AFTER are two model folders, which are asked in turn: new processes of both, pair after pair, until each
     figure is `slower`, `faster` or the `same`, or a limit is reached. With --against-python they may be one folder, run
     by two builds. This is the way to find small changes: whatever the machine does hits both alike.
 
     Or they are two reports of `edgephi bench MODEL --json`. A machine that became slower in between looks like a
-    program that did, so intervals are widened by what the reports know of that, and more is `noise`: cannot be told.
+    program that did, so intervals are widened by what the reports know of that, and more is `noise`: undecided.
 
     A change counts if it is certain (5 % for all figures together) and larger than --threshold. Logits of fixed
     requests that differ by more than --tolerance fail as well, where both are the same model.
@@ -230,7 +230,7 @@ def compare(
 
 
 def _refuse_folder_options(ctx: click.Context) -> None:
-    """What says how folders are asked means nothing for reports, and must not be ignored."""
+    """Options for measuring folders mean nothing for reports, and must not be ignored."""
     own = {field.name for field in fields(FolderOptions)}
     for parameter in ctx.command.params:
         if parameter.name in own and ctx.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE:

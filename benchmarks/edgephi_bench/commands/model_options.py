@@ -34,7 +34,7 @@ _QUICK_REPEATS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurementOptions:
-    """What is measured, as given on the command line."""
+    """The measurements, as given on the command line."""
 
     quick: bool
     threads: int | None

@@ -16,7 +16,7 @@ from edgephi_bench.measure.units import quantity
 _PIPE_WIDTH = 140
 _WIDE = 10.0  # an interval up to ten times as long says nothing more by its digits
 _ENDED = {
-    "decided": "every figure can be told",
+    "decided": "every figure is decided",
     "pairs": "the most pairs that --runs allows",
     "time": "no more time by --max-time",
 }
@@ -44,7 +44,7 @@ class PairedResult:
 
     @property
     def problems(self) -> list[str]:
-        """What makes the comparison fail, a few words each."""
+        """The reasons why the comparison fails, a few words each."""
         slower = [
             f"{figure.name}, {figure.condition} became slower by {figure.loss:.1%}"
             for figure in self.compared.regressions
@@ -75,7 +75,7 @@ def _outputs_json(outputs: tuple[Difference, ...]) -> list[dict[str, Any]]:
 
 
 def file_problems(comparison: Comparison) -> list[str]:
-    """What makes a comparison of reports fail, a few words each."""
+    """The reasons why a comparison of reports fails, a few words each."""
     problems = [f"{change.label} became worse by {change.loss:.1%}" for change in comparison.regressions]
     problems += _output_problems(comparison.outputs, comparison.tolerance)
     if comparison.output_differs and not comparison.outputs:  # older reports have nothing finer
@@ -117,7 +117,7 @@ def print_paired(result: PairedResult) -> None:
     if result.note:
         print(result.note)
     if any(figure.verdict == "noise" for figure in compared.figures):
-        print("noise: these pairs cannot tell; allow more with --runs and --max-time, or quiet the machine")
+        print("noise: these pairs decide nothing; allow more with --runs and --max-time, or quiet the machine")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -142,7 +142,7 @@ def _noise_lines(comparison: Comparison) -> list[str]:
     if comparison.aa_level is None:
         lines.append(
             "no A/A level: neither report has repetitions by new processes (made by versions before 3, or without "
-            "`repeat` in --only), so no time can be told from noise"
+            "`repeat` in --only), so no time can be distinguished from noise"
         )
     else:
         lines.append(f"A/A level: processes of the same program differed by a deviation of {comparison.aa_level:.1%}")
@@ -151,7 +151,7 @@ def _noise_lines(comparison: Comparison) -> list[str]:
         lines.append(f"memory was read {change} faster or slower in one of them; intervals allow for it")
     if any(change.verdict == "noise" for change in comparison.changes):
         lines.append(
-            "noise: these reports cannot tell; two model folders can: edgephi bench compare MODEL MODEL "
+            "noise: these reports cannot decide; two model folders can: edgephi bench compare MODEL MODEL "
             "[--against-python PROGRAM]"
         )
     return lines

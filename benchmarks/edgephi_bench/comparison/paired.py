@@ -1,4 +1,4 @@
-"""Two builds or two model folders in turn, until it can be told whether one is slower.
+"""Two builds or two model folders in turn, until it is decided whether one is slower.
 
 What the machine does changes from second to second and hits both alike, if they are asked by turns within fractions of
 a second and in an order that is drawn anew each time. What a process happens to get at its start, such as its place in
@@ -23,7 +23,7 @@ from edgephi_bench.latency.rounds import OnLine, Task
 from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import percentile
 
-#: After so many pairs it is looked whether all can be told; ALPHA is shared among the looks.
+#: After so many pairs a look decides whether all figures are certain; ALPHA is shared among the looks.
 LOOKS = (8, 12, 18, 28)
 #: What else computes makes most steps slower and some much slower; the quarter of the fastest feels it last.
 _PERCENT = 25
@@ -121,13 +121,13 @@ class PairedComparison:
 
     @property
     def regressions(self) -> tuple[PairedFigure, ...]:
-        """What became slower."""
+        """The figures that became slower."""
         return tuple(figure for figure in self.figures if figure.verdict in WORSE)
 
 
 @dataclass(frozen=True, slots=True)
 class _PairTimes:
-    """What one pair gave for one task: each round's figure of both."""
+    """The figures of one pair for one task: one of each round, of both."""
 
     before: tuple[float, ...]
     after: tuple[float, ...]
@@ -142,13 +142,13 @@ class _PairTimes:
 def compare_in_turn(
     start: Open, tasks: tuple[Task, ...], limits: PairLimits, on_line: OnLine, chance: random.Random | None = None
 ) -> PairedComparison:
-    """Ask both by turns, pair after pair, until every figure is told or a limit is reached.
+    """Ask both by turns, pair after pair, until every figure is decided or a limit is reached.
 
     Args:
         start: Starts a process of one of them.
         tasks: What both are asked for.
         limits: Of pairs and time.
-        on_line: Told how far it is.
+        on_line: Called with a line of progress.
         chance: Draws the orders; None for one that differs every time.
 
     Raises:
@@ -187,7 +187,7 @@ def _progress(number: int, seconds: float, figures: tuple[PairedFigure, ...], li
     open_figures = [figure.name for figure in figures if figure.verdict == "noise"]
     left = f"; about {seconds / (number - 1) * (look - number + 1):.0f} s to the next look" if number > 1 else ""
     return f"pair {number} of at most {limits.most_pairs}, a look after {look}{left}" + (
-        f"; cannot tell yet: {', '.join(open_figures)}" if open_figures else ""
+        f"; undecided: {', '.join(open_figures)}" if open_figures else ""
     )
 
 

@@ -1,4 +1,4 @@
-"""Two latency reports side by side: what changed, and what cannot be told.
+"""Two latency reports side by side: what changed, and what is undecided.
 
 Two files were recorded at different times, so a slower machine looks like a slower program. What a report knows of
 that widens every interval: how far repetitions of the same figure by new processes lay apart (its A/A level), and by
@@ -79,7 +79,7 @@ class Comparison:
 
     @property
     def regressions(self) -> tuple[Change, ...]:
-        """What became worse."""
+        """The changes for the worse."""
         return tuple(change for change in self.changes if change.verdict in WORSE)
 
     @property
@@ -170,7 +170,7 @@ def _change(first: Figure, second: Figure, found: tuple[Estimate, float] | None,
 
 
 class _Noise:
-    """What two reports know of changes that are not the program's."""
+    """The changes that two reports show and that are not the program's."""
 
     def __init__(self, before: BenchReport, after: BenchReport) -> None:
         values = [group for report in (before, after) for group in _repeated(report)]
@@ -185,7 +185,7 @@ class _Noise:
         self.machine_change = abs(math.log(second / first)) if first and second else None
 
     def rule(self, figure: Figure, threshold: float) -> Rule:
-        """What counts as a change of a figure."""
+        """The rule for what counts as a change of a figure."""
         return Rule(threshold=threshold, allowance=self._allowance(figure))
 
     def _allowance(self, figure: Figure) -> float:
@@ -220,7 +220,7 @@ def _memory_speed(report: BenchReport) -> float | None:
 
 
 def _spread(figure: Figure) -> tuple[float, int]:
-    """Squared error of the figure's median as its own rounds tell it, and degrees of freedom; nothing for too few."""
+    """Squared error of the figure's median by its own rounds' spread, and degrees of freedom; nothing for too few."""
     values = [math.log(value) for value in (figure.round_medians or figure.samples)]
     if len(values) < _LEAST_SAMPLES:
         return 0.0, 1

@@ -1,8 +1,8 @@
-"""What a measured change comes to: slower, faster, the same, or noise.
+"""The verdict on a measured change: slower, faster, the same, or noise.
 
 A change counts where it is both certain and large: its probability without any change, corrected for the number of
 figures as Holm does it, is at most ALPHA, and it is larger than the threshold. "The same" is a finding as well: the
-whole interval lies within the threshold. All else is noise: these samples cannot tell.
+whole interval lies within the threshold. All else is noise: these samples decide nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def holm(probabilities: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What counts as a change.
+    """The rule for what counts as a change.
 
     Attributes:
         threshold: Share by which it must have changed at least.

@@ -24,7 +24,7 @@ class Converter(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
 
     def version(self) -> str:
         """The installed version.

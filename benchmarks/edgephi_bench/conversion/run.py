@@ -1,7 +1,7 @@
 """How long a conversion takes and what it needs: several converters, one checkpoint, one process per run.
 
 Before every run what earlier ones wrote is flushed to the disk, outside the measured time. The page cache is left as
-it is: the first run may read the checkpoint from the disk and later ones from memory; `disk_read_bytes` tells.
+it is: the first run may read the checkpoint from the disk and later ones from memory; `disk_read_bytes` shows which.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionPlan:
-    """What is measured.
+    """The checkpoint and the number of conversions to measure.
 
     Attributes:
         checkpoint: A local folder.
@@ -99,7 +99,7 @@ def measure_conversion(converter: Converter, plan: ConversionPlan, on_line: OnLi
     Args:
         converter: What converts.
         plan: What and how often.
-        on_line: Told what is being done, and every line that the converter prints.
+        on_line: Called with what is being done, and with every line that the converter prints.
 
     Raises:
         ConfigError: The work folder is missing or not writable.

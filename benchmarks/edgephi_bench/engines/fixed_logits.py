@@ -19,7 +19,7 @@ class FixedLogits:
     """The next token's logits after one fixed request.
 
     Attributes:
-        mode: `text`, `speech`, `vision`, or `both` for an image and a clip.
+        mode: `text`, `speech`, `vision`, or `both` for an image and audio.
         token_ids: Some of the vocabulary, evenly spaced.
         logits: Of these ids.
         deviation: Standard deviation over the whole vocabulary.

@@ -1,4 +1,4 @@
-"""The fixed requests whose logits a report keeps: the same text, image and sound on every machine and at any time."""
+"""The fixed requests whose logits a report keeps: the same text, image and audio on every machine and at any time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgephi.prompt.routing import choose_route
 from edgephi.prompt.tokenizer import Tokenizer
 from edgephi_bench.engines.fixed_logits import FixedLogits
 
-#: How many images and clips each request has.
+#: How many images and recordings each request has.
 FIXED = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0), "both": (1, 1)}
 _TEXT = "The fixed request of this benchmark: say what was seen, what was heard, and what seven times eight is."
 _HERTZ, _SECONDS = 16_000, 1.5

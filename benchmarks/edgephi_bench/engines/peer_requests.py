@@ -17,7 +17,7 @@ from edgephi_bench.engines.worker import WorkerError
 from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.measurement import Figure
 
-#: Told a peer's name, and its version or what went wrong.
+#: Called with a peer's name, and its version or what went wrong.
 OnPeer = Callable[[str, str | WorkerError], None]
 STEP = "time per output token"
 _REASONS = {
@@ -50,7 +50,7 @@ class PeerRequests:
     Args:
         specs: Which; those that cannot be opened are left out.
         threads: The same as ours.
-        on_peer: Hears of versions and of failures.
+        on_peer: Called with versions and with failures.
     """
 
     def __init__(self, specs: tuple[PeerSpec, ...], threads: int, on_peer: OnPeer) -> None:

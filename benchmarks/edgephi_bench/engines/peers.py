@@ -78,7 +78,7 @@ class MissingPeerError(WorkerError):
 
 
 def parse_peers(names: str, programs: Iterable[str], models: Iterable[str]) -> tuple[PeerSpec, ...]:
-    """What the command line asks for.
+    """The peers that the command line asks for.
 
     Args:
         names: Comma-separated.

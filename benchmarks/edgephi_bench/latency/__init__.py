@@ -1,1 +1,1 @@
-"""What `edgephi bench MODEL` measures, and its report."""
+"""The measurements of `edgephi bench MODEL`, and their report."""

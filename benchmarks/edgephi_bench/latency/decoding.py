@@ -47,7 +47,7 @@ def measure_decoding(
 
 
 def _read_speed(plan: BenchPlan, results: Results) -> MemoryReader | None:
-    """What reads memory beside decode; None where nothing is decoded."""
+    """The reader of memory beside decode; None where nothing is decoded."""
     if not plan.parts & {"decode", "threads"}:
         return None
     speed = MemoryReader()
@@ -89,7 +89,7 @@ def _opened(plan: BenchPlan, peers: tuple[PeerSpec, ...], results: Results) -> I
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
-    """What all tasks of a run have in common."""
+    """The parts that all tasks of a run have in common."""
 
     plan: BenchPlan
     results: Results

@@ -22,8 +22,8 @@ class OwnPrompt:
     Attributes:
         prompt: The user's words.
         images: Image files.
-        audio: Sound files.
-        name: ReportOutput in reports; its line's number where it has none.
+        audio: Audio files.
+        name: Its name in reports; its line's number where it has none.
     """
 
     prompt: str
@@ -33,7 +33,7 @@ class OwnPrompt:
 
     @property
     def mode(self) -> str:
-        """What it asks for."""
+        """The mode of the request."""
         if self.images:
             return "vision"
         return "speech" if self.audio else "text"

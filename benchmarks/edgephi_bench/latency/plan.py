@@ -1,4 +1,4 @@
-"""What one `edgephi bench MODEL` measures."""
+"""The plan of one `edgephi bench MODEL`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEASURED: tuple[Mode, ...] = ("text", "speech", "vision")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlan:
-    """What is measured and how often.
+    """The parts to measure, and how often.
 
     Attributes:
         model: The model folder.
@@ -78,7 +78,7 @@ class BenchPlan:
                 raise ConfigError(f"{peer.name} is measured in {', '.join(known)}; --only leaves none of them")
 
     def engine(self, threads: int | None = None) -> dict[str, Any]:
-        """What our workers are opened with; `threads` None for the plan's own."""
+        """The settings that our workers are opened with; `threads` None for the plan's own."""
         return {"model": str(self.model), "threads": threads or self.threads, "kv_cache": self.kv_cache}
 
     @property

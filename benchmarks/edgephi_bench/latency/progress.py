@@ -11,7 +11,7 @@ from edgephi_bench.latency.request_kinds import requests_of
 
 OnLine = Callable[[str], None]
 _MOST_LOADS = 3
-#: Before so long, what is left cannot be told.
+#: Before so many seconds the time that is left cannot be estimated.
 _LEAST_SECONDS = 3.0
 
 
@@ -20,7 +20,7 @@ class Progress:
 
     Args:
         total: Lines that will come.
-        on_line: Told the longer line.
+        on_line: Called with the longer line.
         clock: Seconds; for tests.
     """
 
@@ -39,7 +39,7 @@ class Progress:
 
 
 def count_steps(plan: BenchPlan, modes: tuple[str, ...], bundle: Bundle) -> int:
-    """Lines that measuring a plan tells, if no peer fails."""
+    """Lines that measuring a plan reports, if no peer fails."""
     rounds = plan.warmup + plan.runs
     requests = requests_of(plan, modes)
     tasks = len(plan.depths) * len(plan.new_tokens) * ("decode" in plan.parts)

@@ -111,7 +111,7 @@ class BenchReport:
         notes: What was left out, and why.
         repeats: Figures that new processes measured again.
         rounds: What the machine did beside each round.
-        energy_source: What told the rounds' joules; None where the machine tells none.
+        energy_source: Where the rounds' joules were read; None where the machine reports none.
         fixed: Logits of the fixed requests, one for each mode.
     """
 

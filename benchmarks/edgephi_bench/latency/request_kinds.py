@@ -34,14 +34,14 @@ class RequestKind:
 
     @property
     def media(self) -> dict[str, Any]:
-        """What it has besides text, as the engine takes it."""
+        """Its media besides the text, as the engine takes them."""
         if self.audio_s:
             return {"audio_s": self.audio_s}
         return {"image": self.image} if self.image else {}
 
     @property
     def amount(self) -> tuple[float, str]:
-        """What its energy is divided by: a number and of what."""
+        """The divisor of its energy: a number and of what."""
         if self.audio_s:
             return self.audio_s, "second of audio"
         return 1.0, "image" if self.image else "request"
@@ -94,7 +94,7 @@ def text_condition(plan: BenchPlan, prompt: int, new: int) -> Condition:
 
 
 def media_of(plan: BenchPlan, mode: str) -> dict[str, Any]:
-    """What the first request of this mode has besides text, as the engine takes it."""
+    """The media of the first request of this mode, as the engine takes them."""
     if mode == "speech":
         return {"audio_s": plan.audio_s[0]}
     return {"image": plan.images[0]} if mode == "vision" else {}

@@ -1,4 +1,4 @@
-"""What a run of `edgephi bench MODEL` has measured so far."""
+"""The figures of a run of `edgephi bench MODEL` so far."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Results:
 
     @contextmanager
     def noting(self, peer: str) -> Iterator[None]:
-        """What fails inside is noted as the peer's."""
+        """Note a failure inside as the peer's."""
         try:
             yield
         except WorkerError as error:

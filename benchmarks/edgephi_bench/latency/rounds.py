@@ -81,7 +81,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
-    """What all rounds of a task gave.
+    """The results of all rounds of a task.
 
     Attributes:
         figures: One per runner, in the runners' order.
@@ -94,12 +94,12 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundOptions:
-    """What else is done around the turns of a round.
+    """The extra work around the turns of a round.
 
     Attributes:
         warmup: Rounds before those that count.
         delay_s: Rest before every turn, besides the moment that thread pools need.
-        read_speed: RequestKind just before and just after `edgephi` in every round, whose speed is the mean of both.
+        read_speed: Asked just before and just after `edgephi` in every round, whose speed is the mean of both.
         observer: Notes what the machine did.
     """
 
@@ -125,7 +125,7 @@ def measure_in_turn(
         runners: By name.
         task: What they are asked for.
         rounds: Counted ones.
-        on_line: Told when a round begins.
+        on_line: Called when a round begins.
         options: What else is done in a round.
 
     Raises:

@@ -32,7 +32,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
     Args:
         plan: What.
         command: The command line, for the report.
-        on_line: Told what is being measured.
+        on_line: Called with what is being measured.
 
     Raises:
         ArtifactError: The folder is no model.

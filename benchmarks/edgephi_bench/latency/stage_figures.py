@@ -28,7 +28,7 @@ def stage_name(stage: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestResults:
-    """What the worker told of one kind of request.
+    """The worker's measurements of one kind of request.
 
     Attributes:
         answers: One for each counted run.

@@ -37,11 +37,11 @@ def text_rounds(plan: BenchPlan, tokens: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageObservers:
-    """Who hears of the measuring.
+    """The callbacks of the measuring.
 
     Attributes:
-        on_line: Told what is being measured.
-        on_peer: Hears of the peers' versions and failures.
+        on_line: Called with what is being measured.
+        on_peer: Called with the peers' versions and failures.
         observer: Notes what the machine did.
     """
 
@@ -58,8 +58,8 @@ def measure_stages(
     Args:
         plan: What is asked for.
         modes: In which the model answers.
-        peers: RequestKind beside us in modes with media.
-        observers: Told of everything.
+        peers: Asked beside us in modes with media.
+        observers: Called with everything that is reported.
 
     Raises:
         WorkerError: A request of ours failed.
@@ -108,7 +108,7 @@ class _KindFigures:
         asked: Which kind.
         worker: Answers our requests.
         beside: Peers.
-        observers: Told of everything.
+        observers: Called with everything that is reported.
         text_rounds: A text is so many times WORDS.
     """
 

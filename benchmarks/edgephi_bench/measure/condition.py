@@ -11,7 +11,7 @@ Kind = Literal["load", "request", "prefill", "decode", "memory"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What tells figures of one name apart; what does not matter for a figure is None.
+    """The circumstances that distinguish figures of one name; what does not matter for a figure is None.
 
     Attributes:
         kind: What was measured.
@@ -38,7 +38,7 @@ class Condition:
     context: int | None = None
 
     def __str__(self) -> str:
-        """`depth 1000, 2 threads`, for tables and messages; empty where there is nothing to tell apart."""
+        """`depth 1000, 2 threads`, for tables and messages; empty where there is nothing to distinguish."""
         return ", ".join(self._parts())
 
     def _parts(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Joules between two moments, where the machine tells: Intel's and AMD's RAPL counters, power sensors, the battery.
+"""Joules between two moments, where the machine has them: Intel's and AMD's RAPL counters, power sensors, the battery.
 
 What is measured is the package, the board or the whole device, other programs' part included; the source's name says
 which. Every reader takes the file system's root.
@@ -16,7 +16,7 @@ from edgephi_bench.measure.system_files import number_in, text_in
 
 _ROOT = Path("/")
 _SAMPLE_SECONDS = 0.05
-#: A sensor that is sampled shows an average of its own; a shorter time than this tells nothing.
+#: A sensor that is sampled shows an average of its own; over a shorter time than this it measures nothing.
 _LEAST_SAMPLED_SECONDS = 0.3
 _LEAST_COUNTED_SECONDS = 0.005  # RAPL counts in steps of about a millisecond
 _MICRO, _MILLI = 1e-6, 1e-3
@@ -46,7 +46,7 @@ class EnergyMeter:
         clock: Seconds; for tests.
 
     Attributes:
-        source: What is read, such as `RAPL package-0`; None where the machine tells nothing.
+        source: What is read, such as `RAPL package-0`; None where the machine reports nothing.
         reason: Why there is no source, in a few words.
     """
 
@@ -78,7 +78,7 @@ class EnergyMeter:
             self._sampler.start()
 
     def stop(self) -> float | None:
-        """Joules since `start`; None where nothing tells or the span was too short."""
+        """Joules since `start`; None where nothing reports them or the span was too short."""
         if self._sampler:
             self._end.set()
             self._sampler.join()

@@ -22,13 +22,13 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What a number depends on besides the program.
+    """The machine and versions that a number depends on besides the program.
 
     Attributes:
         cpu: The processor's name.
         cores: Logical processors that this process may use.
         instruction_sets: Those that quantized kernels are chosen by.
-        governor: How the clock is governed; None where nothing tells.
+        governor: How the clock is governed; None where the system does not report it.
         memory_bytes: Of the whole machine.
         system: Operating system and its release.
         python: Version of the interpreter.

@@ -1,7 +1,7 @@
-"""What the machine did beside a round: other programs' work, clock and temperature.
+"""The machine's state beside a round: other programs' work, clock and temperature.
 
-Every reader takes the file system's root, so that another machine's files can be read; what a machine does not tell is
-None.
+Every reader takes the file system's root, so that another machine's files can be read; what a machine does not report
+is None.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PARENT, _TIMES = 1, slice(11, 15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
-    """Of one round; None where the machine does not tell.
+    """The machine during one round; None where it does not report a value.
 
     Attributes:
         load: Average number of runnable programs over the last minute.
@@ -58,7 +58,7 @@ class _Work:
 
 
 class MachineWatch:
-    """Tells what happened between two moments.
+    """Measures the machine between two moments.
 
     Args:
         root: Of the file system.
@@ -120,7 +120,7 @@ class MachineWatch:
 
 
 def clock_mhz(root: Path = _ROOT) -> float | None:
-    """Mean of all processors: as the kernel's governor tells it, else as /proc/cpuinfo does."""
+    """Mean of all processors: as the kernel's governor reports it, else as /proc/cpuinfo does."""
     found = [number_in(path) for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")]
     kilohertz = [number for number in found if number]
     if kilohertz:

@@ -62,7 +62,7 @@ class Figure:
 
     @property
     def per_round(self) -> int:
-        """Samples of one round; 1 where a runner only tells the mean of many steps. 0 without rounds."""
+        """Samples of one round; 1 where a runner only reports the mean of many steps. 0 without rounds."""
         return len(self.samples) // len(self.rounds) if self.rounds else 0
 
     @property
@@ -142,7 +142,7 @@ def ratios(figures: tuple[Figure, ...]) -> tuple[Ratio, ...]:
     """Ours against every peer that was measured in the same rounds, like against like.
 
     Medians of rounds come first: one step that something else stalled moves a mean of 31 by several percent and a
-    median not at all. Means follow, as what a reader waits for is their sum. A peer that only tells the mean of a round
+    median not at all. Means follow, as what a reader waits for is their sum. A peer that only gives the mean of a round
     is compared by means alone; a round of one sample has one ratio, its mean being its median.
     """
     ours = {figure.key[1:]: figure for figure in figures if figure.runner == "edgephi" and figure.rounds}

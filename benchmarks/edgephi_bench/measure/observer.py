@@ -35,12 +35,12 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFacts:
-    """What was seen in one round.
+    """The machine and the energy in one round.
 
     Attributes:
         round: Which.
         conditions: What the machine did meanwhile.
-        joules: That edgephi's turn took; None where nothing tells.
+        joules: That edgephi's turn took; None where nothing reports it.
     """
 
     round: Round
@@ -50,7 +50,7 @@ class RoundFacts:
 
 @dataclass(slots=True)
 class Observer:
-    """Watches rounds; what it saw is in `rounds`.
+    """Observes rounds and notes them in `rounds`.
 
     Attributes:
         watch: Of the machine.

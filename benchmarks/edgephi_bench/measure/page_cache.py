@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def drop_from_cache(paths: Iterable[Path]) -> bool:
-    """Ask the kernel to forget these files' pages; needs no privilege, and other files keep theirs.
+    """Ask the kernel to evict these files' pages; needs no privilege, and other files keep theirs.
 
     Returns:
         Whether this system can be asked. Pages that are dirty or mapped by a running process stay.

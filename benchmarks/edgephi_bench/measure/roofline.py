@@ -1,4 +1,4 @@
-"""What a decode step must read from memory: the least time it can take.
+"""The bytes that a decode step must read from memory: the least time it can take.
 
 Weights count as ONNX Runtime holds them once packed, not as they lie on disk (see edgephi.ort.packed_sizes). Every
 weight of the decoder is read once per token; of the embedding only one row is, but the head that shares its bytes is
@@ -19,7 +19,7 @@ from edgephi_bench.measure.condition import Condition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBytes:
-    """What one step reads.
+    """The bytes that one step reads.
 
     Attributes:
         weights: Of the decoder, the head included.
@@ -98,7 +98,7 @@ class Roofline:
 
 
 def step_bytes(bundle: Bundle, adapter: Adapter = "none", kv_cache: CacheChoice = "float") -> StepBytes:
-    """What a decode step of this model reads.
+    """The bytes that a decode step of this model reads.
 
     Raises:
         ArtifactError: The list of its tensors is damaged.

@@ -18,13 +18,13 @@ from edgephi.base.errors import EdgeError
 OnLine = Callable[[str], None]
 _METER = Path(__file__).with_name("peak_memory_child.py")
 _KEPT_LINES = 50
-#: How long a command that was told to stop may tidy up: it may have gigabytes to remove.
+#: How long a command that was asked to stop may tidy up: it may have gigabytes to remove.
 _GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a command cost.
+    """The time and memory of a command.
 
     Attributes:
         seconds: Wall time from its start to its end.
@@ -53,7 +53,7 @@ def measure_command(
 
     Args:
         command: Program and arguments; no shell.
-        on_line: Told every line that the command prints, on whichever stream.
+        on_line: Called with every line that the command prints, on whichever stream.
         environment: Variables to set besides the present ones.
 
     Raises:

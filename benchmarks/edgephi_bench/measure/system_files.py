@@ -1,4 +1,4 @@
-"""Small files in which the system tells of itself, under /proc and /sys."""
+"""Small files in which the system reports its state, under /proc and /sys."""
 
 from __future__ import annotations
 

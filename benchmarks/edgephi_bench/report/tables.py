@@ -181,7 +181,7 @@ _STATISTICS = ("min", "median", "mean", "sd", "p90", "p99", "samples")
 
 
 def _statistics(figure: Figure) -> tuple[str, ...]:
-    """Cells of a figure; what so few samples do not tell is empty."""
+    """Cells of a figure; what so few samples do not show is empty."""
     if len(figure.samples) == 1:
         return ("", quantity(figure.median, figure.unit), *[""] * 4, "1")
     numbers = (figure.min, figure.median, figure.mean, figure.sd, figure.p90, figure.p99)
@@ -213,7 +213,7 @@ def remarks(report: BenchReport) -> tuple[str, ...]:
         lines.append(f"{peer.name}{version}: " + (f"not measured: {peer.error}" if peer.error else "measured"))
     by = {of: {(item.peer, item.name) for item in report.ratios if item.of == of} for of in ("medians", "means")}
     lines += [
-        f"{peer}: tells only the mean of a round's steps, so the means are compared; a stall counts in either"
+        f"{peer}: reports only the mean of a round's steps, so the means are compared; a stall counts in either"
         for peer, _ in sorted(by["means"] - by["medians"])
     ]
     return (*lines, *memory_words(report), *report.notes)

@@ -75,7 +75,7 @@ def comma_separated(report: BenchReport) -> str:
 
 
 def _environment_columns(report: BenchReport) -> dict[str, str]:
-    """What lines of several reports in one table are told apart by."""
+    """The columns that distinguish lines of several reports in one table."""
     environment = report.environment
     versions = {item.name: item.version for item in environment.versions}
     return {

@@ -30,7 +30,7 @@ _OVERHEAD_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticOptions:
-    """What a synthetic checkpoint is besides its layout.
+    """The choices for a synthetic checkpoint besides its layout.
 
     Attributes:
         sizes: The public model's, unless smaller ones serve.
@@ -70,7 +70,7 @@ def write_synthetic(
         output: The folder to make.
         layout: `phi3`, `phi4mm` or `phi4_multimodal`.
         options: Sizes, seed and whether to replace.
-        on_written: Told of every part that was written.
+        on_written: Called with every part that was written.
 
     Returns:
         Bytes of weights.

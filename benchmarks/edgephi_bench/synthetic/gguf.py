@@ -75,7 +75,7 @@ def write_gguf(path: Path, sizes: Sizes, head: HeadFormat, on_bytes: OnBytes = l
         sizes: Of the model; widths must be multiples of 256.
         head: Format of the embedding, which is the head as well: `q4_0` like all other weights, or `q6_k` as
             llama.cpp's own quantizer chooses for it.
-        on_bytes: Told the size of each part as it is written.
+        on_bytes: Called with the size of each part as it is written.
 
     Raises:
         CapacityError: The disk filled up; no file of that name is left.

@@ -46,7 +46,7 @@ def write_index(path: Path, shards: tuple[tuple[TensorSpec, ...], ...]) -> None:
 
 
 def write_shard(path: Path, tensors: Iterable[TensorSpec], values: ValueSource, on_bytes: OnBytes) -> None:
-    """Write one safetensors file; `on_bytes` is told the number of bytes of each part as it is written."""
+    """Write one safetensors file; `on_bytes` is called with the size of each part as it is written."""
     ordered = sorted(tensors, key=lambda tensor: tensor.name)
     with path.open("wb", buffering=_BUFFER_BYTES) as stream:
         stream.write(_header(ordered))

@@ -31,7 +31,7 @@ def _written(path: Path, content: BenchReport) -> Path:
 
 
 def _steady() -> BenchReport:
-    """The report with enough loads to tell a change by."""
+    """The report with enough loads to decide on a change."""
     loads = Figure(
         name="load, warm",
         condition=Condition(kind="load", threads=2),
@@ -191,7 +191,7 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_folders_that_would_run_with_caches_of_two_kinds_are_not_compared() -> None:
-    """The difference would be the cache's, and be told as the model's."""
+    """The difference would be the cache's, and be reported as the model's."""
     plain, smaller = small_bundle(recipe="int4"), small_bundle(recipe="int4", kv_cache="int8")
     result = CliRunner().invoke(group, ["bench", "compare", str(plain), str(smaller)])
     assert (result.exit_code, result.stdout) == (2, "")

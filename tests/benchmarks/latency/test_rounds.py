@@ -37,7 +37,7 @@ class _Runner:
         pass
 
 
-class _Broken(_Runner):
+class _BrokenRunner(_Runner):
     def ask(self, do: str, *, tokens: int, depth: int = 0) -> list[float]:
         raise WorkerError("no memory")
 
@@ -115,7 +115,7 @@ def test_the_buffer_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_failure_says_whose_it_is() -> None:
     with pytest.raises(RunnerError, match="no memory") as caught:
-        measure_in_turn({"edgephi": _Runner("ours", [], [[1.0]] * 9), "peer": _Broken("peer", [], [])}, DECODE, 2)
+        measure_in_turn({"edgephi": _Runner("ours", [], [[1.0]] * 9), "peer": _BrokenRunner("peer", [], [])}, DECODE, 2)
     assert caught.value.name == "peer"
 
 

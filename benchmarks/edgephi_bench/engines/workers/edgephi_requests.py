@@ -55,7 +55,7 @@ class RequestEngine:
         """Seconds of every stage of one request.
 
         Args:
-            media: `audio_s`, the length of a clip, or `image`, width and height of an image; empty for text.
+            media: `audio_s`, the length of the audio, or `image`, width and height of an image; empty for text.
             rounds: A text is so many times WORDS; with media it is a short question.
             new_tokens: The model is kept from ending before so many.
         """
@@ -119,7 +119,7 @@ class RequestEngine:
         return fixed_logits(self._model, self._vocabulary)
 
     def _ask(self, messages: Any, media: dict[str, Any], new_tokens: int, stamps: list[float]) -> Reply:
-        """The reply; the time at which each token was told of goes into `stamps`."""
+        """The reply; the time at which each token was reported goes into `stamps`."""
         never_ends = dict.fromkeys(self._model.manifest.tokens.eos, -100.0)
         options = SamplingOptions.greedy(max_new_tokens=new_tokens, logit_bias=never_ends, speculation=False)
         for event in self._model.stream(messages, options=options, **media):

@@ -73,7 +73,7 @@ def _peak_bytes() -> int:
 
 
 def _read_bytes() -> int:
-    """Fetched from the disk by this process so far; 0 where the system does not tell."""
+    """Fetched from the disk by this process so far; 0 where the system does not report it."""
     try:
         return _number("/proc/self/io", "read_bytes:")
     except (OSError, LookupError):

@@ -73,7 +73,7 @@ class TransformersEngine:
 
     @property
     def _last_row(self) -> dict[str, int]:
-        """Both libraries compute every row of logits unless told otherwise; only transformers can be told."""
+        """Both libraries compute every row of logits by default; only transformers has a setting for the last one."""
         return {"logits_to_keep": 1} if hasattr(self._model, "lm_head") else {}
 
     def _ids(self, count: int) -> Any:
