@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +39,6 @@ class GraphBuilder:
         self._places: dict[str, TensorRef] = {}
         self._used_names: dict[str, int] = {}
         self._shared: dict[object, Any] = {}
-        self._model: ir.Model | None = None
 
     def input(self, name: str, dtype: ir.DataType, shape: Axes) -> ir.Value:
         """A graph input; a string in `shape` is a free axis."""
@@ -118,20 +118,20 @@ class GraphBuilder:
         then_branch, else_branch = self._branch(f"{name}.then", then), self._branch(f"{name}.else", otherwise)
         return self.op("If", condition, name=name, then_branch=then_branch, else_branch=else_branch)
 
-    @property
-    def model(self) -> ir.Model:
-        """The finished model; nothing can be added after the first use."""
-        if self._model is None:
-            graph = ir.Graph(
-                self._inputs,
-                self._outputs,
-                nodes=self._nodes,
-                initializers=list(self._constants.values()),
-                opset_imports={"": OPSET, MICROSOFT: 1},
-                name=self._name,
-            )
-            self._model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgephi")
-        return self._model
+    @cached_property
+    def serialized(self) -> bytes:
+        """The finished graph as a file holds it, for checking and for writing. Nothing can be added afterwards."""
+        graph = ir.Graph(
+            self._inputs,
+            self._outputs,
+            nodes=self._nodes,
+            initializers=list(self._constants.values()),
+            opset_imports={"": OPSET, MICROSOFT: 1},
+            name=self._name,
+        )
+        model = ir.Model(graph, ir_version=IR_VERSION, producer_name="edgephi")
+        serialized: bytes = ir.to_proto(model).SerializeToString()
+        return serialized
 
     @property
     def places(self) -> dict[str, TensorRef]:
@@ -140,7 +140,7 @@ class GraphBuilder:
 
     def save(self, path: Path) -> None:
         """Write the graph; the data of weights stays in its files."""
-        ir.save(self.model, path)
+        path.write_bytes(self.serialized)
 
     def _branch(self, name: str, fill: Callable[[GraphBuilder], ir.Value]) -> ir.Graph:
         branch = GraphBuilder(name, self._root)
