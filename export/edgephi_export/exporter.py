@@ -5,7 +5,6 @@ Calibration runs the model, so it and the runtime behind it are imported only wh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from edgephi.base.atomic_write import FolderKind, check_output, check_space, staged
 from edgephi.base.errors import ConfigError
+from edgephi.base.hardware import num_hardware_threads
 from edgephi.bundle.bundle import MANIFEST_NAME
 from edgephi.bundle.manifest import CACHE_KINDS
 from edgephi.ort.session import runtime
@@ -171,7 +171,7 @@ def num_threads(asked: int | None) -> int:
         ConfigError: `asked` is out of range.
     """
     if asked is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return num_hardware_threads()
     if not 1 <= asked <= _MAX_THREADS:
         raise ConfigError(f"threads is {asked}; use 1 to {_MAX_THREADS:,}, or leave it out for every core")
     return asked

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 
+from edgephi.base.version import package_version
 from edgephi.bundle.bundle import file_sha256
 from edgephi.bundle.manifest import FileInfo, SourceInfo
 from edgephi_export.checkpoint.checkpoint import Checkpoint
@@ -13,10 +13,7 @@ from edgephi_export.hub.download import CheckpointSource
 
 def generator() -> str:
     """The name and version of this program."""
-    try:
-        return f"edgephi {importlib.metadata.version('edgephi')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "edgephi (not installed)"
+    return f"edgephi {package_version()}"
 
 
 def source_info(checkpoint: Checkpoint, located: CheckpointSource) -> SourceInfo:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 from edgephi.base.errors import EdgeError
+from edgephi.base.version import package_version
 
 GENAI = "onnxruntime-genai"
 #: Tuned as a user who wants speed would: a head that works on one row only, one table for embedding and head, large
@@ -50,10 +50,7 @@ class EdgephiExport:
 
     def version(self) -> str:
         """See `Converter`."""
-        try:
-            return version("edgephi")
-        except PackageNotFoundError:
-            return "not installed, run from source"
+        return package_version()
 
     def command(self, checkpoint: Path, output: Path) -> tuple[str, ...]:
         """See `Converter`."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from edgephi.base import hardware as machine
-
-_NOTED = ("edgephi", "numpy", "onnxruntime", "onnxruntime-gpu")
+from edgephi.base.version import ORT_PACKAGES, installed_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ def read_environment(command: tuple[str, ...]) -> Environment:
     """The environment of this process."""
     return Environment(
         cpu=machine.cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=machine.num_hardware_threads(),
         instruction_sets=machine.instruction_sets(),
         governor=machine.governor(),
         memory_bytes=machine.memory().total_bytes,
@@ -63,10 +60,5 @@ def read_environment(command: tuple[str, ...]) -> Environment:
 
 
 def _installed() -> list[Version]:
-    found = []
-    for name in _NOTED:
-        try:
-            found.append(Version(name=name, version=version(name)))
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: installed_version(name) for name in ("edgephi", "numpy", *ORT_PACKAGES)}
+    return [Version(name=name, version=version) for name, version in found.items() if version is not None]

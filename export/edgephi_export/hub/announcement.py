@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.base.errors import CapacityError
+from edgephi.base.hardware import num_hardware_threads
 from edgephi.base.units import human_bytes
 
 #: Of a line of 100 Mbit/s.
@@ -26,7 +26,7 @@ class Listing:
 
     def words(self, repo_id: str, missing: int) -> str:
         """One line before the download of so many bytes."""
-        cores = os.cpu_count() or 1
+        cores = num_hardware_threads()
         licence = f"licence {self.licence}" if self.licence else "no licence stated"
         return (
             f"{repo_id}: {human_bytes(missing)} to download, {licence}; some {_time(missing / _LINE_BYTES_S)} at "

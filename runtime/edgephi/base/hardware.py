@@ -76,6 +76,11 @@ def num_physical_cores(*, root: Path = _ROOT, cpus: Iterable[int] | None = None)
     return max(1, len(cores) if quota is None else min(len(cores), math.ceil(quota)))
 
 
+def num_hardware_threads() -> int:
+    """Hardware threads that this process may use, by its affinity mask."""
+    return len(_affinity())
+
+
 def memory(*, root: Path = _ROOT) -> Memory:
     """Memory of the machine and of this process's control group."""
     facts = dict(re.findall(r"^(\w+):\s+(\d+) kB$", _text(root / "proc/meminfo"), re.MULTILINE))

@@ -7,12 +7,11 @@ token. The cache is really filled: its content does not matter for time, but tha
 from __future__ import annotations
 
 import time
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
-from edgephi import ModelOptions
+from edgephi import ModelOptions, __version__
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheKind
 from edgephi.decoder.decoder import Decoder
@@ -44,7 +43,7 @@ class DecoderEngine:
     """
 
     def __init__(self, bundle: Bundle, threads: int | None, adapter: Adapter, kv_cache: CacheKind = "float") -> None:
-        self.version = _version()
+        self.version = __version__
         self._adapter = adapter
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
         options = ModelOptions(threads=threads, with_adapters=adapter != "none", cache_bytes=0, kv_cache=kv_cache)
@@ -107,10 +106,3 @@ class DecoderEngine:
         sequence = InputSequence(self._table, self._ids[:tokens], {})
         self._decoder.sequences.begin(sequence, self._adapter, fresh=fresh)
         return sequence
-
-
-def _version() -> str:
-    try:
-        return version("edgephi")
-    except PackageNotFoundError:
-        return "run from source"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
-from edgephi import DoneEvent, Model, ModelOptions, Reply, SamplingOptions, TokenEvent
+from edgephi import DoneEvent, Model, ModelOptions, Reply, SamplingOptions, TokenEvent, __version__
 from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
 from edgephi.bundle.manifest import CacheKind
 from edgephi.generation.detokenizer import TextStream
@@ -44,7 +43,7 @@ class RequestEngine:
     """One model and a count of its requests."""
 
     def __init__(self, model: str, threads: int, kv_cache: CacheKind, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self.version = _version()
+        self.version = __version__
         self._model = Model.load(model, threads=threads, kv_cache=kv_cache, cache_bytes=cache_bytes)
         self._bundle = Bundle(model)
         self._device = DeviceOptions(threads=threads)
@@ -165,10 +164,3 @@ def _stages(reply: Reply, stamps: list[float], end_to_end: float) -> dict[str, A
         "prompt_tokens": timing.prompt_tokens,
         "token_ids": reply.token_ids,
     }
-
-
-def _version() -> str:
-    try:
-        return version("edgephi")
-    except PackageNotFoundError:
-        return "run from source"
