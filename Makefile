@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check fuzz load browser parity accuracy accuracy-reference slow signals compare-check docs size lint clean
+.PHONY: demo serve test reference genai serve-check fuzz load browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -55,6 +55,9 @@ accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 
 compare-check: .venv/edgephi.stamp  ## how often `bench compare` is right, on nano: about ten minutes on a quiet machine
 	$(BIN)/python tests/benchmarks/compare_check.py
+
+mutations: .venv/edgephi.stamp  ## whether the tests find the mistakes of tests/mutations/lists; ARGS="-k prompt --json"
+	PYTHONPATH=tests $(BIN)/python -m mutations $(ARGS)
 
 docs: .venv/edgephi.stamp  ## docs/cli.md and docs/api.md, from the commands and the docstrings
 	$(BIN)/python docs/generate.py

@@ -86,6 +86,20 @@ def test_a_near_flat_draw_takes_what_running_through_all_candidates_takes(spread
     assert draw(logits, options, float(np.nextafter(1, 0))) in ids[-3:]
 
 
+@pytest.mark.parametrize(
+    ("values", "count"), [({}, 4096), ({"top_k": 64}, 64), ({"min_p": 1.0}, 4096), ({"top_p": 0.5}, 2048)]
+)
+def test_a_number_where_two_tokens_meet_draws_the_second(values: dict[str, Any], count: int):
+    """Each of n equally likely tokens has the numbers from i / n to below (i + 1) / n, whichever way it is found."""
+    logits = np.zeros(4096, np.float32)
+    logits[::2] = -1e-3  # so hot that this makes no difference but to the order
+    order = np.argsort(-logits, kind="stable") if values else np.arange(4096)
+    rules = DrawRules(temperature=1e30, **values)
+    for place in {0, 1, 2, count // 8 - 1, count // 8, count // 2 - 1, count // 2, count // 2 + 1, count - 1}:
+        assert draw(logits, rules, place / count) == order[place]
+        assert draw(logits, rules, float(np.nextafter((place + 1) / count, 0))) == order[place]
+
+
 @pytest.mark.parametrize("num", [1, 7, 50, 1000, 5000, 20_000])
 def test_the_likeliest_are_those_of_a_stable_sort(num: int):
     rng = np.random.default_rng(num)
