@@ -17,7 +17,7 @@ from edgephi.console.commands import GroupedCommand, in_group, renamed
 from edgephi.console.failures import end_unsuccessful
 from edgephi.console.options import check_hashes_option
 from edgephi.console.packing import packed
-from edgephi.console.report import printable
+from edgephi.console.progress_bar import ProgressBar
 from edgephi.console.signals import stoppable
 from edgephi_bench.commands.model_options import MeasurementOptions, plan_options
 from edgephi_bench.report.append_file import append_line, check_appendable
@@ -145,9 +145,9 @@ def model(model: Path, options: MeasurementOptions, output: ReportOutput, check_
 
     output.check()
     plan = options.with_quick_values(click.get_current_context()).plan(model)
-    with stoppable():
+    with stoppable(), ProgressBar(is_animated=False) as bar:
         Bundle(model, check_hashes=check_hashes).look_for_damage()
-        report = measure(plan, ("edgephi", *sys.argv[1:]), lambda line: click.echo(printable(line), err=True))
+        report = measure(plan, ("edgephi", *sys.argv[1:]), bar.show)
     output.give(report)
     failed = [f"{peer.name} ({peer.error})" for peer in report.peers if peer.error]
     if failed:  # what was measured is shown all the same

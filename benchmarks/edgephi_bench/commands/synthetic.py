@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from edgephi.console.commands import GroupedCommand, group
+from edgephi.console.progress_bar import ProgressBar
 from edgephi.console.signals import stoppable
 from edgephi_bench.synthetic.sizes import LAYOUTS, Layout, Sizes
-
-if TYPE_CHECKING:
-    from edgephi_bench.synthetic.checkpoint import OnWritten, WriteProgress
 
 
 @click.command(cls=GroupedCommand)
@@ -50,40 +44,6 @@ def synthetic(layout: Layout, output: Path, layers: int | None, seed: int, force
 
     sizes = Sizes() if layers is None else Sizes(layers=layers)
     options = SyntheticOptions(sizes=sizes, seed=seed, force=force)
-    with stoppable(), _progress() as on_written:
-        total = write_synthetic(output, layout, options, on_written)
+    with stoppable(), ProgressBar() as bar:
+        total = write_synthetic(output, layout, options, bar.show)
     click.echo(f"{output}: {layout} with {sizes.layers} layers, random weights of seed {seed}, {total / 1e6:,.1f} MB")
-
-
-@contextmanager
-def _progress() -> Iterator[OnWritten]:
-    """A bar on a terminal, one line per file elsewhere; both on stderr."""
-    if sys.stderr.isatty():
-        with _bar() as on_terminal:
-            yield on_terminal
-        return
-    files: list[str] = []
-
-    def on_lines(step: WriteProgress) -> None:
-        if step.file not in files:
-            files.append(step.file)
-            click.echo(f"writing {step.file}", err=True)
-
-    yield on_lines
-
-
-@contextmanager
-def _bar() -> Iterator[OnWritten]:
-    from rich import progress  # noqa: PLC0415 - keeps --help fast
-    from rich.console import Console  # noqa: PLC0415
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("settings", total=None)
-        yield lambda step: bar.update(task, description=step.file, completed=step.done_bytes, total=step.total_bytes)

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 
 from edgephi.base.errors import ConfigError
+from edgephi.base.step import OnStep
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
 from edgephi.cache.kv_cache import cache_kind
 from edgephi_bench.engines.builds import read_fixed
@@ -26,13 +27,13 @@ from edgephi_bench.measure.environment import read_environment
 _SENTINEL_TOKENS = 32
 
 
-def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> BenchReport:
+def measure(plan: BenchPlan, command: tuple[str, ...], on_step: OnStep) -> BenchReport:
     """Measure a model folder, and the peers beside it.
 
     Args:
         plan: What.
         command: The command line, for the report.
-        on_line: Called with what is being measured.
+        on_step: Called with what is being measured.
 
     Raises:
         ArtifactError: The folder is no model.
@@ -48,9 +49,9 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_line: OnLine) -> Bench
     plan = dataclasses.replace(plan, kv_cache=kind)  # reports and workers name what is used
     _check_peers_have_work(plan, available)
     results = Results()
-    on_line = Progress(count_steps(plan, available, bundle), on_line)
+    on_line = Progress(count_steps(plan, available, bundle), on_step)
     repeats = measure_repeats(plan, min(1, plan.repeats), on_line) if "repeat" in plan.parts else []
-    peers = _usable_peers(plan, results, on_line)
+    peers = _usable_peers(plan, results, on_line.note)
     if "load" in plan.parts:
         figures, notes = measure_loads(plan, on_line)
         results.figures += figures

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgephi.base.errors import CapacityError
 from edgephi.base.hardware import num_hardware_threads
-from edgephi.base.units import human_bytes
+from edgephi.base.units import human_bytes, human_duration
 
 #: Of a line of 100 Mbit/s.
 _LINE_BYTES_S = 12.5e6
@@ -69,4 +69,4 @@ def check_cache_space(repo_id: str, needed_bytes: int) -> None:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{max(seconds, 1):,.0f} s"
+    return human_duration(max(seconds, 1))

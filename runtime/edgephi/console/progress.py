@@ -44,7 +44,7 @@ class ProgressLine:
     """
 
     def __init__(self, text: str = "", *, quiet: bool = False) -> None:
-        self._is_drawn = _can_erase() and not quiet and not is_logging()
+        self._is_drawn = can_erase() and not quiet and not is_logging()
         self._text = text
         self._is_shown = False
         self._began_s = 0.0
@@ -122,7 +122,8 @@ class ProgressLine:
             self._is_shown = True
 
 
-def _can_erase() -> bool:
+def can_erase() -> bool:
+    """Whether stderr is a terminal on which what was drawn can be erased again."""
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgephi.base.errors import ConfigError
+from edgephi.base.step import Step
 from edgephi.bundle.bundle import Bundle
 from edgephi_bench.latency.own_prompts import read_prompts
 from edgephi_bench.latency.plan import BenchPlan, modes, parse_seconds, parse_sizes
@@ -93,13 +94,18 @@ def test_lists_of_recordings_and_images_are_read_and_checked() -> None:
 
 
 def test_what_is_left_is_reported_once_it_can_be() -> None:
-    lines: list[str] = []
+    steps: list[Step] = []
     now = [0.0]
-    progress = Progress(4, lines.append, lambda: now[0])
+    progress = Progress(4, steps.append, lambda: now[0])
     for second in (0.0, 1.0, 30.0, 400.0, 500.0):
         now[0] = second
         progress("x")
-    assert lines == ["[1/4] x", "[2/4] x", "[3/4, about 30 s left] x", "[4/4, about 2 min left] x", "[4/4] x"]
+    progress.note("one is missing")
+    assert [step.label for step in steps[:-1]] == [
+        "[1/4] x", "[2/4] x", "[3/4, about 30 s left] x", "[4/4, about 2 min left] x", "[4/4] x",
+    ]  # fmt: skip
+    assert [step.done for step in steps[:-1]] == [0, 1, 2, 3, 3]
+    assert (steps[-1].label, steps[-1].stays) == ("one is missing", True)
 
 
 def test_the_steps_are_counted_for_every_part() -> None:

@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 
 from edgephi import Model
 from edgephi.base.errors import CapacityError, ConfigError, EdgeError
-from edgephi_bench.synthetic.checkpoint import SyntheticOptions, WriteProgress, write_synthetic
+from edgephi.base.step import Step
+from edgephi_bench.synthetic.checkpoint import SyntheticOptions, write_synthetic
 from edgephi_bench.synthetic.sizes import LAYOUTS, Layout, Sizes
 from edgephi_bench.synthetic.tensors import TensorSpec, adapter_tensors, model_tensors
 from edgephi_bench.synthetic.values import BLOCK_VALUES, ValueSource
@@ -261,9 +262,9 @@ def test_a_full_disk_is_refused_before_anything_is_written(
 def test_an_interrupted_or_failed_writing_leaves_nothing(
     tmp_path: Path, small: Sizes, failure: BaseException, seen: type[BaseException]
 ):
-    def fail(step: WriteProgress) -> None:
+    def fail(step: Step) -> None:
         assert list(tmp_path.iterdir())  # something is there to be left
-        if step.done_bytes > step.total_bytes / 2:
+        if step.done > step.total / 2:
             raise failure
 
     with pytest.raises(seen):

@@ -38,8 +38,8 @@ def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]):
 def test_without_a_terminal_there_is_a_line_per_stage_and_then_one_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    clock = iter([0.0, 0.0, 1.0, 5.0, 12.0, 13.0])
-    monkeypatch.setattr("edgephi_export.commands.display.time.monotonic", lambda: next(clock))
+    clock = iter([0.0, 1.0, 5.0, 12.0, 13.0])
+    monkeypatch.setattr("edgephi.console.progress_bar.time.monotonic", lambda: next(clock))
     with progress_display(quiet=False) as on_progress:
         assert on_progress is not None
         for _ in range(5):
