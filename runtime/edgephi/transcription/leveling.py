@@ -23,8 +23,14 @@ class Leveling:
     def __init__(self) -> None:
         self._counts = np.zeros(150 * _STEPS_PER_DB, np.int64)
 
-    def gain(self, frames: NDArray[np.float32]) -> float:
-        """At least 1.0, for these frames [n, samples], the next of the recording."""
+    def gain(self, frames: NDArray[np.float32], least_range_db: float | None = None) -> float:
+        """At least 1.0, for these frames [n, samples], the next of the recording.
+
+        Args:
+            frames: float32.
+            least_range_db: Raise nothing while the loudest half second is not so much louder than the noise; None to
+                raise even a recording that has only noise so far.
+        """
         spread = frames.std(axis=1, dtype=np.float64)  # a constant is silence
         levels = (20 * np.log10(np.maximum(spread, 1e-6)) - _LOWEST_DB) * _STEPS_PER_DB
         steps = np.clip(levels, 0, len(self._counts) - 1).astype(np.int64)
@@ -35,6 +41,8 @@ class Leveling:
             return 1.0
         loudest = self._level(total - max(_LOUDEST_FRAMES, _LOUDEST_SHARE * total))
         noise = self._level(_NOISE_SHARE * total)
+        if least_range_db is not None and loudest - noise < least_range_db:
+            return 1.0
         gain_db = min(_WANTED_DB - loudest, _NOISE_DB - noise, _MOST_DB)
         return float(10 ** (max(gain_db, 0.0) / 20))
 

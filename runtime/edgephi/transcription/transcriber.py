@@ -103,9 +103,9 @@ def transcribe_windows(
             the model is not given them.
     """
     channels = [recordings] if isinstance(recordings, Recording) else recordings
-    transcriber = _WindowTranscriber(model, options.prompt, channels[0].sample_rate_hz, should_stop)
+    transcriber = WindowTranscriber(model, options.prompt, channels[0].sample_rate_hz, should_stop)
 
-    def make(is_closed: Callable[[], bool]) -> Iterator[_EncodedWindow]:
+    def make(is_closed: Callable[[], bool]) -> Iterator[EncodedWindow]:
         def is_over() -> bool:
             return is_closed() or should_stop()
 
@@ -135,7 +135,7 @@ def _windows(
 
 
 @dataclass(frozen=True, slots=True)
-class _EncodedWindow:
+class EncodedWindow:
     """A window of a channel, and its audio as the model takes it."""
 
     window: Window
@@ -144,19 +144,26 @@ class _EncodedWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class _WindowTranscriber:
-    """Asks the model for one window after the other."""
+class WindowTranscriber:
+    """Asks the model for one window after the other.
+
+    Attributes:
+        model: Answers.
+        prompt: For every window.
+        sample_rate_hz: Of the windows' samples.
+        should_stop: Called between steps; True ends a request.
+    """
 
     model: SpeechModel
     prompt: str
     sample_rate_hz: int
     should_stop: Callable[[], bool]
 
-    def raw(self, window: Window, channel: int | None) -> _EncodedWindow:
+    def raw(self, window: Window, channel: int | None) -> EncodedWindow:
         """The window as it is."""
-        return _EncodedWindow(window, channel, [(window.samples, self.sample_rate_hz)])
+        return EncodedWindow(window, channel, [(window.samples, self.sample_rate_hz)])
 
-    def encoded(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> _EncodedWindow:
+    def encoded(self, window: Window, channel: int | None, is_closed: Callable[[], bool]) -> EncodedWindow:
         """The window encoded."""
         raw = self.raw(window, channel)
         try:
@@ -164,7 +171,7 @@ class _WindowTranscriber:
         except (EdgeError, MemoryError):  # its request tries again, and raises what remains
             return raw
 
-    def segments(self, encoded: _EncodedWindow) -> Iterator[Segment]:
+    def segments(self, encoded: EncodedWindow) -> Iterator[Segment]:
         """The window's text; after a loop that of its halves, where what loops again is a gap."""
         segment = self._request(encoded)
         halves = encoded.window.halves() if segment.is_gap else []
@@ -173,15 +180,31 @@ class _WindowTranscriber:
         else:
             yield from (self._request(self.raw(half, encoded.channel)) for half in halves)
 
-    def _request(self, encoded: _EncodedWindow) -> Segment:
-        """One request; a reply that repeats itself is stopped at once."""
+    def partial(self, window: Window, should_stop: Callable[[], bool]) -> str | None:
+        """The text of a window that is still growing; None if it was stopped, or the model lost its place.
+
+        Args:
+            window: As far as it has come.
+            should_stop: Called beside the transcriber's own.
+        """
+        reply = self._reply(self.raw(window, None), lambda: should_stop() or self.should_stop())
+        return reply.text.strip() if reply is not None and reply.finish_reason == "stop" else None
+
+    def _request(self, encoded: EncodedWindow) -> Segment:
+        """One request."""
+        reply = self._reply(encoded, self.should_stop)
+        speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in encoded.window.spans)
+        return replace(_segment(encoded.window, reply), channel=encoded.channel, speech=speech)
+
+    def _reply(self, encoded: EncodedWindow, should_stop: Callable[[], bool]) -> Reply | None:
+        """One reply; None of one that repeats itself, which is stopped at once."""
         length_s = len(encoded.window.frames) * FRAME_S
         reply, guard = None, LoopGuard()
         events = self.model.stream(
             self.prompt,
             audio=encoded.audio,
             options=SamplingOptions.greedy(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
-            should_stop=self.should_stop,
+            should_stop=should_stop,
         )
         with closing(events):
             for event in events:
@@ -189,8 +212,7 @@ class _WindowTranscriber:
                     break
                 if isinstance(event, DoneEvent):
                     reply = event.reply
-        speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in encoded.window.spans)
-        return replace(_segment(encoded.window, reply), channel=encoded.channel, speech=speech)
+        return reply
 
 
 def _segment(window: Window, reply: Reply | None) -> Segment:

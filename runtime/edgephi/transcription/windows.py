@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,21 +86,19 @@ class Window:
         most = len(self.frames) // 2
         if most * FRAME_S < LEAST_WINDOW_S / 2:
             return []
-        return list(_cut(self.frames, _Cutter(most, round(LEAST_PAUSE_S / FRAME_S), self.first)))
+        return list(_cut(self.frames, WindowCutter(most, round(LEAST_PAUSE_S / FRAME_S), self.first)))
 
 
 def cut_windows(frames: Iterable[Frame], rules: WindowRules) -> Iterator[Window]:
     """Windows in order; holds no more than one window's frames."""
-    yield from _cut(frames, _Cutter(int(rules.window_s / FRAME_S), round(rules.pause_s / FRAME_S), 0))
+    yield from _cut(frames, WindowCutter.of(rules))
 
 
-def _cut(frames: Iterable[Frame], cutter: _Cutter) -> Iterator[Window]:
+def _cut(frames: Iterable[Frame], cutter: WindowCutter) -> Iterator[Window]:
     for frame in frames:
-        cutter.push(frame)
-        place = cutter.place()
-        if place is not None and (window := cutter.take(place)):
+        if window := cutter.push(frame):
             yield window
-    if window := cutter.take(cutter.end):
+    if window := cutter.end():
         yield window
 
 
@@ -116,8 +115,14 @@ class _Span:
         return self.end - self.born >= _LEAST_SPAN_FRAMES
 
 
-class _Cutter:
-    """The frames since the last cut, and the spans of speech among them. Numbers count from the recording's start."""
+class WindowCutter:
+    """The frames since the last cut, and the spans of speech among them. Numbers count from the recording's start.
+
+    Args:
+        most: Frames of the longest window.
+        pause: Frames without speech that end a window.
+        first: Number of the first frame.
+    """
 
     def __init__(self, most: int, pause: int, first: int) -> None:
         self._most = most
@@ -127,14 +132,38 @@ class _Cutter:
         self._frames: list[Frame] = []
         self._spans: list[_Span] = []
 
+    @classmethod
+    def of(cls, rules: WindowRules) -> Self:
+        """For a recording from its beginning."""
+        return cls(int(rules.window_s / FRAME_S), round(rules.pause_s / FRAME_S), 0)
+
     @property
-    def end(self) -> int:
+    def is_silent(self) -> bool:
+        """Whether nothing since the last cut may be speech."""
+        return not self._spans
+
+    def push(self, frame: Frame) -> Window | None:
+        """Add a frame; the window that it ends."""
+        self._add(frame)
+        place = self._place()
+        return None if place is None else self._take(place)
+
+    def end(self) -> Window | None:
+        """The window that ends here, because the recording does or because somebody says so; None without speech."""
+        return self._take(self._end)
+
+    def open(self) -> Window | None:
+        """What would be the window if it ended here, which changes nothing; None without speech."""
+        return self._window(self._end)
+
+    @property
+    def _end(self) -> int:
         """The frame after the last."""
         return self._first + len(self._frames)
 
-    def push(self, frame: Frame) -> None:
-        """Add a frame; without speech, all but a margin is dropped."""
-        number = self.end
+    def _add(self, frame: Frame) -> None:
+        """Without speech, all but a margin is dropped."""
+        number = self._end
         self._frames.append(frame)
         last = self._spans[-1] if self._spans else None
         if last and number - last.end < _JOIN_FRAMES and frame.speech >= _GOES_ON_AT:
@@ -143,27 +172,32 @@ class _Cutter:
             self._spans.append(_Span(number, number, number + 1))
         self._drop_silence()
 
-    def place(self) -> int | None:
+    def _place(self) -> int | None:
         """Before which frame to cut now; None to go on."""
         if not self._spans:
             return None
         last = self._spans[-1].end
-        if self.end - last >= self._pause:
+        if self._end - last >= self._pause:
             return last + self._margin
         return self._best_place() if len(self._frames) >= self._most else None
 
-    def take(self, place: int) -> Window | None:
+    def _take(self, place: int) -> Window | None:
         """Cut before frame `place`; None when what comes before it holds no speech."""
-        count = place - self._first
-        frames, self._frames = self._frames[:count], self._frames[count:]
-        first, self._first = self._first, place
-        spoken = [span for span in self._spans if span.start < place and span.is_speech]
+        window = self._window(place)
+        self._frames = self._frames[place - self._first :]
+        self._first = place
         self._spans = [replace(span, start=max(span.start, place)) for span in self._spans if span.end > place]
         self._drop_silence()
+        return window
+
+    def _window(self, place: int) -> Window | None:
+        """The frames before `place`; None without speech."""
+        spoken = [span for span in self._spans if span.start < place and span.is_speech]
         if not spoken:
             return None
+        frames = tuple(self._frames[: place - self._first])
         spans = tuple((span.start, min(span.end, place)) for span in spoken)
-        return Window(frames=tuple(frames), first=first, speech=(spans[0][0], spans[-1][1]), spans=spans)
+        return Window(frames=frames, first=self._first, speech=(spans[0][0], spans[-1][1]), spans=spans)
 
     def _drop_silence(self) -> None:
         surplus = len(self._frames) - self._margin
@@ -177,7 +211,7 @@ class _Cutter:
         """
         half = self._first + len(self._frames) // 2
         ends = [span.end for span in self._spans]
-        starts = [*(span.start for span in self._spans[1:]), self.end]
+        starts = [*(span.start for span in self._spans[1:]), self._end]
         middles = {(end + start) // 2: start - end for end, start in zip(ends, starts, strict=True) if start > end}
         if late := {middle: length for middle, length in middles.items() if middle >= half}:
             return max(late, key=lambda middle: (late[middle], middle))
