@@ -25,7 +25,7 @@ Detector = Callable[[NDArray[np.float32]], float]
 _Block: TypeAlias = NDArray[np.float32]
 
 FRAME_S = 0.032
-_FRAME_SAMPLES = 512  # at 16 kHz, the only size the detector takes
+DETECTED_SAMPLES = 512  # of a frame, at 16 kHz: the only size the detector takes
 _AHEAD_FRAMES = round(60 / FRAME_S)
 
 
@@ -82,10 +82,10 @@ def _pairs(recording: Recording) -> Iterator[tuple[NDArray[np.float32], NDArray[
     size = round(FRAME_S * hertz)
     # A frame at 8 kHz is half as many samples; both sequences hold the same number of frames, or the detector's ends
     # a little sooner, where resampling rounds.
-    detected = _chunks(resampled(copied, hertz, SAMPLE_RATE_HZ), _FRAME_SAMPLES)
+    detected = _chunks(resampled(copied, hertz, SAMPLE_RATE_HZ), DETECTED_SAMPLES)
     for samples in _chunks(own, size):
         chunk = next(detected, np.empty(0, np.float32))
-        yield samples, np.pad(chunk, (0, _FRAME_SAMPLES - len(chunk)))
+        yield samples, np.pad(chunk, (0, DETECTED_SAMPLES - len(chunk)))
 
 
 def _twice(blocks: Iterator[_Block]) -> tuple[Iterator[_Block], Iterator[_Block]]:

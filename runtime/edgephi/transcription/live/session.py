@@ -1,0 +1,246 @@
+"""One live transcription: one thread pushes audio, another takes the captions.
+
+    push:     audio -> utterances, cut at their pauses; those that ended wait for the model
+    captions: the oldest that waits is written down; while none waits, the open one is read as far as it has come
+
+Nothing here sleeps or asks for the time of day: with `step` a program of one thread can do both in turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.base.cancellation import never
+from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.base.numbers import is_finite
+from edgephi.transcription.live.captions import Caption, FinalCaption, LostCaption, PartialCaption
+from edgephi.transcription.live.settling import SettledText
+from edgephi.transcription.live.utterances import SpeechStart, Utterance, UtteranceCutter
+from edgephi.transcription.prompts import prompt_for
+from edgephi.transcription.speech import Detector, silero_detector
+from edgephi.transcription.transcriber import SpeechModel, WindowTranscriber
+from edgephi.transcription.windows import WindowRules
+
+_POLL_S = 0.05
+#: An utterance is read again once it has grown by so many times what its last reading took: the rest is left to others.
+_GROWTH_PER_COST = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """How live audio is transcribed.
+
+    Attributes:
+        prompt: In the words the model was trained on; see prompts.py.
+        rules: Where an utterance ends.
+        has_partials: Read an utterance before it has ended, while the machine keeps up.
+        least_growth_s: Seconds of new speech for another reading.
+        most_waiting_s: Speech that may wait for the model; the oldest of more is dropped. None for any length.
+        make_detector: Gives the voice-activity model.
+    """
+
+    prompt: str = field(default_factory=lambda: prompt_for(None))
+    rules: WindowRules = field(default_factory=WindowRules)
+    has_partials: bool = True
+    least_growth_s: float = 1.0
+    most_waiting_s: float | None = 120.0
+    make_detector: Callable[[], Detector] = silero_detector
+
+    def __post_init__(self) -> None:
+        if not is_finite(self.least_growth_s) or self.least_growth_s <= 0:
+            raise ConfigError(f"least_growth_s is {self.least_growth_s!r}; use a number of seconds above 0")
+        if self.most_waiting_s is not None and (not is_finite(self.most_waiting_s) or self.most_waiting_s <= 0):
+            raise ConfigError(f"most_waiting_s is {self.most_waiting_s!r}; use a number of seconds above 0, or None")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The readings of one utterance so far.
+
+    Attributes:
+        number: Of the utterance.
+        text: What they agree on.
+        end_s: Of the speech in the last; of none, its start.
+        cost_s: What the last took.
+    """
+
+    number: int
+    end_s: float
+    text: SettledText = field(default_factory=SettledText)
+    cost_s: float = 0.0
+
+
+class LiveTranscription:
+    """Audio in, captions out.
+
+    The final captions are the segments that `Model.transcribe` gives for a recording of the same audio with the same
+    rules, as long as nothing is dropped and the audio is loud enough to be taken as it is (see UtteranceCutter).
+    A partial caption is given up as soon as an utterance has ended, so that it delays no final one.
+
+    Args:
+        model: Writes down.
+        sample_rate_hz: Of the audio, from 8,000 up.
+        options: How.
+        should_stop: Called between steps; True ends the captions without finishing one.
+        clock: Gives seconds.
+
+    Raises:
+        ConfigError: A rate that the model cannot take.
+    """
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        sample_rate_hz: int,
+        options: LiveOptions | None = None,
+        *,
+        should_stop: Callable[[], bool] = never,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options or LiveOptions()
+        self._cutter = UtteranceCutter(sample_rate_hz, self._options.rules, self._options.make_detector())
+        self._is_stopped = should_stop
+        self._transcriber = WindowTranscriber(model, self._options.prompt, self._cutter.sample_rate_hz, should_stop)
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: deque[Utterance | LostCaption] = deque()
+        self._reading: _Reading | None = None
+        self._final_cost = 0.0  # seconds a second of the last utterance took
+        self._has_ended = False
+
+    @property
+    def reached_s(self) -> float:
+        """Audio so far."""
+        return self._cutter.reached_s
+
+    @property
+    def waiting_s(self) -> float:
+        """Audio of the utterances that have ended and wait for the model."""
+        with self._changed:
+            return self._waiting_s()
+
+    def push(self, samples: NDArray[np.float32]) -> list[SpeechStart | Utterance]:
+        """Take the next audio; always by the same thread.
+
+        Args:
+            samples: float32 [n], mono, full scale 1.0. Not modified.
+
+        Returns:
+            What began and what ended in it, in order.
+        """
+        with self._changed:
+            return self._note(list(self._cutter.push(samples)))
+
+    def flush(self) -> Utterance | None:
+        """End the utterance here, though there was no pause; None without speech."""
+        with self._changed:
+            utterance = self._cutter.flush()
+            self._note([] if utterance is None else [utterance])
+            return utterance
+
+    def end(self) -> list[SpeechStart | Utterance]:
+        """The audio has ended: its last utterance has, and after that the captions do. Nothing may be pushed then."""
+        with self._changed:
+            self._has_ended = True
+            return self._note(list(self._cutter.end()))
+
+    def captions(self) -> Generator[Caption, None, None]:
+        """Captions in the order of their utterances, as they are made; waits for audio."""
+        while not self._is_stopped():
+            with self._changed:
+                is_due = bool(self._waiting) or self._due() is not None
+                if not is_due:
+                    if self._has_ended:
+                        return
+                    self._changed.wait(_POLL_S)
+                    continue
+            if caption := self.step():
+                yield caption
+
+    def step(self) -> Caption | None:
+        """Do what is to be done now, which may be nothing, or end without a caption."""
+        with self._changed:
+            first = self._waiting.popleft() if self._waiting else None
+            opened = self._due() if first is None else None
+        if isinstance(first, LostCaption):
+            return first
+        if first is not None:
+            return self._final(first)
+        return None if opened is None else self._partial(opened)
+
+    def _note(self, events: list[SpeechStart | Utterance]) -> list[SpeechStart | Utterance]:
+        """Utterances wait from now on; those that waited too long are dropped."""
+        self._waiting += [event for event in events if isinstance(event, Utterance)]
+        most_s = self._options.most_waiting_s
+        while most_s is not None and self._waiting_s() > most_s and self._drop_oldest():
+            pass
+        self._changed.notify_all()
+        return events
+
+    def _waiting_s(self) -> float:
+        return sum(one.length_s for one in self._waiting if isinstance(one, Utterance))
+
+    def _drop_oldest(self) -> bool:
+        for index, one in enumerate(self._waiting):
+            if isinstance(one, Utterance):
+                self._waiting[index] = _lost(one)
+                return True
+        return False
+
+    def _final(self, utterance: Utterance) -> FinalCaption | LostCaption | None:
+        began_s = self._clock()
+        try:
+            segments = tuple(self._transcriber.segments(self._transcriber.raw(utterance.window, None)))
+        except EdgeError as error:
+            return _lost(utterance, error)
+        if self._is_stopped():
+            return None
+        self._final_cost = (self._clock() - began_s) / utterance.length_s
+        lag_s = max(0.0, self.reached_s - utterance.window.end_s)
+        return FinalCaption(number=utterance.number, segments=segments, lag_s=lag_s)
+
+    def _due(self) -> Utterance | None:
+        """The open utterance, if it is to be read now."""
+        if not self._options.has_partials or self._final_cost >= 1.0 or self._waiting:
+            return None
+        opened = self._cutter.open()
+        if opened is None:
+            return None
+        if self._reading is None or self._reading.number != opened.number:
+            self._reading = _Reading(opened.number, opened.window.start_s)
+        growth_s = opened.window.end_s - self._reading.end_s
+        least_s = max(self._options.least_growth_s, _GROWTH_PER_COST * self._reading.cost_s)
+        return opened if growth_s >= least_s else None
+
+    def _partial(self, opened: Utterance) -> PartialCaption | None:
+        reading, began_s = self._reading, self._clock()
+        if reading is None:
+            return None
+        text = None
+        with suppress(EdgeError):  # its final caption reports it
+            text = self._transcriber.partial(opened.window, lambda: bool(self._waiting))
+        reading.cost_s, reading.end_s = self._clock() - began_s, opened.window.end_s
+        if text is None:
+            return None
+        added = reading.text.observe(text)
+        return PartialCaption(
+            number=opened.number,
+            start_s=opened.window.start_s,
+            settled=reading.text.settled,
+            added=added,
+            tail=reading.text.tail,
+            lag_s=max(0.0, self.reached_s - opened.window.end_s),
+        )
+
+
+def _lost(utterance: Utterance, error: EdgeError | None = None) -> LostCaption:
+    window = utterance.window
+    return LostCaption(number=utterance.number, start_s=window.start_s, end_s=window.end_s, error=error)
