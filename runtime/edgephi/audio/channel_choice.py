@@ -48,12 +48,24 @@ def channel_weights(channel: Channel, probe: ChannelProbe) -> NDArray[np.float64
     check_channel(channel)
     if channel == MIX:
         return choose_mix(probe.measure, probe.num_channels) if probe.num_channels > 1 else None
-    if channel > probe.num_channels:
-        have = "1 channel" if probe.num_channels == 1 else f"{probe.num_channels} channels"
-        raise ConfigError(
-            f"{probe.name}: has {have}, so no channel {channel}; use 1 to {probe.num_channels}, or 'mix' for all"
-        )
-    weights = np.zeros(probe.num_channels)
+    return single_channel_weights(channel, probe.num_channels, probe.name)
+
+
+def single_channel_weights(channel: int, num_channels: int, name: str) -> NDArray[np.float64]:
+    """The factor of each channel where one is chosen, float64 [num_channels].
+
+    Args:
+        channel: From 1.
+        num_channels: Of the recording.
+        name: Of the recording, for messages.
+
+    Raises:
+        ConfigError: The recording has no such channel.
+    """
+    if channel > num_channels:
+        have = "1 channel" if num_channels == 1 else f"{num_channels} channels"
+        raise ConfigError(f"{name}: has {have}, so no channel {channel}; use 1 to {num_channels}, or 'mix' for all")
+    weights = np.zeros(num_channels)
     weights[channel - 1] = 1.0
     return weights
 

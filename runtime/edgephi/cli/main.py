@@ -28,6 +28,7 @@ from edgephi.ort.thread_pool import share_threads
 
 COMMAND_GROUP = "edgephi.commands"
 _OWN = {
+    "captions": "edgephi.cli.captions",
     "chat": "edgephi.cli.chat",
     "completion": "edgephi.cli.completion",
     "demo": "edgephi.cli.demo",

@@ -39,17 +39,19 @@ def as_json(transcript: Transcript, prompt: str, most_s: float | None = None) ->
         "error": transcript.error,
         "notes": list(transcript.notes),
         "text": transcript.text,
-        "segments": [
-            {
-                "start_s": round(segment.start_s, 3),
-                "end_s": round(segment.end_s, 3),
-                "text": segment.text,
-                "confidence": None if segment.confidence is None else round(segment.confidence, 4),
-                "gap": segment.is_gap,
-                "channel": segment.channel,
-            }
-            for segment in _cut(transcript.segments, most_s)
-        ],
+        "segments": [segment_json(segment) for segment in _cut(transcript.segments, most_s)],
+    }
+
+
+def segment_json(segment: Segment) -> dict[str, Any]:
+    """One segment of it."""
+    return {
+        "start_s": round(segment.start_s, 3),
+        "end_s": round(segment.end_s, 3),
+        "text": segment.text,
+        "confidence": None if segment.confidence is None else round(segment.confidence, 4),
+        "gap": segment.is_gap,
+        "channel": segment.channel,
     }
 
 

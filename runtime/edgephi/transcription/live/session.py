@@ -29,6 +29,7 @@ from edgephi.transcription.speech import Detector, silero_detector
 from edgephi.transcription.transcriber import SpeechModel, WindowTranscriber
 from edgephi.transcription.windows import WindowRules
 
+MOST_WAITING_S = 120.0
 _POLL_S = 0.05
 #: An utterance is read again once it has grown by so many times what its last reading took: the rest is left to others.
 _GROWTH_PER_COST = 1.2
@@ -51,7 +52,7 @@ class LiveOptions:
     rules: WindowRules = field(default_factory=WindowRules)
     has_partials: bool = True
     least_growth_s: float = 1.0
-    most_waiting_s: float | None = 120.0
+    most_waiting_s: float | None = MOST_WAITING_S
     make_detector: Callable[[], Detector] = silero_detector
 
     def __post_init__(self) -> None:
