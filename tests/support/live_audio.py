@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgephi.generation.reply import Event
 from edgephi.transcription.live.captions import Caption, FinalCaption, LostCaption, PartialCaption
-from edgephi.transcription.live.session import LiveOptions, LiveTranscription
+from edgephi.transcription.live.session import LiveControl, LiveOptions, LiveTranscription
 from support.speech_model import FakeModel, loudness
 
 CHUNK_S = 0.1
@@ -33,7 +33,9 @@ class Broadcast:
         self.events: list[tuple[float, object]] = []
         self.model = _SlowModel(script, self)
         chosen = LiveOptions(**{"prompt": "Write.", "make_detector": lambda: loudness, **options})
-        self.session = LiveTranscription(self.model, 16_000, chosen, clock=lambda: self.now_s)
+        self.session = LiveTranscription(
+            self.model, 16_000, chosen, LiveControl(clock=lambda: self.now_s, on_speech=self._note)
+        )
 
     def captions(self) -> Iterator[tuple[float, Caption]]:
         """Every caption with the clock's time, until the audio has ended and all is written down."""
@@ -58,9 +60,12 @@ class Broadcast:
                 continue
             piece = self._samples[start : start + round(CHUNK_S * 16_000)]
             self.now_s = round(self.now_s + CHUNK_S, 3)
-            self.events += [(self.now_s, event) for event in self.session.push(piece)]
+            self.session.push(piece)
             if round(self.now_s * 16_000) >= len(self._samples):
-                self.events += [(self.now_s, event) for event in self.session.end()]
+                self.session.end()
+
+    def _note(self, event: object) -> None:
+        self.events.append((self.now_s, event))
 
     def work(self, audio_s: float, should_stop: Callable[[], bool]) -> bool:
         """What the model takes for so much audio; whether it was stopped, which is asked every 0.1 s."""

@@ -224,12 +224,12 @@ def _run(model: Model, source: LiveSource, options: LiveOptions, as_json: bool) 
     from edgephi.cli.live.feed import Feed
     from edgephi.prompt.routing import choose_route
     from edgephi.transcription.live.captions import FinalCaption, LostCaption
-    from edgephi.transcription.live.session import LiveTranscription
+    from edgephi.transcription.live.session import LiveControl, LiveTranscription
 
     choose_route(model.manifest, num_images=0, num_audio=1, adapter="auto")  # says so if the folder has no speech
     lines, count, end_s = caption_lines(as_json), 0, 0.0
     with interruption.noted() as should_stop:
-        session = LiveTranscription(model, source.sample_rate_hz, options, should_stop=should_stop)
+        session = LiveTranscription(model, source.sample_rate_hz, options, LiveControl(should_stop=should_stop))
         if not source.can_wait:
             say("listening; Ctrl-C ends")
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -62,6 +62,31 @@ class LiveOptions:
             raise ConfigError(f"most_waiting_s is {self.most_waiting_s!r}; use a number of seconds above 0, or None")
 
 
+SpeechEvent = SpeechStart | Utterance
+
+
+def ignore_speech(_: SpeechEvent) -> None:
+    """The default observer: does nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveControl:
+    """How a live transcription is observed and steered while it runs.
+
+    Attributes:
+        should_stop: Called between steps; True ends the captions without finishing one.
+        is_wanted: Whether others wait for the model: then no partial caption is begun, and one is given up.
+        on_speech: Called where speech begins and ends, by the thread that pushes, before a caption of it can be made.
+            It must not wait.
+        clock: Gives seconds.
+    """
+
+    should_stop: Callable[[], bool] = never
+    is_wanted: Callable[[], bool] = never
+    on_speech: Callable[[SpeechEvent], None] = ignore_speech
+    clock: Callable[[], float] = time.monotonic
+
+
 @dataclass(slots=True)
 class _Reading:
     """The readings of one utterance so far.
@@ -90,8 +115,7 @@ class LiveTranscription:
         model: Writes down.
         sample_rate_hz: Of the audio, from 8,000 up.
         options: How.
-        should_stop: Called between steps; True ends the captions without finishing one.
-        clock: Gives seconds.
+        control: Of this one.
 
     Raises:
         ConfigError: A rate that the model cannot take.
@@ -102,15 +126,14 @@ class LiveTranscription:
         model: SpeechModel,
         sample_rate_hz: int,
         options: LiveOptions | None = None,
-        *,
-        should_stop: Callable[[], bool] = never,
-        clock: Callable[[], float] = time.monotonic,
+        control: LiveControl | None = None,
     ) -> None:
-        self._options = options or LiveOptions()
+        self._options, self._control = options or LiveOptions(), control or LiveControl()
         self._cutter = UtteranceCutter(sample_rate_hz, self._options.rules, self._options.make_detector())
-        self._is_stopped = should_stop
-        self._transcriber = WindowTranscriber(model, self._options.prompt, self._cutter.sample_rate_hz, should_stop)
-        self._clock = clock
+        self._is_stopped, self._clock = self._control.should_stop, self._control.clock
+        self._transcriber = WindowTranscriber(
+            model, self._options.prompt, self._cutter.sample_rate_hz, self._control.should_stop
+        )
         self._changed = threading.Condition()
         self._waiting: deque[Utterance | LostCaption] = deque()
         self._reading: _Reading | None = None
@@ -128,17 +151,14 @@ class LiveTranscription:
         with self._changed:
             return self._waiting_s()
 
-    def push(self, samples: NDArray[np.float32]) -> list[SpeechStart | Utterance]:
+    def push(self, samples: NDArray[np.float32]) -> None:
         """Take the next audio; always by the same thread.
 
         Args:
             samples: float32 [n], mono, full scale 1.0. Not modified.
-
-        Returns:
-            What began and what ended in it, in order.
         """
         with self._changed:
-            return self._note(list(self._cutter.push(samples)))
+            self._note(self._cutter.push(samples))
 
     def flush(self) -> Utterance | None:
         """End the utterance here, though there was no pause; None without speech."""
@@ -147,11 +167,16 @@ class LiveTranscription:
             self._note([] if utterance is None else [utterance])
             return utterance
 
-    def end(self) -> list[SpeechStart | Utterance]:
+    def clear(self) -> None:
+        """Throw away the utterance that goes on. Those that have ended are still written down."""
+        with self._changed:
+            self._cutter.clear()
+
+    def end(self) -> None:
         """The audio has ended: its last utterance has, and after that the captions do. Nothing may be pushed then."""
         with self._changed:
             self._has_ended = True
-            return self._note(list(self._cutter.end()))
+            self._note(self._cutter.end())
 
     def captions(self) -> Generator[Caption, None, None]:
         """Captions in the order of their utterances, as they are made; waits for audio."""
@@ -177,14 +202,16 @@ class LiveTranscription:
             return self._final(first)
         return None if opened is None else self._partial(opened)
 
-    def _note(self, events: list[SpeechStart | Utterance]) -> list[SpeechStart | Utterance]:
-        """Utterances wait from now on; those that waited too long are dropped."""
-        self._waiting += [event for event in events if isinstance(event, Utterance)]
+    def _note(self, events: Iterable[SpeechEvent]) -> None:
+        """Utterances wait from now on; the oldest are dropped where too many do."""
+        for event in events:
+            self._control.on_speech(event)
+            if isinstance(event, Utterance):
+                self._waiting.append(event)
         most_s = self._options.most_waiting_s
         while most_s is not None and self._waiting_s() > most_s and self._drop_oldest():
             pass
         self._changed.notify_all()
-        return events
 
     def _waiting_s(self) -> float:
         return sum(one.length_s for one in self._waiting if isinstance(one, Utterance))
@@ -212,6 +239,8 @@ class LiveTranscription:
         """The open utterance, if it is to be read now."""
         if not self._options.has_partials or self._final_cost >= 1.0 or self._waiting:
             return None
+        if self._control.is_wanted():
+            return None
         opened = self._cutter.open()
         if opened is None:
             return None
@@ -227,7 +256,7 @@ class LiveTranscription:
             return None
         text = None
         with suppress(EdgeError):  # its final caption reports it
-            text = self._transcriber.partial(opened.window, lambda: bool(self._waiting))
+            text = self._transcriber.partial(opened.window, lambda: bool(self._waiting) or self._control.is_wanted())
         reading.cost_s, reading.end_s = self._clock() - began_s, opened.window.end_s
         if text is None:
             return None

@@ -92,6 +92,12 @@ class UtteranceCutter:
         window = self._cutter.end()
         return None if window is None else self._utterance(window)
 
+    def clear(self) -> None:
+        """Throw away what has not ended. The number of an utterance that had begun is not used again."""
+        self._cutter.end()
+        self._number += self._has_started
+        self._has_started = False
+
     def end(self) -> Iterator[SpeechStart | Utterance]:
         """The audio has ended: what is left of it. Nothing may be pushed after it."""
         for own, chunk in self._frames.end():

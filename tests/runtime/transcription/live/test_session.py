@@ -10,7 +10,7 @@ import pytest
 
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.transcription.live.captions import FinalCaption, PartialCaption
-from edgephi.transcription.live.session import LiveOptions, LiveTranscription
+from edgephi.transcription.live.session import LiveControl, LiveOptions, LiveTranscription
 from edgephi.transcription.live.utterances import SpeechStart, Utterance
 from edgephi.transcription.windows import WindowRules
 from support.live_audio import Broadcast, finals, lost, partials
@@ -127,6 +127,37 @@ def test_an_utterance_can_be_ended_by_hand():
     assert session.step() is None
 
 
+def test_an_utterance_can_be_thrown_away_and_the_next_has_a_number_of_its_own():
+    session = LiveTranscription(FakeModel(_growing), 16_000, LiveOptions(make_detector=lambda: loudness))
+    session.push(turns(0.5, 2.0))
+    session.clear()
+    session.push(turns(1.0, 3.0, 1.0))
+    session.end()
+    (one,) = [caption for caption in session.captions() if isinstance(caption, FinalCaption)]
+    assert (one.number, one.start_s) == (1, pytest.approx(3.5, abs=0.07))
+
+
+def test_others_who_wait_for_the_model_come_before_a_partial():
+    """None is begun, and the one that is being made is given up."""
+    samples, control = turns(1.0, 9.0, 1.0), {"wanted": False}
+
+    def script(number: int, window: np.ndarray) -> list[int]:
+        control["wanted"] = True  # somebody comes while the first is made
+        return _growing(number, window)
+
+    model = FakeModel(script)
+    session = LiveTranscription(
+        model, 16_000, LiveOptions(make_detector=lambda: loudness), LiveControl(is_wanted=lambda: control["wanted"])
+    )
+    made = []
+    for start in range(0, len(samples), 1_600):
+        session.push(samples[start : start + 1_600])
+        made.append(session.step())
+    session.end()
+    assert [type(caption) for caption in [*made, *session.captions()] if caption is not None] == [FinalCaption]
+    assert len(model.windows) == 2
+
+
 def test_a_fault_is_the_loss_of_its_utterance_and_the_next_goes_on():
     def script(_: int, samples: np.ndarray) -> list[int]:
         if 4 * 16_000 < len(samples) < 5 * 16_000:  # the second, and no partial of it
@@ -161,7 +192,7 @@ def test_stopping_ends_the_captions_without_the_one_that_is_not_complete():
         return [1, 2, 3]
 
     options = LiveOptions(make_detector=lambda: loudness, has_partials=False)
-    session = LiveTranscription(FakeModel(script), 16_000, options, should_stop=stopped.is_set)
+    session = LiveTranscription(FakeModel(script), 16_000, options, LiveControl(should_stop=stopped.is_set))
     session.push(THREE)
     session.end()
     assert [caption.number for caption in session.captions()] == [0]
