@@ -22,7 +22,7 @@ from edgephi.base.cancellation import Stopped, never
 from edgephi.base.errors import ConfigError
 from edgephi.base.stage import OnStage, ignore_stage
 from edgephi.bundle.bundle import Bundle
-from edgephi.cache.kv_cache import cache_kind
+from edgephi.bundle.cache_choice import cache_kind
 from edgephi.generation.control import RequestControl
 from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.outcome import reply_of

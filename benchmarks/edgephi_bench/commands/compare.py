@@ -254,12 +254,12 @@ def _compare_files(before: Path, after: Path, judgement: Judgement, force: bool)
 
 
 def _compare_folders(before: Path, after: Path, judgement: Judgement, folders: FolderOptions) -> list[str]:
-    from edgephi.ort.session import DeviceOptions  # noqa: PLC0415 - keeps --help fast
+    from edgephi import ModelOptions  # noqa: PLC0415 - keeps --help fast
     from edgephi_bench.comparison.output import PairedResult, paired_json, print_paired  # noqa: PLC0415
     from edgephi_bench.comparison.paired import PairLimits, compare_in_turn  # noqa: PLC0415
     from edgephi_bench.engines.builds import is_same_model, open_build, output_differences  # noqa: PLC0415
 
-    threads = DeviceOptions(threads=folders.threads).num_threads
+    threads = ModelOptions(threads=folders.threads).device_options.num_threads
     tasks = folders.tasks(threads)
     longest = max(task.depth + task.tokens for task in tasks)
     builds = (

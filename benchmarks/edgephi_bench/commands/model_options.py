@@ -70,7 +70,7 @@ class MeasurementOptions:
         Raises:
             ConfigError: A value that cannot be used.
         """
-        from edgephi.ort.session import DeviceOptions  # noqa: PLC0415 - keeps --help fast
+        from edgephi import ModelOptions  # noqa: PLC0415 - keeps --help fast
         from edgephi_bench.engines.peers import parse_peers  # noqa: PLC0415
         from edgephi_bench.latency.own_prompts import read_prompts  # noqa: PLC0415
         from edgephi_bench.latency.plan import (  # noqa: PLC0415
@@ -81,7 +81,7 @@ class MeasurementOptions:
             parse_sizes,
         )
 
-        threads = DeviceOptions(threads=self.threads).num_threads
+        threads = ModelOptions(threads=self.threads).device_options.num_threads
         counts = _powers_of_two(threads) if self.thread_counts is None else parse_counts(self.thread_counts, "--sweep")
         return BenchPlan(
             model=model,

@@ -9,8 +9,8 @@ from typing import Any
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.cache_choice import cache_kind
 from edgephi.bundle.manifest import CacheChoice, CacheKind
-from edgephi.cache.kv_cache import cache_kind
 from edgephi_bench.engines.fixed_logits import Difference, FixedLogits, differences
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 

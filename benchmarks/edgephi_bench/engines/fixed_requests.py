@@ -8,36 +8,33 @@ from typing import Any
 import numpy as np
 
 from edgephi import Model
-from edgephi.base.errors import ConfigError
-from edgephi.prompt.routing import choose_route
-from edgephi.prompt.tokenizer import Tokenizer
+from edgephi.bundle.bundle import Bundle
 from edgephi_bench.engines.fixed_logits import FixedLogits
+from edgephi_bench.measure.modes import routes
+from edgephi_bench.measure.text_tokens import text_tokens
 
-#: How many images and recordings each request has.
-FIXED = {"text": (0, 0), "speech": (0, 1), "vision": (1, 0), "both": (1, 1)}
 _TEXT = "The fixed request of this benchmark: say what was seen, what was heard, and what seven times eight is."
 _HERTZ, _SECONDS = 16_000, 1.5
 _WIDTH, _HEIGHT = 320, 240
 _KEPT = 64
 
 
-def fixed_logits(model: Model, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+def fixed_logits(model: Model, bundle: Bundle) -> list[dict[str, Any]]:
     """One `FixedLogits` for each mode that the model answers in, as JSON values."""
+    text = text_tokens(bundle, _TEXT)
     found = []
-    for mode, (num_images, num_audio) in FIXED.items():
-        try:
-            choose_route(model.manifest, num_images=num_images, num_audio=num_audio)
-        except ConfigError:
-            continue
-        found.append(asdict(_ask(model, tokenizer, mode)))
+    for route in routes(bundle.manifest):
+        mode = "both" if route.has_images and route.has_audio else route.mode
+        found.append(asdict(_ask(model, text, mode, (int(route.has_images), int(route.has_audio)))))
     return found
 
 
-def _ask(model: Model, tokenizer: Tokenizer, mode: str) -> FixedLogits:
-    num_images, num_audio = FIXED[mode]
+def _ask(model: Model, text: list[int], mode: str, media: tuple[int, int]) -> FixedLogits:
+    """Logits after so many images and recordings, and the text."""
+    num_images, num_audio = media
     tokens = model.manifest.tokens
     slots = [tokens.image] * num_images + [tokens.audio] * num_audio
-    ids = [*(slot for slot in slots if slot is not None), *tokenizer.encode_text(_TEXT)]
+    ids = [*(slot for slot in slots if slot is not None), *text]
     row = model.logits(ids, images=[_image()] * num_images, audio=[(_audio(), _HERTZ)] * num_audio)
     kept = np.unique(np.linspace(0, len(row) - 1, min(_KEPT, len(row))).astype(int)).tolist()
     return FixedLogits(

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import Adapter, CacheChoice, Manifest
-from edgephi.prompt.routing import Mode, available_routes
 from edgephi_bench.engines.peer_requests import takes_requests
 from edgephi_bench.engines.peers import PeerSpec
 from edgephi_bench.latency.own_prompts import OwnPrompt
@@ -17,7 +16,6 @@ from edgephi_bench.latency.own_prompts import OwnPrompt
 Part = Literal["load", "requests", "prefill", "decode", "threads", "memory", "output", "repeat"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _SHORTEST_AUDIO_S, _LONGEST_AUDIO_S = 0.1, 1800.0
-_MEASURED: tuple[Mode, ...] = ("text", "speech", "vision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +85,6 @@ class BenchPlan:
         deepest = max(self.depths, default=0) if "decode" in self.parts else 0
         read = max(self.prompt_tokens) if "prefill" in self.parts else 0
         return max(deepest + max(self.new_tokens), read) + 1
-
-
-def modes(manifest: Manifest) -> tuple[str, ...]:
-    """The modes that are measured, of those in which a model folder answers by its own rule."""
-    return tuple(route.mode for route in available_routes(manifest) if route.mode in _MEASURED)
 
 
 def routed_adapters(manifest: Manifest) -> tuple[Adapter, ...]:

@@ -9,20 +9,21 @@ import hashlib
 from edgephi.base.errors import ConfigError
 from edgephi.base.step import OnStep
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
-from edgephi.cache.kv_cache import cache_kind
+from edgephi.bundle.cache_choice import cache_kind
 from edgephi_bench.engines.builds import read_fixed
 from edgephi_bench.engines.peer_requests import lacking, takes_requests
 from edgephi_bench.engines.peers import PeerSpec, check_peer
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 from edgephi_bench.latency.decoding import as_repeat, measure_decoding, measure_repeats
 from edgephi_bench.latency.loading import measure_loads, measure_memory, measure_peer_memory
-from edgephi_bench.latency.plan import BenchPlan, modes
+from edgephi_bench.latency.plan import BenchPlan
 from edgephi_bench.latency.progress import Progress, count_steps
 from edgephi_bench.latency.report import BenchReport, GreedyOutput, ModelFacts, PeerFacts
 from edgephi_bench.latency.results import Results
 from edgephi_bench.latency.rounds import OnLine
 from edgephi_bench.latency.stages import StageObservers, measure_stages
 from edgephi_bench.measure.environment import read_environment
+from edgephi_bench.measure.modes import modes
 
 _SENTINEL_TOKENS = 32
 

@@ -33,12 +33,10 @@ class RequestResults:
     Attributes:
         answers: One for each counted run.
         rows: Positions that its media take.
-        crops: Of its image; 0 without one.
     """
 
     answers: list[dict[str, Any]]
     rows: int
-    crops: int
 
     def of(self, key: str) -> list[float]:
         """One value of every answer."""
@@ -67,7 +65,8 @@ def figures_of(asked: RequestKind, found: RequestResults) -> list[Figure]:
         ]
     elif asked.image:
         figures.append(kind.figure("tokens per image", [float(found.rows)], "tokens", None))
-        figures.append(kind.figure("encode per crop", [seconds / found.crops for seconds in found.of("encode")]))
+        pairs = zip(found.of("encode"), found.of("encoder_steps"), strict=True)
+        figures.append(kind.figure("encode per crop", [seconds / crops for seconds, crops in pairs]))
     return figures
 
 

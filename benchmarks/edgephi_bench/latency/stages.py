@@ -6,8 +6,9 @@ where there are media.
     preprocess   read and check media, mel or crops, template, tokenizer
     encode       audio or image tower
     prefill      the decoder reads the prompt, media rows included
-    first token  what else lies before it: choosing, waiting for a turn
+    first token  what else lies before it: choosing; waiting for a turn and loading adapters are not in it
     decode       every token after the first
+    detokenize   from each token to its text; a part of decode
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
-from edgephi.prompt.tokenizer import Tokenizer
+from edgephi.bundle.bundle import Bundle
 from edgephi_bench.engines.peer_requests import OnPeer, PeerRequests
 from edgephi_bench.engines.peers import PeerSpec
 from edgephi_bench.engines.worker import WORKERS, Worker
@@ -27,12 +27,12 @@ from edgephi_bench.latency.rounds import OURS, OnLine, rest, round_words, turns
 from edgephi_bench.latency.stage_figures import RequestResults, figures_of
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.observer import Observer, Round
+from edgephi_bench.measure.text_tokens import text_tokens
 
 
 def text_rounds(plan: BenchPlan, tokens: int) -> int:
     """How often WORDS make about so many tokens."""
-    tokenizer = Tokenizer.load(Bundle(plan.model).file(TOKENIZER_NAME))
-    return max(1, round(tokens / len(tokenizer.encode_text(WORDS))))
+    return max(1, round(tokens / len(text_tokens(Bundle(plan.model), WORDS))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +132,10 @@ class _KindFigures:
             self._say(number)
             with self.observers.observer.round(self._round(number)):
                 answers += self._one_round(number, prompt)
-        for answer in answers:
-            answer["detokenize"] = self.worker.ask("detokenize", token_ids=answer["token_ids"])
-        media = self.worker.ask("media_facts", media=asked.media) if asked.media else {"rows": 0, "crops": 0}
-        figures = figures_of(asked, RequestResults(answers=answers, rows=media["rows"], crops=media["crops"]))
+        rows = 0
+        if asked.media:
+            rows = answers[-1]["prompt_tokens"] - self.worker.ask("words_tokens", media=asked.media)
+        figures = figures_of(asked, RequestResults(answers=answers, rows=rows))
         return figures + self.beside.figures(asked.mode, asked.condition)
 
     def _one_round(self, number: int, prompt: int) -> list[dict[str, Any]]:

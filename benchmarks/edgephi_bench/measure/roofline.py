@@ -1,8 +1,8 @@
 """The bytes that a decode step must read from memory: the least time it can take.
 
-Weights count as ONNX Runtime holds them once packed, not as they lie on disk (see edgephi.ort.packed_sizes). Every
-weight of the decoder is read once per token; of the embedding only one row is, but the head that shares its bytes is
-read whole. Activations stay in the caches of the processor and are not counted.
+They are those that `edgephi doctor` states: weights as ONNX Runtime holds them once packed, not as they lie on disk.
+Every weight of the decoder is read once per token; of the embedding only one row is, but the head that shares its bytes
+is read whole. Activations stay in the caches of the processor and are not counted.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheChoice
-from edgephi.cache.kv_cache import cache_shape
-from edgephi.ort.packed_sizes import packed_bytes
+from edgephi.inspection.footprint import memory_estimates
 from edgephi_bench.measure.condition import Condition
 
 
@@ -22,18 +21,16 @@ class StepBytes:
     """The bytes that one step reads.
 
     Attributes:
-        weights: Of the decoder, the head included.
-        adapter: Of the adapter that is on.
+        weights: Of the decoder, with the head and the adapter that is on.
         kv_per_position: Keys and values of one cached position.
     """
 
     weights: int
-    adapter: int
     kv_per_position: int
 
     def at(self, depth: float) -> float:
         """Bytes of a step after `depth` cached positions."""
-        return self.weights + self.adapter + self.kv_per_position * depth
+        return self.weights + self.kv_per_position * depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +101,9 @@ def step_bytes(bundle: Bundle, adapter: Adapter = "none", kv_cache: CacheChoice 
         ArtifactError: The list of its tensors is damaged.
         ConfigError: It has no graphs for `kv_cache`.
     """
-    index = bundle.tensor_index()
-    parts = {"decoder": 0, f"adapter_{adapter}": 0}
-    for tensor in index.tensors:
-        if tensor.part in parts:
-            parts[tensor.part] += packed_bytes(tensor)
-    shape = cache_shape(bundle.manifest, kind=kv_cache)
-    return StepBytes(
-        weights=parts["decoder"], adapter=parts[f"adapter_{adapter}"], kv_per_position=shape.bytes_per_position
-    )
+    estimates = memory_estimates(bundle, kv_cache)
+    if adapter == "none":  # a folder with a merged adapter has no text mode, and reads no more for it
+        estimate = min(estimates, key=lambda item: item.step_bytes)
+    else:
+        estimate = next(item for item in estimates if item.mode == adapter)
+    return StepBytes(weights=estimate.step_bytes, kv_per_position=estimate.position_bytes)

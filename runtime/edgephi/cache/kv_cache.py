@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.base.errors import CapacityError, ConfigError
+from edgephi.base.errors import CapacityError
 from edgephi.base.free_memory import headroom, is_ignored
 from edgephi.base.units import human_bytes
-from edgephi.bundle.manifest import CacheChoice, CacheDtype, CacheKind, Manifest
+from edgephi.bundle.cache_choice import cache_kind
+from edgephi.bundle.manifest import CacheChoice, CacheDtype, Manifest
 
 _BLOCK = 256
 _GROWTH = 1.25
@@ -76,26 +77,6 @@ def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheC
         model_positions=model_positions,
         dtype="int8" if chosen == "int8" else info.dtype,
     )
-
-
-def cache_kind(manifest: Manifest, choice: CacheChoice) -> CacheKind:
-    """What keys and values are kept in where `choice` is asked for: `auto` is int8 where the folder has it.
-
-    Raises:
-        ConfigError: The folder has no graphs for it, or `choice` is unknown.
-    """
-    if choice not in get_args(CacheChoice):
-        *others, last = map(repr, get_args(CacheChoice))
-        raise ConfigError(f"kv_cache is {choice!r}; use {', '.join(others)} or {last}")
-    has_int8 = manifest.decoder.int8_cache is not None
-    if choice == "auto":
-        return "int8" if has_int8 else "float"
-    if choice == "int8" and not has_int8:
-        raise ConfigError(
-            "int8 keys and values were asked for, but this model folder was made without their graphs; export it "
-            "again with --kv-cache int8, or leave kv_cache at 'auto'"
-        )
-    return choice
 
 
 class KVCache:

@@ -20,9 +20,10 @@ from edgephi.base.cancellation import ask, never
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.cache_choice import cache_kind
 from edgephi.bundle.manifest import ADAPTER_IDS, Adapter
 from edgephi.cache.context_limit import ContextLimit
-from edgephi.cache.kv_cache import KVCache, cache_kind, cache_shape
+from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.cache.prefix_cache import PrefixCache
 from edgephi.decoder.forward import DecoderPass, PassMemory
 from edgephi.decoder.graph import DecoderGraph

@@ -20,7 +20,7 @@ from edgephi_bench.commands.main import bench
 from edgephi_bench.engines.workers.edgephi_requests import SENTINEL_PROMPT
 from edgephi_bench.latency import decoding, rounds
 from edgephi_bench.latency import run as latency
-from edgephi_bench.latency.plan import modes
+from edgephi_bench.measure.modes import modes
 from edgephi_bench.measure.roofline import step_bytes
 from support.bundles import small_bundle
 

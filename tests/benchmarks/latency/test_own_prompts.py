@@ -11,8 +11,9 @@ from edgephi.base.errors import ConfigError
 from edgephi.base.step import Step
 from edgephi.bundle.bundle import Bundle
 from edgephi_bench.latency.own_prompts import read_prompts
-from edgephi_bench.latency.plan import BenchPlan, modes, parse_seconds, parse_sizes
+from edgephi_bench.latency.plan import BenchPlan, parse_seconds, parse_sizes
 from edgephi_bench.latency.progress import Progress, count_steps
+from edgephi_bench.measure.modes import modes
 from edgephi_bench.report.append_file import append_line, check_appendable
 from support.bundles import small_bundle
 

@@ -22,18 +22,20 @@ def test_a_step_reads_every_weight_of_the_decoder_once() -> None:
     norms = (2 * s.layers + 1) * s.hidden * 4
     read = step_bytes(Bundle(small_bundle(recipe="int4-fast")))
     assert read.weights == linears + norms
-    assert read.adapter == 0
 
 
 def test_an_adapter_that_is_on_is_read_as_well_and_one_that_is_off_is_not() -> None:
     bundle = Bundle(small_bundle())
     off, speech, vision = (step_bytes(bundle, name) for name in ("none", "speech", "vision"))
-    assert off.weights == speech.weights == vision.weights
-    assert off.adapter == 0 < vision.adapter < speech.adapter  # the speech adapter has the larger rank
+    assert off.weights < vision.weights < speech.weights  # the speech adapter has the larger rank
+
+
+def test_a_merged_adapter_costs_a_step_nothing() -> None:
+    assert step_bytes(Bundle(small_bundle(adapters="speech"))) == step_bytes(Bundle(small_bundle()))
 
 
 def test_a_step_counts_weights_adapter_and_every_cached_position() -> None:
-    assert StepBytes(weights=1000, adapter=100, kv_per_position=10).at(7.5) == 1175
+    assert StepBytes(weights=1100, kv_per_position=10).at(7.5) == 1175
 
 
 def test_keys_and_values_grow_with_depth() -> None:

@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from edgephi import DoneEvent, Model, ModelOptions, Reply, SamplingOptions, TokenEvent, __version__
-from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
+from edgephi import (
+    DoneEvent,
+    Event,
+    Model,
+    ModelOptions,
+    Reply,
+    SamplingOptions,
+    Stage,
+    TextEvent,
+    TokenEvent,
+    __version__,
+)
+from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheKind
-from edgephi.generation.detokenizer import TextStream
-from edgephi.media.processor import MediaProcessor
-from edgephi.ort.session import DeviceOptions, runtime
-from edgephi.prompt.tokenizer import Tokenizer
+from edgephi.ort.session import runtime
 
 DEFAULT_CACHE_BYTES = ModelOptions().cache_bytes
 WORDS = " when the rain had stopped we walked along the river and talked about boats that had gone out in the morning"
 _QUESTION = "Describe this."
 _HERTZ = 16_000
+_SMALL_AUDIO_S, _SMALL_IMAGE = 0.2, (28, 28)
 #: Asked greedily of every model; what comes out depends on nothing but the model and the arithmetic.
 SENTINEL_PROMPT = "Name the seven days of the week, then count from one to ten."
 
@@ -39,6 +49,65 @@ def open_engine(options: dict[str, Any]) -> RequestEngine:
     return RequestEngine(options["model"], options["threads"], options["kv_cache"], cache_bytes)
 
 
+@dataclass(slots=True)
+class _Answer:
+    """One request while it is served.
+
+    Attributes:
+        began_s: When it was sent, by `time.perf_counter()`, as the others.
+        last_s: When the last event came.
+        token_s: When each token was reported.
+        text_s: Seconds between tokens and their texts, all together.
+        encoder_steps: Crops of its images, or windows of its audio, that were encoded.
+    """
+
+    began_s: float = field(default_factory=time.perf_counter)
+    last_s: float = 0.0
+    token_s: list[float] = field(default_factory=list)
+    text_s: float = 0.0
+    encoder_steps: int = 0
+    done: Reply | None = None
+
+    def observe(self, stage: Stage) -> None:
+        """Note how much there is to encode."""
+        if stage.name == "encode":
+            self.encoder_steps = stage.total
+
+    def take(self, event: Event) -> None:
+        """Note when an event came."""
+        now = time.perf_counter()
+        if isinstance(event, TokenEvent):
+            self.token_s.append(now)
+        elif isinstance(event, TextEvent):
+            self.text_s += now - self.last_s
+        elif isinstance(event, DoneEvent):
+            self.done = event.reply
+        self.last_s = now
+
+    @property
+    def reply(self) -> Reply:
+        """The whole reply."""
+        assert self.done is not None  # a stream ends with it
+        return self.done
+
+    def stages(self) -> dict[str, Any]:
+        """Seconds of every stage, and what else figures are made of."""
+        timing = self.reply.timing
+        known = timing.queue_s + timing.load_s + timing.preprocess_s + timing.encode_s + timing.prefill_s
+        return {
+            "preprocess": timing.preprocess_s,
+            "encode": timing.encode_s,
+            "prefill": timing.prefill_s,
+            "first_token": max(timing.ttft_s - known, 0.0),
+            "steps": np.diff(self.token_s).tolist(),
+            "detokenize": self.text_s,
+            "ttft": timing.ttft_s,
+            "end_to_end": self.last_s - self.began_s,
+            "prompt_tokens": timing.prompt_tokens,
+            "encoder_steps": self.encoder_steps,
+        }
+
+
 class RequestEngine:
     """One model and a count of its requests."""
 
@@ -46,8 +115,6 @@ class RequestEngine:
         self.version = __version__
         self._model = Model.load(model, threads=threads, kv_cache=kv_cache, cache_bytes=cache_bytes)
         self._bundle = Bundle(model)
-        self._device = DeviceOptions(threads=threads)
-        self._tokenizer: Tokenizer | None = None
         self._count = 0
 
     def request(self, media: dict[str, Any], rounds: int, new_tokens: int) -> dict[str, Any]:
@@ -60,11 +127,7 @@ class RequestEngine:
         """
         self._count += 1
         given = self._media(media)
-        text = f"{self._count} {_QUESTION}" if given else self._text(rounds)
-        stamps: list[float] = []
-        before = time.perf_counter()
-        reply = self._ask(text, given, new_tokens, stamps)
-        return _stages(reply, stamps, time.perf_counter() - before)
+        return self._ask(self._question if given else self._text(rounds), given, new_tokens).stages()
 
     def own_request(self, own: dict[str, Any], new_tokens: int) -> dict[str, Any]:
         """Seconds of every stage of a user's own request: `prompt`, `images` and `audio` as paths.
@@ -72,37 +135,29 @@ class RequestEngine:
         A short request before it leaves nothing of it in the cache: the stages of the last run must not be free.
         """
         self._count += 1
-        self._ask(f"{self._count} {_QUESTION}", {}, 1, [])
-        stamps: list[float] = []
-        before = time.perf_counter()
-        reply = self._ask(own["prompt"], {"images": own["images"], "audio": own["audio"]}, new_tokens, stamps)
-        return _stages(reply, stamps, time.perf_counter() - before)
+        self._ask(self._question, {}, 1)
+        return self._ask(own["prompt"], {"images": own["images"], "audio": own["audio"]}, new_tokens).stages()
 
-    def media_facts(self, media: dict[str, Any]) -> dict[str, int]:
-        """How many positions the media of such a request take, and how many crops."""
-        given = self._media(media)
-        images = given.get("images", ())
-        processor = MediaProcessor(self._bundle, self._device)
-        items = processor.prepare(images, given.get("audio", ()))
-        crops = sum(processor.num_steps(item) for item in items[: len(images)])
-        return {"rows": sum(item.num_rows for item in items), "crops": crops}
+    def words_tokens(self, media: dict[str, Any]) -> int:
+        """Positions of the last request's prompt that its media did not take.
 
-    def detokenize(self, token_ids: list[int]) -> float:
-        """Seconds for these ids, one at a time as while streaming."""
-        stream = TextStream(self._vocabulary)
-        before = time.perf_counter()
-        for token_id in token_ids:
-            stream.feed(token_id)
-        stream.flush()
-        return time.perf_counter() - before
+        Two small media of a kind take twice what one takes, beside the same words. So this is known of every folder,
+        also of one that answers no text alone.
+        """
+        small = self._media({"audio_s": _SMALL_AUDIO_S} if "audio_s" in media else {"image": _SMALL_IMAGE})
+        one, two = (
+            self._ask(self._question, {name: given * count for name, given in small.items()}, 1).reply.timing
+            for count in (1, 2)
+        )
+        return 2 * one.prompt_tokens - two.prompt_tokens
 
     def second_turn(self, rounds: int, new_tokens: int) -> list[float]:
         """Seconds to the first token of a conversation's first and second turn."""
         self._count += 1
         turns = [{"role": "user", "content": self._text(rounds)}]
-        first = self._ask(turns, {}, new_tokens, [])
+        first = self._ask(turns, {}, new_tokens).reply
         turns += [{"role": "assistant", "content": first.text}, {"role": "user", "content": "And then?"}]
-        second = self._ask(turns, {}, new_tokens, [])
+        second = self._ask(turns, {}, new_tokens).reply
         return [first.timing.ttft_s, second.timing.ttft_s]
 
     def greedy(self, new_tokens: int) -> dict[str, Any]:
@@ -115,24 +170,21 @@ class RequestEngine:
         """Logits of the fixed requests, one for each mode that the model answers in."""
         from edgephi_bench.engines.fixed_requests import fixed_logits  # noqa: PLC0415 - only the measuring needs it
 
-        return fixed_logits(self._model, self._vocabulary)
+        return fixed_logits(self._model, self._bundle)
 
-    def _ask(self, messages: Any, media: dict[str, Any], new_tokens: int, stamps: list[float]) -> Reply:
-        """The reply; the time at which each token was reported goes into `stamps`."""
+    def _ask(self, messages: Any, media: dict[str, Any], new_tokens: int) -> _Answer:
+        """The reply, and when each part of it came."""
         never_ends = dict.fromkeys(self._model.manifest.tokens.eos, -100.0)
         options = SamplingOptions.greedy(max_new_tokens=new_tokens, logit_bias=never_ends, speculation=False)
-        for event in self._model.stream(messages, options=options, **media):
-            if isinstance(event, TokenEvent):
-                stamps.append(time.perf_counter())
-            elif isinstance(event, DoneEvent):
-                return event.reply
-        raise AssertionError("a stream ends with a reply")
+        answer = _Answer()
+        for event in self._model.stream(messages, options=options, on_stage=answer.observe, **media):
+            answer.take(event)
+        return answer
 
     @property
-    def _vocabulary(self) -> Tokenizer:
-        if self._tokenizer is None:
-            self._tokenizer = Tokenizer.load(self._bundle.file(TOKENIZER_NAME))
-        return self._tokenizer
+    def _question(self) -> str:
+        """The words beside media."""
+        return f"{self._count} {_QUESTION}"
 
     def _media(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Noise, which costs what anything else costs."""
@@ -148,19 +200,3 @@ class RequestEngine:
     def _text(self, rounds: int) -> str:
         """The first word differs from request to request."""
         return f"{self._count}{WORDS * rounds}"
-
-
-def _stages(reply: Reply, stamps: list[float], end_to_end: float) -> dict[str, Any]:
-    timing = reply.timing
-    known = timing.preprocess_s + timing.encode_s + timing.prefill_s
-    return {
-        "preprocess": timing.preprocess_s,
-        "encode": timing.encode_s,
-        "prefill": timing.prefill_s,
-        "first_token": max(timing.ttft_s - known, 0.0),
-        "steps": np.diff(stamps).tolist(),
-        "ttft": timing.ttft_s,
-        "end_to_end": end_to_end,
-        "prompt_tokens": timing.prompt_tokens,
-        "token_ids": reply.token_ids,
-    }

@@ -62,7 +62,7 @@ def recording_id(file: str) -> str | None:
 def model_id(folder: Path, kv_cache: CacheChoice) -> str:
     """Hash of a model folder's manifest, which has those of all other files, and what keys and values are kept in."""
     from edgephi.bundle.bundle import Bundle
-    from edgephi.cache.kv_cache import cache_kind
+    from edgephi.bundle.cache_choice import cache_kind
 
     try:
         bundle = Bundle(folder)
