@@ -3,67 +3,67 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass
 from typing import Literal
+from xml.etree import ElementTree
 
 Anchor = Literal["start", "middle", "end"]
 
 
-@dataclass(slots=True)
 class Drawing:
     """A drawing of `width` by `height` units, scaled to the page.
 
-    Attributes:
+    Args:
         width: Units across.
-        height: Units down; may grow while drawing.
+        height: Units down.
         label: What it shows, for those who do not see it.
         kind: Class, by which a page's style may hide it.
+
+    Attributes:
+        width: Units across.
+        height: Units down.
     """
 
-    width: float
-    height: float
-    label: str
-    kind: str = ""
-    _parts: list[str] = field(default_factory=list)
+    def __init__(self, width: float, height: float, label: str, kind: str = "") -> None:
+        self.width, self.height = width, height
+        box = f"0 0 {width:g} {height:g}"
+        self._root = ElementTree.Element("svg", {"class": kind, "viewBox": box, "role": "img", "aria-label": label})
 
     def text(self, x: float, y: float, words: str, kind: str = "", *, anchor: Anchor = "start") -> None:
         """Words with their base line at `y`."""
-        self._parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
-        )
+        self._add("text", kind, {"x": x, "y": y}, {"text-anchor": anchor}).text = words
 
     def line(self, start: tuple[float, float], end: tuple[float, float], kind: str) -> None:
         """A straight line."""
         (x1, y1), (x2, y2) = start, end
-        self._parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>')
+        self._add("line", kind, {"x1": x1, "y1": y1, "x2": x2, "y2": y2})
 
     def bar(self, corner: tuple[float, float], size: tuple[float, float], kind: str, tip: str = "") -> None:
         """A rectangle with round corners, at least one unit wide; `tip` shows under the pointer."""
         (x, y), (width, height) = corner, size
-        self._parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 1.0):.1f}" height="{height:.1f}" rx="2" '
-            f'class="{kind}"><title>{escape(tip)}</title></rect>'
-        )
+        place = {"x": x, "y": y, "width": max(width, 1.0), "height": height, "rx": 2.0}
+        self._add("rect", kind, place, tip=tip)
 
     def dot(self, x: float, y: float, radius: float, kind: str, tip: str = "") -> None:
-        """A circle."""
-        self._parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{kind}"><title>{escape(tip)}</title></circle>'
-        )
+        """A circle; `tip` shows under the pointer."""
+        self._add("circle", kind, {"cx": x, "cy": y, "r": radius}, tip=tip)
 
     def path(self, points: list[tuple[float, float]], kind: str) -> None:
         """Straight lines from point to point."""
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self._parts.append(f'<polyline points="{places}" class="{kind}"/>')
+        self._add("polyline", kind, {}, {"points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points)})
 
-    def markup(self) -> str:
-        """The element."""
-        return (
-            f'<svg class="{self.kind}" viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
-            f'aria-label="{escape(self.label)}">'
-            f"{''.join(self._parts)}</svg>"
-        )
+    def __html__(self) -> str:
+        """The element, as jinja2 asks for it."""
+        return ElementTree.tostring(self._root, encoding="unicode")
+
+    def _add(
+        self, shape: str, kind: str, places: dict[str, float], more: dict[str, str] | None = None, tip: str = ""
+    ) -> ElementTree.Element:
+        rounded = {name: f"{round(place, 1):g}" for name, place in places.items()}
+        added = ElementTree.SubElement(self._root, shape, {**rounded, **(more or {}), "class": kind})
+        if tip:
+            ElementTree.SubElement(added, "title").text = tip
+        return added
 
 
 @dataclass(frozen=True, slots=True)

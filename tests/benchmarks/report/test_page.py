@@ -14,7 +14,7 @@ import pytest
 from edgephi_bench.latency.report import BenchReport
 from edgephi_bench.measure.units import quantity
 from edgephi_bench.report.page import page
-from edgephi_bench.report.svg import Scale, ticks
+from edgephi_bench.report.svg import Drawing, Scale, ticks
 from edgephi_bench.report.text import comma_separated, markdown
 from support.reports import report
 
@@ -83,6 +83,18 @@ def test_names_from_outside_cannot_become_markup() -> None:
         peers=tuple(dataclasses.replace(peer, error=hostile) for peer in base.peers),
     )
     assert "script" not in _parsed(page(changed)).tags
+
+
+def test_words_of_a_drawing_cannot_become_markup_either() -> None:
+    hostile = "</title></svg><script>alert(1)</script>\"'&"
+    drawing = Drawing(100, 50, hostile, "wide")
+    drawing.text(1, 2, hostile)
+    drawing.bar((0, 0), (5, 5), "fill", hostile)
+    drawing.dot(1, 1, 2, "fill", hostile)
+    root = ET.fromstring(drawing.__html__())
+    assert root.get("aria-label") == hostile
+    assert [element.tag for element in root.iter()] == ["svg", "text", "rect", "title", "circle", "title"]
+    assert [element.text for element in root.iter() if element.text] == [hostile] * 3
 
 
 @pytest.mark.parametrize("changes", [{"figures": ()}, {"floors": (), "peers": (), "output": None, "notes": ()}])
