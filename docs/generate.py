@@ -23,6 +23,7 @@ _DOCS = Path(__file__).parent
 _GROUPS = {
     "The model": ("Model", "AsyncModel", "ModelOptions"),
     "Requests": ("Request", "SamplingOptions", "JsonSchema", "Regex", "Grammar"),
+    "Prepared requests": ("PreparedRequest", "RequestCost", "ImageCost", "AudioCost"),
     "Replies": ("Reply", "ToolCall", "Timing", "Choice"),
     "Events of a stream": ("Event", "TokenEvent", "TextEvent", "ToolCallEvent", "DoneEvent", "Stage"),
     "Transcripts": ("Transcript", "Segment", "TranscriptProgress", "WindowRules"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgephi.generation.tool_calls import ToolCall
     from edgephi.model import Model
     from edgephi.model_options import ModelOptions
+    from edgephi.prepared_request import AudioCost, ImageCost, PreparedRequest, RequestCost
     from edgephi.request import Request
     from edgephi.transcription.transcript import Segment, Transcript
     from edgephi.transcription.whole import TranscriptProgress
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtifactError",
     "AsyncModel",
+    "AudioCost",
     "CapacityError",
     "Choice",
     "ConfigError",
@@ -40,12 +42,15 @@ __all__ = [
     "EdgeError",
     "Event",
     "Grammar",
+    "ImageCost",
     "JsonSchema",
     "Model",
     "ModelOptions",
+    "PreparedRequest",
     "Regex",
     "Reply",
     "Request",
+    "RequestCost",
     "SamplingOptions",
     "Segment",
     "Stage",
@@ -71,6 +76,7 @@ _HOME = {
     "AsyncModel": "edgephi.async_model",
     "Model": "edgephi.model",
     "ModelOptions": "edgephi.model_options",
+    **dict.fromkeys(("AudioCost", "ImageCost", "PreparedRequest", "RequestCost"), "edgephi.prepared_request"),
     "Request": "edgephi.request",
     "SamplingOptions": "edgephi.generation.sampler",
     **dict.fromkeys(("Segment", "Transcript"), "edgephi.transcription.transcript"),

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from edgephi.audio.decoding import AudioSource
 from edgephi.base.cancellation import never
@@ -19,9 +19,12 @@ from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.model import Model
 from edgephi.model_options import ModelFields, ModelOptions
+from edgephi.prepared_request import PreparedRequest
 from edgephi.prompt.messages import Messages
 from edgephi.request import Request, RequestFields
 from edgephi.transcription.transcript import Transcript
+
+T = TypeVar("T")
 
 
 class AsyncModel:
@@ -69,7 +72,7 @@ class AsyncModel:
 
     async def generate(
         self,
-        request: Messages | Request,
+        request: Messages | Request | PreparedRequest,
         *,
         options: SamplingOptions | None = None,
         should_stop: Callable[[], bool] = never,
@@ -90,7 +93,7 @@ class AsyncModel:
 
     async def stream(
         self,
-        request: Messages | Request,
+        request: Messages | Request | PreparedRequest,
         *,
         options: SamplingOptions | None = None,
         should_stop: Callable[[], bool] = never,
@@ -120,20 +123,27 @@ class AsyncModel:
         finally:
             await worker.end()
 
+    async def prepare(self, request: Messages | Request, **options: Any) -> PreparedRequest:
+        """Read and check a request; arguments and errors are those of `Model.prepare`. Cancelling ends it soon."""
+        return await _beside(self.model.prepare, request, options)
+
     async def transcribe(self, source: AudioSource, **options: Any) -> Transcript:
         """Write down a recording; arguments and errors are those of `Model.transcribe`. Cancelling ends it soon."""
-        is_left, theirs = threading.Event(), options.pop("should_stop", never)
-        work = asyncio.ensure_future(
-            asyncio.to_thread(
-                self.model.transcribe, source, **options, should_stop=lambda: is_left.is_set() or theirs()
-            )
-        )
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            is_left.set()
-            await asyncio.wait([work])
-            raise
+        return await _beside(self.model.transcribe, source, options)
+
+
+async def _beside(call: Callable[..., T], given: object, options: dict[str, Any]) -> T:
+    """The result of a call in a thread of its own, which ends soon after this task is cancelled."""
+    is_left, theirs = threading.Event(), options.pop("should_stop", never)
+    work = asyncio.ensure_future(
+        asyncio.to_thread(call, given, **options, should_stop=lambda: is_left.is_set() or theirs())
+    )
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        is_left.set()
+        await asyncio.wait([work])
+        raise
 
 
 class _Worker:

@@ -30,6 +30,8 @@ from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
 from edgephi.generation.timing import StageTimer
 from edgephi.model_options import ModelFields, ModelOptions
+from edgephi.preparation import PreparedRequests
+from edgephi.prepared_request import PreparedRequest
 from edgephi.prompt.input_sequence import as_token_ids
 from edgephi.prompt.media_placement import check_media_lists
 from edgephi.prompt.messages import Messages
@@ -41,7 +43,7 @@ from edgephi.tools.constraint import start_constraint
 from edgephi.transcription.requests import TranscriptRequests
 
 
-class Model(SavedPrefixes, TranscriptRequests):
+class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
     """A loaded model folder. Make one with `Model.load`; close it, or use it in a `with` block.
 
     Safe to share between threads: requests are served one at a time in the order they came, up to `max_queue` waiting.
@@ -86,7 +88,7 @@ class Model(SavedPrefixes, TranscriptRequests):
 
     def generate(
         self,
-        request: Messages | Request,
+        request: Messages | Request | PreparedRequest,
         *,
         options: SamplingOptions | None = None,
         should_stop: Callable[[], bool] = never,
@@ -102,7 +104,7 @@ class Model(SavedPrefixes, TranscriptRequests):
 
     def stream(
         self,
-        request: Messages | Request,
+        request: Messages | Request | PreparedRequest,
         *,
         options: SamplingOptions | None = None,
         should_stop: Callable[[], bool] = never,
@@ -112,7 +114,7 @@ class Model(SavedPrefixes, TranscriptRequests):
         """Answer a conversation with an event for every token; the work happens while the result is iterated.
 
         Args:
-            request: A string, messages of the OpenAI chat shape, or a Request.
+            request: A string, messages of the OpenAI chat shape, a Request, or what `prepare` made of one.
             options: How tokens are chosen; what it leaves open, or None, is the checkpoint's own recommendation.
             should_stop: Called between steps, and some 20 times a second during those that take long; True ends the
                 reply as `cancelled` within about 0.2 s.
@@ -130,20 +132,22 @@ class Model(SavedPrefixes, TranscriptRequests):
             TypeError: A keyword that is no field of `Request`.
         """
         began_s = time.perf_counter()
-        wanted = as_request(request, **fields)
-        control = partial(self._control, should_stop, on_stage, parse_s=time.perf_counter() - began_s)
+        wanted = self._servable(request, **fields)
+        before_s = wanted.preprocess_s if isinstance(wanted, PreparedRequest) else 0.0
+        control = partial(self._control, should_stop, on_stage, parse_s=before_s + time.perf_counter() - began_s)
         return self._stream(wanted, self._recommended(options), control)
 
     def _stream(
-        self, request: Request, options: SamplingOptions, make_control: Callable[[], RequestControl]
+        self, request: Request | PreparedRequest, options: SamplingOptions, make_control: Callable[[], RequestControl]
     ) -> Generator[Event, None, None]:
         control = make_control()  # the time begins when the stream is first iterated
+        use = (request.request if isinstance(request, PreparedRequest) else request).tool_use
         task = partial(GenerationTask, options=options, eos=frozenset(self._manifest.tokens.eos), control=control)
 
         def steps() -> Generator[Event, None, None]:
             with self._decoding(control) as decoder:
-                constraint = start_constraint(self._constraints, self._tokenizer, request.tool_use, options.constraint)
-                ready = self._begin(decoder, self._prefill.prompt(request, control.timer), control)
+                constraint = start_constraint(self._constraints, self._tokenizer, use, options.constraint)
+                ready = self._begin(decoder, self._prompt_of(request, control.timer), control)
                 prepared = task(sequence=ready.sequence, adapter=ready.route.adapter, constraint=constraint)
                 with closing(generate(decoder, self._tokenizer, prepared)) as events:
                     for event in events:

@@ -101,6 +101,16 @@ class Prefill:
                 raise missing_modality(error.name, self._manifest) from None
         return replace(prompt, adapter=request.adapter, max_crops=request.max_crops)
 
+    def read(self, prompt: Prompt, limit: ContextLimit, control: RequestControl) -> Prompt:
+        """The prompt with features in place of the sources of media; arguments and errors are those of `prepare`."""
+        self._route(prompt)
+        with control.timer.measure("preprocess"):
+            self._slots(prompt)
+            features = list(self._features(prompt, limit, control))
+        images = tuple(item for item in features if isinstance(item, ImageFeatures))
+        audio = tuple(item for item in features if isinstance(item, AudioFeatures))
+        return replace(prompt, images=images, audio=audio)
+
     def prepare(self, prompt: Prompt, limit: ContextLimit, control: RequestControl) -> PreparedPrompt:
         """The decoder's input for a prompt. No encoder runs before `PreparedPrompt.encode`.
 
@@ -114,13 +124,9 @@ class Prefill:
             CapacityError: More positions than the context has.
             Stopped: `should_stop` returned True.
         """
-        route = choose_route(
-            self._manifest, num_images=len(prompt.images), num_audio=len(prompt.audio), adapter=prompt.adapter
-        )
+        route = self._route(prompt)
         with control.timer.measure("preprocess"):
-            check_ids(prompt.token_ids, len(self._table))
-            slots = media_slots(prompt, self._manifest.tokens)
-            progress = EncodingProgress(control.stages)
+            slots, progress = self._slots(prompt), EncodingProgress(control.stages)
             media = [
                 LazyMedia(
                     self._embedding(item, route, control.should_stop, progress), self._media_processor.num_steps(item)
@@ -144,6 +150,15 @@ class Prefill:
                 if self.embeddings.has_room(item.num_rows, hidden_size):
                     self._embedding(item, route, control.should_stop, EncodingProgress(control.stages)).rows()
         return features
+
+    def _route(self, prompt: Prompt) -> Route:
+        num_images, num_audio = len(prompt.images), len(prompt.audio)
+        return choose_route(self._manifest, num_images=num_images, num_audio=num_audio, adapter=prompt.adapter)
+
+    def _slots(self, prompt: Prompt) -> list[int]:
+        """Places of the media in the prompt's ids, which are checked."""
+        check_ids(prompt.token_ids, len(self._table))
+        return media_slots(prompt, self._manifest.tokens)
 
     def _features(
         self, prompt: Prompt, limit: ContextLimit, control: RequestControl

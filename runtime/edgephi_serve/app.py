@@ -10,7 +10,6 @@ from starlette.routing import BaseRoute, Route, Router
 
 from edgephi_serve import openapi
 from edgephi_serve.completions import ChatCompletions
-from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.errors import ApiError
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
@@ -42,7 +41,6 @@ class Parts:
     settings: Settings
     identity: Identity
     keys: Keys
-    costs: PromptCosts
 
 
 class Named:
@@ -95,7 +93,7 @@ def make_app(parts: Parts) -> Guard:
     uploads = Uploads(parts.settings.limits.uploads)
     routes = [
         *_both("/chat/completions", "POST", chat),
-        *_both("/chat/completions/input_tokens", "POST", InputTokens(engine, identity, parts.costs)),
+        *_both("/chat/completions/input_tokens", "POST", InputTokens(engine, identity)),
         *_both("/audio/transcriptions", "POST", Transcriptions("transcribe", engine, uploads, metrics)),
         *_both("/audio/translations", "POST", Transcriptions("translate", engine, uploads, metrics)),
         *_both("/models", "GET", models),

@@ -18,9 +18,6 @@ from edgephi_serve.wire.error import error_json
 
 T = TypeVar("T")
 
-#: Stages by which everything that can be refused has been.
-_ACCEPTED = ("load", "encode", "prefill")
-
 
 @asynccontextmanager
 async def cancelled_on_leaving(receive: Receive, job: Job[Any]) -> AsyncIterator[None]:
@@ -97,8 +94,8 @@ class Delivery:
             raise error
 
     async def events(self) -> AsyncIterator[Any]:
-        """The job's events for a stream; comments go out meanwhile, once nothing can be refused any more."""
-        comment, began_s = b": waiting\n\n", time.monotonic()
+        """The job's events for a stream; comments go out meanwhile, once the request is accepted."""
+        comment = b": waiting\n\n"
         while True:
             try:
                 item = await self._job.next(self._times.ping_s)
@@ -111,13 +108,12 @@ class Delivery:
                 yield item
             else:
                 comment = stage_comment(item)
-                late = time.monotonic() - began_s > self._times.ping_s
-                if self.has_begun or item.name in _ACCEPTED or late:
-                    await self._comment(comment)
+                await self._comment(comment)
 
     async def _comment(self, comment: bytes) -> None:
-        await self.begin("text/event-stream; charset=utf-8")
-        await self.send(comment)
+        if self.has_begun or self._job.is_accepted:  # until then a refusal has a status of its own
+            await self.begin("text/event-stream; charset=utf-8")
+            await self.send(comment)
 
     async def fail(self, error: BaseException) -> None:
         """Report a failure in a stream that has begun."""

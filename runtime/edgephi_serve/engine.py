@@ -12,8 +12,9 @@ from typing import Any, Literal, TypeVar
 
 from edgephi import ArtifactError, Model
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
-from edgephi_serve.jobs import Job, JobLimits
+from edgephi_serve.jobs import Admission, Job, JobLimits
 from edgephi_serve.pace import Pace
+from edgephi_serve.preparing import Preparing
 from edgephi_serve.settings import Settings
 from edgephi_serve.turns import TurnQueue
 
@@ -33,6 +34,7 @@ class Engine:
     Attributes:
         state: `damaged` once a file of the model was found to be so.
         pace: Of the requests so far.
+        preparing: Reads requests before their turn.
     """
 
     def __init__(self, settings: Settings, *, shares_keys: bool = False) -> None:
@@ -42,7 +44,9 @@ class Engine:
         self._model: Model | None = None
         self._places: Counter[str] = Counter()
         self._jobs: set[Job[Any]] = set()
-        self._turns = TurnQueue(math.inf if settings.times.slice_s is None else settings.times.slice_s)
+        slice_s = math.inf if settings.times.slice_s is None else settings.times.slice_s
+        self.preparing = Preparing(settings.limits.prepared_bytes)
+        self._admission = Admission(turns=TurnQueue(slice_s), preparing=self.preparing)
         self.pace = Pace()
         self._open = asyncio.Event()
         self._open.set()
@@ -124,7 +128,7 @@ class Engine:
             ApiError: The server ends.
         """
         await self._open.wait()
-        job: Job[T] = Job(self.model, self._turns, limits)
+        job: Job[T] = Job(self.model, self._admission, limits)
         self._jobs.add(job)
         try:
             job.start(work)

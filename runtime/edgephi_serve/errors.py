@@ -18,7 +18,7 @@ from edgephi.base.out_of_memory import is_out_of_memory
 ErrorType = Literal[
     "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
 ]
-_PARAM = re.compile(r"((?:messages|tools|tool_choice|response_format)(?:\[\d+\]|\.[a-z_]+)*):? ")
+_PARAM = re.compile(r"((?:messages|tools|tool_choice|response_format|logit_bias|max_crops)(?:\[\d+\]|\.[a-z_]+)*):? ")
 _EXTRA = re.compile(r'pip install "edgephi\[([a-z]+)\]"')
 _MOST_LETTERS = 600
 
@@ -98,7 +98,8 @@ def as_api_error(error: BaseException) -> ApiError:  # noqa: PLR0911 - one for e
 
 def _bad(text: str) -> ApiError:
     found = _PARAM.match(text)
-    return invalid(text, param=found[1] if found else None)
+    param = found[1] if found else None
+    return invalid(text, param="edgephi.max_crops" if param == "max_crops" else param)
 
 
 def _too_much(error: CapacityError) -> ApiError:

@@ -7,12 +7,13 @@ import asyncio
 import msgspec
 from msgspec import UNSET
 
+from edgephi import RequestCost
 from edgephi_serve.bodies import check_head, read_body
-from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.identity import Identity
-from edgephi_serve.reading.chat import read_chat
+from edgephi_serve.preparing import Unprepared
+from edgephi_serve.reading.chat import ChatWork, read_chat
 from edgephi_serve.replying import answer
 from edgephi_serve.wire.models import AudioCost, CostAnswer, CostSeconds, ImageCost, TokenDetails
 
@@ -23,13 +24,11 @@ class InputTokens:
     Args:
         engine: Whose queue is entered, so that not too many are prepared at once.
         identity: What the model is called.
-        costs: Count tokens.
     """
 
-    def __init__(self, engine: Engine, identity: Identity, costs: PromptCosts) -> None:
+    def __init__(self, engine: Engine, identity: Identity) -> None:
         self._engine = engine
         self._identity = identity
-        self._costs = costs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -39,15 +38,24 @@ class InputTokens:
             body = await read_body(scope, receive, settings.limits.body_bytes)
             work = read_chat(body, settings, self._identity.names)
             exchange.ignored += work.ignored
-            text, media = await asyncio.to_thread(self._costs.cost, work)
-        image = sum(one.rows for one in media if isinstance(one, ImageCost))
-        audio = sum(one.rows for one in media if isinstance(one, AudioCost))
-        total = text + image + audio
-        prefill_s = self._engine.pace.prefill_s(total)
+            cost = await asyncio.to_thread(self._cost, work)
+        prefill_s = self._engine.pace.prefill_s(cost.prompt_tokens)
         made = CostAnswer(
-            input_tokens=total,
-            details=TokenDetails(text=text, image=image, audio=audio),
-            media=media,
+            input_tokens=cost.prompt_tokens,
+            details=TokenDetails(text=cost.text_tokens, image=cost.image_tokens, audio=cost.audio_tokens),
+            media=_media(cost),
             seconds=CostSeconds(prefill=UNSET if prefill_s is None else round(prefill_s, 3)),
         )
         await answer(send, msgspec.json.encode(made), "application/json")
+
+    def _cost(self, work: ChatWork) -> RequestCost:
+        given = Unprepared(request=work.request(), options=work.options)
+        return self._engine.preparing.prepare(self._engine.model, given).cost
+
+
+def _media(cost: RequestCost) -> list[ImageCost | AudioCost]:
+    images = [
+        ImageCost(crops=(image.columns, image.rows), scaled=(image.width, image.height), rows=image.tokens)
+        for image in cost.images
+    ]
+    return [*images, *(AudioCost(seconds=one.duration_s, rows=one.tokens) for one in cost.audio)]

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from edgephi import Model, Stage
+from edgephi import Model, PreparedRequest, Request, SamplingOptions, Stage
+from edgephi.base.cancellation import Stopped
 from edgephi_serve.bodies import ClientLeftError
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
+from edgephi_serve.preparing import Preparing, Unprepared
 from edgephi_serve.settings import Times
 from edgephi_serve.turns import EndedWaitingError, TurnQueue
 
@@ -41,22 +43,36 @@ class JobLimits:
         return cls(queue_s=times.queue_s, turn_s=times.request_s, estimate_s=estimate_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The way of all requests to one model.
+
+    Attributes:
+        turns: Whose turn it is.
+        preparing: Reads requests before their turn.
+    """
+
+    turns: TurnQueue
+    preparing: Preparing
+
+
 class Job(Generic[T]):
     """The work of one request.
 
     Args:
         model: Does it.
-        turns: Of the model.
+        admission: Of the model.
         limits: Of its time.
 
     Attributes:
+        is_accepted: Whether all that can be refused has been.
         stopped_by: Why it was ended early.
         reply: Which of its replies is being made; set by the work.
     """
 
-    def __init__(self, model: Model, turns: TurnQueue, limits: JobLimits) -> None:
+    def __init__(self, model: Model, admission: Admission, limits: JobLimits) -> None:
         self.model = model
-        self._turns = turns
+        self._turns, self._preparing = admission.turns, admission.preparing
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[T | Stage | BaseException | None] = asyncio.Queue()
@@ -70,6 +86,7 @@ class Job(Generic[T]):
         self._keeps = True
         self._is_pausing = False
         self._waiting: Stage | None = None
+        self.is_accepted = False
         self.stopped_by: StopReason | None = None
         self.reply = 0
         self._enough: int | None = None
@@ -155,11 +172,31 @@ class Job(Generic[T]):
             ApiError: It was ended while it waited, and the client is to get an error.
             ClientLeftError: The client left while it waited.
         """
-        self._take(is_first=False)
-        try:
+        self.is_accepted = True
+        self._turns.enter(self)
+        with self._entered():
             yield
+
+    @contextmanager
+    def prepared_turn(self, request: Request, options: SamplingOptions) -> Iterator[Request | PreparedRequest]:
+        """As `turn`, with what the model is to be given: the request is read and checked before it waits.
+
+        Raises:
+            EdgeError: The request cannot be used.
+            ApiError: As `turn`.
+            ClientLeftError: As `turn`.
+        """
+        given = Unprepared(request=request, options=options, should_stop=self.should_stop, on_stage=self.on_stage)
+        self._turns.enter(self)  # first, so that reading takes nobody's place
+        try:
+            with self._preparing.prepared(self.model, given) as ready:
+                self.is_accepted = True
+                with self._entered():
+                    yield ready
+        except Stopped:
+            raise self.refusal() or ClientLeftError() from None
         finally:
-            self._give_back()
+            self._turns.leave(self)
 
     def give_way(self) -> None:
         """Within a turn: let a short request go first.
@@ -171,7 +208,8 @@ class Job(Generic[T]):
         self._num_pauses += 1
         self._give_back()
         self._is_pausing, self._prefill = False, None
-        self._take(is_first=True)
+        self._turns.enter(self, is_first=True)
+        self._take()
 
     def emit(self, item: T) -> None:
         """Hand an event to the event loop."""
@@ -224,9 +262,17 @@ class Job(Generic[T]):
             return 0.0
         return (time.monotonic() - began_s) / (stage.done - first) * (stage.total - stage.done)
 
-    def _take(self, *, is_first: bool) -> None:
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        self._take()
         try:
-            self._turns.take(self, is_first=is_first)
+            yield
+        finally:
+            self._give_back()
+
+    def _take(self) -> None:
+        try:
+            self._turns.take(self)
         except EndedWaitingError:
             raise self.refusal() or ClientLeftError() from None
         self._beat_s = self._turn_s = time.monotonic()

@@ -20,7 +20,6 @@ from edgephi import ArtifactError, Model, SamplingOptions, Timing
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.bundle.bundle import Bundle
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.guard import Guard
 from edgephi_serve.identity import Identity
@@ -116,10 +115,7 @@ class Server:
         try:
             with asyncio.Runner() as runner:
                 self._engine = Engine(self._settings, shares_keys=len(keys) > 1)
-                self._costs = PromptCosts(self._folder)
-                parts = Parts(
-                    engine=self._engine, settings=self._settings, identity=self._identity, keys=keys, costs=self._costs
-                )
+                parts = Parts(engine=self._engine, settings=self._settings, identity=self._identity, keys=keys)
                 self._guard: Guard = make_app(parts)
                 self._http = HttpServer(http_config(self._guard, self._settings))
                 runner.run(self._serve(sockets))
@@ -197,7 +193,6 @@ class Server:
             notify("STATUS=not reloaded")
             return
         self._identity.become(fresh)
-        self._costs.clear()
         self._report(f"serving {self._identity.name}, loaded again")
         notify(f"STATUS=serving {self._identity.name}")
 

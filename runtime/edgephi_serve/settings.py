@@ -108,6 +108,7 @@ class Limits:
         messages: In one request.
         tools: In one request.
         schema_bytes: Of a schema, and of each tool.
+        prepared_bytes: Decoded media of all requests that wait; those of further ones are decoded again in their turn.
     """
 
     connections: int = 64
@@ -123,6 +124,7 @@ class Limits:
     messages: int = 1024
     tools: int = 128
     schema_bytes: int = 64 * 1024
+    prepared_bytes: int = 256 * MIB
 
     def __post_init__(self) -> None:
         for known in fields(self):

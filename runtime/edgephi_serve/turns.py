@@ -58,24 +58,33 @@ class TurnQueue:
         """Whose turn it is."""
         return self._holder
 
-    def take(self, claim: Claim, *, is_first: bool = False) -> None:
-        """Wait for a turn in this thread.
+    def enter(self, claim: Claim, *, is_first: bool = False) -> None:
+        """Give a request its place, in which `take` then waits.
 
         Args:
             claim: The request.
             is_first: It made room, and goes on before those that wait.
+        """
+        with self._changed:
+            self._line.insert(0 if is_first else len(self._line), claim)
+
+    def leave(self, claim: Claim) -> None:
+        """Give up the place of a request, if it has one."""
+        with self._changed:
+            if claim in self._line:
+                self._line.remove(claim)
+                self._changed.notify_all()
+
+    def take(self, claim: Claim) -> None:
+        """Wait for the turn of a request that has entered, in this thread.
 
         Raises:
             EndedWaitingError: `claim.should_stop` returned True meanwhile.
         """
-        with self._changed:
-            self._line.insert(0 if is_first else len(self._line), claim)
         try:
             self._wait(claim)
         finally:
-            with self._changed:
-                self._line.remove(claim)
-                self._changed.notify_all()
+            self.leave(claim)
 
     def give_back(self, claim: Claim) -> None:
         """End a turn."""

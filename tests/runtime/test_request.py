@@ -117,7 +117,7 @@ def test_a_request_cannot_be_changed_by_its_lists():
 
 def test_reading_the_messages_counts_as_preprocessing(model: Model, monkeypatch: pytest.MonkeyPatch):
     """A megabyte of base64 is part of the time to the first token."""
-    import edgephi.model as module  # noqa: PLC0415 - patched here
+    import edgephi.preparation as module  # noqa: PLC0415 - patched here
 
     monkeypatch.setattr(module, "as_request", lambda *given, **fields: (_sleep(0.2), as_request(*given, **fields))[1])
     timing = model.generate("what", options=FEW).timing

@@ -13,7 +13,6 @@ import pytest
 
 from edgephi_serve import openapi
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.identity import Identity
 from edgephi_serve.keys import Keys
@@ -54,9 +53,7 @@ def _user(*parts: object) -> list[dict]:
 def test_every_address_is_described_and_nothing_else():
     settings = Settings()
     identity = Identity.of(nano_bundle(), None)
-    parts = Parts(
-        engine=Engine(settings), settings=settings, identity=identity, keys=Keys([]), costs=PromptCosts(nano_bundle())
-    )
+    parts = Parts(engine=Engine(settings), settings=settings, identity=identity, keys=Keys([]))
     routes = {route.path.replace("{name:path}", "{name}"): route.methods for route in make_app(parts)._app.routes}
     described = json.loads(openapi.document())["paths"]
     page = {"/", "/page/{name}"}

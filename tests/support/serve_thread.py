@@ -13,9 +13,8 @@ from typing import Any
 
 import httpx
 
-from edgephi import DoneEvent, Event, Model, Reply, SamplingOptions, Stage, TextEvent
+from edgephi import DoneEvent, Event, Model, PreparedRequest, Reply, Request, SamplingOptions, Stage, TextEvent
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.costs import PromptCosts
 from edgephi_serve.engine import Engine
 from edgephi_serve.identity import Identity
 from edgephi_serve.keys import Keys
@@ -45,6 +44,7 @@ class ScriptedModel:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._reply = model.generate("hello", options=SamplingOptions.greedy(max_new_tokens=2))
+        self._ready = model.prepare("hello")
         self._kept: dict[str, int] = {}
         self.begun: list[str] = []
         self.passes = 0
@@ -54,15 +54,18 @@ class ScriptedModel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
+    def prepare(self, request: Request, **_: Any) -> PreparedRequest:
+        return replace(self._ready, request=request)
+
     def stream(
         self,
-        messages: list[dict[str, Any]],
+        ready: PreparedRequest,
         *,
         should_stop: Callable[[], bool],
         on_stage: Callable[[Stage], None],
         **_: Any,
     ) -> Generator[Event, None, None]:
-        text = messages[-1]["content"]
+        text = ready.request.messages[-1]["content"]
         self.begun.append(text)
         words: list[str] = []
         for step in text.split(";"):
@@ -144,7 +147,6 @@ class ServeThread:
             settings=self.settings,
             identity=identity,
             keys=self.keys,
-            costs=PromptCosts(nano_bundle()),
         )
         guard = make_app(parts)
         if self._is_loaded:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.audio.log_mel import duration_s
 from edgephi.sources.media_content import MediaContent
 from edgephi.sources.source import AudioSource
 
@@ -18,6 +19,11 @@ class AudioFeatures:
 
     mel: NDArray[np.float32]
     num_rows: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording, to a hundredth of a second."""
+        return duration_s(len(self.mel))
 
     @property
     def content(self) -> MediaContent:

@@ -90,6 +90,11 @@ def log_mel(waveform: Waveform) -> NDArray[np.float32]:
     return features
 
 
+def duration_s(num_frames: int) -> float:
+    """Seconds of a recording with this many feature rows, to a hundredth."""
+    return round((num_frames - 0.5) * _HOP_S + _FRAME_S, 2)
+
+
 def num_audio_rows(num_frames: int, time_reduction: int = 8) -> int:
     """Embedding rows the speech encoder returns for `num_frames` feature rows."""
     return -(-num_frames // time_reduction)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.base.errors import ConfigError
-from edgephi.generation.options import SamplingOptions
+from edgephi.generation.options import Bias, SamplingOptions
 
 Ids = NDArray[np.int64]
 
@@ -49,10 +49,7 @@ class Penalties:
         """
         options = self._options
         if len(self._bias_ids):
-            if self._bias_ids[-1] >= len(logits):
-                raise ConfigError(
-                    f"logit_bias names token {self._bias_ids[-1]} but the vocabulary ends at {len(logits) - 1}"
-                )
+            check_bias(self._options.bias_pairs, len(logits))
             logits[self._bias_ids] += self._bias
         if self._repetition != 1:
             seen = logits[self._seen]
@@ -77,3 +74,17 @@ class Penalties:
         place = int(np.searchsorted(self._seen, token_id))
         if place == len(self._seen) or self._seen[place] != token_id:
             self._seen = np.insert(self._seen, place, token_id)
+
+
+def check_bias(pairs: Bias, vocab_size: int) -> None:
+    """Refuse a bias that no logit has a place for.
+
+    Args:
+        pairs: Token ids with their biases, by rising id.
+        vocab_size: Length of the logits.
+
+    Raises:
+        ConfigError: A bias is for a token that the vocabulary lacks.
+    """
+    if pairs and pairs[-1][0] >= vocab_size:
+        raise ConfigError(f"logit_bias names token {pairs[-1][0]} but the vocabulary ends at {vocab_size - 1}")

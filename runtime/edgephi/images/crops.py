@@ -66,6 +66,8 @@ class ImageViews:
         patch_mask: bool [N, P, P], False where a patch shows only padding.
         tile_rows: Rows of tiles; N = 1 + tile_rows * tile_columns.
         tile_columns: Tiles in a row.
+        width: Of the image as it is scaled into its tiles, in pixels.
+        height: Likewise.
     """
 
     overview: NDArray[np.float32]
@@ -73,6 +75,8 @@ class ImageViews:
     patch_mask: NDArray[np.bool_]
     tile_rows: int
     tile_columns: int
+    width: int
+    height: int
 
     def __len__(self) -> int:
         return 1 + len(self.tiles)
@@ -148,6 +152,8 @@ def split_views(image: Image.Image, *, crop_size: int, patch_size: int, max_crop
         patch_mask=np.concatenate([np.ones((1, patches, patches), np.bool_), _tiles(mask[None], patches)[:, 0]]),
         tile_rows=plan.tile_rows,
         tile_columns=plan.tile_columns,
+        width=plan.width,
+        height=plan.height,
     )
 
 

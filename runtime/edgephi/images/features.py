@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from edgephi.images.crops import ImageViews
 from edgephi.sources.media_content import MediaContent
+from edgephi.sources.source import ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,7 @@ class ImageFeatures:
                 (".num_rows", self.num_rows),
             ),
         )
+
+
+#: An image of a prompt: a source, or the features that were computed from one before.
+ImageInput: TypeAlias = "ImageSource | ImageFeatures"

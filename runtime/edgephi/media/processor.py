@@ -23,11 +23,11 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import EncoderName
 from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
-from edgephi.images.features import ImageFeatures
+from edgephi.images.features import ImageFeatures, ImageInput
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder, ignore_step
 from edgephi.ort.memory_check import check_graph_fits
 from edgephi.ort.session import DeviceOptions, open_session
-from edgephi.sources.source import ImageSource, media_name
+from edgephi.sources.source import media_name
 
 Encoder = TypeVar("Encoder", VisionEncoder, SpeechEncoder)
 
@@ -50,21 +50,21 @@ class MediaProcessor:
         self._vision = self._speech = None
 
     def prepare(
-        self, images: Sequence[ImageSource], audio: Sequence[AudioInput], max_crops: int | None = None
+        self, images: Sequence[ImageInput], audio: Sequence[AudioInput], max_crops: int | None = None
     ) -> list[ImageFeatures | AudioFeatures]:
         """Read and check all media; see `prepare_each`."""
         return list(self.prepare_each(images, audio, max_crops))
 
     def prepare_each(
-        self, images: Sequence[ImageSource], audio: Sequence[AudioInput], max_crops: int | None = None
+        self, images: Sequence[ImageInput], audio: Sequence[AudioInput], max_crops: int | None = None
     ) -> Iterator[ImageFeatures | AudioFeatures]:
         """Read and check media as they are asked for, images first; no encoder runs.
 
         `choose_route` has found an encoder for each.
 
         Args:
-            images: Sources of `load_image`.
-            audio: Sources of `load_audio`, or features that `audio` returned.
+            images: Sources of `load_image`, or features.
+            audio: Sources of `load_audio`, or features. Features are returned as they are.
             max_crops: Most crops of each image, 1 to the model's own number; None for that. An image that would
                 take more is scaled down as the model's rule does it, only with this number.
 
@@ -109,7 +109,9 @@ class MediaProcessor:
             raise ConfigError(f"max_crops is {wanted!r}; use 1 {most}")
         return wanted
 
-    def _image(self, source: ImageSource, max_crops: int | None) -> ImageFeatures:
+    def _image(self, source: ImageInput, max_crops: int | None) -> ImageFeatures:
+        if isinstance(source, ImageFeatures):
+            return source
         info = _usable(self._vision).info
         image, crops = load_image(source), max_crops or info.max_crops
         try:

@@ -25,6 +25,7 @@ from edgephi.sources.source import ImageSource
 
 if TYPE_CHECKING:
     from edgephi.audio.features import AudioInput
+    from edgephi.images.features import ImageInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Prompt:
     """
 
     token_ids: NDArray[np.int64]
-    images: tuple[ImageSource, ...] = ()
+    images: tuple[ImageInput, ...] = ()
     audio: tuple[AudioInput, ...] = ()
     adapter: AdapterChoice = "auto"
     max_crops: int | None = None

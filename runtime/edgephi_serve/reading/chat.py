@@ -6,13 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgephi import DoneEvent, Event, SamplingOptions, TokenEvent
+from edgephi import DoneEvent, Event, PreparedRequest, Request, SamplingOptions, TokenEvent
 from edgephi_serve.errors import ApiError, invalid
 from edgephi_serve.jobs import Job
 from edgephi_serve.pace import Size
 from edgephi_serve.reading.bodies import convert, parse_json, refuse_unsupported, unknown_keys
 from edgephi_serve.reading.messages import (
-    MessageDict,
     check_messages,
     count_content,
     lowest_detail,
@@ -65,31 +64,40 @@ class ChatWork:
 
     def run(self, job: Job[tuple[int, Event]]) -> None:
         """Emit each reply's events, with its index. Runs in the job's thread."""
-        messages = runtime_messages(self.messages)
-        with job.turn():
+        with job.prepared_turn(self.request(), self.options) as ready:
             for index in range(self.num_choices):
                 job.reply = index
                 seed = None if self.options.seed is None else (self.options.seed + index) % (1 << 64)
                 options = replace(self.options, seed=seed)
-                while not self._reply(job, index, messages, options):
+                while not self._reply(job, index, ready, options):
                     job.give_way()
 
-    def _reply(
-        self, job: Job[tuple[int, Event]], index: int, messages: list[MessageDict], options: SamplingOptions
-    ) -> bool:
-        """Emit one reply; False if it was paused before its first token."""
-        events = job.model.stream(
-            messages,
-            options=options,
+    def request(self) -> Request:
+        """The request as the runtime takes it. Media are decoded from base64 here, which takes a while for large ones.
+
+        Raises:
+            ApiError: Damaged base64.
+            ConfigError: Messages or tools that cannot be used.
+        """
+        return Request(
+            runtime_messages(self.messages),
             tools=self.tools,
             tool_choice=self.tool_choice,
             adapter=self.adapter,
             max_crops=self.max_crops,
             tags=False,
             paths=False,
-            should_stop=job.should_stop,
-            on_stage=job.on_stage,
         )
+
+    def _reply(
+        self,
+        job: Job[tuple[int, Event]],
+        index: int,
+        request: Request | PreparedRequest,
+        options: SamplingOptions,
+    ) -> bool:
+        """Emit one reply; False if it was paused before its first token."""
+        events = job.model.stream(request, options=options, should_stop=job.should_stop, on_stage=job.on_stage)
         has_tokens = options.logprobs is not None
         with closing(events):
             for event in events:

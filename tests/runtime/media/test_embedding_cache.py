@@ -56,6 +56,8 @@ def _views() -> ImageViews:
         patch_mask=np.arange(12).reshape(3, 2, 2) % 3 > 0,
         tile_rows=1,
         tile_columns=2,
+        width=8,
+        height=4,
     )
 
 
