@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgephi_bench.synthetic.sizes import Sizes
+from support.sizes import SMALL
 
 _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -17,12 +19,7 @@ _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 @pytest.fixture(scope="session")
 def small() -> Sizes:
     """The public model's axes, thousands of times smaller; its weights fill several small shards."""
-    return Sizes(
-        hidden=192, intermediate=256, layers=2, heads=3, kv_heads=1, head_size=64, vocab=400,
-        image_hidden=64, image_intermediate=80, image_layers=3, image_heads=16, crop=56,
-        audio_hidden=32, audio_intermediate=48, audio_blocks=2, audio_heads=2, audio_channels=16,
-        vision_rank=8, vision_alpha=16, speech_rank=12, speech_alpha=36, shard_bytes=500_000,
-    )  # fmt: skip
+    return dataclasses.replace(SMALL, shard_bytes=500_000)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from reference.oracle import Oracle
 from support.cases import CASES, CASES_BY_NAME, LONG_REPLY_TOKENS, kept_rows, long_prompt_ids
 from support.checkpoints import write_checkpoint
 from support.golden import GOLDEN_DIR, MEL_RATES_HZ, MEL_STRIDE, weight_sums
-from support.sizes import Sizes
+from support.sizes import SMALL
 
 Arrays = dict[str, NDArray[Any]]
 #: Below this lead a greedy choice could flip between machines.
@@ -74,7 +74,7 @@ def positions(oracle: Oracle) -> Arrays:
 
 def weights(_: Oracle) -> Arrays:
     """Checksums of the weights that all other values belong to."""
-    sums = weight_sums(Sizes(), 0)
+    sums = weight_sums(SMALL, 0)
     return {"names": np.array(list(sums)), "sums": np.array(list(sums.values()))}
 
 

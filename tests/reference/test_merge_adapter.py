@@ -15,11 +15,11 @@ from edgephi_export.checkpoint.peft_adapter import Adapter
 from edgephi_export.checkpoint.selection import choose
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_checkpoint
-from support.sizes import Sizes
+from support.sizes import SMALL
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("default")]
 
-ALL = decoder_shapes(Sizes())
+ALL = decoder_shapes(SMALL)
 DOWN, UP = "model.layers.1.mlp.down_proj", "model.layers.0.mlp.gate_up_proj"
 SPECS = {
     "lora": AdapterSpec(shapes=ALL),

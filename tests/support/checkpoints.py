@@ -20,8 +20,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from support import sizes as configs
-from support.sizes import Sizes
+from edgephi_bench.synthetic.configs import write_peft_config
+from edgephi_bench.synthetic.sizes import Sizes
+from support.sizes import SMALL, write_small_configs
 from support.vocabulary import CHAT_TEMPLATE, special_id, write_tokenizer
 from support.weights import ADAPTED, adapter_weights, decoder_weights, speech_weights, vision_weights
 
@@ -79,10 +80,9 @@ def write_checkpoint(
         dtype: How tensors are stored. bfloat16 rounds the float32 values to nearest even.
         sizes: Sizes other than the small defaults, e.g. the public model's.
     """
-    sizes = sizes or Sizes()
+    sizes = sizes or SMALL
     folder.mkdir(parents=True, exist_ok=True)
     {"native": _write_native, "original": _write_original, "phi3": _write_phi3}[layout](folder, sizes, seed, dtype)
-    _write_json(folder / "generation_config.json", configs.generation_config())
     write_tokenizer(folder)
     return CheckpointSpec(
         path=folder,
@@ -95,14 +95,13 @@ def write_checkpoint(
 
 
 def _write_native(folder: Path, sizes: Sizes, seed: int, dtype: Dtype) -> None:
-    _write_json(folder / "config.json", configs.native_config(sizes, dtype))
-    _write_json(folder / "preprocessor_config.json", configs.native_preprocessor(sizes))
+    write_small_configs(folder, "phi4_multimodal", sizes, dtype)
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     _write_tensors(folder / "model.safetensors", _multimodal_weights(sizes, seed), dtype)
     for adapter, rank, alpha in _adapters(sizes):
         adapter_folder = folder / f"{adapter}-lora"
         adapter_folder.mkdir(exist_ok=True)
-        _write_json(adapter_folder / "adapter_config.json", configs.peft_config(rank, alpha))
+        write_peft_config(adapter_folder, rank, alpha)
         tensors = {}
         for name, (a, b) in adapter_weights(sizes, seed, adapter).items():
             tensors[f"base_model.model.{name}.lora_A.weight"] = a
@@ -111,8 +110,7 @@ def _write_native(folder: Path, sizes: Sizes, seed: int, dtype: Dtype) -> None:
 
 
 def _write_original(folder: Path, sizes: Sizes, seed: int, dtype: Dtype) -> None:
-    _write_json(folder / "config.json", configs.original_config(sizes, dtype))
-    _write_json(folder / "preprocessor_config.json", configs.original_preprocessor(sizes))
+    write_small_configs(folder, "phi4mm", sizes, dtype)
     tensors = {original_name(name): value for name, value in _multimodal_weights(sizes, seed).items()}
     for adapter, _, _ in _adapters(sizes):
         for name, (a, b) in adapter_weights(sizes, seed, adapter).items():
@@ -122,7 +120,7 @@ def _write_original(folder: Path, sizes: Sizes, seed: int, dtype: Dtype) -> None
 
 
 def _write_phi3(folder: Path, sizes: Sizes, seed: int, dtype: Dtype) -> None:
-    _write_json(folder / "config.json", configs.phi3_config(sizes, dtype))
+    write_small_configs(folder, "phi3", sizes, dtype)
     _write_tensors(folder / "model.safetensors", decoder_weights(sizes, seed), dtype)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from support.sizes import Sizes
+from edgephi_bench.synthetic.sizes import Sizes
 from support.weights import adapter_weights, decoder_weights, speech_weights, vision_weights
 
 GOLDEN_DIR = Path(__file__).parent.parent / "golden"

@@ -1,7 +1,7 @@
-"""Phi-4-multimodal-instruct as the hub's main branch holds it: its config and the names and shapes of its tensors.
+"""Phi-4-multimodal-instruct as the hub's main branch holds it.
 
-A second statement of the original layout at the public model's sizes, written out from the published
-checkpoint and sharing nothing with the exporter. Values are holes in a sparse file or one repeated random block.
+The names and shapes of its tensors are written out from the published checkpoint and share nothing with the exporter or
+with synthetic checkpoints, which are held to them. Values are holes in a sparse file or one repeated random block.
 """
 
 from __future__ import annotations
@@ -14,31 +14,14 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from support.sizes import Sizes, original_config, original_preprocessor
-from support.vocabulary import CHAT_TEMPLATE, special_id, write_tokenizer
+from edgephi_bench.synthetic.sizes import Sizes
+from support.sizes import write_test_configs
+from support.vocabulary import CHAT_TEMPLATE, write_tokenizer
 
-#: The published rope_scaling.long_factor; short_factor is 48 ones.
-LONG_FACTORS = (
-    1, 1.118320672, 1.250641126, 1.398617824, 1.564103225, 1.74916897, 1.956131817, 2.187582649, 2.446418898,
-    2.735880826, 3.059592084, 3.421605075, 3.826451687, 4.279200023, 4.785517845, 5.351743533, 5.984965424,
-    6.693110555, 7.485043894, 8.370679318, 9.36110372, 10.4687158, 11.70738129, 13.09260651, 14.64173252,
-    16.37415215, 18.31155283, 20.47818807, 22.90118105, 25.61086418, 28.64115884, 32.03, 32.1, 32.13, 32.23, 32.6,
-    32.61, 32.64, 32.66, 32.7, 32.71, 32.93, 32.97, 33.28, 33.49, 33.5, 44.16, 47.77,
-)  # fmt: skip
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 _IMAGE = "model.embed_tokens_extend.image_embed"
 _AUDIO = "model.embed_tokens_extend.audio_embed"
 _BLOCK_VALUES = 1 << 20
-
-
-def public_sizes(layers: int = 32) -> Sizes:
-    """The public model's sizes, with any number of decoder layers."""
-    return Sizes(
-        hidden=3072, intermediate=8192, layers=layers, heads=24, kv_heads=8, head_size=128, vocab=200064,
-        image_hidden=1152, image_intermediate=4304, image_layers=27, image_heads=16, crop=448,
-        audio_hidden=1024, audio_intermediate=1536, audio_blocks=24, audio_heads=16, audio_channels=1024,
-        vision_rank=256, vision_alpha=512, speech_rank=320, speech_alpha=640,
-    )  # fmt: skip
 
 
 def public_shapes(layers: int = 32) -> Shapes:
@@ -134,12 +117,7 @@ def write_public_checkpoint(folder: Path, *, layers: int = 32, filled: bool) -> 
         filled: Random values; otherwise the files are holes of zeros that take no space.
     """
     folder.mkdir(parents=True)
-    config = original_config(public_sizes(layers), "bfloat16")
-    config["rope_scaling"] = {"long_factor": list(LONG_FACTORS), "short_factor": [1.0] * 48, "type": "longrope"}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "preprocessor_config.json").write_text(json.dumps(original_preprocessor(public_sizes())))
-    ends = {"eos_token_id": [special_id("<|end|>"), special_id("<|endoftext|>")]}
-    (folder / "generation_config.json").write_text(json.dumps(ends))
+    write_test_configs(folder, "phi4mm", Sizes(layers=layers))
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     write_tokenizer(folder)
     _write_weights(folder / "model.safetensors", dict(public_shapes(layers)), filled=filled)

@@ -5,26 +5,20 @@ ids 0..255 bytes | 256.. merges | 360..379 special tokens | ..399 never used
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from edgephi_bench.synthetic.vocabulary import CHAT_TEMPLATE, SPECIAL_OFFSETS, write_tokenizer_settings
+
+__all__ = ["CHAT_TEMPLATE", "FIRST_SPECIAL_ID", "SPECIAL_TOKENS", "build_tokenizer", "special_id", "write_tokenizer"]
+
 FIRST_SPECIAL_ID = 360
-SPECIAL_TOKENS = (
-    "<|endoftext|>", "<|endoftext10|>", "<|endoftext11|>", "<|endofprompt|>", "<|assistant|>", "<|end|>", "<|user|>",
-    "<|system|>", "<|tool|>", "<|/tool|>", "<|tool_call|>", "<|/tool_call|>", "<|tool_response|>", "<|tag|>",
-)  # fmt: skip
+SPECIAL_TOKENS = tuple(SPECIAL_OFFSETS)
 MERGED_WORDS = (
     "Ġthe", "Ġaudio", "Ġtext", "Ġimage", "Ġinto", "What", "Ġis", "Transcribe", "Ġclip", "Ġkitchen", "Ġlamp", "turn",
     "Ġon", "Ġoff", "ing",
 )  # fmt: skip
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not "
-    "none %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + "
-    "'<|end|>' }}{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
-)
 
 
 def special_id(token: str) -> int:
@@ -53,16 +47,4 @@ def build_tokenizer() -> Tokenizer:
 def write_tokenizer(folder: Path) -> None:
     """Write tokenizer.json and tokenizer_config.json into an existing folder."""
     build_tokenizer().save(str(folder / "tokenizer.json"))
-    settings = {
-        "add_bos_token": False,
-        "add_eos_token": False,
-        "bos_token": "<|endoftext|>",
-        "chat_template": CHAT_TEMPLATE,
-        "clean_up_tokenization_spaces": False,
-        "eos_token": "<|endoftext|>",
-        "model_max_length": 131072,
-        "pad_token": "<|endoftext|>",
-        "tokenizer_class": "GPT2TokenizerFast",
-        "unk_token": "<|endoftext|>",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_tokenizer_settings(folder)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi_bench.synthetic.sizes import Sizes
 from support.random_values import spread, uniform
-from support.sizes import Sizes
 
 Array = NDArray[np.float32]
 IMAGE, AUDIO = "model.embed_tokens_extend.image_embed", "model.embed_tokens_extend.audio_embed"

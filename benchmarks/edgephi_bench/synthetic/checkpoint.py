@@ -20,7 +20,7 @@ from edgephi_bench.synthetic.shards import shard_names, split, write_index, writ
 from edgephi_bench.synthetic.sizes import LAYOUTS, Layout, Sizes
 from edgephi_bench.synthetic.tensors import ADAPTERS, TensorSpec, adapter_tensors, model_tensors
 from edgephi_bench.synthetic.values import ValueSource
-from edgephi_bench.synthetic.vocabulary import write_tokenizer
+from edgephi_bench.synthetic.vocabulary import special_id, write_tokenizer
 
 #: Says how a folder was made; --force replaces only folders that have it.
 _MARK_NAME = "synthetic.json"
@@ -99,7 +99,7 @@ def _adapter_files(layout: Layout, sizes: Sizes) -> list[_WeightFile]:
 
 def _write_settings(folder: Path, layout: Layout, options: SyntheticOptions) -> None:
     sizes = options.sizes
-    write_configs(folder, layout, sizes)
+    write_configs(folder, layout, sizes, partial(special_id, vocab=sizes.vocab))
     write_tokenizer(folder, sizes)
     if layout == "phi4_multimodal":
         adapters = (

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgephi_bench.synthetic.sizes import Layout, Sizes
-from edgephi_bench.synthetic.vocabulary import special_id
 
 #: The published rope_scaling.long_factor; short_factor is ones.
 _LONG_FACTORS = (
@@ -21,25 +21,31 @@ _LONG_FACTORS = (
     32.61, 32.64, 32.66, 32.7, 32.71, 32.93, 32.97, 33.28, 33.49, 33.5, 44.16, 47.77,
 )  # fmt: skip
 _LORA_LAYERS = r"layers.*((self_attn\.(qkv_proj|o_proj))|(mlp\.(gate_up|down)_proj))"
+#: The id of a special token in the checkpoint's vocabulary.
+SpecialId = Callable[[str], int]
 _PEFT_TARGETS = r"model\.layers\.\d+\.(self_attn\.(qkv_proj|o_proj)|mlp\.(gate_up_proj|down_proj))"
 
 
-def write_configs(folder: Path, layout: Layout, sizes: Sizes) -> None:
+def write_configs(folder: Path, layout: Layout, sizes: Sizes, special_id: SpecialId) -> None:
     """Write config.json, generation_config.json and, for the multimodal layouts, preprocessor_config.json."""
-    specific = {"phi3": _phi3, "phi4mm": _original, "phi4_multimodal": _native}[layout](sizes)
-    write_json(folder / "config.json", _decoder(sizes) | specific)
-    write_json(folder / "generation_config.json", _generation(sizes.vocab))
-    if layout != "phi3":
-        write_json(folder / "preprocessor_config.json", _preprocessor(layout))
+    specific = {"phi3": _phi3, "phi4mm": _original, "phi4_multimodal": _native}[layout](sizes, special_id)
+    write_json(folder / "config.json", _decoder(sizes, special_id) | specific)
+    write_json(folder / "generation_config.json", _generation(special_id))
+    if layout == "phi4mm":
+        write_json(folder / "preprocessor_config.json", _preprocessor("Phi4MM", sizes))
+    elif layout == "phi4_multimodal":
+        write_json(folder / "preprocessor_config.json", _native_preprocessor(sizes))
 
 
 def write_peft_config(folder: Path, rank: int, alpha: int) -> None:
     """Write the adapter_config.json of a native adapter folder."""
     settings = {
+        "auto_mapping": None,
         "base_model_name_or_path": None,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
+        "init_lora_weights": True,
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "modules_to_save": None,
@@ -58,28 +64,23 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _decoder(sizes: Sizes) -> dict[str, Any]:
+def _decoder(sizes: Sizes, special_id: SpecialId) -> dict[str, Any]:
     """The keys that all layouts share."""
-    end_of_text = special_id("<|endoftext|>", sizes.vocab)
+    end_of_text = special_id("<|endoftext|>")
     return {
-        "attention_bias": False,
         "attention_dropout": 0.0,
         "bos_token_id": end_of_text,
         "embd_pdrop": 0.0,
         "eos_token_id": end_of_text,
-        "full_attn_mod": 1,
         "hidden_act": "silu",
         "hidden_size": sizes.hidden,
         "initializer_range": 0.02,
         "intermediate_size": sizes.intermediate,
-        "interpolate_factor": 1,
-        "lm_head_bias": False,
-        "max_position_embeddings": 131072,
-        "mlp_bias": False,
+        "max_position_embeddings": sizes.max_positions,
         "num_attention_heads": sizes.heads,
         "num_hidden_layers": sizes.layers,
         "num_key_value_heads": sizes.kv_heads,
-        "original_max_position_embeddings": 4096,
+        "original_max_position_embeddings": sizes.original_positions,
         "pad_token_id": end_of_text,
         "partial_rotary_factor": 0.75,
         "resid_pdrop": 0.0,
@@ -93,7 +94,6 @@ def _decoder(sizes: Sizes) -> dict[str, Any]:
         "sliding_window": 262144,
         "tie_word_embeddings": True,
         "torch_dtype": "bfloat16",
-        "transformers_version": "4.45.0",
         "use_cache": True,
         "vocab_size": sizes.vocab,
     }
@@ -105,12 +105,28 @@ def long_factors(count: int) -> list[float]:
     return [float(_LONG_FACTORS[i * (len(_LONG_FACTORS) - 1) // last]) for i in range(count)]
 
 
-def _phi3(sizes: Sizes) -> dict[str, Any]:  # noqa: ARG001 - one signature for the three
-    return {"architectures": ["Phi3ForCausalLM"], "model_type": "phi3"}
+#: What the configuration classes of the hub's own repositories add.
+_OWN_CLASS = {
+    "attention_bias": False,
+    "full_attn_mod": 1,
+    "interpolate_factor": 1,
+    "lm_head_bias": False,
+    "mlp_bias": False,
+}
 
 
-def _original(sizes: Sizes) -> dict[str, Any]:
-    return {
+def _phi3(sizes: Sizes, special_id: SpecialId) -> dict[str, Any]:  # noqa: ARG001 - one signature for the three
+    return _OWN_CLASS | {
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        "transformers_version": "4.45.0",
+    }
+
+
+def _original(sizes: Sizes, special_id: SpecialId) -> dict[str, Any]:  # noqa: ARG001
+    return _OWN_CLASS | {
+        "_attn_implementation": "flash_attention_2",
+        "_name_or_path": "Phi-4-multimodal-instruct",
         "architectures": ["Phi4MMForCausalLM"],
         "audio_processor": {"config": _original_audio(sizes), "name": "cascades"},
         "embd_layer": {
@@ -138,6 +154,7 @@ def _original(sizes: Sizes) -> dict[str, Any]:
         "img_processor": None,
         "model_type": "phi4mm",
         "speech_lora": _lora(sizes.speech_rank, sizes.speech_alpha, 0.01),
+        "transformers_version": "4.46.1",
         "vision_lora": _lora(sizes.vision_rank, sizes.vision_alpha, 0.0),
     }
 
@@ -149,6 +166,7 @@ def _lora(rank: int, alpha: int, dropout: float) -> dict[str, Any]:
 def _original_audio(sizes: Sizes) -> dict[str, Any]:
     return {
         "activation": "swish",
+        "activation_checkpointing": {"interval": 1, "module": "transformer", "offload": False},
         "attention_dim": sizes.audio_hidden,
         "attention_heads": sizes.audio_heads,
         "batch_norm": False,
@@ -176,19 +194,21 @@ def _original_audio(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _native(sizes: Sizes) -> dict[str, Any]:
+def _native(sizes: Sizes, special_id: SpecialId) -> dict[str, Any]:
     return {
         "architectures": ["Phi4MultimodalForCausalLM"],
-        "audio_config": _native_audio(sizes),
-        "eos_token_id": [special_id("<|endoftext|>", sizes.vocab), special_id("<|end|>", sizes.vocab)],
+        "audio_config": _native_audio(sizes, special_id),
+        "eos_token_id": [special_id("<|endoftext|>"), special_id("<|end|>")],
         "model_type": "phi4_multimodal",
+        "transformers_version": "4.57.6",
         "vision_config": {
+            "attention_dropout": 0.0,
             "crop_size": sizes.crop,
             "feature_layer": -2,
             "hidden_act": "gelu_pytorch_tanh",
             "hidden_size": sizes.image_hidden,
             "image_size": sizes.crop,
-            "image_token_id": special_id("<|endoftext10|>", sizes.vocab),
+            "image_token_id": special_id("<|endoftext10|>"),
             "intermediate_size": sizes.image_intermediate,
             "layer_norm_eps": 1e-06,
             "model_type": "phi4_multimodal_vision",
@@ -200,10 +220,10 @@ def _native(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _native_audio(sizes: Sizes) -> dict[str, Any]:
+def _native_audio(sizes: Sizes, special_id: SpecialId) -> dict[str, Any]:
     return {
         "activation": "swish",
-        "audio_token_id": special_id("<|endoftext11|>", sizes.vocab),
+        "audio_token_id": special_id("<|endoftext11|>"),
         "bias_max_distance": sizes.audio_bias_distance,
         "bias_symmetric": False,
         "chunk_size": -1,
@@ -216,6 +236,7 @@ def _native_audio(sizes: Sizes) -> dict[str, Any]:
         "ext_pw_out_channel": sizes.audio_hidden,
         "feature_layer": -2,
         "hidden_size": sizes.audio_hidden,
+        "initializer_range": 0.02,
         "input_size": sizes.mels,
         "intermediate_size": sizes.audio_intermediate,
         "kernel_size": 3,
@@ -230,27 +251,36 @@ def _native_audio(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _generation(vocab: int) -> dict[str, Any]:
+def _generation(special_id: SpecialId) -> dict[str, Any]:
     return {
         "_from_model_config": True,
-        "bos_token_id": special_id("<|endoftext|>", vocab),
-        "eos_token_id": [special_id("<|end|>", vocab), special_id("<|endoftext|>", vocab)],
-        "pad_token_id": special_id("<|endoftext|>", vocab),
-        "transformers_version": "4.45.0",
+        "bos_token_id": special_id("<|endoftext|>"),
+        "eos_token_id": [special_id("<|end|>"), special_id("<|endoftext|>")],
+        "pad_token_id": special_id("<|endoftext|>"),
+        "transformers_version": "4.57.6",
     }
 
 
-def _preprocessor(layout: Layout) -> dict[str, Any]:
-    prefix, extractor, images = {
-        "phi4mm": ("Phi4MM", "AudioFeatureExtractor", "ImageProcessor"),
-        "phi4_multimodal": ("Phi4Multimodal", "FeatureExtractor", "ImageProcessorFast"),
-    }[layout]
+def _preprocessor(prefix: str, sizes: Sizes) -> dict[str, Any]:
     return {
         "audio_compression_rate": 8,
         "audio_downsample_rate": 1,
         "audio_feat_stride": 1,
-        "dynamic_hd": 36,
-        "feature_extractor_type": f"{prefix}{extractor}",
-        "image_processor_type": f"{prefix}{images}",
+        "dynamic_hd": sizes.max_crops,
+        "feature_extractor_type": f"{prefix}AudioFeatureExtractor",
+        "image_processor_type": f"{prefix}ImageProcessor",
         "processor_class": f"{prefix}Processor",
+    }
+
+
+def _native_preprocessor(sizes: Sizes) -> dict[str, Any]:
+    return _preprocessor("Phi4Multimodal", sizes) | {
+        "feature_extractor_type": "Phi4MultimodalFeatureExtractor",
+        "feature_size": sizes.mels,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "Phi4MultimodalImageProcessorFast",
+        "image_std": [0.5, 0.5, 0.5],
+        "patch_size": sizes.patch,
+        "sampling_rate": 16000,
+        "size": {"height": sizes.crop, "width": sizes.crop},
     }

@@ -31,6 +31,8 @@ class Sizes:
     kv_heads: int = 8
     head_size: int = 128
     vocab: int = 200064
+    original_positions: int = 4096
+    max_positions: int = 131072
 
     image_hidden: int = 1152
     image_intermediate: int = 4304
@@ -38,6 +40,7 @@ class Sizes:
     image_heads: int = 16
     crop: int = 448
     patch: int = 14
+    max_crops: int = 36
 
     audio_hidden: int = 1024
     audio_intermediate: int = 1536

@@ -39,7 +39,12 @@ def special_id(token: str, vocab: int) -> int:
 def write_tokenizer(folder: Path, sizes: Sizes) -> None:
     """Write tokenizer.json and tokenizer_config.json into an existing folder; every id has a token."""
     _write(folder / "tokenizer.json", _tokenizer(sizes.vocab))
-    settings = {
+    write_tokenizer_settings(folder)
+
+
+def write_tokenizer_settings(folder: Path) -> None:
+    """Write tokenizer_config.json, with the chat template, into an existing folder."""
+    settings: dict[str, object] = {
         "add_bos_token": False,
         "add_eos_token": False,
         "bos_token": "<|endoftext|>",

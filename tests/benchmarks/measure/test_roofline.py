@@ -8,9 +8,9 @@ from edgephi.bundle.bundle import Bundle
 from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.roofline import Roofline, RooflineRound, StepBytes, step_bytes
 from support.bundles import small_bundle
-from support.sizes import Sizes
+from support.sizes import SMALL
 
-SIZES, DECODE = Sizes(), Condition(kind="decode")
+SIZES, DECODE = SMALL, Condition(kind="decode")
 
 
 def test_a_step_reads_every_weight_of_the_decoder_once() -> None:

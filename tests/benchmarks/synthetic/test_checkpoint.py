@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -23,13 +24,12 @@ from edgephi_bench.synthetic.checkpoint import SyntheticOptions, write_synthetic
 from edgephi_bench.synthetic.sizes import LAYOUTS, Layout, Sizes
 from edgephi_bench.synthetic.tensors import TensorSpec, adapter_tensors, model_tensors
 from edgephi_bench.synthetic.values import BLOCK_VALUES, ValueSource
-from edgephi_bench.synthetic.vocabulary import write_tokenizer
+from edgephi_bench.synthetic.vocabulary import special_id, write_tokenizer
 from edgephi_export import ExportOptions
 from edgephi_export import export as run_export
 from edgephi_export.checkpoint.config import CheckpointLayout
 from support.checkpoints import write_checkpoint
-from support.public_model import LONG_FACTORS, public_shapes
-from support.sizes import Sizes as SupportSizes
+from support.public_model import public_shapes
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -98,7 +98,7 @@ def test_the_native_layout_holds_the_same_parameters():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_files_hold_what_an_independent_writer_puts_there(tmp_path: Path, small: Sizes, layout: Layout):
     names = {"phi3": "phi3", "phi4mm": "original", "phi4_multimodal": "native"}
-    write_checkpoint(tmp_path / "other", names[layout], sizes=SupportSizes())  # type: ignore[arg-type]
+    write_checkpoint(tmp_path / "other", names[layout], sizes=small)  # type: ignore[arg-type]
     assert _all_shapes(_write(tmp_path / "ours", layout, small)) == _all_shapes(tmp_path / "other")
 
 
@@ -212,9 +212,13 @@ def test_words_become_pieces_and_special_tokens_one_id(public_tokenizer: Tokeniz
 def test_settings_are_the_published_ones(tmp_path: Path):
     from edgephi_bench.synthetic.configs import write_configs  # noqa: PLC0415
 
-    write_configs(tmp_path, "phi3", Sizes())
+    sizes = Sizes()
+    write_configs(tmp_path, "phi3", sizes, partial(special_id, vocab=sizes.vocab))
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["rope_scaling"]["long_factor"] == list(LONG_FACTORS)
+    long = config["rope_scaling"]["long_factor"]
+    assert (len(long), long[:2], long[31:33], long[-2:]) == (48, [1, 1.118320672], [32.03, 32.1], [44.16, 47.77])
+    assert long == sorted(long)
+    assert sum(long) == pytest.approx(844.763412405, abs=1e-9)
     assert config["rope_scaling"]["short_factor"] == [1.0] * 48
     assert (config["vocab_size"], config["bos_token_id"], config["num_hidden_layers"]) == (200064, 199999, 32)
     generation = json.loads((tmp_path / "generation_config.json").read_text())

@@ -30,10 +30,10 @@ from edgephi_export.layouts.genai.record import GenaiRecord
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_bundle, small_checkpoint
 from support.checkpoints import Layout
-from support.sizes import Sizes
+from support.sizes import SMALL
 from support.tensor_files import change_json, change_tensors
 
-SIZES = Sizes()
+SIZES = SMALL
 ALL = decoder_shapes(SIZES)
 DOWN, UP = "model.layers.1.mlp.down_proj", "model.layers.0.mlp.gate_up_proj"
 TABLE = "model.embed_tokens.weight"

@@ -16,11 +16,11 @@ from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_checkpoint
 from support.fake_hub import FakeHub
 from support.hub_process import run_with_hub
-from support.sizes import Sizes
+from support.sizes import SMALL
 from support.tensor_files import change_json
 
 BASE, ADAPTER = "microsoft/Phi-4-small", "me/my-lora"
-SPEC = AdapterSpec(shapes=decoder_shapes(Sizes()))
+SPEC = AdapterSpec(shapes=decoder_shapes(SMALL))
 
 
 @pytest.fixture

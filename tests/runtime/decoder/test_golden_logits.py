@@ -19,7 +19,7 @@ from edgephi.prompt.input_sequence import InputSequence
 from support import golden
 from support.bundles import small_bundle
 from support.cases import CASES, CASES_BY_NAME, LONG_REPLY_TOKENS, Case, kept_rows, long_prompt, long_prompt_ids
-from support.sizes import Sizes
+from support.sizes import SMALL
 
 LOGITS = golden.load("logits")
 CROSSING = golden.load("crossing")
@@ -45,7 +45,7 @@ def last_row_distance(model, case: Case) -> float:
 def test_the_recorded_answers_belong_to_these_weights():
     recorded = golden.load("weights")
     wanted = dict(zip(recorded["names"].tolist(), recorded["sums"].tolist(), strict=True))
-    assert golden.weight_sums(Sizes(), 0) == wanted, "the small checkpoint changed: python tests/reference/record.py"
+    assert golden.weight_sums(SMALL, 0) == wanted, "the small checkpoint changed: python tests/reference/record.py"
 
 
 @by_name(CASES)

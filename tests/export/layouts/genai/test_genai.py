@@ -34,7 +34,7 @@ from support.bundles import small_checkpoint
 from support.cases import words
 from support.checkpoints import write_checkpoint
 from support.shell import invoke
-from support.sizes import Sizes
+from support.sizes import SMALL
 
 RECIPES = ("fp32", "int8", "int4", "int4-fast")
 #: LongRoPE's boundary and the context, small enough to cross both in a test.
@@ -45,7 +45,7 @@ GENAI = ExportOptions(recipe="fp32", layout="genai")
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sizes = Sizes(original_positions=BOUNDARY, max_positions=POSITIONS)
+    sizes = replace(SMALL, original_positions=BOUNDARY, max_positions=POSITIONS)
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small", sizes=sizes).path
 
 
