@@ -148,7 +148,12 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
             with self._decoding(control) as decoder:
                 constraint = start_constraint(self._constraints, self._tokenizer, use, options.constraint)
                 ready = self._begin(decoder, self._prompt_of(request, control.timer), control)
-                prepared = task(sequence=ready.sequence, adapter=ready.route.adapter, constraint=constraint)
+                prepared = task(
+                    sequence=ready.sequence,
+                    adapter=ready.route.adapter,
+                    constraint=constraint,
+                    prediction=self._predicted_ids(options, control.timer),
+                )
                 with closing(generate(decoder, self._tokenizer, prepared)) as events:
                     for event in events:
                         if isinstance(event, DoneEvent):

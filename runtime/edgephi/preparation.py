@@ -56,6 +56,7 @@ class PreparedRequests(LoadedModel):
         limit = self._open_decoder().limit
         if options is not None:
             check_bias(options.bias_pairs, self._prefill.vocab_size)
+            self._predicted_ids(options, control.timer)
         start_constraint(
             self._constraints, self._tokenizer, wanted.tool_use, None if options is None else options.constraint
         )
@@ -79,6 +80,17 @@ class PreparedRequests(LoadedModel):
         if request.owner is not self._prefill:
             raise ConfigError("this request was prepared by another model; prepare it with the one that serves it")
         return request
+
+    def _predicted_ids(self, options: SamplingOptions, timer: StageTimer) -> list[int]:
+        """Tokens of the prediction. Raises ConfigError if there are more than any reply has."""
+        with timer.measure("preprocess"):
+            ids = self._tokenizer.encode_text(options.prediction)
+        most = self._open_decoder().limit.shape.max_positions
+        if len(ids) > most:
+            raise ConfigError(
+                f"prediction has {len(ids):,} tokens and the context {most:,}; give the part that the reply may reach"
+            )
+        return ids
 
     def _prompt_of(self, request: Request | PreparedRequest, timer: StageTimer) -> Prompt:
         return request.prompt if isinstance(request, PreparedRequest) else self._prefill.prompt(request, timer)

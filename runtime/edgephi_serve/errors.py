@@ -18,7 +18,9 @@ from edgephi.base.out_of_memory import is_out_of_memory
 ErrorType = Literal[
     "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
 ]
-_PARAM = re.compile(r"((?:messages|tools|tool_choice|response_format|logit_bias|max_crops)(?:\[\d+\]|\.[a-z_]+)*):? ")
+_PARAM = re.compile(
+    r"((?:messages|tools|tool_choice|response_format|logit_bias|max_crops|prediction)(?:\[\d+\]|\.[a-z_]+)*):? "
+)
 _EXTRA = re.compile(r'pip install "edgephi\[([a-z]+)\]"')
 _MOST_LETTERS = 600
 

@@ -40,7 +40,7 @@ class Metrics:
         self._prompt = counter("prompt_tokens_total", "Tokens of prompts, media included")
         self._cached = counter("cached_prompt_tokens_total", "Of these, found in the cache")
         self._made = counter("generated_tokens_total", "Tokens generated")
-        self._drafted = counter("speculation_proposed_total", "Draft tokens checked")
+        self._drafted = counter("speculation_drafted_total", "Draft tokens verified")
         self._accepted = counter("speculation_accepted_total", "Draft tokens accepted")
         self._paused = counter("paused_total", "Prefills that made room for a short request")
         self.audio_s = counter("audio_seconds_total", "Seconds of recordings transcribed")

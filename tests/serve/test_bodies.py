@@ -124,6 +124,9 @@ BODIES: dict[str, dict[str, Any]] = {
                 "type": "object", "properties": {"kind": {"$ref": "#/$defs/Kind"}}, "required": ["kind"],
                 "additionalProperties": False}}},
     },
+    "an edit": {
+        "messages": HELLO, "prediction": {"type": "content", "content": [{"type": "text", "text": "hello there"}]},
+    },
     "an evaluation": {
         "messages": HELLO, "temperature": 0.0, "seed": 1234, "logprobs": True, "top_logprobs": 5, "max_tokens": 3,
         "stop": "\n\n", "n": 2, "logit_bias": {"5": -100}, "repetition_penalty": 1.1, "top_k": 40, "min_p": 0.05,

@@ -212,6 +212,29 @@ def test_two_calls_have_two_numbers_and_damaged_ones_are_text():
     assert [delta.content for delta, _ in text.deltas(ToolCallEvent(text="[{", calls=(bad,)))] == ["[{"]
 
 
+@pytest.mark.parametrize("form", ["text", "parts"])
+def test_a_prediction_changes_no_reply_and_is_counted(client, form):
+    audio = {"type": "audio_url", "audio_url": {"url": _url("sentence.wav", "audio/wav")}}
+    said = {"type": "text", "text": "Transcribe the audio clip into text."}
+    asked = {"messages": [{"role": "user", "content": [audio, said]}], "edgephi": {"speculation": True}}
+    plain = client.post("/v1/chat/completions", json=asked).json()
+    text = plain["choices"][0]["message"]["content"]
+    content = text if form == "text" else [{"type": "text", "text": text[:9]}, {"type": "text", "text": text[9:]}]
+    asked["prediction"] = {"type": "content", "content": content}
+    answer = client.post("/v1/chat/completions", json=asked)
+    assert "x-edgephi-ignored" not in answer.headers
+    assert answer.json()["choices"] == plain["choices"]
+    details = [one["usage"]["completion_tokens_details"] for one in (plain, answer.json())]
+    assert details[0] == {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+    assert details[1]["accepted_prediction_tokens"] > answer.json()["usage"]["completion_tokens"] / 2
+
+
+def test_a_prediction_over_the_context_is_refused(client):
+    asked = {"messages": HELLO, "prediction": {"type": "content", "content": "a b " * 90_000}}
+    answer = client.post("/v1/chat/completions", json={**asked, "stream": True})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prediction")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(50))
 def test_a_choice_of_tools_is_obeyed_whatever_is_said(sdk, number):

@@ -106,14 +106,18 @@ COMPILER = ConstraintCompiler(TOKENIZER, eos=sorted(EOS), vocab_size=VOCAB)
 
 
 def run_loop(
-    decoder: Script, limit: int = 1000, should_stop: Callable[[], bool] = lambda: False, **values: Any
+    decoder: Script,
+    limit: int = 1000,
+    should_stop: Callable[[], bool] = lambda: False,
+    predicted: Sequence[int] = (),
+    **values: Any,
 ) -> list[Event]:
     sequence = InputSequence(ArrayTable(np.zeros((VOCAB, 4))), np.array([1, 2, 3]), {})
     options = SamplingOptions(max_new_tokens=limit, **values)
     constraint = None if options.constraint is None else COMPILER.start(options.constraint)
     task = GenerationTask(
         sequence=sequence, adapter="none", options=options, eos=EOS, control=RequestControl(should_stop=should_stop),
-        constraint=constraint,
+        constraint=constraint, prediction=predicted,
     )  # fmt: skip
     return list(generate(decoder, TOKENIZER, task))  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -87,6 +87,7 @@ class GenerationTask:
         options: How to choose, when to cut.
         eos: Ids that end the reply.
         constraint: What the reply must be, made for this request; None for anything.
+        prediction: Tokens that the reply will probably have, from its first on.
         control: `should_stop` is called before each pass, and True ends the reply as `cancelled`.
     """
 
@@ -95,6 +96,7 @@ class GenerationTask:
     options: SamplingOptions
     eos: frozenset[int]
     constraint: Constraint | None = None
+    prediction: Sequence[int] = ()
     control: RequestControl = field(default_factory=RequestControl)
 
 
@@ -227,6 +229,7 @@ class _Steps:
                 spans=self._sequence.spans,
                 mode=_mode(self._task.options),
                 ends=self._task.eos,
+                prediction=self._task.prediction,
             )
         return self._speculator
 

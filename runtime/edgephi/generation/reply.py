@@ -29,17 +29,21 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speculation:
-    """Draft tokens of a reply: tokens predicted from the text so far and verified several in one forward pass.
+    """Draft tokens of a reply, from the text so far or from `SamplingOptions.prediction`, verified several in one pass.
 
     Attributes:
         passes: Forward passes that verified draft tokens.
         drafted: Draft tokens verified.
         accepted: Draft tokens that became part of the reply; each saved a pass.
+        prediction_drafted: Draft tokens verified that were the prediction's.
+        prediction_accepted: Of these, those that became part of the reply.
     """
 
     passes: int = 0
     drafted: int = 0
     accepted: int = 0
+    prediction_drafted: int = 0
+    prediction_accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """N-gram speculation: draft tokens, and how many of them are worth verifying in one forward pass.
 
     draft      the tokens after the latest place where the longest suffix of the text stood before
+    prediction text that the caller expects: placed where the reply is to begin, it is drafted from the first token on,
+               and after a difference it is found again as any other text
     gain       tokens that a pass of R rows is expected to give / its cost in steps of one row
 
 Saxena 2023, "Prompt lookup decoding", of which this is a form whose width follows the machine. A draft token costs
@@ -48,9 +50,7 @@ class NgramIndex:
     """
 
     def __init__(self, token_ids: NDArray[np.int64], spans: Sequence[MediaSpan] = ()) -> None:
-        ids = token_ids.copy()
-        for span in spans:
-            ids[span.start : span.start + span.length] = _MEDIA
+        ids = _without_media(token_ids, spans)
         self._ids: list[int] = ids.tolist()
         self._latest, self._earlier = _pairs(ids)
         self._match = -1  # position of the last token that agrees
@@ -63,6 +63,11 @@ class NgramIndex:
         if not self.length or (token_id := self._ids[self._match + 1]) == _MEDIA:
             return None
         return token_id
+
+    @property
+    def next_place(self) -> int:
+        """Where in the text `next_token` stands."""
+        return self._match + 1
 
     def append(self, token_id: int) -> None:
         """The text goes on."""
@@ -195,6 +200,7 @@ class Speculator:
         mode: True drafts whenever there is a match and measures nothing, so it does the same each time; None when it
             pays, False never.
         ends: Tokens that end a reply; nothing is drafted after one.
+        prediction: Tokens that the reply will probably have, from its first on.
     """
 
     def __init__(
@@ -204,18 +210,33 @@ class Speculator:
         spans: Sequence[MediaSpan] = (),
         mode: bool | None = None,
         ends: Collection[int] = (),
+        prediction: Sequence[int] = (),
     ) -> None:
         self._mode = mode
         self._ends = ends
-        self._index = None if mode is False else NgramIndex(token_ids, spans)
+        self._predicted = range(0)  # where the prediction stands in the text that is searched
+        self._index: NgramIndex | None = None
+        if mode is not False:
+            text = _without_media(token_ids, spans)
+            if len(prediction):
+                text, self._predicted = _with_prediction(text, prediction)
+            self._index = NgramIndex(text)
+        self._is_predicted = False  # whether the drafts of the last pass are the prediction's
         self._acceptance = Acceptance()
         self._costs = StepCosts()
         self._passes = self._drafted = self._accepted = 0
+        self._prediction_drafted = self._prediction_accepted = 0
 
     @property
     def record(self) -> Speculation:
         """What was verified so far."""
-        return Speculation(passes=self._passes, drafted=self._drafted, accepted=self._accepted)
+        return Speculation(
+            passes=self._passes,
+            drafted=self._drafted,
+            accepted=self._accepted,
+            prediction_drafted=self._prediction_drafted,
+            prediction_accepted=self._prediction_accepted,
+        )
 
     def accept(self, token_id: int, *, was_draft: bool = False) -> None:
         """A token became part of the reply.
@@ -225,6 +246,7 @@ class Speculator:
             was_draft: It was a draft token that a pass had verified, so it cost no pass of its own.
         """
         self._accepted += was_draft
+        self._prediction_accepted += was_draft and self._is_predicted
         if self._index is None:
             return
         if (expected := self._index.next_token) is not None:
@@ -242,6 +264,7 @@ class Speculator:
         if self._mode is None and self._costs.wants_single:
             return []
         drafts = self._index.draft(self._best_width(most + 1) - 1)
+        self._is_predicted = self._index.next_place in self._predicted
         end = next((at for at, token_id in enumerate(drafts) if token_id in self._ends), len(drafts))
         return drafts[: end + 1]
 
@@ -250,6 +273,7 @@ class Speculator:
         self._costs.note(num_drafts + 1, seconds)
         self._passes += num_drafts > 0
         self._drafted += num_drafts
+        self._prediction_drafted += num_drafts * self._is_predicted
 
     def _best_width(self, most_rows: int) -> int:
         """Rows of the pass that gains most; 1 when none pays."""
@@ -265,6 +289,25 @@ class Speculator:
 
     def _cost(self, rows: int) -> float:
         return _PRIOR_COSTS[rows] if self._mode else self._costs.cost(rows)
+
+
+def _without_media(token_ids: NDArray[np.int64], spans: Sequence[MediaSpan]) -> NDArray[np.int64]:
+    ids = token_ids.copy()
+    for span in spans:
+        ids[span.start : span.start + span.length] = _MEDIA
+    return ids
+
+
+def _with_prediction(text: NDArray[np.int64], prediction: Sequence[int]) -> tuple[NDArray[np.int64], range]:
+    """The prompt's end once more with the prediction after it, so that it matches where the reply begins.
+
+    Returns:
+        The text, and where in it the prediction stands.
+    """
+    gap, end = np.array([_MEDIA], np.int64), text[-_LONGEST:]
+    start = len(text) + len(gap) + len(end)
+    whole = np.concatenate([text, gap, end, np.array(prediction, np.int64), gap, end])
+    return whole, range(start, start + len(prediction))
 
 
 def _key(first: int, second: int) -> int:

@@ -64,7 +64,7 @@ def refuse_unsupported(raw: Mapping[str, Any]) -> None:
 
 def unknown_keys(raw: Mapping[str, Any]) -> list[str]:
     """Keys of a chat request that have a value and no effect, as the answer names them."""
-    known = WITHOUT_EFFECT.union(ChatRequest.__struct_fields__) - {"prediction"}
+    known = WITHOUT_EFFECT.union(ChatRequest.__struct_fields__)
     found = [key for key, value in raw.items() if key not in known and value is not None]
     for message in raw.get("messages") or ():
         found += [f"messages.{key}" for key in _unknown_in_message(message)]

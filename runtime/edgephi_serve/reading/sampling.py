@@ -6,7 +6,7 @@ from edgephi import Grammar, JsonSchema, Regex, SamplingOptions
 from edgephi.generation.constraint import check_constraint
 from edgephi_serve.errors import invalid
 from edgephi_serve.settings import Settings
-from edgephi_serve.wire.chat import ChatRequest, ResponseFormat
+from edgephi_serve.wire.chat import ChatRequest, Prediction, ResponseFormat
 
 MOST_CHOICES = 8
 _MOST_STOPS = 16
@@ -38,6 +38,7 @@ def sampling_options(request: ChatRequest, settings: Settings) -> SamplingOption
         logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         constraint=_constraint(request, settings.limits.schema_bytes),
         speculation=None if request.edgephi is None else request.edgephi.speculation,
+        prediction=_predicted_text(request.prediction),
     )
 
 
@@ -77,6 +78,12 @@ def _logit_bias(request: ChatRequest) -> dict[int, float]:
             raise invalid(f"logit_bias of {key} is {bias}; use -100 to 100.", param="logit_bias")
         biases[int(key)] = bias
     return biases
+
+
+def _predicted_text(given: Prediction | None) -> str:
+    if given is None:
+        return ""
+    return given.content if isinstance(given.content, str) else "".join(part.text for part in given.content)
 
 
 def _stop(given: str | list[str] | None) -> tuple[str, ...]:

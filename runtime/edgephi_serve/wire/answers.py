@@ -59,7 +59,7 @@ class PromptDetails(msgspec.Struct, kw_only=True):
 
 
 class CompletionDetails(msgspec.Struct, kw_only=True):
-    """How draft tokens went."""
+    """How the draft tokens of `prediction` went."""
 
     accepted_prediction_tokens: int
     rejected_prediction_tokens: int

@@ -13,8 +13,8 @@ def usage(replies: list[Reply]) -> Usage:
     """Of all replies of a request; the prompt counts once."""
     timing = replies[0].timing
     made = sum(reply.timing.new_tokens for reply in replies)
-    accepted = sum(reply.speculation.accepted for reply in replies)
-    drafted = sum(reply.speculation.drafted for reply in replies)
+    accepted = sum(reply.speculation.prediction_accepted for reply in replies)
+    drafted = sum(reply.speculation.prediction_drafted for reply in replies)
     return Usage(
         prompt_tokens=timing.prompt_tokens,
         completion_tokens=made,
