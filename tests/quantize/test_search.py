@@ -114,6 +114,16 @@ def test_a_row_is_the_same_alone_in_chunks_and_in_any_tile(
             np.testing.assert_array_equal(together, getattr(whole, field))
 
 
+@pytest.mark.parametrize("text", ["int4:16", "int4:64", "int2:32"])
+def test_a_matrix_and_its_negative_lose_the_same(text: str):
+    """Neither of the two directions in which a zero point can move is left out."""
+    weights = _normal(3, (64, 512))
+    fmt = parse_format(text)
+    assert isinstance(fmt, BlockFormat)
+    errors = [_block_errors(w, get_method("search").quantize(w, fmt), fmt.block_size) for w in (weights, -weights)]
+    np.testing.assert_allclose(*errors, rtol=1e-4)
+
+
 def test_a_matrix_without_rows_is_an_empty_matrix():
     codes = get_method("search").quantize(np.empty((0, 64), np.float32), BlockFormat(bits=4, block_size=32))
     assert (codes.codes.shape, codes.scales.shape) == ((0, 2, 32), (0, 2))

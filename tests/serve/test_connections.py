@@ -136,6 +136,8 @@ def test_what_is_no_http_is_refused(running, sent):
 def test_connections_over_the_limit_are_refused_at_once(running):
     opened = [socket.create_connection(running.address) for _ in range(4)]
     try:
+        opened[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert opened[-1].recv(15) == b"HTTP/1.1 200 OK"
         with running.raw() as raw:
             status, error = _answer(raw)
             assert (status, error["code"]) == (503, "server_is_overloaded")

@@ -10,7 +10,7 @@ import pytest
 
 from edgephi_bench.comparison.signed_rank import Estimate, signed_rank
 from edgephi_bench.comparison.student_t import quantile, two_sided
-from edgephi_bench.comparison.verdicts import Rule, holm, loss, verdict
+from edgephi_bench.comparison.verdicts import ALPHA, Rule, holm, loss, verdict
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,8 @@ def _estimate(value: float, reach: float, p: float = 0.001) -> Estimate:
     [
         (0.05, 0.01, 0.001, "s", "slower"), (-0.05, 0.01, 0.001, "s", "faster"), (0.05, 0.01, 0.001, "bytes", "larger"),
         (-0.2, 0.01, 0.001, "J", "smaller"), (0.01, 0.01, 0.001, "s", "same"), (0.0, 0.02, 0.9, "s", "same"),
-        (0.05, 0.06, 0.2, "s", "noise"), (0.0, 0.06, 0.9, "s", "noise"), (0.02, 0.02, 0.01, "s", "noise"),
+        (0.05, 0.06, 0.2, "s", "noise"), (0.05, 0.01, ALPHA, "s", "slower"), (-0.02, 0.02, 0.2, "s", "noise"),
+        (0.02, 0.02, 0.2, "s", "noise"), (0.0, 0.06, 0.9, "s", "noise"), (0.02, 0.02, 0.01, "s", "noise"),
     ],
 )  # fmt: skip
 def test_a_change_must_be_certain_and_large_and_sameness_must_be_shown(

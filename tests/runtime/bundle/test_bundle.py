@@ -98,6 +98,7 @@ def test_manifest_survives_the_round_trip(folder: Path):
 def test_tensor_is_the_bytes_at_its_offset(folder: Path):
     bundle = Bundle(folder)
     np.testing.assert_array_equal(bundle.tensor(EMBEDDING_REF), EMBEDDING)
+    np.testing.assert_array_equal(bundle.tensor(EMBEDDING_REF.rows(2, 4)), EMBEDDING[2:4])  # begins within a page
 
 
 @pytest.mark.parametrize("name", NAMES)

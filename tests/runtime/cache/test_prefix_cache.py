@@ -179,6 +179,14 @@ def test_the_least_recently_used_is_evicted_first_and_the_budget_is_kept(bundle:
     assert len(decoder.sequences) == 3
 
 
+def test_a_branch_is_made_where_the_budget_has_just_room_for_both(bundle: Bundle, table: EmbeddingTable):
+    for blocks, count in ((2, 2), (1.99, 1)):
+        decoder = _decoder(bundle, blocks=blocks)
+        _request(decoder, InputSequence(table, IDS[:100], {}))
+        assert _request(decoder, InputSequence(table, _ids(IDS[:50], OTHER[50:100]), {}))[0] == 50
+        assert len(decoder.sequences) == count
+
+
 def test_a_long_request_takes_what_it_needs_and_keeps_what_it_may(
     bundle: Bundle, table: EmbeddingTable, fresh: Callable[..., np.ndarray]
 ):

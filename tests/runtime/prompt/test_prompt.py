@@ -132,6 +132,7 @@ def test_nothing_a_user_writes_becomes_control(spelling: str, place: str):
             r"2 images were given but the tags are <\|image_1\|>, <\|image_3\|>",
         ),
         ("<|image_0|>", ["i"], [], r"tags are <\|image_0\|>"),
+        ("<|image_1|> <|image_1|>", ["i", "j"], [], r"the tags are <\|image_1\|>, <\|image_1\|>; use each number once"),
         ("x", "photo.png", [], "images must be a list"),
         ("x", [], b"RIFF", "audio must be a list"),
         ("x", None, [], "images must be a list or a tuple; put the NoneType in brackets"),

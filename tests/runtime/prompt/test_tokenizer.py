@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Reference
 
 from edgephi.base.errors import ArtifactError, ConfigError
@@ -58,7 +59,9 @@ def test_a_control_token_listed_as_a_word_stays_out_of_text_too():
     raw["model"]["vocab"]["<|end|>"] = special_id("<|end|>")
     raw["model"]["ignore_merges"] = True
     raw["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    assert special_id("<|end|>") not in Tokenizer(json.dumps(raw), "x").encode_text("<|end|>")
+    tokenizer = Tokenizer(json.dumps(raw), "x")
+    assert special_id("<|end|>") not in tokenizer.encode_text("<|end|>")
+    assert tokenizer.decode([special_id("<|end|>")]) == ""
 
 
 def test_control_tokens_and_text_keep_their_order(tokenizer: Tokenizer):
@@ -74,6 +77,11 @@ def test_neighbouring_strings_are_encoded_as_one_run(tokenizer: Tokenizer):
 
 def test_the_longest_control_token_wins(tokenizer: Tokenizer):
     assert tokenizer.split("<|endoftext10|>") == [tokenizer.control["<|endoftext10|>"]]
+    whole = build_tokenizer()
+    whole.add_special_tokens([AddedToken(spelling, special=True, normalized=False) for spelling in ("STOP", "STOPS")])
+    ends = {whole.token_to_id(spelling) for spelling in ("STOP", "STOPS")}
+    spelled = Tokenizer(whole.to_str(), "x", control_ids=ends)
+    assert spelled.split("STOPS") == [spelled.control["STOPS"]]
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,26 @@ def test_no_cue_is_without_time():
 
 def test_a_word_longer_than_a_line_fills_it():
     assert [part.columns for part in atoms("a" * 50, MOST_COLUMNS)] == [42, 8]
+
+
+def test_a_sentence_of_16_columns_or_a_second_is_long_enough_for_a_cue():
+    """Otherwise the cut is made behind the next comma."""
+    text = "Abcdefg abcdefg. and so it goes, and on it goes for as long as it takes to reach the very end"
+    assert cut_cues(segment(text, 0.0, 20.0), 30.0)[0].lines == ("Abcdefg abcdefg.",)
+    assert cut_cues(segment(text.replace("Abcdefg", "Abcdef"), 0.0, 20.0), 30.0)[0].lines[0] != "Abcdef abcdefg."
+    text = "The first one has these. and then it goes, and on it goes for just as long as it takes to end it"
+    assert (cut_cues(segment(text, 0.0, 4.0))[0].end_s, len(text)) == (1.0, 4 * 24)
+    assert cut_cues(segment(text, 0.0, 3.9))[0].end_s > 1.5
+
+
+def test_a_text_as_wide_as_a_line_stays_on_it():
+    for width, lines in ((MOST_COLUMNS, 1), (MOST_COLUMNS + 1, 2)):
+        (cue,) = cut_cues(segment(f"{'a' * 20} {'b' * (width - 21)}", 0.0, 3.0))
+        assert len(cue.lines) == lines
+
+
+def test_a_cue_shorter_than_a_millisecond_does_not_overlap_the_next():
+    text = "Go on then. this one has no comma as it is not to be cut and so it goes on to its very own end"
+    first, second = cut_cues(segment(text, 0.0, 0.004))
+    assert first.lines == ("Go on then.",)
+    assert (first.start_s, first.end_s, second.start_s) == (0.0, 0.001, 0.001)

@@ -133,6 +133,12 @@ def test_what_16_bits_leave_of_a_sentence_at_minus_60_db_is_found():
     assert (start, end) == pytest.approx((0.55, 2.64), abs=0.3)
 
 
+@pytest.mark.parametrize(("level_db", "gain_db"), [(-50.0, 5.0), (-60.0, 15.0), (-44.0, 0.0)])
+def test_noise_is_raised_to_minus_45_db_and_no_higher(level_db: float, gain_db: float):
+    """At -36 dB, to which speech is raised, the detector takes some noises for speech."""
+    assert 20 * np.log10(Leveling().gain(_frames((100, level_db)))) == pytest.approx(gain_db, abs=0.5)
+
+
 def _frames(*runs: tuple[int, float]) -> np.ndarray:
     """float32 [frames, 512]: numbers of frames and their levels in decibels."""
     wave = np.resize(np.array([1.0, -1.0]), 512)

@@ -168,6 +168,7 @@ def test_six_frames_are_speech_and_five_a_click():
 
 def test_it_takes_less_to_go_on_speaking_than_to_start():
     assert _spans((9, 0.4), (9, 0.5), (9, 0.4), (9, 0.3)) == [((9, 27),)]
+    assert _spans((9, 0.5), (9, 0.35)) == [((0, 18),)]
 
 
 def test_a_window_is_cut_as_soon_as_it_is_full():

@@ -81,6 +81,13 @@ def test_no_partial_is_read_while_a_final_waits_or_the_machine_is_too_slow():
     assert broadcast.now_s > len(np.tile(turns(0.7, 4.0), 6)) / 16_000  # it fell behind and caught up after the end
 
 
+def test_a_machine_slower_than_speech_reads_no_partial_though_nothing_waits():
+    """The pauses are long enough for it to catch up; a partial would be given up, and the final be late."""
+    made = list(Broadcast(np.tile(turns(8.0, 4.0), 3), _growing, cost=1.1).captions())
+    assert {partial.number for partial in partials(made)} == {0}  # before its speed was known
+    assert [final.number for final in finals(made)] == [0, 1, 2]
+
+
 def test_of_too_much_waiting_speech_the_oldest_is_dropped_and_reported():
     made = list(Broadcast(np.tile(turns(0.8, 4.0), 10), _growing, cost=3.0, most_waiting_s=10.0).captions())
     numbers = sorted([one.number for one in lost(made)] + [one.number for one in finals(made)])
@@ -90,6 +97,14 @@ def test_of_too_much_waiting_speech_the_oldest_is_dropped_and_reported():
     for one in lost(made):
         assert (one.start_s, one.end_s) == (pytest.approx(0.8 + 4.8 * one.number, abs=0.07), pytest.approx(
             4.8 + 4.8 * one.number, abs=0.07))  # fmt: skip
+
+
+def test_what_was_said_last_is_kept_of_too_much():
+    samples = np.tile(turns(0.8, 4.0), 4)
+    broadcast = Broadcast(samples, _growing, most_waiting_s=10.0)
+    broadcast.advance(len(samples) / 16_000 + 0.1)
+    made = [(0.0, caption) for _ in range(4) if (caption := broadcast.session.step())]
+    assert [[one.number for one in kind] for kind in (lost(made), finals(made))] == [[0, 1], [2, 3]]
 
 
 def test_without_a_limit_nothing_is_dropped():

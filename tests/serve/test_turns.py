@@ -1,0 +1,110 @@
+"""Who is served next: a long request makes room for a short one, but not at once, for anyone, or for ever."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from edgephi_serve.turns import EndedWaitingError, TurnQueue
+
+
+@dataclass(eq=False)
+class _Request:
+    """A claim that notes where it stood in the line, and holds its turn until `may_end` is set."""
+
+    estimate_s: float = math.inf
+    num_pauses: int = 0
+    waits: list[tuple[int, int]] = field(default_factory=list)
+    has_ended: bool = False
+    may_end: threading.Event = field(default_factory=threading.Event)
+
+    def should_stop(self) -> bool:
+        return self.has_ended
+
+    def on_wait(self, before: int, at_first: int) -> None:
+        self.waits.append((before, at_first))
+
+
+class _Line:
+    """Requests that wait in threads of their own."""
+
+    def __init__(self, turns: TurnQueue) -> None:
+        self._turns = turns
+        self.order: list[_Request] = []
+        self.threads: list[threading.Thread] = []
+
+    def add(self, request: _Request, *, is_first: bool = False) -> None:
+        def take() -> None:
+            try:
+                self._turns.take(request, is_first=is_first)
+            except EndedWaitingError:
+                return
+            self.order.append(request)
+            assert request.may_end.wait(10)
+            self._turns.give_back(request)
+
+        self.threads.append(threading.Thread(target=take))
+        self.threads[-1].start()
+        while not request.waits:  # in the line
+            self.threads[-1].join(0.005)
+
+    def join(self, *requests: _Request) -> list[_Request]:
+        for request in requests:
+            request.may_end.set()
+        for thread in self.threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        return self.order
+
+
+@pytest.mark.parametrize(
+    ("slice_s", "num_pauses", "estimate_s", "is_paused"),
+    [
+        (0.0, 0, 0.1, True),
+        (60.0, 0, 0.1, False),  # its turn has only begun
+        (0.0, 4, 0.1, True),
+        (0.0, 5, 0.1, False),  # it has made room often enough
+        (0.0, 0, 2.4, True),  # less than a quarter of ten seconds
+        (0.0, 0, 2.5, False),
+        (0.0, 0, math.inf, False),
+    ],
+)
+def test_a_long_request_makes_room_by_these_rules(slice_s, num_pauses, estimate_s, is_paused):
+    turns, long = TurnQueue(slice_s), _Request(num_pauses=num_pauses)
+    turns.take(long)
+    line = _Line(turns)
+    assert not turns.should_pause(long, lambda: 10.0)  # nobody waits
+    waiting = _Request(estimate_s=estimate_s)
+    line.add(waiting)
+    assert turns.should_pause(long, lambda: 10.0) is is_paused
+    turns.give_back(long)
+    assert line.join(waiting) == [waiting]
+
+
+def test_the_short_request_comes_next_then_the_one_that_made_room_then_the_others():
+    turns, long = TurnQueue(0.0), _Request()
+    turns.take(long)
+    line = _Line(turns)
+    others, short = [_Request(), _Request()], _Request(estimate_s=0.1)
+    for request in (*others, short):
+        line.add(request)
+    assert turns.should_pause(long, lambda: 10.0)
+    turns.give_back(long)
+    line.add(long, is_first=True)
+    assert line.join(short, long, *others) == [short, long, *others]
+
+
+def test_a_request_that_has_ended_leaves_the_line():
+    turns, long, gone, last = TurnQueue(60.0), _Request(), _Request(), _Request()
+    turns.take(long)
+    line = _Line(turns)
+    line.add(gone)
+    line.add(last)
+    assert (gone.waits[0], last.waits[0]) == ((1, 1), (2, 2))
+    gone.has_ended = True
+    line.threads[0].join(10)
+    turns.give_back(long)
+    assert line.join(last) == [last]
