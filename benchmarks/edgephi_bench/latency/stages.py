@@ -132,9 +132,7 @@ class _KindFigures:
             self._say(number)
             with self.observers.observer.round(self._round(number)):
                 answers += self._one_round(number, prompt)
-        rows = 0
-        if asked.media:
-            rows = answers[-1]["prompt_tokens"] - self.worker.ask("words_tokens", media=asked.media)
+        rows = self.worker.ask("media_tokens", media=asked.media) if asked.media else 0
         figures = figures_of(asked, RequestResults(answers=answers, rows=rows))
         return figures + self.beside.figures(asked.mode, asked.condition)
 

@@ -33,7 +33,6 @@ DEFAULT_CACHE_BYTES = ModelOptions().cache_bytes
 WORDS = " when the rain had stopped we walked along the river and talked about boats that had gone out in the morning"
 _QUESTION = "Describe this."
 _HERTZ = 16_000
-_SMALL_AUDIO_S, _SMALL_IMAGE = 0.2, (28, 28)
 #: Asked greedily of every model; what comes out depends on nothing but the model and the arithmetic.
 SENTINEL_PROMPT = "Name the seven days of the week, then count from one to ten."
 
@@ -138,18 +137,10 @@ class RequestEngine:
         self._ask(self._question, {}, 1)
         return self._ask(own["prompt"], {"images": own["images"], "audio": own["audio"]}, new_tokens).stages()
 
-    def words_tokens(self, media: dict[str, Any]) -> int:
-        """Positions of the last request's prompt that its media did not take.
-
-        Two small media of a kind take twice what one takes, beside the same words. So this is known of every folder,
-        also of one that answers no text alone.
-        """
-        small = self._media({"audio_s": _SMALL_AUDIO_S} if "audio_s" in media else {"image": _SMALL_IMAGE})
-        one, two = (
-            self._ask(self._question, {name: given * count for name, given in small.items()}, 1).reply.timing
-            for count in (1, 2)
-        )
-        return 2 * one.prompt_tokens - two.prompt_tokens
+    def media_tokens(self, media: dict[str, Any]) -> int:
+        """Positions that the media of such a request take."""
+        cost = self._model.prepare(self._question, **self._media(media)).cost
+        return cost.image_tokens + cost.audio_tokens
 
     def second_turn(self, rounds: int, new_tokens: int) -> list[float]:
         """Seconds to the first token of a conversation's first and second turn."""
