@@ -8,7 +8,7 @@ where there are media.
     prefill      the decoder reads the prompt, media rows included
     first token  what else lies before it: choosing; waiting for a turn and loading adapters are not in it
     decode       every token after the first
-    detokenize   from each token to its text; a part of decode
+    detokenize   the text of the reply's tokens, one at a time; done within decode
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ class _KindFigures:
             self._say(number)
             with self.observers.observer.round(self._round(number)):
                 answers += self._one_round(number, prompt)
+        for answer in answers:
+            answer["detokenize"] = self.worker.ask("detokenize", token_ids=answer["token_ids"])
         rows = self.worker.ask("media_tokens", media=asked.media) if asked.media else 0
         figures = figures_of(asked, RequestResults(answers=answers, rows=rows))
         return figures + self.beside.figures(asked.mode, asked.condition)

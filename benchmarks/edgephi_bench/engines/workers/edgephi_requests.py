@@ -6,6 +6,7 @@ earlier one. What only the measuring needs is loaded when it is asked for, so th
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import time
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from edgephi import (
     Reply,
     SamplingOptions,
     Stage,
-    TextEvent,
     TokenEvent,
     __version__,
 )
@@ -54,16 +54,15 @@ class _Answer:
 
     Attributes:
         began_s: When it was sent, by `time.perf_counter()`, as the others.
-        last_s: When the last event came.
         token_s: When each token was reported.
-        text_s: Seconds between tokens and their texts, all together.
+        ended_s: When the reply was complete.
         encoder_steps: Crops of its images, or windows of its audio, that were encoded.
+        done: The reply.
     """
 
     began_s: float = field(default_factory=time.perf_counter)
-    last_s: float = 0.0
     token_s: list[float] = field(default_factory=list)
-    text_s: float = 0.0
+    ended_s: float = 0.0
     encoder_steps: int = 0
     done: Reply | None = None
 
@@ -74,14 +73,10 @@ class _Answer:
 
     def take(self, event: Event) -> None:
         """Note when an event came."""
-        now = time.perf_counter()
         if isinstance(event, TokenEvent):
-            self.token_s.append(now)
-        elif isinstance(event, TextEvent):
-            self.text_s += now - self.last_s
+            self.token_s.append(time.perf_counter())
         elif isinstance(event, DoneEvent):
-            self.done = event.reply
-        self.last_s = now
+            self.ended_s, self.done = time.perf_counter(), event.reply
 
     @property
     def reply(self) -> Reply:
@@ -99,11 +94,11 @@ class _Answer:
             "prefill": timing.prefill_s,
             "first_token": max(timing.ttft_s - known, 0.0),
             "steps": np.diff(self.token_s).tolist(),
-            "detokenize": self.text_s,
             "ttft": timing.ttft_s,
-            "end_to_end": self.last_s - self.began_s,
+            "end_to_end": self.ended_s - self.began_s,
             "prompt_tokens": timing.prompt_tokens,
             "encoder_steps": self.encoder_steps,
+            "token_ids": self.reply.token_ids,
         }
 
 
@@ -141,6 +136,15 @@ class RequestEngine:
         """Positions that the media of such a request take."""
         cost = self._model.prepare(self._question, **self._media(media)).cost
         return cost.image_tokens + cost.audio_tokens
+
+    def detokenize(self, token_ids: list[int]) -> float:
+        """Seconds for the text of these ids, one at a time as while streaming."""
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        before = time.perf_counter()
+        for token_id in token_ids:
+            characters.decode(self._model.token_bytes(token_id))
+        characters.decode(b"", final=True)
+        return time.perf_counter() - before
 
     def second_turn(self, rounds: int, new_tokens: int) -> list[float]:
         """Seconds to the first token of a conversation's first and second turn."""
