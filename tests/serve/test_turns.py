@@ -39,13 +39,14 @@ class _Line:
     def add(self, request: _Request, *, is_first: bool = False) -> None:
         def take() -> None:
             try:
-                self._turns.take(request, is_first=is_first)
+                self._turns.take(request)
             except EndedWaitingError:
                 return
             self.order.append(request)
             assert request.may_end.wait(10)
             self._turns.give_back(request)
 
+        self._turns.enter(request, is_first=is_first)
         self.threads.append(threading.Thread(target=take))
         self.threads[-1].start()
         while not request.waits:  # in the line
@@ -74,6 +75,7 @@ class _Line:
 )
 def test_a_long_request_makes_room_by_these_rules(slice_s, num_pauses, estimate_s, is_paused):
     turns, long = TurnQueue(slice_s), _Request(num_pauses=num_pauses)
+    turns.enter(long)
     turns.take(long)
     line = _Line(turns)
     assert not turns.should_pause(long, lambda: 10.0)  # nobody waits
@@ -86,6 +88,7 @@ def test_a_long_request_makes_room_by_these_rules(slice_s, num_pauses, estimate_
 
 def test_the_short_request_comes_next_then_the_one_that_made_room_then_the_others():
     turns, long = TurnQueue(0.0), _Request()
+    turns.enter(long)
     turns.take(long)
     line = _Line(turns)
     others, short = [_Request(), _Request()], _Request(estimate_s=0.1)
@@ -99,6 +102,7 @@ def test_the_short_request_comes_next_then_the_one_that_made_room_then_the_other
 
 def test_a_request_that_has_ended_leaves_the_line():
     turns, long, gone, last = TurnQueue(60.0), _Request(), _Request(), _Request()
+    turns.enter(long)
     turns.take(long)
     line = _Line(turns)
     line.add(gone)
