@@ -16,14 +16,16 @@ def _reply(new_tokens: int, cached_tokens: int, drafted: int, accepted: int) -> 
         prompt_tokens=10, cached_tokens=cached_tokens, new_tokens=new_tokens, preprocess_s=0, encode_s=0, prefill_s=0,
         ttft_s=0, decode_s=0, peak_rss_bytes=0,
     )  # fmt: skip
-    speculation = Speculation(passes=1, drafted=drafted, accepted=accepted)
+    speculation = Speculation(
+        passes=9, drafted=90, accepted=80, prediction_drafted=drafted, prediction_accepted=accepted
+    )
     return Reply(
         text="", token_ids=(), finish_reason="stop", tool_calls=(), timing=timing, speculation=speculation
     )  # fmt: skip
 
 
 def test_all_replies_count_and_their_prompt_once():
-    """Their second prompt is found in the cache, which is no merit of the request before it."""
+    """The second's prompt is found in the cache of the first; draft tokens that are no prediction's do not count."""
     found = usage([_reply(3, 2, 5, 4), _reply(4, 9, 2, 0)])
     assert (found.prompt_tokens, found.completion_tokens, found.total_tokens) == (10, 7, 17)
     assert found.prompt_tokens_details.cached_tokens == 2
