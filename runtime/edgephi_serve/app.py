@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute, Route, Router
 
 from edgephi_serve import openapi
-from edgephi_serve.completions import ChatCompletions
+from edgephi_serve.completions import Completions, chat_form, responses_form
 from edgephi_serve.engine import Engine
 from edgephi_serve.errors import ApiError
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
@@ -89,10 +89,10 @@ def make_app(parts: Parts) -> Guard:
     async def interface(_scope: Scope, _: Receive, send: Send) -> None:
         await answer(send, openapi.document(), "application/json")
 
-    chat = ChatCompletions(engine, identity, metrics)
     uploads = Uploads(parts.settings.limits.uploads)
     routes = [
-        *_both("/chat/completions", "POST", chat),
+        *_both("/chat/completions", "POST", Completions(chat_form, engine, identity, metrics)),
+        *_both("/responses", "POST", Completions(responses_form, engine, identity, metrics)),
         *_both("/chat/completions/input_tokens", "POST", InputTokens(engine, identity)),
         *_both("/audio/transcriptions", "POST", Transcriptions("transcribe", engine, uploads, metrics)),
         *_both("/audio/translations", "POST", Transcriptions("translate", engine, uploads, metrics)),

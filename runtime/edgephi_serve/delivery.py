@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 
 from edgephi import Stage
 from edgephi_serve.bodies import ClientLeftError
-from edgephi_serve.errors import as_api_error
+from edgephi_serve.errors import ApiError
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.jobs import Job
 from edgephi_serve.settings import Times
-from edgephi_serve.wire.error import error_json
 
 T = TypeVar("T")
 
@@ -115,11 +114,10 @@ class Delivery:
             await self.begin("text/event-stream; charset=utf-8")
             await self.send(comment)
 
-    async def fail(self, error: BaseException) -> None:
-        """Report a failure in a stream that has begun."""
-        api = as_api_error(error)
-        self.exchange.reason = api.code or api.kind
-        await self.send(b"data: " + error_json(api) + b"\n\n")
+    async def fail(self, error: ApiError, event: bytes) -> None:
+        """Report a failure in a stream that has begun, as its last event."""
+        self.exchange.reason = error.code or error.kind
+        await self.send(event)
         await self.end()
 
     async def plain_events(self) -> AsyncIterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -14,10 +14,12 @@ from edgephi_serve.wire.audio import SegmentEvent, TextDelta, TextDone, Transcri
 from edgephi_serve.wire.chat import ChatRequest
 from edgephi_serve.wire.error import ErrorAnswer
 from edgephi_serve.wire.models import CostAnswer, Health, ModelBody, ModelList
+from edgephi_serve.wire.response_answers import AnyResponseEvent, ResponseAnswer
+from edgephi_serve.wire.responses import ResponsesRequest
 
 _TYPES = (
-    ChatRequest, ChatAnswer, Chunk, CostAnswer, TranscriptAnswer, VerboseAnswer, TextDelta, SegmentEvent, TextDone,
-    ModelBody, ModelList, Health, ErrorAnswer,
+    ChatRequest, ChatAnswer, Chunk, ResponsesRequest, ResponseAnswer, *get_args(AnyResponseEvent), CostAnswer,
+    TranscriptAnswer, VerboseAnswer, TextDelta, SegmentEvent, TextDone, ModelBody, ModelList, Health, ErrorAnswer,
 )  # fmt: skip
 _ERRORS = (400, 401, 403, 404, 405, 408, 413, 415, 429, 500, 503)
 _LISTS = ("timestamp_granularities[]", "include[]")
@@ -44,6 +46,7 @@ def _paths() -> dict[str, Any]:
     events = {"text/event-stream": {"schema": {"oneOf": [_ref(Chunk), _ref(ErrorAnswer)]}}}
     return {
         "/v1/chat/completions": _post(chat, {**_json_of(ChatAnswer), **events}, "Answer a conversation"),
+        "/v1/responses": _post(_json_of(ResponsesRequest), _response(), "Answer a conversation"),
         "/v1/chat/completions/input_tokens": _post(chat, _json_of(CostAnswer), "Count a conversation's tokens"),
         "/v1/audio/transcriptions": _post(_form(), _transcript(), "Write a recording down"),
         "/v1/audio/translations": _post(_form("to_language"), _transcript(), "Write a recording down in English"),
@@ -66,6 +69,11 @@ def _ref(kind: type) -> dict[str, str]:
 
 def _json_of(kind: type) -> dict[str, Any]:
     return {"application/json": {"schema": _ref(kind)}}
+
+
+def _response() -> dict[str, Any]:
+    events = {"oneOf": [_ref(kind) for kind in get_args(AnyResponseEvent)]}
+    return {**_json_of(ResponseAnswer), "text/event-stream": {"schema": events}}
 
 
 def _transcript() -> dict[str, Any]:

@@ -10,12 +10,13 @@ from functools import partial
 from edgephi_serve.bodies import check_head
 from edgephi_serve.delivery import Delivery, cancelled_on_leaving
 from edgephi_serve.engine import Engine
-from edgephi_serve.errors import ApiError, invalid
+from edgephi_serve.errors import ApiError, as_api_error, invalid
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.jobs import Job, JobLimits
 from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.transcription import Task, TranscriptEnd, TranscriptItem, read_transcription
 from edgephi_serve.uploads import KIND, read_form, spool
+from edgephi_serve.wire.error import error_event
 from edgephi_serve.writing.transcript import CONTENT_TYPES, TranscriptWriter
 
 
@@ -92,7 +93,8 @@ class Transcriptions:
                         await delivery.send(event)
         except Exception as error:
             if delivery.has_begun and job.stopped_by not in ("client", "reader"):
-                await delivery.fail(error)
+                api = as_api_error(error)
+                await delivery.fail(api, error_event(api))
             raise
         await delivery.end(writer.done(end))
 

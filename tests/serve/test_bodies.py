@@ -135,6 +135,67 @@ BODIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+RESPONSES = "/v1/responses"
+FLAT_TOOL = {"type": "function", **TOOL["function"]}
+FLAT_CALL = {
+    "type": "function_call",
+    "id": "fc_1",
+    "call_id": "call_1",
+    "name": "lock",
+    "arguments": "{}",
+    "status": "completed",
+}
+FLAT_RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
+RESPONSES_BODIES: dict[str, dict[str, Any]] = {
+    "a line": {"model": "phi", "input": "hello"},
+    "an agent": {
+        "model": "phi", "instructions": "Be brief.", "input": [*HELLO, FLAT_CALL, FLAT_RESULT],
+        "tools": [FLAT_TOOL], "tool_choice": "auto", "parallel_tool_calls": False, "reasoning": {"effort": "low"},
+        "store": False, "stream": True, "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k",
+    },
+    "an echoed answer": {
+        "input": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]},
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "phase": None, "content": [
+                {"type": "output_text", "text": "Hi.", "annotations": [], "logprobs": []},
+                {"type": "refusal", "refusal": "No."}]},
+            FLAT_CALL, {**FLAT_CALL, "call_id": "call_2"}, FLAT_RESULT,
+            {**FLAT_RESULT, "call_id": "call_2", "output": [{"type": "input_text", "text": "done"}]},
+            {"role": "developer", "content": [{"type": "input_text", "text": "Go on."}]},
+        ],
+        "tools": [FLAT_TOOL],
+    },
+    "an image and audio": {
+        "input": [{"role": "user", "content": [
+            {"type": "input_image", "image_url": IMAGE["image_url"]["url"], "detail": "low", "file_id": None},
+            {"type": "input_audio", "input_audio": {"data": SPEECH["audio_url"]["url"].partition(",")[2],
+                                                    "format": "wav"}}]}],
+    },
+    "a schema": {
+        "input": "hello", "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "a", "strict": True,
+            "schema": {"type": "object", "properties": {"kind": {"enum": ["a", "b"]}}, "required": ["kind"]}}},
+    },
+    "nulls": {
+        "model": None, "input": "hello", "instructions": None, "max_output_tokens": None, "tools": None, "text": None,
+        "previous_response_id": None, "conversation": None, "background": False, "metadata": None, "prompt": None,
+        "tool_choice": None, "stream": None, "temperature": None, "top_p": None, "include": None, "truncation": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESPONSES_BODIES)
+def test_a_request_for_a_response_is_answered(client, name):
+    body = {"max_output_tokens": 24, **RESPONSES_BODIES[name]}
+    answer = client.post(RESPONSES, json=body)
+    assert answer.status_code == 200, answer.text
+    if body.get("stream"):
+        last = json.loads(answer.text.removesuffix("\n\n").rpartition("\ndata: ")[2])
+        assert last["type"] in ("response.completed", "response.incomplete")
+    else:
+        assert answer.json()["status"] in ("completed", "incomplete")
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_of_a_real_kind_is_answered(client, name):
     body = {"max_tokens": 24, **BODIES[name]}
@@ -188,10 +249,13 @@ def _damaged(rng: random.Random, content: bytes) -> bytes:
 def test_a_changed_body_is_answered_or_refused(client, server, seed, fuzz_count):
     rng = random.Random(seed)
     for number in range(fuzz_count):
-        name = rng.choice(list(BODIES))
-        body = _wild(rng, {**BODIES[name], "max_tokens": 2})
+        if rng.random() < 0.3:
+            url, body = RESPONSES, {**rng.choice(list(RESPONSES_BODIES.values())), "max_output_tokens": 2}
+        else:
+            url, body = URL, {**rng.choice(list(BODIES.values())), "max_tokens": 2}
+        body = _wild(rng, body)
         content = json.dumps(body).encode() if rng.random() < 0.8 else _damaged(rng, json.dumps(body).encode())
-        answer = client.post(URL, content=content, headers={"content-type": "application/json"})
+        answer = client.post(url, content=content, headers={"content-type": "application/json"})
         assert answer.status_code in (200, 400, 404), (seed, number, content[:2000], answer.text)
         if answer.status_code != 200:
             assert answer.json()["error"]["message"], (seed, number)

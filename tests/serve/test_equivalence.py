@@ -105,3 +105,46 @@ def test_the_server_answers_as_the_library(nano, sdk, sample, kind):
     if kind == "greedy":
         expected = json.loads(sample["expected"]) if calls else sample["expected"]
         assert ([{"name": name, "arguments": held} for name, held in calls] if calls else reply.text) == expected
+
+
+def _items(sample: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages in the form of responses."""
+    items = []
+    for message in _messages(sample):
+        content = message["content"]
+        if isinstance(content, list):
+            content = [
+                {"type": "input_text", "text": part["text"]} if part["type"] == "text"
+                else {"type": "input_image", "image_url": part["image_url"]["url"]} if part["type"] == "image_url"
+                else part
+                for part in content
+            ]  # fmt: skip
+        items.append({"role": message["role"], "content": content})
+    return items
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=[sample["title"].replace(" ", "-") for sample in SAMPLES])
+def test_a_response_is_what_the_library_answers(nano, sdk, sample):
+    reply = _library(nano, sample, "greedy")
+    asked: dict[str, Any] = {
+        "model": "nano", "input": _items(sample), "max_output_tokens": MOST["greedy"], **OPTIONS["greedy"],
+        "include": ["message.output_text.logprobs"],
+    }  # fmt: skip
+    if (tools := _tools(sample)) is not None:
+        asked["tools"] = [{"type": "function", **tool["function"], "strict": True} for tool in tools]
+    plain = sdk.responses.create(**asked)
+    with sdk.responses.stream(**asked) as stream:
+        kinds = [event.type for event in stream]
+        streamed = stream.get_final_response()
+    assert kinds[:2] == ["response.created", "response.in_progress"]
+    calls = [(call.name, call.arguments) for call in reply.tool_calls if call.error is None]
+    for answer in (plain, streamed):
+        assert answer.status == "completed"
+        made = [item for item in answer.output if item.type == "function_call"]
+        assert [(item.name, json.loads(item.arguments)) for item in made] == calls
+        assert answer.output_text == ("" if calls else reply.text)
+        assert answer.usage.input_tokens == reply.timing.prompt_tokens
+        assert answer.usage.output_tokens == len(reply.token_ids)
+        if not calls:
+            tokens = [bytes(one.bytes) for one in answer.output[0].content[0].logprobs]
+            assert tokens == list(map(nano.token_bytes, reply.token_ids))

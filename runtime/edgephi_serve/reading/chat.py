@@ -122,6 +122,21 @@ def read_chat(body: bytes, settings: Settings, model_names: tuple[str, ...]) -> 
         raise invalid("modalities: this model writes text only.", param="modalities", code="unsupported_parameter")
     if request.stream_options is not None and not request.stream:
         raise invalid("stream_options needs stream to be true.", param="stream_options")
+    return chat_work(request, settings, without_effect(request.model, unknown_keys(raw), settings, model_names))
+
+
+def chat_work(request: ChatRequest, settings: Settings, ignored: tuple[str, ...]) -> ChatWork:
+    """The work of a request.
+
+    Args:
+        request: As it was read.
+        settings: Limits and defaults.
+        ignored: Keys that have no effect.
+
+    Raises:
+        ApiError: It cannot be used; `param` names the field.
+        ConfigError: Likewise, found by the runtime.
+    """
     check_messages(request.messages, settings.limits)
     tools, choice = read_tools(request, settings.limits)
     return ChatWork(
@@ -135,7 +150,7 @@ def read_chat(body: bytes, settings: Settings, model_names: tuple[str, ...]) -> 
         has_parallel_calls=request.parallel_tool_calls is not False,
         is_stream=bool(request.stream),
         has_usage=bool(request.stream_options and request.stream_options.include_usage),
-        ignored=_ignored(request, unknown_keys(raw), settings, model_names),
+        ignored=ignored,
     )
 
 
@@ -148,15 +163,25 @@ def _max_crops(request: ChatRequest, settings: Settings) -> int | None:
     return wanted or settings.max_crops
 
 
-def _ignored(
-    request: ChatRequest, unknown: list[str], settings: Settings, model_names: tuple[str, ...]
+def without_effect(
+    model: str | None, unknown: list[str], settings: Settings, model_names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Keys without effect; with --strict an error."""
-    is_foreign = bool(request.model) and request.model not in model_names
+    """Keys without effect, a foreign model's name among them.
+
+    Args:
+        model: The name in the request.
+        unknown: Keys that have no effect.
+        settings: With `is_strict` there may be none.
+        model_names: Those of the model.
+
+    Raises:
+        ApiError: There are some, and the server is strict.
+    """
+    is_foreign = bool(model) and model not in model_names
     if not settings.is_strict:
         return (*(["model"] if is_foreign else []), *unknown)
     if is_foreign:
-        message = f"The model {request.model!r:.80} does not exist; this server has {', '.join(model_names)}."
+        message = f"The model {model!r:.80} does not exist; this server has {', '.join(model_names)}."
         raise ApiError(404, "invalid_request_error", "model_not_found", message, param="model")
     if unknown:
         raise invalid(f"Unknown: {', '.join(unknown)}.", param=unknown[0])

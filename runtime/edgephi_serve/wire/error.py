@@ -26,3 +26,8 @@ def error_json(error: ApiError) -> bytes:
     """An error as the body of an answer."""
     body = ErrorBody(message=error.message, type=error.kind, param=error.param, code=error.code)
     return msgspec.json.encode(ErrorAnswer(error=body))
+
+
+def error_event(error: ApiError) -> bytes:
+    """An error as the last event of a stream."""
+    return b"data: " + error_json(error) + b"\n\n"

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from edgephi import DoneEvent, Event, Reply
+from edgephi_serve.errors import ApiError
 from edgephi_serve.jobs import Job
 from edgephi_serve.reading.chat import ChatWork
 from edgephi_serve.wire.answers import (
@@ -26,6 +27,7 @@ from edgephi_serve.wire.answers import (
     RequestFigures,
     Usage,
 )
+from edgephi_serve.wire.error import error_event
 from edgephi_serve.writing.replies import ReplyWriter, TokenBytes
 from edgephi_serve.writing.usage import measured, usage
 
@@ -95,6 +97,10 @@ class ChatWriter:
         if self._work.has_usage:
             yield _event(self._of([], self.usage, None))
         yield DONE
+
+    def failure(self, error: ApiError) -> Iterator[bytes]:
+        """The end of a stream that fails."""
+        yield error_event(error)
 
     def whole(self, job: Job[Any]) -> bytes:
         """The answer in one piece."""
