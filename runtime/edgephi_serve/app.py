@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute, Route, Router
 
 from edgephi_serve import openapi
-from edgephi_serve.completions import Completions, chat_form, responses_form
+from edgephi_serve.completions import Completions
 from edgephi_serve.engine import Engine
 from edgephi_serve.errors import ApiError
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.forms import chat_form, responses_form
 from edgephi_serve.guard import App, Guard
 from edgephi_serve.identity import Identity
 from edgephi_serve.input_tokens import InputTokens
@@ -93,7 +94,8 @@ def make_app(parts: Parts) -> Guard:
     routes = [
         *_both("/chat/completions", "POST", Completions(chat_form, engine, identity, metrics)),
         *_both("/responses", "POST", Completions(responses_form, engine, identity, metrics)),
-        *_both("/chat/completions/input_tokens", "POST", InputTokens(engine, identity)),
+        *_both("/chat/completions/input_tokens", "POST", InputTokens(chat_form, engine, identity)),
+        *_both("/responses/input_tokens", "POST", InputTokens(responses_form, engine, identity)),
         *_both("/audio/transcriptions", "POST", Transcriptions("transcribe", engine, uploads, metrics)),
         *_both("/audio/translations", "POST", Transcriptions("translate", engine, uploads, metrics)),
         *_both("/models", "GET", models),

@@ -2,93 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-from edgephi import CapacityError, ConfigError, DoneEvent, Event, Reply
+from edgephi import DoneEvent, Event, Reply
 from edgephi_serve.bodies import check_head, read_body
 from edgephi_serve.delivery import Delivery, cancelled_on_leaving
 from edgephi_serve.engine import Engine
-from edgephi_serve.errors import ApiError, as_api_error
+from edgephi_serve.errors import as_api_error
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.forms import AnswerWriter, Form, ReadForm
 from edgephi_serve.identity import Identity
 from edgephi_serve.jobs import Job, JobLimits
 from edgephi_serve.metrics import Metrics
-from edgephi_serve.reading.chat import ChatWork, read_chat
-from edgephi_serve.reading.responses import read_responses
-from edgephi_serve.settings import Settings
-from edgephi_serve.writing.chat import AnswerHead, ChatWriter
-from edgephi_serve.writing.replies import TokenBytes
-from edgephi_serve.writing.responses import ResponsesWriter
+from edgephi_serve.writing.chat import AnswerHead
 
 ChatJob = Job[tuple[int, Event]]
-
-
-class AnswerWriter(Protocol):
-    """Turns the events of a request into its answer."""
-
-    @property
-    def replies(self) -> list[Reply]:
-        """Those that are done."""
-
-    def has_enough(self, index: int, /) -> bool:
-        """Whether nothing more of a reply could still be given."""
-
-    def note(self, index: int, event: Event, /) -> None:
-        """An event of an answer that is given whole."""
-
-    def chunks(self, index: int, event: Event, job: Job[Any], /) -> Iterator[bytes]:
-        """The server-sent events of an event."""
-
-    def end(self) -> Iterator[bytes]:
-        """The end of a stream."""
-
-    def failure(self, error: ApiError) -> Iterator[bytes]:
-        """The end of a stream that fails."""
-
-    def whole(self, job: Job[Any]) -> bytes:
-        """The answer in one piece."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """A request that was read, and how it is answered.
-
-    Attributes:
-        work: The request.
-        writer: Makes the writer of its answer.
-        renamed: A refusal with the names of its fields.
-    """
-
-    work: ChatWork
-    writer: Callable[[AnswerHead, TokenBytes], AnswerWriter]
-    renamed: Callable[[ApiError], ApiError] = lambda error: error
-
-
-def chat_form(body: bytes, settings: Settings, model_names: tuple[str, ...]) -> Form:
-    """A request of chat.completions.
-
-    Raises:
-        EdgeError: It cannot be used.
-        ApiError: Likewise.
-    """
-    work = read_chat(body, settings, model_names)
-    return Form(work=work, writer=lambda head, token_bytes: ChatWriter(head, work, token_bytes))
-
-
-def responses_form(body: bytes, settings: Settings, model_names: tuple[str, ...]) -> Form:
-    """A request of responses.
-
-    Raises:
-        ApiError: It cannot be used.
-    """
-    work = read_responses(body, settings, model_names)
-    return Form(
-        work=work.chat,
-        writer=lambda head, token_bytes: ResponsesWriter(head, work, token_bytes),
-        renamed=work.renamed,
-    )
 
 
 class Completions:
@@ -103,7 +29,7 @@ class Completions:
 
     def __init__(
         self,
-        read: Callable[[bytes, Settings, tuple[str, ...]], Form],
+        read: ReadForm,
         engine: Engine,
         identity: Identity,
         metrics: Metrics,
@@ -128,18 +54,14 @@ class Completions:
                 head = AnswerHead(model=self._identity.name, fingerprint=self._identity.fingerprint)
                 writer = form.writer(head, job.model.token_bytes)
                 delivery = Delivery(scope, send, job, settings.times)
-                try:
+                with form.own_names():
                     if work.is_stream:
-                        await self._stream(delivery, job, writer, form.renamed)
+                        await self._stream(delivery, job, writer, form)
                     else:
                         await self._whole(delivery, job, writer)
-                except (ApiError, ConfigError, CapacityError) as error:
-                    raise form.renamed(as_api_error(error)) from None
             self._note(exchange, writer.replies, job)
 
-    async def _stream(
-        self, delivery: Delivery, job: ChatJob, writer: AnswerWriter, renamed: Callable[[ApiError], ApiError]
-    ) -> None:
+    async def _stream(self, delivery: Delivery, job: ChatJob, writer: AnswerWriter, form: Form) -> None:
         try:
             async for index, event in delivery.events():
                 if isinstance(event, DoneEvent):
@@ -152,7 +74,7 @@ class Completions:
         except Exception as error:
             if not delivery.has_begun or job.stopped_by in ("client", "reader"):
                 raise
-            api = renamed(as_api_error(error))
+            api = form.renamed(as_api_error(error))
             await delivery.fail(api, b"".join(writer.failure(api)))
             self._engine.note_failure(error)
             return

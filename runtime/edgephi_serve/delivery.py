@@ -17,6 +17,9 @@ from edgephi_serve.settings import Times
 
 T = TypeVar("T")
 
+#: Stages whose progress a stream begins with; the status of a failure before them is still its own.
+_BEGINNING = ("queue", "load", "encode", "prefill")
+
 
 @asynccontextmanager
 async def cancelled_on_leaving(receive: Receive, job: Job[Any]) -> AsyncIterator[None]:
@@ -107,7 +110,8 @@ class Delivery:
                 yield item
             else:
                 comment = stage_comment(item)
-                await self._comment(comment)
+                if self.has_begun or item.name in _BEGINNING:
+                    await self._comment(comment)
 
     async def _comment(self, comment: bytes) -> None:
         if self.has_begun or self._job.is_accepted:  # until then a refusal has a status of its own

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions/input_tokens`: what a request would cost, without a turn at the model."""
+"""`POST` to `input_tokens` of either form: what a request would cost, without a turn at the model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from edgephi import RequestCost
 from edgephi_serve.bodies import check_head, read_body
 from edgephi_serve.engine import Engine
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.forms import ReadForm
 from edgephi_serve.identity import Identity
 from edgephi_serve.preparing import Unprepared
-from edgephi_serve.reading.chat import ChatWork, read_chat
+from edgephi_serve.reading.chat import ChatWork
 from edgephi_serve.replying import answer
 from edgephi_serve.wire.models import AudioCost, CostAnswer, CostSeconds, ImageCost, TokenDetails
 
@@ -22,11 +23,13 @@ class InputTokens:
     """The endpoint.
 
     Args:
+        read: Reads a body.
         engine: Whose queue is entered, so that not too many are prepared at once.
         identity: What the model is called.
     """
 
-    def __init__(self, engine: Engine, identity: Identity) -> None:
+    def __init__(self, read: ReadForm, engine: Engine, identity: Identity) -> None:
+        self._read = read
         self._engine = engine
         self._identity = identity
 
@@ -36,9 +39,10 @@ class InputTokens:
         check_head(scope, "application/json", settings.limits.body_bytes)
         with self._engine.place(exchange.key):
             body = await read_body(scope, receive, settings.limits.body_bytes)
-            work = read_chat(body, settings, self._identity.names)
-            exchange.ignored += work.ignored
-            cost = await asyncio.to_thread(self._cost, work)
+            form = self._read(body, settings, self._identity.names)
+            exchange.ignored += form.work.ignored
+            with form.own_names():
+                cost = await asyncio.to_thread(self._cost, form.work)
         prefill_s = self._engine.pace.prefill_s(cost.prompt_tokens)
         made = CostAnswer(
             input_tokens=cost.prompt_tokens,

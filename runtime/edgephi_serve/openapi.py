@@ -48,6 +48,9 @@ def _paths() -> dict[str, Any]:
         "/v1/chat/completions": _post(chat, {**_json_of(ChatAnswer), **events}, "Answer a conversation"),
         "/v1/responses": _post(_json_of(ResponsesRequest), _response(), "Answer a conversation"),
         "/v1/chat/completions/input_tokens": _post(chat, _json_of(CostAnswer), "Count a conversation's tokens"),
+        "/v1/responses/input_tokens": _post(
+            _json_of(ResponsesRequest), _json_of(CostAnswer), "Count a conversation's tokens"
+        ),
         "/v1/audio/transcriptions": _post(_form(), _transcript(), "Write a recording down"),
         "/v1/audio/translations": _post(_form("to_language"), _transcript(), "Write a recording down in English"),
         "/v1/models": _get(_json_of(ModelList), "List the model"),

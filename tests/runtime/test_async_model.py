@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgephi import AsyncModel, CapacityError, ConfigError, DoneEvent, Model, SamplingOptions, TokenEvent
@@ -219,3 +220,34 @@ def test_a_recording_is_written_down_and_a_cancelled_task_ends_it(model: Model, 
         assert ended.is_set()
 
     _run(ask())
+
+
+def test_a_request_is_prepared_while_the_loop_goes_on(model: Model):
+    async def ask() -> tuple[Any, Any]:
+        waiting = AsyncModel(model)
+        ready = await waiting.prepare("hello", options=FEW)
+        return ready, await waiting.generate(ready, options=FEW)
+
+    ready, reply = _run(ask())
+    assert reply.timing.prompt_tokens == ready.cost.prompt_tokens
+    assert reply.token_ids == model.generate("hello", options=FEW).token_ids
+
+
+def test_a_task_that_is_cancelled_ends_its_preparation(model: Model):
+    begun, ended = threading.Event(), threading.Event()
+
+    def stopped() -> bool:
+        begun.set()
+        return False
+
+    async def ask() -> None:
+        images = [np.zeros((40, 40, 3), np.uint8)] * 500
+        task = asyncio.ensure_future(AsyncModel(model).prepare("hello", images=images, should_stop=stopped))
+        assert await asyncio.to_thread(begun.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        ended.set()
+
+    _run(ask())
+    assert ended.is_set()

@@ -161,6 +161,14 @@ def test_a_conversation_with_a_call_goes_on_as_in_a_chat(client, sdk):
     assert len(again.output) == 1 or chat["choices"][0]["message"]["tool_calls"]
 
 
+def test_the_cost_is_what_the_response_takes(client, sdk):
+    for given in ({"input": SPOKEN}, {"input": COMMAND, "instructions": "Be kind.", "tools": [HEATER]}):
+        count = sdk.responses.input_tokens.count(model="nano", **given).input_tokens
+        assert count == sdk.responses.create(model="nano", max_output_tokens=1, **given).usage.input_tokens
+    refused = client.post(f"{URL}/input_tokens", json={"instructions": "x", "input": "a " * 150_000})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input")
+
+
 class Shade(pydantic.BaseModel):
     shade: Literal["light", "dark"]
 

@@ -169,7 +169,9 @@ def _allows_all(schema: object) -> bool:
 def _allows_all_by(key: str, value: Any) -> bool:
     match key:
         case "type":
-            return isinstance(value, list) and {"integer", *value} >= _JSON_TYPES
+            return (
+                isinstance(value, list) and {"integer", *(one for one in value if isinstance(one, str))} >= _JSON_TYPES
+            )
         case "properties" | "patternProperties":
             return isinstance(value, dict) and all(map(_allows_all, value.values()))
         case "additionalProperties" | "items" | "additionalItems":

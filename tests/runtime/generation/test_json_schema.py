@@ -175,3 +175,11 @@ def test_a_class_of_pydantic_gets_the_word_that_leads_on():
 def test_a_type_that_is_no_name_is_no_bug(kind: object):
     with suppress(ConfigError):
         read_schema({"type": kind, "properties": {"a": {"type": "string"}}})
+
+
+@pytest.mark.parametrize("kind", [[["string"]], [{}], [{"type": "string"}, "null"], [None], [3]])
+def test_a_list_of_types_that_holds_others_is_no_bug(kind: object):
+    """Such a schema comes from a client, and only llguidance can say what is wrong with it."""
+    schema = JsonSchema({"type": kind})
+    with pytest.raises(ConfigError, match="cannot be used"):
+        check_constraint(schema)
