@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
 from edgephi_serve import openapi
 from edgephi_serve.completions import Completions
@@ -21,6 +21,7 @@ from edgephi_serve.keys import Keys
 from edgephi_serve.logs import RequestLog
 from edgephi_serve.metrics import Metrics
 from edgephi_serve.page_files import PageFiles
+from edgephi_serve.realtime.endpoint import Realtime, upgrade
 from edgephi_serve.replying import answer, answer_json
 from edgephi_serve.settings import Settings
 from edgephi_serve.transcriptions import Transcriptions, Uploads
@@ -98,6 +99,8 @@ def make_app(parts: Parts) -> Guard:
         *_both("/responses/input_tokens", "POST", InputTokens(responses_form, engine, identity)),
         *_both("/audio/transcriptions", "POST", Transcriptions("transcribe", engine, uploads, metrics)),
         *_both("/audio/translations", "POST", Transcriptions("translate", engine, uploads, metrics)),
+        *_both("/realtime", "GET", upgrade),
+        *_sockets("/realtime", Realtime(engine, identity, metrics)),
         *_both("/models", "GET", models),
         *_both("/models/{name:path}", "GET", model),
         *_both("/health", "GET", health),
@@ -119,6 +122,10 @@ def _route(path: str, method: str, app: App) -> Route:
 
 def _both(path: str, method: str, app: App) -> list[BaseRoute]:
     return [Route(at, Named(f"/v1{path}", app), methods=[method]) for at in (f"/v1{path}", path)]
+
+
+def _sockets(path: str, app: App) -> list[BaseRoute]:
+    return [WebSocketRoute(at, Named(f"/v1{path}", app)) for at in (f"/v1{path}", path)]
 
 
 def _unknown(routes: list[BaseRoute]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:

@@ -50,6 +50,7 @@ _answer_options = group(
 _limit_options = group(
     "Limit",
     click.option("--queue", type=int, default=16, show_default=True, help="Requests that may wait."),
+    click.option("--realtime", type=int, default=2, show_default=True, help="Sessions of live captions at once."),
     click.option("--request-timeout", "request_s", type=float, default=600.0, show_default=True, help="Seconds."),
     click.option("--drain", "drain_s", type=float, default=30.0, show_default=True, help="Seconds to end in."),
     click.option("--ping", "ping_s", type=float, default=5.0, show_default=True, help="Seconds between signs of life."),
@@ -109,7 +110,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     return Settings(
         listen=Listen(**only("host", "port", "uds", "tls_cert", "tls_key")),
         access=Access(**only("key_file", "no_auth", "hosts", "origins"), key=os.environ.get(KEY_VARIABLE) or None),
-        limits=Limits(queue=given["queue"]),
+        limits=Limits(**only("queue", "realtime")),
         times=Times(**only("request_s", "drain_s", "ping_s", "stall_s", "slice_s")),
         **only("name", "max_new_tokens", "max_context", "max_crops", "is_strict", "log", "access_log"),
     )

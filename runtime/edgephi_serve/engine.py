@@ -50,6 +50,12 @@ class Engine:
         self.pace = Pace()
         self._open = asyncio.Event()
         self._open.set()
+        self._dismissal = asyncio.Event()
+
+    @property
+    def dismissal(self) -> asyncio.Event:
+        """Set once sessions that have begun by now must end: the server ends, or loads its model again."""
+        return self._dismissal
 
     @property
     def model(self) -> Model:
@@ -72,7 +78,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Requests that hold a place and have no turn yet."""
-        return self._places.total() - self.running
+        return self._places.total() - sum(job.is_running and job.holds_place for job in self._jobs)
 
     @property
     def is_stuck(self) -> bool:
@@ -142,7 +148,8 @@ class Engine:
             await job.ended()
         finally:
             self._jobs.discard(job)
-            self.pace.note_turn(job.held_s)
+            if job.holds_place:
+                self.pace.note_turn(job.held_s)
 
     def note_failure(self, error: BaseException) -> None:
         """A request failed; a damaged file makes the server unhealthy from then on."""
@@ -156,6 +163,8 @@ class Engine:
             EdgeError: As `make`. The old model is closed by then, and no request can be answered.
         """
         self._open.clear()
+        self._dismissal.set()
+        self._dismissal = asyncio.Event()
         try:
             while self._jobs:
                 await asyncio.sleep(0.02)
@@ -172,6 +181,7 @@ class Engine:
     async def drain(self) -> None:
         """End: refuse what waits, let what runs finish for a while, then stop it."""
         self.state = "draining"
+        self._dismissal.set()
         for job in self._jobs:
             if not job.has_begun:
                 job.stop("drain")

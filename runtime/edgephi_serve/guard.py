@@ -24,6 +24,7 @@ _ID = re.compile(r"[A-Za-z0-9._\-]{1,128}\Z")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PUBLIC = ("/health", "/v1/health", "/livez", "/readyz")
 _METHODS = "GET, POST, OPTIONS"
+_KEY_PROTOCOL = "openai-insecure-api-key."
 
 
 class Guard:
@@ -51,15 +52,13 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] not in ("http", "websocket"):
             return
         given = header(scope, b"x-request-id")
         exchange = Exchange(id=given if given and _ID.match(given) else f"req_{secrets.token_hex(12)}")
         exchange.put(scope)
         scope["app"] = self
-        sender = _Sender(send, exchange, self._cors(scope))
+        sender = _Sender(scope["type"], send, exchange, self._cors(scope))
         try:
             await self._admitted(scope, receive, sender)
         except ClientLeftError:
@@ -75,7 +74,7 @@ class Guard:
     async def _admitted(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
         self._check_host(scope)
         self._check_origin(scope)
-        if scope["method"] == "OPTIONS" and header(scope, b"origin") is not None:
+        if scope.get("method") == "OPTIONS" and header(scope, b"origin") is not None:
             await sender.whole(204, b"", [])
             return
         self._check_key(scope)
@@ -100,18 +99,17 @@ class Guard:
         )  # fmt: skip
 
     def _is_own(self, scope: Scope, origin: str) -> bool:
-        return origin == f"{scope.get('scheme', 'http')}://{header(scope, b'host') or ''}"
+        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        return origin == f"{scheme}://{header(scope, b'host') or ''}"
 
     def _check_key(self, scope: Scope) -> None:
         if not len(self.keys):
             return
         path = scope["path"]
-        is_page = scope["method"] in ("GET", "HEAD") and (path == "/" or path.startswith("/page/"))
+        is_page = scope.get("method") in ("GET", "HEAD") and (path == "/" or path.startswith("/page/"))
         if is_page or path in _PUBLIC or (path == "/metrics" and self._settings.listen.is_local):
             return
-        given = header(scope, b"authorization") or ""
-        key = given[7:].strip() if given[:7].lower() == "bearer " else header(scope, b"x-api-key")
-        name = self.keys.name_of(key)
+        name = self.keys.name_of(_given_key(scope))
         if name is None:
             raise ApiError(
                 401, "authentication_error", "invalid_api_key", "The key is missing or not known.",
@@ -150,24 +148,41 @@ class Guard:
             exchange.status = api.status
             return
         headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in api.headers.items()]
-        if api.status in (400, 401, 403, 404, 405, 413, 415, 500):
+        if api.status in (400, 401, 403, 404, 405, 413, 415, 426, 500):
             headers.append((b"x-should-retry", b"false"))
         await sender.whole(api.status, error_json(api), headers)
 
 
-class _Sender:
-    """Adds to every answer what every answer has."""
+def _given_key(scope: Scope) -> str | None:
+    """Of a header, or of the protocols that a page asks for, which cannot set headers of a WebSocket."""
+    given = header(scope, b"authorization") or ""
+    if given[:7].lower() == "bearer ":
+        return given[7:].strip()
+    offered = (one for one in scope.get("subprotocols", ()) if one.startswith(_KEY_PROTOCOL))
+    return header(scope, b"x-api-key") or next(offered, "").removeprefix(_KEY_PROTOCOL) or None
 
-    def __init__(self, send: Send, exchange: Exchange, more: list[tuple[bytes, bytes]]) -> None:
+
+class _Sender:
+    """Adds to every answer what every answer has.
+
+    Args:
+        kind: `websocket` for an answer to a client that asks for one.
+        send: Sends it.
+        exchange: Notes it.
+        more: Headers.
+    """
+
+    def __init__(self, kind: str, send: Send, exchange: Exchange, more: list[tuple[bytes, bytes]]) -> None:
+        self._refusal = "websocket.http.response" if kind == "websocket" else "http.response"
         self._send = send
         self._exchange = exchange
         self._more = more
         self.has_begun = False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
             self.has_begun = True
-            self._exchange.status = message["status"]
+            self._exchange.status = message.get("status", 101)
             headers = [*message.get("headers", []), *self._more]
             headers += [
                 (b"x-request-id", self._exchange.id.encode()),
@@ -184,5 +199,5 @@ class _Sender:
 
     async def whole(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await self.send({"type": "http.response.start", "status": status, "headers": [*kind, *headers]})
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        await self.send({"type": f"{self._refusal}.start", "status": status, "headers": [*kind, *headers]})
+        await self.send({"type": f"{self._refusal}.body", "body": body, "more_body": False})

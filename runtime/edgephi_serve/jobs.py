@@ -31,11 +31,13 @@ class JobLimits:
         queue_s: Until its first turn.
         turn_s: All its turns together.
         estimate_s: What it will probably take.
+        holds_place: Whether it holds a place in the queue from its request's head to the end of its answer.
     """
 
     queue_s: float
     turn_s: float
     estimate_s: float = math.inf
+    holds_place: bool = True
 
     @classmethod
     def of(cls, times: Times, estimate_s: float = math.inf) -> JobLimits:
@@ -96,6 +98,11 @@ class Job(Generic[T]):
     def estimate_s(self) -> float:
         """See Claim."""
         return self._limits.estimate_s
+
+    @property
+    def holds_place(self) -> bool:
+        """See JobLimits."""
+        return self._limits.holds_place
 
     @property
     def num_pauses(self) -> int:
@@ -163,6 +170,10 @@ class Job(Generic[T]):
     async def ended(self) -> None:
         """Wait until its thread has left the model."""
         await self._has_ended.wait()
+
+    def is_wanted(self) -> bool:
+        """Whether the model is wanted by others; what could as well be left undone makes room for them."""
+        return self._turns.is_wanted(self)
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -44,6 +44,8 @@ class Metrics:
         self._accepted = counter("speculation_accepted_total", "Draft tokens accepted")
         self._paused = counter("paused_total", "Prefills that made room for a short request")
         self.audio_s = counter("audio_seconds_total", "Seconds of recordings transcribed")
+        self.realtime_sessions = Gauge("edgephi_realtime_sessions", "Sessions of live captions", registry=registry)
+        self.realtime_lag_s = histogram("realtime_lag_seconds", "From the end of speech to its final caption")
         for name, about, value in (
             ("requests_running", "Requests that have their turn", lambda: engine.running),
             ("requests_waiting", "Requests that wait", lambda: engine.waiting),

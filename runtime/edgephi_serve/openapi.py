@@ -53,6 +53,7 @@ def _paths() -> dict[str, Any]:
         ),
         "/v1/audio/transcriptions": _post(_form(), _transcript(), "Write a recording down"),
         "/v1/audio/translations": _post(_form("to_language"), _transcript(), "Write a recording down in English"),
+        "/v1/realtime": _socket("Write audio down while it comes"),
         "/v1/models": _get(_json_of(ModelList), "List the model"),
         "/v1/models/{name}": {
             **_get(_json_of(ModelBody), "The model"),
@@ -117,6 +118,17 @@ def _post(request: dict[str, Any], reply: dict[str, Any], about: str) -> dict[st
 
 def _get(reply: dict[str, Any], about: str) -> dict[str, Any]:
     return {"get": {"summary": about, "responses": _responses(reply, about)}}
+
+
+def _socket(about: str) -> dict[str, Any]:
+    """A WebSocket, for which OpenAPI has no form."""
+    intent = {"name": "intent", "in": "query", "required": True, "schema": {"enum": ["transcription"]}}
+    responses = {
+        **_responses({}, about),
+        "426": {"description": "Not asked for as a WebSocket", "content": _json_of(ErrorAnswer)},
+    }
+    responses["101"] = responses.pop("200")
+    return {"get": {"summary": about, "parameters": [intent], "responses": responses}}
 
 
 def _responses(reply: dict[str, Any], about: str) -> dict[str, Any]:

@@ -100,6 +100,8 @@ class Limits:
         body_bytes: Of a JSON request.
         upload_bytes: Of a recording.
         uploads: Recordings that are sent or read at once.
+        realtime: Sessions of live captions at once; 0 for none.
+        frame_bytes: Of a message in a session.
         head_bytes: Of a request's line and headers.
         head_s: From the connection, or the last answer's end, to the end of the headers of a request that was begun.
         body_s: For a body, and a second more for each MiB.
@@ -116,6 +118,8 @@ class Limits:
     body_bytes: int = 32 * MIB
     upload_bytes: int = 256 * MIB
     uploads: int = 4
+    realtime: int = 2
+    frame_bytes: int = MIB
     head_bytes: int = 16 * 1024
     head_s: float = 10.0
     body_s: float = 30.0
@@ -129,8 +133,9 @@ class Limits:
     def __post_init__(self) -> None:
         for known in fields(self):
             value = getattr(self, known.name)
-            if not is_finite(value) or value < (0 if known.name == "queue" else 1):
-                raise ConfigError(f"{known.name} is {value!r}; use {0 if known.name == 'queue' else 1} or more")
+            least = 0 if known.name in ("queue", "realtime") else 1
+            if not is_finite(value) or value < least:
+                raise ConfigError(f"{known.name} is {value!r}; use {least} or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,9 @@ class Times:
         newline_s: Between two bytes of such an answer.
         drain_s: For running requests, once the server is to end.
         stall_s: After which a request that shows no sign of work makes the server unhealthy.
+        session_s: Of a session of live captions.
+        behind_s: Speech of such a session that may wait for the model before its client is notified; of twice as much,
+            the oldest is left out.
         slice_s: After which a long prefill makes room for a short request, between two of its passes; None for never.
     """
 
@@ -157,6 +165,8 @@ class Times:
     newline_s: float = 15.0
     drain_s: float = 30.0
     stall_s: float = 120.0
+    session_s: float = 3600.0
+    behind_s: float = 60.0
     slice_s: float | None = 10.0
 
     def __post_init__(self) -> None:

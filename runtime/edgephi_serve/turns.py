@@ -86,6 +86,11 @@ class TurnQueue:
         finally:
             self.leave(claim)
 
+    def is_wanted(self, claim: Claim) -> bool:
+        """Whether another request than this has its turn or waits for one."""
+        with self._changed:
+            return self._holder not in (None, claim) or any(one is not claim for one in self._line)
+
     def give_back(self, claim: Claim) -> None:
         """End a turn."""
         with self._changed:

@@ -110,6 +110,10 @@ class PcmDecoder:
         self._rest = joined[whole:]
         return self._form.decode(joined[:whole])
 
+    def clear(self) -> None:
+        """Throw away the part of a sample that has come."""
+        self._rest = b""
+
 
 class PcmStream:
     """An open stream.

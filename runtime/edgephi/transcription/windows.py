@@ -22,7 +22,7 @@ from edgephi.transcription.speech import FRAME_S, Frame
 MOST_WINDOW_S = 30.0
 LEAST_WINDOW_S = 2.0
 LEAST_PAUSE_S = 0.3
-_STARTS_AT, _GOES_ON_AT = 0.5, 0.35  # probabilities: it takes less to go on speaking than to start
+STARTS_AT, _GOES_ON_AT = 0.5, 0.35  # probabilities: it takes less to go on speaking than to start
 _JOIN_FRAMES = 6  # a shorter gap is a stop consonant or a breath, not a pause
 _LEAST_SPAN_FRAMES = 6  # shorter ones are clicks
 _MARGIN_FRAMES = 12  # most silence kept on either side: words must not lose their edges
@@ -46,6 +46,11 @@ class WindowRules:
             raise ConfigError(f"window_s is {self.window_s!r}; use {LEAST_WINDOW_S:g} to {MOST_WINDOW_S:g} seconds")
         if not is_finite(self.pause_s) or self.pause_s < LEAST_PAUSE_S:
             raise ConfigError(f"pause_s is {self.pause_s!r}; use {LEAST_PAUSE_S:g} seconds or more")
+
+    @property
+    def margin_s(self) -> float:
+        """Most silence that a window has before its speech and behind it."""
+        return _margin(round(self.pause_s / FRAME_S)) * FRAME_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,6 +120,11 @@ class _Span:
         return self.end - self.born >= _LEAST_SPAN_FRAMES
 
 
+def _margin(pause: int) -> int:
+    """Frames of silence kept on either side of speech that ends at a pause of so many."""
+    return min(_MARGIN_FRAMES, pause // 2)
+
+
 class WindowCutter:
     """The frames since the last cut, and the spans of speech among them. Numbers count from the recording's start.
 
@@ -127,7 +137,7 @@ class WindowCutter:
     def __init__(self, most: int, pause: int, first: int) -> None:
         self._most = most
         self._pause = pause
-        self._margin = min(_MARGIN_FRAMES, pause // 2)
+        self._margin = _margin(pause)
         self._first = first
         self._frames: list[Frame] = []
         self._spans: list[_Span] = []
@@ -168,7 +178,7 @@ class WindowCutter:
         last = self._spans[-1] if self._spans else None
         if last and number - last.end < _JOIN_FRAMES and frame.speech >= _GOES_ON_AT:
             self._spans[-1] = replace(last, end=number + 1)
-        elif frame.speech >= _STARTS_AT:
+        elif frame.speech >= STARTS_AT:
             self._spans.append(_Span(number, number, number + 1))
         self._drop_silence()
 

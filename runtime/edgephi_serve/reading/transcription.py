@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from edgephi import Choice, DoneEvent, Event, Reply, Segment, Transcript, TranscriptProgress, WindowRules
+from edgephi import Choice, Reply, Segment, Transcript, TranscriptProgress, WindowRules
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import Manifest
 from edgephi.sources.source import PipedMedia
 from edgephi.transcription.prompts import check_language
-from edgephi.transcription.requests import TranscriptRequests
 from edgephi_serve.errors import invalid
 from edgephi_serve.jobs import Job
 from edgephi_serve.reading.bodies import printable
+from edgephi_serve.reading.turn_model import TurnModel
 from edgephi_serve.uploads import Form
 
 Task = Literal["transcribe", "translate"]
@@ -115,29 +112,16 @@ class TranscriptWork:
         job.emit(TranscriptEnd(transcript=transcript, prompt_tokens=model.prompt_tokens, new_tokens=model.new_tokens))
 
 
-class _SegmentModel(TranscriptRequests):
-    """The model as one transcript uses it: each window takes a turn of its own, so that others come in between."""
+class _SegmentModel(TurnModel[TranscriptItem]):
+    """The model as one transcript uses it."""
 
     def __init__(self, job: Job[TranscriptItem]) -> None:
-        self._job = job
+        super().__init__(job)
         self._replies: deque[Reply] = deque()
         self.prompt_tokens = self.new_tokens = 0
 
-    @property
-    def manifest(self) -> Manifest:
-        return self._job.model.manifest
-
-    def stream(self, messages: str, **given: Any) -> Generator[Event, None, None]:
-        with self._job.turn(), closing(self._job.model.stream(messages, **given)) as events:
-            for event in events:
-                if isinstance(event, DoneEvent):
-                    self._note(event.reply)
-                yield event
-
-    def encode_ahead(self, **given: Any) -> Sequence[Any]:
-        return self._job.model.encode_ahead(**given)
-
-    def _note(self, reply: Reply) -> None:
+    def note(self, reply: Reply) -> None:
+        """Count it, and keep its tokens."""
         self._replies.append(reply)
         self.prompt_tokens += reply.timing.prompt_tokens
         self.new_tokens += reply.timing.new_tokens

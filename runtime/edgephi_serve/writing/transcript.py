@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,16 +143,21 @@ class TranscriptWriter:
         return fresh
 
     def _logprobs_of(self, piece: TranscriptPiece) -> list[SpokenLogprob]:
-        found = []
-        for choice in piece.choices:
-            if choice.logprob is not None:
-                content = self.token_bytes(choice.token_id)
-                text = content.decode("utf-8", "replace")
-                found.append(SpokenLogprob(token=text, bytes=list(content), logprob=choice.logprob))
-        return found
+        return logprobs_of(piece.choices, self.token_bytes)
 
     def _wanted_logprobs(self) -> list[SpokenLogprob] | UnsetType:
         return self._logprobs if self.work.has_logprobs else UNSET
+
+
+def logprobs_of(choices: Iterable[Choice], token_bytes: Callable[[int], bytes]) -> list[SpokenLogprob]:
+    """The tokens of a text with their probabilities."""
+    found = []
+    for choice in choices:
+        if choice.logprob is not None:
+            content = token_bytes(choice.token_id)
+            text = content.decode("utf-8", "replace")
+            found.append(SpokenLogprob(token=text, bytes=list(content), logprob=choice.logprob))
+    return found
 
 
 def _body(part: Segment, number: int, tokens: list[int], choices: tuple[Choice, ...]) -> SegmentBody:

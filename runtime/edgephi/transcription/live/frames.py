@@ -28,8 +28,13 @@ class LiveFrames:
 
     def __init__(self, sample_rate_hz: int) -> None:
         check_rate(sample_rate_hz, "live audio")
+        self._given_hz = sample_rate_hz
         self.sample_rate_hz = NARROW_RATE_HZ if sample_rate_hz == NARROW_RATE_HZ else SAMPLE_RATE_HZ
-        self._own = Resampler(sample_rate_hz, self.sample_rate_hz)
+        self.restart()
+
+    def restart(self) -> None:
+        """Take what is pushed from now on as new audio; what is no whole frame yet is thrown away."""
+        self._own = Resampler(self._given_hz, self.sample_rate_hz)
         self._wide = Resampler(self.sample_rate_hz, SAMPLE_RATE_HZ)
         self._samples = _Chunks(round(FRAME_S * self.sample_rate_hz))
         self._detected = _Chunks(DETECTED_SAMPLES)
@@ -48,7 +53,9 @@ class LiveFrames:
             yield self._samples.take(), self._detected.take()
 
     def end(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """The frames that are left; the last may have fewer samples for the model. Nothing may be pushed after it."""
+        """The frames that are left; the last may have fewer samples for the model. Nothing may be pushed after it
+        before `restart`.
+        """
         self._add(self._own.end())
         self._detected.add(self._wide.end())
         while len(samples := self._samples.take()):

@@ -160,12 +160,10 @@ class LiveTranscription:
         with self._changed:
             self._note(self._cutter.push(samples))
 
-    def flush(self) -> Utterance | None:
-        """End the utterance here, though there was no pause; None without speech."""
+    def flush(self) -> None:
+        """End the utterance here, though there was no pause."""
         with self._changed:
-            utterance = self._cutter.flush()
-            self._note([] if utterance is None else [utterance])
-            return utterance
+            self._note(self._cutter.flush())
 
     def clear(self) -> None:
         """Throw away the utterance that goes on. Those that have ended are still written down."""

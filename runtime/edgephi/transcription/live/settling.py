@@ -49,5 +49,11 @@ class SettledText:
         return _text(words[count:agreed])
 
 
+def words_behind(settled: str, text: str) -> str:
+    """What a text has behind words that it begins with, as `SettledText.tail`; empty if it begins with others."""
+    before, words = atoms(settled, sys.maxsize), atoms(text, sys.maxsize)
+    return _text(words[len(before) :]) if words[: len(before)] == before else ""
+
+
 def _text(words: list[Atom]) -> str:
     return "".join(word.glue + word.text for word in words)

@@ -87,14 +87,15 @@ class UtteranceCutter:
         for own, chunk in self._frames.push(samples):
             yield from self._frame(own, chunk)
 
-    def flush(self) -> Utterance | None:
-        """End the utterance here, though there was no pause; None without speech."""
-        window = self._cutter.end()
-        return None if window is None else self._utterance(window)
+    def flush(self) -> Iterator[SpeechStart | Utterance]:
+        """End the utterance here, though there was no pause; its last frame is filled up with silence."""
+        yield from self.end()
+        self._frames.restart()
 
     def clear(self) -> None:
         """Throw away what has not ended. The number of an utterance that had begun is not used again."""
         self._cutter.end()
+        self._frames.restart()
         self._number += self._has_started
         self._has_started = False
 
@@ -102,8 +103,8 @@ class UtteranceCutter:
         """The audio has ended: what is left of it. Nothing may be pushed after it."""
         for own, chunk in self._frames.end():
             yield from self._frame(own, chunk)
-        if utterance := self.flush():
-            yield utterance
+        if window := self._cutter.end():
+            yield self._utterance(window)
 
     def open(self) -> Utterance | None:
         """The utterance that has not ended, as far as it has come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgephi.transcription.live.utterances import UtteranceCutter
+from edgephi.transcription.live.utterances import Utterance, UtteranceCutter
 from edgephi.transcription.windows import WindowRules
 
 FRAME = 512
@@ -25,7 +25,7 @@ def test_an_utterance_that_becomes_loud_is_raised_as_at_its_beginning():
     assert opened is not None
     assert 20 * np.log10(opened.window.frames[0].gain) == pytest.approx(14.0, abs=0.5)  # from -50 to -36 dB
     list(cutter.push(_tone(2.0, -20.0)))
-    ended = cutter.flush()
-    assert ended is not None
+    (ended,) = cutter.flush()
+    assert isinstance(ended, Utterance)
     assert ended.number == opened.number == 1
     assert {frame.gain for frame in ended.window.frames} == {opened.window.frames[0].gain}
