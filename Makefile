@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check fuzz load browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check fuzz load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -33,6 +33,9 @@ serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load a
 
 load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends; what it costs
 	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py
+
+soak: .venv/edgephi.stamp  ## the server under a light mixed load for EDGEPHI_SOAK_S seconds, two hours by default
+	EDGEPHI_SOAK_S=$${EDGEPHI_SOAK_S:-7200} $(BIN)/python -m pytest -s -m slow tests/serve/test_soak.py
 
 browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
 	@command -v chromium >/dev/null || { echo "needs Chromium: apt-get install chromium"; exit 1; }

@@ -42,28 +42,6 @@ REQUESTS = [
 ]
 
 
-def _state(pid: int) -> dict[str, int]:
-    """Threads, open files and resident KiB of a process."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return {
-        "threads": int(status["Threads"]),
-        "files": len(os.listdir(f"/proc/{pid}/fd")),
-        "kib": int(status["VmRSS"].split()[0]),
-    }
-
-
-def _settled(running, client: httpx.Client) -> dict[str, int]:
-    ends_s = time.monotonic() + 10
-    while time.monotonic() < ends_s:
-        lines = client.get("/metrics").text.splitlines()
-        busy = [line for line in lines if line.startswith(("edgephi_requests_running ", "edgephi_requests_waiting "))]
-        if all(line.endswith(" 0.0") for line in busy):
-            time.sleep(0.3)
-            return _state(running.process.pid)
-        time.sleep(0.05)
-    raise AssertionError(busy)
-
-
 def test_64_clients_get_answers_or_are_asked_to_come_again(start):
     running = start("--queue", "16")
     statuses: Counter[int] = Counter()
@@ -91,20 +69,20 @@ def test_64_clients_get_answers_or_are_asked_to_come_again(start):
         for request in REQUESTS:
             client.post(URL, json=request)
         client.post("/v1/audio/transcriptions", files={"file": ("a.wav", (NANO / "command.wav").read_bytes())})
-        before = _settled(running, client)
+        before = running.settled()
         ends_s = time.monotonic() + LOAD_S
         threads = [threading.Thread(target=one, args=(seed,)) for seed in range(60)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        after = _settled(running, client)
+        after = running.settled()
     print(statuses, before, after)
     assert wrong == []
     assert statuses[200] > 20
-    assert after["threads"] <= before["threads"]
-    assert after["files"] <= before["files"]
-    assert after["kib"] - before["kib"] < 60 * 1024
+    assert after.threads <= before.threads
+    assert after.files <= before.files
+    assert after.rss_kib - before.rss_kib < 60 * 1024
 
 
 def test_clients_that_leave_at_any_moment_leak_nothing(start):
@@ -114,19 +92,19 @@ def test_clients_that_leave_at_any_moment_leak_nothing(start):
     with running.client() as client:
         for request in REQUESTS:
             client.post(URL, json=request)
-        before = _settled(running, client)
+        before = running.settled()
         for _ in range(int(os.environ.get("EDGEPHI_LEAVES", "300"))):
             content = json.dumps({**rng.choice(REQUESTS), "max_tokens": 200}).encode()
             sent = request_bytes(content)
             with socket.create_connection(host) as raw:
                 raw.sendall(sent[: rng.choice([10, len(sent) // 2, len(sent), len(sent), len(sent)])])
                 time.sleep(rng.random() * 0.04)
-        after = _settled(running, client)
+        after = running.settled()
         assert client.post(URL, json=REQUESTS[0]).status_code == 200
     print(before, after)
-    assert after["threads"] <= before["threads"]
-    assert after["files"] <= before["files"]
-    assert after["kib"] - before["kib"] < 30 * 1024
+    assert after.threads <= before.threads
+    assert after.files <= before.files
+    assert after.rss_kib - before.rss_kib < 30 * 1024
 
 
 @pytest.mark.parametrize("number", range(int(os.environ.get("EDGEPHI_DRAINS", "10"))))

@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from support.bundles import nano_bundle
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """Resident memory, open files and threads of a process."""
+
+    rss_kib: int
+    files: int
+    threads: int
 
 
 @dataclass
@@ -22,12 +32,40 @@ class Running:
     log: Path
 
     def client(self, **options: object) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60, **options)
+        return httpx.Client(**{"base_url": self.url, "timeout": 60, **options})
+
+    def state(self) -> ProcessState:
+        """What the process holds now."""
+        folder = Path(f"/proc/{self.process.pid}")
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        return ProcessState(
+            rss_kib=int(status["VmRSS"].split()[0]),
+            files=len(list((folder / "fd").iterdir())),
+            threads=int(status["Threads"]),
+        )
+
+    def settled(self, seconds: float = 10) -> ProcessState:
+        """The same once nothing runs or waits any more.
+
+        Raises:
+            AssertionError: Something still runs or waits after `seconds`.
+        """
+        ends_s = time.monotonic() + seconds
+        with self.client() as client:
+            while time.monotonic() < ends_s:
+                lines = client.get("/metrics").text.splitlines()
+                names = ("edgephi_requests_running ", "edgephi_requests_waiting ")
+                if all(line.endswith(" 0.0") for line in lines if line.startswith(names)):
+                    time.sleep(0.3)
+                    return self.state()
+                time.sleep(0.05)
+        raise AssertionError("requests still run or wait")
 
 
-def launch(log: Path, *options: str) -> Running:
-    """Start a server and wait until it answers."""
-    command = [sys.executable, "-m", "edgephi", "serve", str(nano_bundle()), "--port", "0", "--threads", "1", *options]
+def launch(log: Path, *options: str, model: Path | None = None) -> Running:
+    """Start a server of the demo's or another model folder, and wait until it answers."""
+    folder = str(model or nano_bundle())
+    command = [sys.executable, "-m", "edgephi", "serve", folder, "--port", "0", "--threads", "1", *options]
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     line = process.stdout.readline()
