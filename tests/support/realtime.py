@@ -13,6 +13,7 @@ import numpy as np
 import openai
 import soundfile
 import soxr
+import websockets.exceptions
 import websockets.sync.client
 from numpy.typing import NDArray
 from openai.resources.realtime.realtime import RealtimeConnection
@@ -21,6 +22,7 @@ SAMPLES = Path(__file__).parents[2] / "nano/samples"
 SPEECH = ("sentence", "command", "spoken-colour-question", "spoken-number-question")
 TRANSCRIPT = "conversation.item.input_audio_transcription."
 BUFFER = "input_audio_buffer."
+_MOST_S = 30
 PATH = "/v1/realtime?intent=transcription"
 
 
@@ -67,7 +69,10 @@ class Session:
 
     def next(self) -> Any:
         """The next event."""
-        self.seen.append(self.connection.recv())
+        content = self.connection._connection.recv(
+            timeout=_MOST_S, decode=False
+        )  # a test that waits for ever says nothing
+        self.seen.append(self.connection.parse_event(content))
         return self.seen[-1]
 
     def append(self, content: bytes, size: int | None = None) -> None:
@@ -85,6 +90,17 @@ class Session:
         while len(self.all(kind)) < count:
             self.next()
         return self.all(kind)[-1]
+
+    def failed(self) -> Any:
+        """The error of the next event of that kind."""
+        return self.until("error", len(self.all("error")) + 1).error
+
+    def closed(self) -> int | None:
+        """Take events until the server closes, and return its code."""
+        with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+            while True:
+                self.next()
+        return self.connection._connection.close_code
 
     def all(self, kind: str) -> list[Any]:
         """The events of a kind."""

@@ -184,6 +184,10 @@ class ServeThread:
     def stream(client: httpx.Client, text: str, **fields: Any) -> Any:
         return client.stream("POST", "/v1/chat/completions", json=body(text, stream=True, **fields))
 
+    def connected(self) -> socket.socket:
+        """A connection that somebody else closes."""
+        return socket.create_connection(self.address, timeout=10)
+
     @contextlib.contextmanager
     def raw(self) -> Iterator[socket.socket]:
         with socket.create_connection(self.address, timeout=10) as opened:

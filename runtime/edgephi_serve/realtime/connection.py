@@ -116,7 +116,7 @@ class Connection:
             await self._end(expired, _GOING_AWAY)
 
     async def _end(self, error: ApiError | None, code: int) -> None:
-        with suppress(ClientLeftError):
+        with suppress(ClientLeftError, OSError):  # nobody is there to read it
             if error is not None:
                 self._channel.exchange.reason = error.code or error.kind
                 await self._send(error_event(error))

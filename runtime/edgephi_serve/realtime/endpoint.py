@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs
 
 from edgephi.prompt.routing import choose_route
+from edgephi_serve.bodies import ClientLeftError
 from edgephi_serve.engine import Engine
 from edgephi_serve.errors import ApiError, invalid
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
@@ -34,6 +35,13 @@ async def upgrade(_scope: Scope, _: Receive, _send: Send) -> None:
     )  # fmt: skip
 
 
+async def _accept(send: Send, protocol: str | None) -> None:
+    try:
+        await send({"type": "websocket.accept", "subprotocol": protocol})
+    except OSError:  # uvicorn's, for a connection that was closed
+        raise ClientLeftError from None
+
+
 class Realtime:
     """The endpoint.
 
@@ -54,11 +62,12 @@ class Realtime:
         self._check(scope)
         audio = LiveAudio(self._engine, self._metrics)
         limits = JobLimits(queue_s=math.inf, turn_s=math.inf, holds_place=False)
-        with self._one():
-            async with self._engine.job(audio.work, limits) as job:
+        self._check_room()
+        async with self._engine.job(audio.work, limits) as job:
+            with self._one():  # whoever comes next need not wait until the model has stopped
                 await receive()  # the wish to connect
                 protocol = _PROTOCOL if _PROTOCOL in scope["subprotocols"] else None
-                await send({"type": "websocket.accept", "subprotocol": protocol})
+                await _accept(send, protocol)
                 expires_at = int(time.time() + self._engine.settings.times.session_s)
                 state = SessionState(model=self._identity.name, expires_at=expires_at)
                 channel = Channel(receive=receive, send=send, exchange=Exchange.of(scope))
@@ -75,9 +84,7 @@ class Realtime:
             )
         choose_route(self._engine.model.manifest, num_images=0, num_audio=1, adapter="auto")
 
-    @contextmanager
-    def _one(self) -> Iterator[None]:
-        """One more session, for the block."""
+    def _check_room(self) -> None:
         most = self._engine.settings.limits.realtime
         if self._count >= most:
             raise ApiError(
@@ -85,6 +92,11 @@ class Realtime:
                 f"{self._count} sessions of live captions are open, and no more than {most} may be; see --realtime.",
                 headers={"Retry-After": "10"},
             )  # fmt: skip
+
+    @contextmanager
+    def _one(self) -> Iterator[None]:
+        """One more session, for the block."""
+        self._check_room()
         self._count += 1
         self._metrics.realtime_sessions.inc()
         try:
