@@ -11,7 +11,7 @@ from edgephi.base.errors import ArtifactError
 from edgephi.base.json_file import decode
 from edgephi_bench.comparison.reports import Comparison, compare_reports
 from edgephi_bench.engines.fixed_logits import TOLERANCE, FixedLogits
-from edgephi_bench.latency.report import BenchReport, Repeat
+from edgephi_bench.latency.report import BenchReport, GreedyOutput, Repeat
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.roofline import Roofline, RooflineRound
 from support.reports import at_depth, report
@@ -76,6 +76,30 @@ def test_a_machine_that_became_slower_is_noise_and_not_a_regression() -> None:
     assert done.machine_change == pytest.approx(np.log(1.4), abs=1e-6)
 
 
+def test_a_size_is_not_excused_by_a_slower_machine() -> None:
+    random = np.random.default_rng(5)
+    peak = Figure(name="peak resident size", condition=CONDITION, unit="bytes", samples=(1e9,))
+    first, second = _recorded(random), _recorded(random, machine=1.4)
+    first = dataclasses.replace(first, figures=(peak,))
+    second = dataclasses.replace(second, figures=(dataclasses.replace(peak, samples=(1.1e9,)),))
+    assert [change.verdict for change in _compare(first, second).changes] == ["larger"]
+
+
+def test_a_rate_that_falls_is_shown_as_a_loss() -> None:
+    rate = Figure(name="prefill", condition=CONDITION, unit="tokens/s", better="more", samples=(100.0, 100.0))
+    slower = dataclasses.replace(rate, samples=(80.0, 80.0))
+    (change,) = _compare(report(figures=(rate,)), report(figures=(slower,))).changes
+    assert (change.before, change.after, change.loss) == (100.0, 80.0, pytest.approx(0.2))
+
+
+def test_only_reports_of_one_model_can_answer_differently() -> None:
+    first = report()
+    other = GreedyOutput(sha256="ef" * 32, tokens=7)
+    model = dataclasses.replace(first.model, manifest_sha256="12" * 32)
+    assert _compare(first, report(output=other)).output_differs
+    assert not _compare(first, report(output=other, model=model)).output_differs
+
+
 def test_without_repetitions_no_time_can_be_compared_but_sizes_can() -> None:
     peak = Figure(name="peak resident size", condition=CONDITION, unit="bytes", samples=(1e9,))
     step = Figure(name="decode step", condition=CONDITION, samples=(0.1, 0.1, 0.1))
@@ -96,6 +120,7 @@ def test_rounding_is_no_difference_and_a_wrong_image_is() -> None:
     base, rounded = report(fixed=(_logits(1.0, 2.0),)), report(fixed=(_logits(1.01, 2.0),))
     wrong = report(fixed=(_logits(1.0, 4.0, best=1),))
     assert _compare(base, rounded).beyond_tolerance == ()
+    assert [compare_reports(base, wrong, 0.03, most).beyond_tolerance == () for most in (1.0, 0.99)] == [True, False]
     (item,) = _compare(base, wrong).beyond_tolerance
     assert (item.mode, item.distance, item.same_token) == ("vision", 1.0, False)
 

@@ -115,6 +115,9 @@ def test_others_that_compute_are_warned_of_and_a_quiet_machine_is_not() -> None:
     warning = busy_warning([*quiet, MachineState(others=1.2, stolen=0.1)], 2)
     assert warning is not None
     assert "1 of 6 rounds, on 1.3 of 2 processors" in warning
+    taken = busy_warning([MachineState(others=0.0, stolen=0.5)], 2)  # by the host of a virtual machine
+    assert taken is not None
+    assert "on 0.5 of 2 processors" in taken
 
 
 _RAPL = "sys/class/powercap/intel-rapl:"

@@ -204,3 +204,9 @@ def test_the_original_towers_epsilon_can_be_stated(tmp_path: Path):
 
 def _copy(layout: Layout, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_checkpoint(layout).path, tmp_path / "checkpoint"))
+
+
+def test_a_sliding_window_as_long_as_the_context_changes_nothing(tmp_path: Path):
+    folder = Path(shutil.copytree(small_checkpoint("phi3").path, tmp_path / "checkpoint"))
+    change_json(folder / "config.json", lambda c: c.update(sliding_window=c["max_position_embeddings"]))
+    assert _open(folder).config.decoder == _open(small_checkpoint("phi3").path).config.decoder

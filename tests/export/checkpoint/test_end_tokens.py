@@ -104,6 +104,18 @@ def test_the_turn_end_of_another_template_counts(tmp_path: Path):
     assert _ends(folder)[tokenizer.token_to_id("<|im_end|>")] == ("chat template",)
 
 
+def test_the_longer_of_two_ends_that_begin_alike_counts(tmp_path: Path):
+    folder = _copy("phi3", tmp_path)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens(
+        [AddedToken(text, special=True) for text in ("<|im_start|>", "<|im_end", "<|im_end|>")]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    change_json(folder / "tokenizer_config.json", lambda c: c.update(chat_template=CHATML))
+    assert tokenizer.token_to_id("<|im_end|>") in _ends(folder)
+    assert tokenizer.token_to_id("<|im_end") not in _ends(folder)
+
+
 def test_a_template_without_turn_ends_adds_none(tmp_path: Path):
     folder = _copy("phi3", tmp_path)
     change_json(folder / "tokenizer_config.json", lambda c: c.update(chat_template=BARE))

@@ -305,3 +305,13 @@ def test_six_lost_moments_within_a_second_are_a_word():
     for most, best in ((5, 0), (6, 1)):
         findings = _Findings(candidates, lost, moments, np.array([most, 0]), over_noise, np.ones(2, np.bool_))
         assert findings.best() is candidates[best]
+
+
+@pytest.mark.parametrize(("lost", "chosen"), [(0.2, 1), (0.21, 0)])
+def test_the_average_gives_way_to_what_loses_half_as_much_and_no_more(lost: float, chosen: int):
+    candidates = [np.array([0.5, 0.5]), np.array([0.0, 1.0])]
+    found = _Findings(
+        candidates=candidates, lost=np.array([0.4, lost]), lost_moments=np.array([9, 0]),
+        most_at_once=np.array([9, 0]), over_noise=np.array([0.0, 5.0]), is_used=np.array([True, True]),
+    )  # fmt: skip
+    assert found.best() is candidates[chosen]

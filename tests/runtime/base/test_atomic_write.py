@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,3 +88,10 @@ def test_too_little_space_says_who_needs_it_and_what_helps(tmp_path: Path):
         CapacityError, match=r"the moon needs [\d,.]+ [kMG]?B, the disk has [\d,.]+ [kMG]?B free; .* or fly there"
     ):
         check_space(tmp_path / "out", 1 << 60, what="the moon", relief="fly there")
+
+
+@pytest.mark.parametrize(("free", "fits"), [(1000, True), (999, False)])
+def test_what_just_fits_the_disk_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with nullcontext() if fits else pytest.raises(CapacityError, match=r"the copy needs 1.00 kB, the disk has 999 B"):
+        check_space(tmp_path / "a", 1000, what="the copy")

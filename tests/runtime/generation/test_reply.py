@@ -21,6 +21,8 @@ def test_a_list_of_calls_is_read_in_order():
 def test_a_single_object_is_one_call():
     (call,) = parse_tool_calls('{"name": "lamp", "arguments": {"room": "hall"}}')
     assert (call.name, call.arguments) == ("lamp", {"room": "hall"})
+    (call,) = parse_tool_calls('{"name": "lamp", "parameters": {"room": "hall"}}')  # as some models call them
+    assert (call.name, call.arguments, call.error) == ("lamp", {"room": "hall"}, None)
 
 
 @pytest.mark.parametrize(

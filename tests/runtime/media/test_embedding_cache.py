@@ -98,6 +98,11 @@ def test_the_least_recently_used_rows_are_evicted_first():
     assert cache.num_bytes == 3 * _rows(5).nbytes
 
 
+def test_rows_as_large_as_the_budget_have_room():
+    cache = EmbeddingCache(4 * 30)
+    assert (cache.has_room(3, 10), cache.has_room(3, 11)) == (True, False)
+
+
 def test_rows_larger_than_the_budget_are_not_kept():
     cache = EmbeddingCache(100)
     cache.put(b"a", _rows(50))

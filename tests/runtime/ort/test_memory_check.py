@@ -81,6 +81,20 @@ def test_quantized_weights_are_counted_as_they_are_packed(offer: Offer, monkeypa
     check_graph_fits(bundle, "decoder_text.onnx")
 
 
+def test_a_folder_that_was_replaced_is_counted_twice(offer: Offer, tmp_path: Path):
+    """Its weights have no name any more, so they are copied while they are loaded."""
+    folder = copy_bundle(small_bundle(recipe="fp32"), tmp_path / "m")
+    bundle, weights = Bundle(folder), int(0.95 * _size(folder, "decoder"))
+    folder.rename(tmp_path / "old")
+    copy_bundle(small_bundle(recipe="fp32"), folder)
+    offer(2 * weights)
+    check_graph_fits(bundle, "decoder_text.onnx")
+    offer(2 * weights - 1)
+    with pytest.raises(CapacityError, match="takes at least"):
+        check_graph_fits(bundle, "decoder_text.onnx")
+    check_graph_fits(Bundle(folder), "decoder_text.onnx")
+
+
 def test_the_vocabulary_is_counted_while_it_is_not_read(offer: Offer):
     folder = small_bundle(recipe="fp32")
     bundle, weights = Bundle(folder), int(0.95 * _size(folder, "decoder"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
-from edgephi.audio.containers.sizes import UNFINISHED, is_placeholder
+from edgephi.audio.containers.parts import TruncatedAudioError
+from edgephi.audio.containers.sizes import UNFINISHED, StatedSize, extent, is_placeholder
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError
 from support import audio_writers as writers
@@ -39,6 +42,30 @@ def test_a_header_that_was_never_finished_is_read_to_the_end_with_a_note(kind: s
     waveform = load_audio(WRITERS[kind](pcm, Claims(size=size, outer=36)))
     np.testing.assert_allclose(waveform.samples, _read(pcm), atol=1e-6)
     assert [UNFINISHED in note for note in waveform.notes] == [True]
+
+
+@pytest.mark.parametrize("bytes_per_s", [320, 32_000])
+def test_a_promise_may_exceed_the_file_by_a_tenth_of_a_second_or_128_bytes(bytes_per_s: int):
+    def stated(excess: int) -> StatedSize:
+        return StatedSize(
+            size=50_000 + excess, available=50_000, sample_bytes_end=50_000, bytes_per_s=bytes_per_s
+        )  # fmt: skip
+
+    most = max(128, bytes_per_s // 10)
+    assert extent(stated(most)).length == 50_000
+    with pytest.raises(TruncatedAudioError, match="promises"):
+        extent(stated(most + 1))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_format_of_odd_length_is_padded(order: str):
+    pcm = _pcm()
+    data = pcm.packed(order)
+    described = struct.pack(f"{order}HHIIHH", 1, 1, 16000, 32000, 2, 16) + b"\0"
+    body = b"WAVE" + writers.chunk(b"fmt ", described, order) + writers.chunk(b"data", data, order)
+    kind = b"RIFF" if order == "<" else b"RIFX"
+    waveform = load_audio(writers.chunk(kind, body, order))
+    np.testing.assert_allclose(waveform.samples, _read(pcm), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", WRITERS)

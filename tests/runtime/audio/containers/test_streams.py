@@ -51,6 +51,8 @@ def test_streamed_flac_is_read_to_its_end(hertz: int, channels: int, subtype: st
     waveform = load_audio(_unknown_length(data))
     np.testing.assert_allclose(waveform.samples, samples, atol=1e-4)
     assert "states no length" in waveform.notes[0]
+    tagged = load_audio(_unknown_length(data) + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(tagged.samples, waveform.samples)
     cut = load_audio(_unknown_length(data)[: len(data) // 2])
     assert 0.4 < cut.duration_s < 0.7
     np.testing.assert_allclose(cut.samples, samples[: len(cut.samples)], atol=1e-4)

@@ -122,6 +122,18 @@ def test_whatever_a_power_cut_leaves_of_the_last_line_is_written_again(talk: Pat
         assert _lasting(target.read_text()) == whole
 
 
+def test_half_a_line_is_gone_before_the_next_is_written(talk: Path):
+    """Glued to it, a window would count as lost once the next run is interrupted too."""
+    whole, target = _reference(talk, "json"), talk.parent / "a.json"
+    _run(talk, "-o", target, ends_at=3)
+    path = target.with_name("a.json.partial")
+    path.write_bytes(path.read_bytes()[:-9])
+    _run(talk, "-o", target, "--resume", ends_at=2)
+    done, model = _run(talk, "-o", target, "--resume")
+    assert (done.exit_code, len(model.windows)) == (0, 1), done.stderr
+    assert _lasting(target.read_text()) == whole
+
+
 @pytest.mark.parametrize("other", ["recording", "option", "translation"])
 def test_another_recording_or_request_is_not_gone_on_with(talk: Path, other: str):
     target = talk.parent / "a.txt"
