@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check fuzz load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -17,7 +17,7 @@ serve: .venv/edgephi.stamp  ## the demo's model behind OpenAI's interface, on 12
 	$(BIN)/edgephi serve $(DEMO_MODEL)
 
 test: .venv/edgephi.stamp  ## everything that needs no PyTorch
-	$(BIN)/python -m pytest -m "not slow and not reference and not genai and not browser"
+	$(BIN)/python -m pytest -m "not slow and not reference and not genai and not browser and not clients"
 
 reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
 	$(BIN)/python -m pytest -m reference
@@ -29,7 +29,10 @@ fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server
 	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py -k changed
 
 serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load and of the page
-	$(BIN)/python -m pytest -m "not browser" --ignore tests/serve/test_load.py tests/serve
+	$(BIN)/python -m pytest -m "not browser and not clients" --ignore tests/serve/test_load.py tests/serve
+
+serve-conformance: .venv/edgephi.stamp build/clients/stamp  ## other people's clients and their requests, on the server
+	$(BIN)/python -m pytest -m clients tests/serve/clients
 
 load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends; what it costs
 	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py
@@ -83,6 +86,14 @@ clean:
 
 .venv/edgephi.stamp: pyproject.toml | .venv/bin/python
 	$(INSTALL) --editable ".[cpu,export,dev]"
+	touch $@
+
+# Other people's clients, each with its dependencies, apart from ours.
+build/clients/stamp: tests/serve/clients/requirements.txt tests/serve/clients/package.json
+	@command -v npm >/dev/null || { echo "needs Node: apt-get install nodejs npm"; exit 1; }
+	rm -rf build/clients && mkdir -p build/clients/node && $(PYTHON) -m venv build/clients/python
+	build/clients/python/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	cp tests/serve/clients/package.json build/clients/node && cd build/clients/node && npm install --silent --no-audit --no-fund
 	touch $@
 
 .venv/genai.stamp: .venv/edgephi.stamp
