@@ -25,8 +25,8 @@ reference: .venv/reference.stamp  ## compare live with transformers, and the gol
 genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
 	$(BIN)/python -m pytest -m genai
 
-fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server
-	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py -k changed
+fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server, and 6,000 messages of sessions
+	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py tests/serve/realtime/test_messages.py -k changed
 
 serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load and of the page
 	$(BIN)/python -m pytest -m "not browser and not clients" --ignore tests/serve/test_load.py tests/serve

@@ -27,7 +27,7 @@ def test_a_session_writes_what_the_command_writes(server, tmp_path, pauses, hert
     samples = np.clip(samples + rough, -32768, 32767).astype("<i2")
     soundfile.write(tmp_path / "a.wav", samples, hertz, subtype="PCM_16")
     command = [sys.executable, "-m", "edgephi", "transcribe", str(nano_bundle()), str(tmp_path / "a.wav")]
-    options = ["--window-s", "20", "--pause-s", "0.6", "--format", "txt", "--quiet"]
+    options = ["--window-s", "20", "--pause-s", "0.6", "--format", "txt"]
     written = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=True).stdout
     expected = written.splitlines()
     detection = {"type": "server_vad", "silence_duration_ms": 600}
