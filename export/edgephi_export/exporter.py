@@ -28,7 +28,7 @@ from edgephi_export.layouts.edgephi.plan import plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
 from edgephi_export.layouts.genai.record import RECORD_NAME
 from edgephi_export.layouts.genai.writer import GENAI_GRAPH, check_genai_recipe, choose_genai, plan_genai, write_genai
-from edgephi_export.options import ExportOptions, LayoutName
+from edgephi_export.options import ExportOptions, LayoutName, PrefillKind
 from edgephi_export.progress import Meter, OnProgress, Progress
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
@@ -70,10 +70,13 @@ def export(
     """
     options, output = options or ExportOptions(), Path(output)
     overrides = tuple(map(parse_rule, options.overrides))
-    recipe = make_recipe(options.recipe, method=options.method, overrides=overrides)
+    with_prefill = options.prefill is not None
+    if with_prefill:
+        _check_cpu_recipe(options.recipe, "--prefill int8")
+    recipe = make_recipe(options.recipe, method=options.method, overrides=overrides, with_prefill=with_prefill)
     threads = num_threads(options.threads)
     _check_layout(options, recipe)
-    calibration = _calibration_files(options, recipe)
+    calibration = _calibration_files(options)
     _choose(options, MODALITIES)  # impossible options fail before a download
     check_output(output, MODEL_FOLDER, force=options.force)
     source = locate(checkpoint, options.revision, quiet=on_progress is None)
@@ -98,8 +101,21 @@ def export(
 def _check_layout(options: ExportOptions, recipe: Recipe) -> None:
     if options.layout not in get_args(LayoutName):
         raise ConfigError(f"unknown layout {options.layout!r}; known: {', '.join(get_args(LayoutName))}")
+    if options.prefill not in (None, *get_args(PrefillKind)):
+        raise ConfigError(f"prefill is {options.prefill!r}; use 'int8', or leave it out")
     if options.layout == "genai":
+        if options.prefill is not None:
+            raise ConfigError("--prefill int8 is for edgephi's own layout; leave out --layout genai or --prefill")
         check_genai_recipe(recipe)
+
+
+def _check_cpu_recipe(name: str, option: str) -> None:
+    recipe = make_recipe(name)
+    if recipe.activations != "float32":
+        raise ConfigError(
+            f"recipe {name} computes with {recipe.activations}, for GPUs; {option} is for the CPU: use int4, "
+            "int4-fast, int8 or fp32"
+        )
 
 
 def _adapter(options: ExportOptions, base: CheckpointSource, *, quiet: bool) -> Adapter | None:
@@ -118,7 +134,7 @@ def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selectio
     return chooser(options.adapters, options.modalities, available)
 
 
-def _calibration_files(options: ExportOptions, recipe: Recipe) -> CalibrationFiles | None:
+def _calibration_files(options: ExportOptions) -> CalibrationFiles | None:
     """The user's files to calibrate with, once it is known that calibration can run; None where none will."""
     if options.kv_cache not in CACHE_KINDS:
         raise ConfigError(f"kv_cache is {options.kv_cache!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
@@ -128,11 +144,7 @@ def _calibration_files(options: ExportOptions, recipe: Recipe) -> CalibrationFil
         return None
     if options.layout == "genai":
         raise ConfigError("--kv-cache int8 is for edgephi's own layout; leave out --layout genai or --kv-cache")
-    if recipe.activations != "float32":
-        raise ConfigError(
-            f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; --kv-cache int8 is for the CPU: use "
-            "int4, int4-fast, int8 or fp32"
-        )
+    _check_cpu_recipe(options.recipe, "--kv-cache int8")
     from edgephi_export.calibration.samples import read_own_files
 
     runtime()  # calibration runs the model: if it cannot, say so before the weights are read
@@ -151,7 +163,8 @@ def _plan(
         plan = plan_genai(checkpoint, weights)
         check_graphs({GENAI_GRAPH: plan.graph})
         return partial(write_genai, plan)
-    bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache)
+    with_prefill = options.prefill is not None
+    bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache, with_prefill=with_prefill)
     check_graphs(bundle.graphs)
 
     def write(source: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:

@@ -13,6 +13,7 @@ DEFAULT_RECIPE = "int4"
 #: As `merge_adapter`: the adapter lies in the checkpoint's own folder.
 BESIDE = "beside"
 LayoutName = Literal["edgephi", "genai"]
+PrefillKind = Literal["int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class ExportOptions:
             the one in the checkpoint's own folder; None for none.
         kv_cache: `int8` adds graphs that keep keys and values in int8; the folder then runs either way. To calibrate
             them the model is run on this machine when everything else is written.
+        prefill: `int8` adds a second decoder graph that reads long prompts faster, over a second set of weights of a
+            byte each; None for none.
         calibration: The user's own texts, images and audio, read beside those that come with edgephi.
         layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs: text only.
         force: Replace an existing model folder, at the end.
@@ -45,6 +48,7 @@ class ExportOptions:
     modalities: tuple[str, ...] | None = None
     merge_adapter: str | Path | None = None
     kv_cache: CacheKind = "float"
+    prefill: PrefillKind | None = None
     calibration: tuple[str | Path, ...] = ()
     layout: LayoutName = "edgephi"
     force: bool = False

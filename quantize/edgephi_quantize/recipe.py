@@ -15,6 +15,8 @@ from edgephi_quantize.methods import METHODS
 DEFAULT_METHOD = "search"
 #: The tied table: the decoder's head and the embedding rows are the same bytes.
 HEAD = "lm_head"
+#: Starts the names of the decoder's second set of linears, which a graph for prefill has.
+PREFILL = "prefill."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,17 @@ def parse_rule(text: str) -> Rule:
     return Rule(pattern, parse_format(name))
 
 
-def make_recipe(name: str, *, method: str | None = None, overrides: Iterable[Rule] = ()) -> Recipe:
+def make_recipe(
+    name: str, *, method: str | None = None, overrides: Iterable[Rule] = (), with_prefill: bool = False
+) -> Recipe:
     """The recipe called `name`, with further rules.
 
     Args:
         name: One of RECIPES.
         method: How codes are chosen; None for the recipe's own way.
         overrides: Rules that count more than the recipe's.
+        with_prefill: There is a graph for prefill, whose linears are `int8:rows` but for overrides that name them: a
+            pattern that starts with `prefill.`.
 
     Raises:
         ConfigError: An unknown name or method, a method where there are no codes to choose, or a rule that cannot be
@@ -118,6 +124,9 @@ def make_recipe(name: str, *, method: str | None = None, overrides: Iterable[Rul
         raise ConfigError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     base = RECIPES[name]
     rules = (*base.rules, *overrides)
+    if with_prefill:
+        own = [rule for rule in rules if rule.pattern.startswith(PREFILL)]
+        rules = (*(rule for rule in rules if rule not in own), Rule(f"{PREFILL}*", RowFormat()), *own)
     has_codes = any(isinstance(rule.format, BlockFormat) for rule in rules)
     if method is not None and not has_codes:
         raise ConfigError(f"--method {method} has nothing to choose: recipe {name} stores floats")

@@ -6,6 +6,7 @@ They are removed at exit. A test that changes files copies one with `copy_bundle
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import hashlib
 import json
@@ -17,6 +18,7 @@ from typing import Any
 from edgephi.bundle.bundle import MANIFEST_NAME
 from edgephi.bundle.manifest import CacheKind
 from edgephi_export import ExportOptions, export
+from edgephi_export.options import PrefillKind
 from support.checkpoints import CheckpointSpec, Layout, write_checkpoint
 
 
@@ -38,9 +40,10 @@ def small_bundle(
     modalities: tuple[str, ...] | None = None,
     recipe: str = "fp32",
     kv_cache: CacheKind = "float",
+    prefill: PrefillKind | None = None,
 ) -> Path:
     """The model folder of `small_checkpoint(layout)`. Read only."""
-    return _exported(layout, adapters, modalities, recipe, kv_cache)
+    return _exported(layout, adapters, modalities, ExportOptions(recipe=recipe, kv_cache=kv_cache, prefill=prefill))
 
 
 # Behind the functions above, so that spelling out a default does not export again.
@@ -50,11 +53,10 @@ def _written(layout: Layout, seed: int) -> CheckpointSpec:
 
 
 @functools.cache
-def _exported(
-    layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None, recipe: str, kv_cache: CacheKind
-) -> Path:
-    name = "-".join(["bundle", layout, recipe, kv_cache, adapters or "default", *(modalities or ("all",))])
-    options = ExportOptions(adapters=adapters, modalities=modalities, recipe=recipe, kv_cache=kv_cache)
+def _exported(layout: Layout, adapters: str | None, modalities: tuple[str, ...] | None, options: ExportOptions) -> Path:
+    kinds = [options.recipe, options.kv_cache, options.prefill or "alone"]
+    name = "-".join(["bundle", layout, *kinds, adapters or "default", *(modalities or ("all",))])
+    options = dataclasses.replace(options, adapters=adapters, modalities=modalities)
     return export(small_checkpoint(layout).path, _root() / name, options)
 
 

@@ -57,6 +57,15 @@ class LazyTensor:
             return self
         return dataclasses.replace(self, read_rows=lambda start, stop: self.read_rows(start, stop) * np.float32(factor))
 
+    def rows(self, start: int, stop: int) -> LazyTensor:
+        """The rows from `start` up to `stop` of the first axis."""
+        return dataclasses.replace(
+            self,
+            shape=(stop - start, *self.shape[1:]),
+            read_rows=lambda first, end: self.read_rows(start + first, start + end),
+            source_bytes=self.source_bytes * stop // self.shape[0] - self.source_bytes * start // self.shape[0],
+        )
+
     def as_matrix(self) -> LazyTensor:
         """A pointwise convolution's weight [outputs, inputs, 1] as the matrix it is."""
         rows, columns = self.shape[0], math.prod(self.shape[1:])

@@ -90,6 +90,15 @@ _PART_OPTIONS = group(
         "CHECKPOINT's own folder.",
     ),
 )
+_PREFILL_OPTIONS = group(
+    "Prefill",
+    click.option(
+        "--prefill",
+        type=click.Choice(["int8"]),
+        help="int8: also write a second decoder graph that reads long prompts faster; its weights take a byte each on "
+        "disk, and no memory of their own.",
+    ),
+)
 #: What keys and values can be kept in.
 _CACHE_OPTIONS = group(
     "KV cache",
@@ -141,6 +150,7 @@ class Summary:
 @_RECIPE_OPTIONS
 @_PART_OPTIONS
 @_CACHE_OPTIONS
+@_PREFILL_OPTIONS
 @_MACHINE_OPTIONS
 @_OUTPUT_OPTIONS
 @json_option

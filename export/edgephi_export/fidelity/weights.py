@@ -78,7 +78,8 @@ def _plan(bundle: Bundle, checkpoint: str) -> BundlePlan:
     selection = choose(manifest.adapters.mode, manifest.modalities, available)
     kv_cache: CacheKind = "float" if manifest.decoder.int8_cache is None else "int8"
     opened = open_checkpoint(folder, selection, _adapter(bundle, located))
-    return plan_bundle(opened, selection, WeightPlan(recipe), kv_cache)
+    with_prefill = manifest.decoder.prefill_graph is not None
+    return plan_bundle(opened, selection, WeightPlan(recipe), kv_cache, with_prefill=with_prefill)
 
 
 def _adapter(bundle: Bundle, located: CheckpointSource) -> Adapter | None:

@@ -97,10 +97,14 @@ class GraphBuilder:
         return self._constants[name]
 
     def shared(self, key: object, make: Callable[[], T]) -> T:
-        """The result of `make` for `key` in this graph or branch; nodes that several others read are added once."""
-        if key not in self._shared:
-            self._shared[key] = make()
-        made: T = self._shared[key]
+        """The result of `make` for `key`; nodes that several others read are added once.
+
+        A branch takes what its outermost graph has, and has the rest for itself.
+        """
+        held = self._root._shared if key in self._root._shared else self._shared
+        if key not in held:
+            held[key] = make()
+        made: T = held[key]
         return made
 
     def choose(

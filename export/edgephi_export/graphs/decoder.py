@@ -11,16 +11,16 @@ float is float32, or float16 where the recipe computes with it; keys and values 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgephi.bundle.manifest import ADAPTER_IDS, AdapterMode
-from edgephi.bundle.tensor_index import Part, StoredTensorInfo
+from edgephi.bundle.manifest import AdapterMode
+from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_export.checkpoint.config import ModelConfig
 from edgephi_export.checkpoint.tensors import WeightSource
-from edgephi_export.graphs.adapters import AdapterPair, merged
+from edgephi_export.graphs.adapted_linears import DECODE_FORM, PREFILL_FORM, AdaptedLinears, LinearForm
 from edgephi_export.graphs.builder import MICROSOFT, Attribute, GraphBuilder
 from edgephi_export.graphs.layers import LayerBuilder
 from edgephi_export.graphs.lm_head import apply_head
@@ -29,7 +29,6 @@ from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.recipe import HEAD
 
 INT32, INT64 = ir.DataType.INT32, ir.DataType.INT64
-_ADAPTER_PARTS: dict[str, Part] = {"vision": "adapter_vision", "speech": "adapter_speech"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +53,25 @@ class DecoderParts:
 def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, StoredTensorInfo]:
     """The decoder's graph, its weights being planned, and the place of the tied table [V, H]."""
     decoder = DecoderBuilder(parts)
-    graph, dtype = decoder.graph, decoder.dtype
-    embeds = graph.input("inputs_embeds", dtype, ["B", "S", parts.config.decoder.hidden_size])
-    if parts.mode == "routed":
-        decoder.add_adapter_input()
-    rows = graph.input("logits_rows", INT64, ["R"])
-    rotary: list[int | str] = ["M", parts.config.rope.rotary_dim // 2]
-    positions = Positions(
-        seqlens_k=graph.input("seqlens_k", INT32, ["B"]),
-        total_sequence_length=graph.input("total_sequence_length", INT32, []),
-        cos_cache=graph.input("cos_cache", dtype, rotary),
-        sin_cache=graph.input("sin_cache", dtype, rotary),
-    )
+    embeds = decoder.add_embeds()
+    rows = decoder.graph.input("logits_rows", INT64, ["R"])
+    positions = decoder.add_positions()
     normed, table = decoder.add_layers(embeds, positions, rows), decoder.place_table()
-    decoder.add_outputs(apply_head(graph, normed, table), "R")
-    return graph, table
+    decoder.add_outputs(apply_head(decoder.graph, normed, table), "R")
+    return decoder.graph, table
+
+
+def build_prefill(parts: DecoderParts) -> GraphBuilder:
+    """The graph that fills the cache with many positions and gives no logits, its weights being planned.
+
+    Its inputs are those of `build_decoder` without `logits_rows`, its outputs the caches. It has no head: rows whose
+    logits are asked for go through the other graph.
+    """
+    decoder = DecoderBuilder(parts, PREFILL_FORM)
+    embeds = decoder.add_embeds()
+    decoder.fill_caches(embeds, decoder.add_positions())
+    decoder.add_caches()
+    return decoder.graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,16 +101,32 @@ class DecoderBuilder:
         dtype: What it computes with.
     """
 
-    def __init__(self, parts: DecoderParts) -> None:
+    def __init__(self, parts: DecoderParts, form: LinearForm = DECODE_FORM) -> None:
         self.parts = parts
         self.config = parts.config.decoder
         self.graph = GraphBuilder("decoder")
         self.layers = LayerBuilder(graph=self.graph, source=parts.source, plan=parts.plan, part="decoder")
         self.dtype = self.layers.dtype
         self.cache_dtype = self.dtype if parts.cache_scales is None else ir.DataType.INT8
-        self.is_adapter: dict[str, ir.Value] = {}
-        self.any_adapter: ir.Value | None = None
+        self.linears = AdaptedLinears(self.layers, parts.mode, parts.config.adapters, form)
         self.caches: list[tuple[ir.Value, ir.Value]] = []
+
+    def add_embeds(self) -> ir.Value:
+        """The input rows [B, S, H], and the choice of an adapter where they are routed."""
+        embeds = self.graph.input("inputs_embeds", self.dtype, ["B", "S", self.config.hidden_size])
+        if self.parts.mode == "routed":
+            self.linears.add_input()
+        return embeds
+
+    def add_positions(self) -> Positions:
+        """The inputs that say where rows stand which follow the cache."""
+        rotary: list[int | str] = ["M", self.parts.config.rope.rotary_dim // 2]
+        return Positions(
+            seqlens_k=self.graph.input("seqlens_k", INT32, ["B"]),
+            total_sequence_length=self.graph.input("total_sequence_length", INT32, []),
+            cos_cache=self.graph.input("cos_cache", self.dtype, rotary),
+            sin_cache=self.graph.input("sin_cache", self.dtype, rotary),
+        )
 
     def add_layers(self, embeds: ir.Value, positions: Positions, rows: ir.Value | None = None) -> ir.Value:
         """All layers and the last norm: floats [B, S, H] to floats [B, R, H].
@@ -123,6 +142,16 @@ class DecoderBuilder:
             self.caches.append(present)
         return normed
 
+    def fill_caches(self, embeds: ir.Value, positions: Positions) -> None:
+        """All layers, of the last one only what its keys and values need."""
+        normed, residual = self._first_norm(embeds), embeds
+        last = self.config.num_layers - 1
+        for layer in range(last):
+            normed, residual, present = self._layer(layer, normed, residual, positions, None)
+            self.caches.append(present)
+        qkv = self.linears.apply(normed, f"layers.{last}.self_attn.qkv_proj")
+        self.caches.append(self._attention(last, qkv, positions)[1])
+
     def place_table(self) -> StoredTensorInfo:
         """The place of the tied table [V, H]: embedding and head."""
         return self.parts.plan.place_linear("decoder", self.parts.source.lazy("embed_tokens.weight").renamed(HEAD))
@@ -130,6 +159,10 @@ class DecoderBuilder:
     def add_outputs(self, logits: ir.Value, num_rows: int | str) -> None:
         """The logits [B, num_rows, V], and the caches."""
         self.graph.output(logits, "logits", self.dtype, ["B", num_rows, self.config.vocab_size])
+        self.add_caches()
+
+    def add_caches(self) -> None:
+        """The caches as outputs."""
         for layer, present in enumerate(self.caches):
             for kind, value in zip(("key", "value"), present, strict=True):
                 self.graph.output(value, f"present.{layer}.{kind}", self.cache_dtype, self._cache_axes)
@@ -137,15 +170,6 @@ class DecoderBuilder:
     @property
     def _cache_axes(self) -> list[int | str]:
         return ["B", self.config.num_kv_heads, "C", self.config.head_size]
-
-    def add_adapter_input(self) -> None:
-        """The input that chooses among the adapters; before `add_layers`, where they are routed."""
-        adapter = self.graph.input("adapter", INT64, [])
-        for info in self.parts.config.adapters:
-            number = self.graph.constant(ADAPTER_IDS[info.name])
-            self.is_adapter[info.name] = self.graph.op("Equal", adapter, number, name=f"is_{info.name}")
-        first, *others = self.is_adapter.values()
-        self.any_adapter = self.graph.op("Or", first, others[0], name="any_adapter") if others else first
 
     def _first_norm(self, embeds: ir.Value) -> ir.Value:
         name = "layers.0.input_layernorm"
@@ -167,16 +191,16 @@ class DecoderBuilder:
     ) -> tuple[ir.Value, ir.Value, tuple[ir.Value, ir.Value]]:
         """One block; gives the next layer's normed input, the residual stream, and the layer's cache."""
         prefix = f"layers.{layer}"
-        attended, present = self._attention(layer, self._linear(normed, f"{prefix}.self_attn.qkv_proj"), positions)
+        qkv = self.linears.apply(normed, f"{prefix}.self_attn.qkv_proj")
+        attended, present = self._attention(layer, qkv, positions)
         if rows is not None:
             attended = self.graph.op("Gather", attended, rows, name=f"{prefix}.self_attn.rows", axis=1)
             residual = self.graph.op("Gather", residual, rows, name=f"{prefix}.residual.rows", axis=1)
-        update = self._linear(attended, f"{prefix}.self_attn.o_proj")
+        update = self.linears.apply(attended, f"{prefix}.self_attn.o_proj")
         normed, residual = self._skip_norm(residual, update, f"{prefix}.post_attention_layernorm")
-        gate_up = self._linear(normed, f"{prefix}.mlp.gate_up_proj")
-        gate, up = self.layers.halves(gate_up, f"{prefix}.mlp")
+        gate, up = self.linears.gate_and_up(normed, f"{prefix}.mlp.gate_up_proj")
         gate = self.layers.swish(gate, f"{prefix}.mlp.gate")
-        update = self._linear(self.graph.op("Mul", gate, up, name=f"{prefix}.mlp"), f"{prefix}.mlp.down_proj")
+        update = self.linears.apply(self.graph.op("Mul", gate, up, name=f"{prefix}.mlp"), f"{prefix}.mlp.down_proj")
         last = layer == self.config.num_layers - 1
         following = "norm" if last else f"layers.{layer + 1}.input_layernorm"
         normed, residual = self._skip_norm(residual, update, following)
@@ -213,42 +237,3 @@ class DecoderBuilder:
             "kv_cache_bit_width": 8,
         }
         return [*no_bias_no_sink, *stored], per_channel
-
-    def _linear(self, inputs: ir.Value, name: str) -> ir.Value:
-        """A decoder linear with what the adapter mode adds to it."""
-        parts, source = self.parts, self.parts.source
-        matrix = source.lazy(f"{name}.weight").renamed(name)
-        if parts.mode == "none":
-            return self.layers.apply(inputs, matrix)
-        pairs: dict[str, AdapterPair] = {info.name: AdapterPair(source, name, info) for info in parts.config.adapters}
-        if parts.mode != "routed":
-            return self.layers.apply(inputs, merged(matrix, pairs[parts.mode]))
-        return self._route(inputs, self.layers.apply(inputs, matrix), name, list(pairs.values()))
-
-    def _route(self, inputs: ir.Value, base: ir.Value, name: str, pairs: list[AdapterPair]) -> ir.Value:
-        """`base`, plus the low-rank term of the adapter that the request asks for."""
-
-        def adapted(pair: AdapterPair, branch: GraphBuilder) -> ir.Value:
-            layers = replace(self.layers, graph=branch, part=_ADAPTER_PARTS[pair.info.name])
-            term = layers.apply(layers.apply(inputs, pair.a), pair.scaled_b)
-            return branch.op("Add", base, term, name=f"{name}.{pair.info.name}")
-
-        def some_adapter(branch: GraphBuilder) -> ir.Value:
-            first = pairs[0]
-            if len(pairs) == 1:
-                return adapted(first, branch)
-            return branch.choose(
-                self.is_adapter[first.info.name],
-                lambda inner: adapted(first, inner),
-                lambda inner: adapted(pairs[1], inner),
-                name=f"{name}.which",
-            )
-
-        if self.any_adapter is None:
-            raise ValueError("a routed linear needs the adapter input")
-        return self.graph.choose(
-            self.any_adapter,
-            some_adapter,
-            lambda branch: branch.op("Identity", base, name=name),
-            name=f"{name}.adapter",
-        )

@@ -128,12 +128,14 @@ class Int8CacheInfo:
         text_graph: Beside `DecoderInfo.text_graph`; None where that is.
         key_scales: float32 [num_layers, num_kv_heads, head_size], of keys after their rotation.
         value_scales: The same of values.
+        prefill_graph: Beside `DecoderInfo.prefill_graph`; None where that is.
     """
 
     graph: str
     text_graph: str | None
     key_scales: TensorRef
     value_scales: TensorRef
+    prefill_graph: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,8 @@ class DecoderInfo:
         dtype: Of inputs_embeds, the caches, the rotary tables and the logits.
         embedding: [vocab_size, hidden_size].
         int8_cache: The graphs with keys and values in int8; None where the folder was made without them.
+        prefill_graph: Fills the same caches with many positions, over weights of its own that such passes are fast
+            with, every adapter included; gives no logits. None where the folder was made without it.
     """
 
     graph: str
@@ -160,6 +164,7 @@ class DecoderInfo:
     vocab_size: int
     embedding: TableInfo
     int8_cache: Int8CacheInfo | None = None
+    prefill_graph: str | None = None
 
     def __post_init__(self) -> None:
         check_positive(
@@ -177,9 +182,9 @@ class DecoderInfo:
     @property
     def graphs(self) -> tuple[str, ...]:
         """Every graph file of the decoder."""
-        names = [self.graph, self.text_graph]
+        names = [self.graph, self.text_graph, self.prefill_graph]
         if self.int8_cache is not None:
-            names += [self.int8_cache.graph, self.int8_cache.text_graph]
+            names += [self.int8_cache.graph, self.int8_cache.text_graph, self.int8_cache.prefill_graph]
         return tuple(name for name in names if name is not None)
 
     @property
@@ -190,8 +195,9 @@ class DecoderInfo:
     def _check_int8_cache(self, info: Int8CacheInfo) -> None:
         if self.dtype != "float32":
             raise ValueError(f"int8_cache needs a decoder in float32; this one computes in {self.dtype}")
-        if (info.text_graph is None) != (self.text_graph is None):
-            raise ValueError("int8_cache and the decoder must both have a graph for text, or neither")
+        for kind in ("text", "prefill"):
+            if (getattr(info, f"{kind}_graph") is None) != (getattr(self, f"{kind}_graph") is None):
+                raise ValueError(f"int8_cache and the decoder must both have a graph for {kind}, or neither")
         shape = (self.num_layers, self.num_kv_heads, self.head_size)
         for name in ("key_scales", "value_scales"):
             _check_shape(name, getattr(info, name), shape)

@@ -17,7 +17,9 @@ from edgephi.bundle.manifest import Manifest
 from edgephi.bundle.tensor_ref import TensorRef
 
 TENSORS_NAME = "tensors.json"
-Part = Literal["decoder", "adapter_vision", "adapter_speech", "vision", "speech"]
+Part = Literal[
+    "decoder", "adapter_vision", "adapter_speech", "vision", "speech", "prefill", "prefill_vision", "prefill_speech"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,9 @@ def graph_parts(manifest: Manifest, graph: str) -> tuple[Part, ...]:
         return ("vision",)
     if manifest.speech is not None and graph == manifest.speech.graph:
         return ("speech",)
-    int8 = manifest.decoder.int8_cache
-    full = {manifest.decoder.graph, *([] if int8 is None else [int8.graph])}
-    routed = manifest.adapters.mode == "routed" and graph in full
+    is_routed = manifest.adapters.mode == "routed"
+    pairs = [pair for pair in (manifest.decoder, manifest.decoder.int8_cache) if pair is not None]
+    if graph in {pair.prefill_graph for pair in pairs}:
+        return ("prefill", "prefill_vision", "prefill_speech") if is_routed else ("prefill",)
+    routed = is_routed and graph in {pair.graph for pair in pairs}
     return ("decoder", "adapter_vision", "adapter_speech") if routed else ("decoder",)

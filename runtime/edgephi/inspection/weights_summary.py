@@ -16,6 +16,9 @@ _NAMES: dict[Part, str] = {
     "adapter_speech": "speech adapter",
     "vision": "vision encoder",
     "speech": "speech encoder",
+    "prefill": "prefill decoder",
+    "prefill_vision": "prefill vision",
+    "prefill_speech": "prefill speech",
 }
 _HEAD = "embedding and head"
 

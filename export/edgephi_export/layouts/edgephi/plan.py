@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgephi.bundle.manifest import AdapterMode, CacheKind, DecoderInfo, Int8CacheInfo, SpeechInfo, VisionInfo
+from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi_export.checkpoint.checkpoint import Checkpoint
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.graphs.builder import GraphBuilder
-from edgephi_export.graphs.decoder import DecoderParts, build_decoder
+from edgephi_export.graphs.decoder import DecoderParts, build_decoder, build_prefill
 from edgephi_export.graphs.speech_encoder import build_speech
 from edgephi_export.graphs.vision_encoder import build_vision
 from edgephi_export.weights.kv_scales import place_scales
@@ -17,6 +18,7 @@ from edgephi_quantize.recipe import HEAD
 
 _DECODER, _TEXT, _VISION, _SPEECH = "decoder.onnx", "decoder_text.onnx", "vision.onnx", "speech.onnx"
 _DECODER_INT8, _TEXT_INT8 = "decoder_kv8.onnx", "decoder_text_kv8.onnx"
+_PREFILL, _PREFILL_INT8 = "decoder_prefill.onnx", "decoder_prefill_kv8.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,16 @@ class BundlePlan:
 
 
 def plan_bundle(
-    checkpoint: Checkpoint, selection: Selection, weights: WeightPlan, kv_cache: CacheKind = "float"
+    checkpoint: Checkpoint,
+    selection: Selection,
+    weights: WeightPlan,
+    kv_cache: CacheKind = "float",
+    *,
+    with_prefill: bool = False,
 ) -> BundlePlan:
     """Build the graphs of a bundle; `weights` gets every tensor they need, the scales of an int8 cache aside."""
     graphs: dict[str, GraphBuilder] = {}
-    modes = _modes(selection)
+    modes = _modes(selection, with_prefill=with_prefill)
     return BundlePlan(
         checkpoint=checkpoint,
         selection=selection,
@@ -62,11 +69,13 @@ def plan_bundle(
     )
 
 
-def _modes(selection: Selection) -> dict[str, AdapterMode]:
+def _modes(selection: Selection, *, with_prefill: bool) -> dict[str, AdapterMode]:
     """The decoder's graphs, and how adapters are built into each."""
     modes: dict[str, AdapterMode] = {_DECODER: selection.mode}
     if selection.mode == "routed":
         modes[_TEXT] = "none"
+    if with_prefill:
+        modes[_PREFILL] = selection.mode
     return modes
 
 
@@ -74,9 +83,8 @@ def _plan_decoder(
     checkpoint: Checkpoint, modes: dict[str, AdapterMode], weights: WeightPlan, graphs: dict[str, GraphBuilder]
 ) -> DecoderInfo:
     config = checkpoint.config
-    for name, mode in modes.items():
-        parts = DecoderParts(config=config, source=checkpoint.weights, plan=weights, mode=mode)
-        graphs[name], table = build_decoder(parts)
+    parts = DecoderParts(config=config, source=checkpoint.weights, plan=weights, mode="none")
+    table = _add_graphs(parts, modes, {name: name for name in modes}, graphs)
     sizes = config.decoder
     return DecoderInfo(
         graph=_DECODER,
@@ -89,7 +97,24 @@ def _plan_decoder(
         head_size=sizes.head_size,
         vocab_size=sizes.vocab_size,
         embedding=as_table(table, weights.recipe.format_of(HEAD)),
+        prefill_graph=_PREFILL if _PREFILL in modes else None,
     )
+
+
+def _add_graphs(
+    parts: DecoderParts, modes: dict[str, AdapterMode], names: dict[str, str], graphs: dict[str, GraphBuilder]
+) -> StoredTensorInfo:
+    """Build the decoder's graphs under their `names`; gives the place of the tied table."""
+    table: StoredTensorInfo | None = None
+    for kind, mode in modes.items():
+        chosen = replace(parts, mode=mode)
+        if kind == _PREFILL:
+            graphs[names[kind]] = build_prefill(chosen)
+        else:
+            graphs[names[kind]], table = build_decoder(chosen)
+    if table is None:
+        raise AssertionError("every model has a graph with a head")
+    return table
 
 
 def _plan_int8_cache(
@@ -101,14 +126,14 @@ def _plan_int8_cache(
     parts = DecoderParts(
         config=config, source=checkpoint.weights, plan=weights, mode="none", cache_scales=(keys, values)
     )
-    names = {_DECODER: _DECODER_INT8, _TEXT: _TEXT_INT8}
-    for name, mode in modes.items():
-        graphs[names[name]], _ = build_decoder(replace(parts, mode=mode))
+    names = {_DECODER: _DECODER_INT8, _TEXT: _TEXT_INT8, _PREFILL: _PREFILL_INT8}
+    _add_graphs(parts, modes, names, graphs)
     return Int8CacheInfo(
         graph=_DECODER_INT8,
         text_graph=_TEXT_INT8 if _TEXT in modes else None,
         key_scales=keys,
         value_scales=values,
+        prefill_graph=_PREFILL_INT8 if _PREFILL in modes else None,
     )
 
 

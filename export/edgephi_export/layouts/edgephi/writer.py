@@ -42,7 +42,7 @@ def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, th
     for name, graph in bundle.graphs.items():
         graph.save(folder / name)
     int8 = bundle.int8_cache
-    later = set() if int8 is None else {int8.graph, int8.text_graph}
+    later = set() if int8 is None else {int8.graph, int8.text_graph, int8.prefill_graph}
     write_index(folder, bundle, {name: graph for name, graph in bundle.graphs.items() if name not in later})
     shutil.copyfile(bundle.checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
     (folder / CHAT_TEMPLATE_NAME).write_text(bundle.checkpoint.chat_template, encoding="utf-8")
