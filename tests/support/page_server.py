@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from support.page_socket import LiveScript, LiveSession
+
 PAGE = Path(__file__).parents[2] / "runtime/edgephi_serve/page"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
@@ -72,6 +74,7 @@ class Script:
         stream: What a reply sends: a string is a comment, a dict an event, a Gate waits, a Cut ends the connection.
         cost: The answer of `input_tokens`; None for 404.
         seen: The bodies that were sent, with their paths.
+        live: What a session of live captions sends.
     """
 
     status: int = 200
@@ -82,6 +85,7 @@ class Script:
     stream: list[Any] = field(default_factory=lambda: [text("Hello."), *ending()])
     cost: dict[str, Any] | None = None
     seen: list[tuple[str, Any]] = field(default_factory=list)
+    live: LiveScript = field(default_factory=LiveScript)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(PAGE / Path(path).name)
         elif path == "/v1/models" and self._allowed():
             self._json({"object": "list", "data": [self.server.script.model]})
+        elif path == "/v1/realtime":
+            self._live()
         elif not path.startswith("/v1"):
             self._error(404, {"message": "nothing here"})
 
@@ -123,6 +129,20 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             return True
         return False
+
+    def _live(self) -> None:
+        live, key = self.server.script.live, self.server.script.key
+        offered = self.headers["Sec-WebSocket-Protocol"] or ""
+        if self.headers["Upgrade"] != "websocket":
+            if self._allowed():
+                self._error(426, {"message": "Connect to this address by a WebSocket."})
+        elif key and f"openai-insecure-api-key.{key}" not in offered:
+            self._error(401, {"message": "This server needs a key.", "code": "invalid_api_key"})
+        elif live.is_full:
+            self._error(429, {"message": "2 sessions are open."})
+        else:
+            self.close_connection = True
+            LiveSession(self, live).run()
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

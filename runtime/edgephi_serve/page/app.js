@@ -1,6 +1,7 @@
 // Starts the page: views, the state of the server, the key, files that are dropped.
 
 import { save } from './api.js';
+import { Captions } from './captions.js';
 import { Chat } from './chat.js';
 import { Conversation } from './conversation.js';
 import { button, byId, el, openDialog } from './dom.js';
@@ -8,7 +9,6 @@ import { Server } from './server.js';
 import { openSettings } from './settings.js';
 import { Transcribe } from './transcribe.js';
 
-const VIEWS = ['chat', 'transcribe'];
 const NOTICES = {
   loading: 'The model is loading. What you write is kept.',
   gone: 'The server does not answer. What you wrote is kept; the page tries again by itself.',
@@ -17,24 +17,30 @@ const NOTICES = {
 const server = new Server();
 const chat = new Chat(server);
 const transcribe = new Transcribe(server);
-const isChat = () => location.hash !== '#transcribe';
+const captions = new Captions(server, takeRecording);
+const views = { chat, transcribe, captions };
+const shown = () => Object.keys(views).find((view) => location.hash === `#${view}`) ?? 'chat';
+
+function takeRecording(files) {
+  location.hash = 'transcribe';
+  transcribe.take(files);
+}
 
 function showView() {
-  const shown = isChat() ? 'chat' : 'transcribe';
-  for (const view of VIEWS) {
-    byId(view).hidden = view !== shown;
-    byId(`to-${view}`).ariaCurrent = view === shown ? 'page' : null;
+  for (const view of Object.keys(views)) {
+    byId(view).hidden = view !== shown();
+    byId(`to-${view}`).ariaCurrent = view === shown() ? 'page' : null;
   }
-  byId('new').hidden = !isChat();
-  byId('open-settings').hidden = !isChat();
+  for (const id of ['new', 'open-settings']) byId(id).hidden = shown() !== 'chat';
 }
+
+let noticed;
 
 function showState() {
   const { state, model, message } = server;
   const text = NOTICES[state] ?? message ?? '';
-  byId('notice').hidden = !text;
-  if (byId('notice').dataset.text !== text) byId('notice').replaceChildren(text, state === 'key' ? button('Enter the key', askKey) : '');
-  byId('notice').dataset.text = text;
+  if (text !== noticed) byId('notice').replaceChildren(text, state === 'key' ? button('Enter the key', askKey) : '');
+  noticed = text;
   byId('model').textContent = model?.id ?? '';
   if (state === 'key' && !document.querySelector('dialog')) askKey();
 }
@@ -63,31 +69,28 @@ async function openConversation(file) {
   }
 }
 
-function listenForFiles() {
-  const show = (event) => {
-    event.preventDefault();
-    byId('drop').hidden = !event.dataTransfer.types.includes('Files');
-    byId('drop').textContent = isChat() ? 'Drop images or audio' : 'Drop a recording';
-  };
-  const hide = () => { byId('drop').hidden = true; };
-  document.addEventListener('dragover', show);
-  document.addEventListener('dragleave', (event) => event.relatedTarget || hide());
-  document.addEventListener('drop', (event) => {
-    event.preventDefault();
-    hide();
-    const { files } = event.dataTransfer;
-    if (files.length && isChat()) chat.composer.addFiles(files);
-    else if (files.length) transcribe.take(files[0]);
-  });
-}
-
+const showDrop = (text) => byId('drop').replaceChildren(text);
+document.ondragover = (event) => {
+  event.preventDefault();
+  if (event.dataTransfer.types.includes('Files')) showDrop(shown() === 'chat' ? 'Drop images or audio' : 'Drop a recording');
+};
+document.ondragleave = (event) => event.relatedTarget || showDrop('');
+document.ondrop = (event) => {
+  event.preventDefault();
+  showDrop('');
+  const { files } = event.dataTransfer;
+  if (files.length && shown() === 'chat') chat.composer.take(files);
+  else if (files.length) takeRecording(files);
+};
+document.onkeydown = ({ key }) => {
+  if (key === 'Escape' && !document.querySelector('dialog')) views[shown()].stop();
+};
 byId('where').textContent = ['localhost', '127.0.0.1'].includes(location.hostname) ? 'this device' : location.host;
-byId('new').addEventListener('click', () => chat.reset());
-byId('open-settings').addEventListener('click', () => openSettings(chat, openConversation));
-window.addEventListener('hashchange', showView);
-window.addEventListener('online', () => server.check());
-window.addEventListener('offline', () => server.check());
+byId('new').onclick = () => chat.reset();
+byId('open-settings').onclick = () => openSettings(chat, openConversation);
+window.onhashchange = showView;
+window.ononline = () => server.check();
+window.onoffline = () => server.check();
 server.addEventListener('change', showState);
-listenForFiles();
 showView();
 server.check();

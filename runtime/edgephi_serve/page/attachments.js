@@ -58,7 +58,6 @@ export class Attachments {
 
   #show(summary) {
     this.summary = summary;
-    this.list.hidden = this.empty;
     this.list.replaceChildren(...this.images.map((image) => imageItem(image, this.#detail(image), this.#remove('images', image))),
       ...this.audio.map((audio) => audioItem(audio, this.#remove('audio', audio))));
     this.onChange();

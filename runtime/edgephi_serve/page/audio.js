@@ -3,7 +3,7 @@
 import { announce, button, el } from './dom.js';
 import { clock } from './format.js';
 
-const RATE = 16000;
+export const RATE = 16000;
 const READ_BY_THE_SERVER = /\.(wav|flac|mp3|og[ga]|opus|aiff?|au|caf|webm)$/i;
 const OTHER = /\.(m4a|aac|mp4|mov|wma|amr)$/i;
 const MAX_DECODED_BYTES = 64e6;
@@ -17,21 +17,22 @@ async function toWav(blob) {
   for (let channel = 0; channel < decoded.numberOfChannels; channel += 1) {
     decoded.getChannelData(channel).forEach((sample, i) => { mono[i] += sample / decoded.numberOfChannels; });
   }
-  return wav(mono);
+  return wav([pcm(mono)]);
 }
 
-/** Samples in -1 ... 1 as a WAV file of 16-bit PCM. */
-function wav(samples) {
-  const size = samples.length * 2;
+/** Samples in -1 ... 1 as 16-bit PCM. */
+const pcm = (samples) => Int16Array.from(samples, (sample) => Math.round(Math.max(-1, Math.min(1, sample)) * 32767));
+
+/** A WAV file of 16-bit PCM. @param {Int16Array[]} parts */
+export function wav(parts) {
+  const data = new Blob(parts);
   const header = new DataView(new ArrayBuffer(44));
-  ['RIFF', 36 + size, 'WAVE', 'fmt ', 16, 0x10001, RATE, RATE * 2, 0x100002, 'data', size].forEach((word, i) => {
+  ['RIFF', 36 + data.size, 'WAVE', 'fmt ', 16, 0x10001, RATE, RATE * 2, 0x100002, 'data', data.size].forEach((word, i) => {
     const letters = [...String(word)].map((letter) => letter.charCodeAt(0));
     if (typeof word === 'number') header.setUint32(i * 4, word, true);
     else letters.forEach((letter, k) => header.setUint8(i * 4 + k, letter));
   });
-  const pcm = new DataView(new ArrayBuffer(size));
-  samples.forEach((sample, i) => pcm.setInt16(i * 2, Math.round(Math.max(-1, Math.min(1, sample)) * 32767), true));
-  return new Blob([header, pcm], { type: 'audio/wav' });
+  return new Blob([header, data], { type: 'audio/wav' });
 }
 
 /** What is uploaded for a file: itself if the server reads it or the browser cannot, or if it is too long to be decoded. */
@@ -58,49 +59,58 @@ export async function openDevice(noun, constraints) {
 export const release = (stream) => stream.getTracks().forEach((track) => track.stop());
 
 /**
+ * Open the microphone: `onBlock(pcm, level)` gets 0.1 s at RATE, and their level in 0 ... 1.
+ * @returns the device: `isPaused` may be set, `onended` is called if it goes away, `stop()` closes it
+ * @throws {Error} with one line for the user
+ */
+export async function listen(onBlock) {
+  const context = new AudioContext();
+  try {
+    await context.audioWorklet?.addModule(new URL('capture.js', import.meta.url)); // Where it is absent, no device is allowed.
+    const stream = await openDevice('microphone', { audio: { channelCount: 1 } });
+    const device = { isPaused: false };
+    device.stop = () => {
+      device.isPaused = true;
+      release(stream);
+      if (context.state !== 'closed') context.close();
+    };
+    const node = new AudioWorkletNode(context, 'capture', { channelCount: 1, channelCountMode: 'explicit' });
+    node.port.onmessage = ({ data }) => device.isPaused || onBlock(pcm(data), loudness(data));
+    context.createMediaStreamSource(stream).connect(node).connect(context.destination); // Its output is silence.
+    stream.getTracks()[0].onended = () => device.onended?.();
+    return device;
+  } catch (error) {
+    context.close();
+    throw error;
+  }
+}
+
+/** Root mean square on a scale of 60 dB. */
+const loudness = (samples) => 1 + Math.log10(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length + 1e-9) / 6;
+
+/**
  * Record the microphone, with the time and the level shown in `container`, until the user is done.
  * @returns {Promise<File | null>} a WAV, or null if the user discarded it
  * @throws {Error} with one line for the user
  */
 export async function record(container) {
-  const stream = await openDevice('microphone', { audio: { channelCount: 1 } });
-  const recorder = new MediaRecorder(stream);
-  const chunks = [];
-  recorder.ondataavailable = ({ data }) => chunks.push(data);
-  recorder.start();
-  announce('Recording');
-  const isKept = await recordingBar(container, stream);
-  await new Promise((resolve) => {
-    recorder.onstop = resolve;
-    recorder.stop();
-  });
-  release(stream);
-  return isKept ? new File([await toWav(new Blob(chunks))], 'recording.wav', { type: 'audio/wav' }) : null;
-}
-
-async function recordingBar(container, stream) {
-  const context = new AudioContext();
-  const analyser = context.createAnalyser();
-  context.createMediaStreamSource(stream).connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
-  const level = el('meter', { max: 1, 'aria-label': 'Level' });
+  const blocks = [];
   const time = el('span', {});
-  const began = performance.now();
-  const timer = setInterval(() => {
-    analyser.getFloatTimeDomainData(samples);
-    const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
-    level.value = 1 + Math.log10(power + 1e-9) / 6; // root mean square on a scale of 60 dB
-    time.textContent = clock((performance.now() - began) / 1000);
-  }, 80);
+  const meter = el('meter', { max: 1, 'aria-label': 'Level' });
+  const device = await listen((block, level) => {
+    time.textContent = clock(blocks.push(block) / 10);
+    meter.value = level;
+  });
+  announce('Recording');
   const isKept = await new Promise((resolve) => {
     const done = button('Done', () => resolve(true), { class: 'button primary' });
-    container.replaceChildren(time, level, button('Discard', () => resolve(false)), done);
-    container.onkeydown = ({ key }) => key === 'Escape' && resolve(false);
-    container.hidden = false;
+    container.replaceChildren(time, meter, button('Discard', () => resolve(false)), done);
+    container.onkeydown = ({ key }) => {
+      if (key === 'Escape') resolve(false);
+    };
     done.focus();
   });
-  clearInterval(timer);
-  context.close();
-  container.hidden = true;
-  return isKept;
+  device.stop();
+  container.replaceChildren();
+  return isKept ? new File([wav(blocks)], 'recording.wav', { type: 'audio/wav' }) : null;
 }

@@ -3,7 +3,7 @@
 import { ApiError, load, save, send, stream } from './api.js';
 import { Composer } from './composer.js';
 import { Conversation, Turn } from './conversation.js';
-import { announce, byId, link } from './dom.js';
+import { announce, byId, follow, isNearEnd, link } from './dom.js';
 import { ReplyView, userTurn } from './turns.js';
 
 const PATH = 'v1/chat/completions';
@@ -101,7 +101,7 @@ export class Chat {
     } catch (error) {
       this.#failed(turn, error);
     }
-    const near = isNearEnd();
+    const near = isNearEnd('chat');
     view.finish();
     if (this.#abort !== abort) return; // Another conversation is shown.
     this.#abort = null;
@@ -113,7 +113,7 @@ export class Chat {
 
   async #read(turn, view, body, signal) {
     for await (const event of stream(PATH, body, signal)) {
-      const near = isNearEnd();
+      const near = isNearEnd('chat');
       if (event.stage) view.stages.update(event);
       else take(turn, view, event);
       if (near) follow();
@@ -183,7 +183,3 @@ function take(turn, view, { choices: [choice], edgephi, usage }) {
   if (edgephi) turn.result.timing = edgephi.timing;
   if (usage) turn.result.usage = usage;
 }
-
-const isNearEnd = () => !byId('chat').hidden && innerHeight + scrollY > document.documentElement.scrollHeight - 120;
-
-const follow = () => requestAnimationFrame(() => scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));

@@ -22,35 +22,30 @@ export class Composer {
   }
 
   #listen() {
-    const on = (id, event, work) => byId(id).addEventListener(event, work);
-    on('composer', 'submit', (event) => {
+    const send = (event) => {
       event.preventDefault();
       this.#send();
-    });
-    on('stop', 'click', () => this.chat.stop());
-    on('text', 'input', () => this.update());
-    on('text', 'keydown', (event) => {
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.#send();
-    });
-    on('text', 'paste', (event) => {
+    };
+    byId('composer').onsubmit = send;
+    byId('stop').onclick = () => this.chat.stop();
+    this.text.oninput = () => this.update();
+    this.text.onkeydown = (event) => {
+      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) send(event);
+    };
+    this.text.onpaste = (event) => {
       if (!event.clipboardData.files.length) return;
       event.preventDefault();
-      this.addFiles(event.clipboardData.files);
-    });
-    document.addEventListener('keydown', ({ key }) => {
-      if (key === 'Escape' && !byId('chat').hidden && !document.querySelector('dialog')) this.chat.stop();
-    });
+      this.take(event.clipboardData.files);
+    };
     for (const kind of ['image', 'audio']) {
-      on(`add-${kind}`, 'click', () => this.#try(kind, () => byId(`${kind}-file`).click()));
-      on(`${kind}-file`, 'change', async ({ target }) => {
-        await this.addFiles(target.files);
+      byId(`add-${kind}`).onclick = () => this.#try(kind, () => byId(`${kind}-file`).click());
+      byId(`${kind}-file`).onchange = async ({ target }) => {
+        await this.take(target.files);
         target.value = '';
-      });
+      };
     }
-    on('add-camera', 'click', () => this.#try('image', async () => this.#add('images', await takeImage())));
-    on('add-recording', 'click', () => this.#try('audio', () => this.#record()));
+    byId('add-camera').onclick = () => this.#try('image', async () => this.#add('images', await takeImage()));
+    byId('add-recording').onclick = () => this.#try('audio', () => this.#record());
   }
 
   /** Do what a button is for, or say why it cannot be done. */
@@ -86,7 +81,7 @@ export class Composer {
   }
 
   /** Take files that were picked, dropped or pasted. */
-  async addFiles(files) {
+  async take(files) {
     const problems = [];
     this.#reading += 1;
     this.update();
@@ -102,8 +97,7 @@ export class Composer {
   /** Show a line above the text box; null takes it away. */
   hint(message, action = '') {
     const editing = this.#editing ? [EDITING, link('Cancel', () => this.chat.cancelEdit())] : [];
-    byId('hint').replaceChildren(message ?? '', ' ', action, ...editing);
-    byId('hint').hidden = !message && !this.#editing;
+    byId('hint').replaceChildren(message ? `${message} ` : '', action, ...editing);
     if (message) announce(message);
   }
 

@@ -2,16 +2,17 @@
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element. Functions become listeners, known names properties, others attributes; absent children are left out. */
+const ABSENT = [undefined, null, false];
+
+/** An element. Known names become properties, others attributes; absent values and children are left out. */
 export function el(name, properties = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (typeof value === 'function') node.addEventListener(key.slice(2), value);
-    else if (key in node) node[key] = value;
+    if (ABSENT.includes(value)) continue;
+    if (key in node) node[key] = value;
     else node.setAttribute(key, value);
   }
-  node.append(...children.flat(2).filter((child) => child !== undefined && child !== null && child !== false));
+  node.append(...children.flat(2).filter((child) => !ABSENT.includes(child)));
   return node;
 }
 
@@ -24,6 +25,11 @@ export function announce(text) {
   byId('announce').textContent = '';
   requestAnimationFrame(() => { byId('announce').textContent = text; });
 }
+
+/** Whether the end of a view is on the screen, so that it is to be followed as it grows. */
+export const isNearEnd = (view) => !byId(view).hidden && innerHeight + scrollY > document.documentElement.scrollHeight - 120;
+
+export const follow = () => requestAnimationFrame(() => scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));
 
 /** Copy text, also where the clipboard API is absent: on a page over plain http. */
 async function copy(text) {

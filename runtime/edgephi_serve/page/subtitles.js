@@ -1,5 +1,7 @@
 // A transcript as files: SubRip, WebVTT, plain text, JSON.
 
+import { button, copyButton, download, el } from './dom.js';
+
 const LINE = 42; // letters
 
 function stamp(seconds, point) {
@@ -26,9 +28,15 @@ const cues = (segments, point, escape) => segments.map(({ start, end, text }, i)
 const asEntities = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
 /** How each format is written: its type, and a function of the segments {start, end, text}. */
-export const FORMATS = {
+const FORMATS = {
   srt: ['application/x-subrip', (segments) => cues(segments, ',', (text) => text.replaceAll('-->', '->'))],
   vtt: ['text/vtt', (segments) => `WEBVTT\n\n${cues(segments, '.', asEntities)}`],
   txt: ['text/plain', (segments) => `${segments.map(({ text }) => text).join('\n')}\n`],
   json: ['application/json', (segments) => JSON.stringify({ segments: segments.map(({ start, end, text }) => ({ start, end, text })) }, null, 1)],
 };
+
+/** Offer a transcript as files, and to be copied. `spoken()` gives its segments as they are now. */
+export function offerFiles(container, base, spoken) {
+  const buttons = Object.entries(FORMATS).map(([name, [type, write]]) => button(name, () => download(`${base}.${name}`, type, write(spoken()))));
+  container.replaceChildren(el('span', { class: 'remark' }, 'Save as'), ...buttons, copyButton(() => FORMATS.txt[1](spoken())));
+}

@@ -2,9 +2,9 @@
 
 import { stream } from './api.js';
 import { forUpload, isAudio, record } from './audio.js';
-import { announce, button, byId, copyButton, download, el } from './dom.js';
+import { announce, byId, el } from './dom.js';
 import { bytes, clock, count, seconds } from './format.js';
-import { FORMATS } from './subtitles.js';
+import { offerFiles } from './subtitles.js';
 
 const LANGUAGES = ['en', 'zh', 'de', 'fr', 'it', 'ja', 'es', 'pt'];
 const NAMES = new Intl.DisplayNames('en', { type: 'language' });
@@ -20,20 +20,22 @@ export class Transcribe {
     this.player = byId('player');
     this.segments = new SegmentList(byId('segments'), this.player);
     byId('task').append(...LANGUAGES.map((value) => el('option', { value }, `Translate into ${NAMES.of(value)}`)));
-    byId('pick').addEventListener('click', () => byId('recording-file').click());
-    byId('recording-file').addEventListener('change', ({ target }) => {
-      this.take(target.files[0]);
+    byId('pick').onclick = () => byId('recording-file').click();
+    byId('recording-file').onchange = ({ target }) => {
+      this.take(target.files);
       target.value = '';
-    });
-    byId('record').addEventListener('click', () => this.#record());
-    byId('start').addEventListener('click', () => this.#run());
-    byId('halt').addEventListener('click', () => this.#abort.abort());
-    document.addEventListener('keydown', ({ key }) => key === 'Escape' && !byId('transcribe').hidden && this.#abort?.abort());
+    };
+    byId('record').onclick = () => this.#record();
+    byId('start').onclick = () => this.#run();
+    byId('halt').onclick = () => this.stop();
     server.addEventListener('change', () => this.#update());
   }
 
+  stop() {
+    this.#abort?.abort();
+  }
+
   #say(message) {
-    byId('trouble').hidden = !message;
     byId('trouble').textContent = message;
   }
 
@@ -51,14 +53,14 @@ export class Transcribe {
     this.#say('');
     try {
       const file = await record(byId('level'));
-      if (file) this.take(file);
+      if (file) this.take([file]);
     } catch (error) {
       this.#say(error.message);
     }
   }
 
   /** Take a recording: it is shown and can be played; `Transcribe` sends it. */
-  take(file) {
+  take([file]) {
     if (this.#abort) return;
     this.#say(isAudio(file) ? '' : `${file.name} is no audio.`);
     if (!isAudio(file)) return;
@@ -95,7 +97,7 @@ export class Transcribe {
       if (error.status !== undefined) this.server.report(error);
     }
     this.#abort = null;
-    this.#offer();
+    if (this.segments.spoken.length) offerFiles(byId('save'), this.#file.name.replace(/\.[^.]+$/, ''), () => this.segments.spoken);
     this.#update();
     announce(byId('trouble').textContent || byId('status').textContent);
   }
@@ -117,14 +119,6 @@ export class Transcribe {
       if (this.player.duration < Infinity) byId('reached').value = event.end / this.player.duration;
     }
     signal.throwIfAborted();
-  }
-
-  /** Offer the transcript as files. */
-  #offer() {
-    if (!this.segments.spoken.length) return;
-    const base = this.#file.name.replace(/\.[^.]+$/, '');
-    const buttons = Object.entries(FORMATS).map(([name, [type, write]]) => button(name, () => download(`${base}.${name}`, type, write(this.segments.spoken))));
-    byId('save').replaceChildren(el('span', { class: 'remark' }, 'Save as'), ...buttons, copyButton(() => FORMATS.txt[1](this.segments.spoken)));
   }
 }
 

