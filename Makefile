@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz lag load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -27,6 +27,9 @@ genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on wha
 
 fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server, and 6,000 messages of sessions
 	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py tests/serve/realtime/test_messages.py -k changed
+
+lag: .venv/edgephi.stamp  ## how far behind the captions of a minute of speech are, by the model folder MODEL or nano
+	EDGEPHI_LAG_MODEL=$(MODEL) $(BIN)/python -m pytest -m slow tests/serve/realtime/test_lag.py
 
 serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load and of the page
 	$(BIN)/python -m pytest -m "not browser and not clients" --ignore tests/serve/test_load.py tests/serve

@@ -112,3 +112,21 @@ def test_a_request_that_has_ended_leaves_the_line():
     line.threads[0].join(10)
     turns.give_back(long)
     assert line.join(last) == [last]
+
+
+def test_the_model_is_wanted_by_others_that_have_their_turn_or_wait():
+    """Partial captions are made only while it is not."""
+    turns, own, other = TurnQueue(60.0), _Request(), _Request()
+    assert not turns.is_wanted(own)
+    turns.enter(own)
+    assert not turns.is_wanted(own)
+    turns.take(own)
+    assert not turns.is_wanted(own)
+    turns.enter(other)
+    assert turns.is_wanted(own)
+    turns.give_back(own)
+    assert turns.is_wanted(own)
+    turns.take(other)
+    assert turns.is_wanted(own)
+    turns.give_back(other)
+    assert not turns.is_wanted(own)

@@ -134,6 +134,21 @@ def test_silence_by_hand_is_an_item_without_words(server):
     assert opened.texts() == [""]
 
 
+def test_times_are_those_of_all_audio_also_after_items_that_were_ended_in_the_midst_of_a_frame(server):
+    silence, samples = bytes(3_520), speech(0.5, hertz=16_000)
+    with session(server.url, format=PCM) as opened:
+        opened.append(samples.tobytes())
+        alone = opened.until(f"{BUFFER}speech_started").audio_start_ms
+    with session(server.url, format=PCM) as opened:
+        for _ in range(20):
+            opened.append(silence)
+            opened.commit()
+        opened.append(samples.tobytes())
+        started = opened.until(f"{BUFFER}speech_started")
+        assert opened.until(f"{BUFFER}speech_stopped").audio_end_ms > started.audio_start_ms
+    assert started.audio_start_ms - 20 * 110 == pytest.approx(alone, abs=40)
+
+
 @pytest.mark.parametrize("detection", [None, {"type": "server_vad"}])
 def test_cleared_audio_is_in_no_item(server, nano, detection):
     kept = speech(0.3, hertz=16_000)
