@@ -34,7 +34,6 @@ class Engine:
     Attributes:
         state: `damaged` once a file of the model was found to be so.
         pace: Of the requests so far.
-        preparing: Reads requests before their turn.
     """
 
     def __init__(self, settings: Settings, *, shares_keys: bool = False) -> None:
@@ -45,8 +44,7 @@ class Engine:
         self._places: Counter[str] = Counter()
         self._jobs: set[Job[Any]] = set()
         slice_s = math.inf if settings.times.slice_s is None else settings.times.slice_s
-        self.preparing = Preparing(settings.limits.prepared_bytes)
-        self._admission = Admission(turns=TurnQueue(slice_s), preparing=self.preparing)
+        self._admission = Admission(turns=TurnQueue(slice_s), preparing=Preparing(settings.limits.prepared_bytes))
         self.pace = Pace()
         self._open = asyncio.Event()
         self._open.set()
@@ -148,7 +146,7 @@ class Engine:
             await job.ended()
         finally:
             self._jobs.discard(job)
-            if job.holds_place:
+            if job.holds_place and job.has_begun:
                 self.pace.note_turn(job.held_s)
 
     def note_failure(self, error: BaseException) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
 
 from edgephi import RequestCost
 from edgephi_serve.bodies import check_head, read_body
+from edgephi_serve.delivery import cancelled_on_leaving
 from edgephi_serve.engine import Engine
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.forms import ReadForm
 from edgephi_serve.identity import Identity
-from edgephi_serve.preparing import Unprepared
+from edgephi_serve.jobs import Job, JobLimits
 from edgephi_serve.reading.chat import ChatWork
 from edgephi_serve.replying import answer
 from edgephi_serve.wire.models import AudioCost, CostAnswer, CostSeconds, ImageCost, TokenDetails
@@ -41,8 +42,10 @@ class InputTokens:
             body = await read_body(scope, receive, settings.limits.body_bytes)
             form = self._read(body, settings, self._identity.names)
             exchange.ignored += form.work.ignored
-            with form.own_names():
-                cost = await asyncio.to_thread(self._cost, form.work)
+            run, limits = partial(_emit_cost, form.work), JobLimits.of(settings.times)
+            async with self._engine.job(run, limits) as job, cancelled_on_leaving(receive, job):
+                with form.own_names():
+                    cost = await job.result()
         prefill_s = self._engine.pace.prefill_s(cost.prompt_tokens)
         made = CostAnswer(
             input_tokens=cost.prompt_tokens,
@@ -52,9 +55,9 @@ class InputTokens:
         )
         await answer(send, msgspec.json.encode(made), "application/json")
 
-    def _cost(self, work: ChatWork) -> RequestCost:
-        given = Unprepared(request=work.request(), options=work.options)
-        return self._engine.preparing.prepare(self._engine.model, given).cost
+
+def _emit_cost(work: ChatWork, job: Job[RequestCost]) -> None:
+    job.emit(job.prepare(work.request(), work.options).cost)
 
 
 def _media(cost: RequestCost) -> list[ImageCost | AudioCost]:

@@ -167,6 +167,18 @@ class Job(Generic[T]):
             raise item
         return item
 
+    async def result(self) -> T:
+        """The first event of work that emits one; stages are passed over.
+
+        Raises:
+            BaseException: What ended the work before it.
+        """
+        while True:
+            item = await self.next(None)
+            assert item is not None, "the work has ended without a result"
+            if not isinstance(item, Stage):
+                return item
+
     async def ended(self) -> None:
         """Wait until its thread has left the model."""
         await self._has_ended.wait()
@@ -208,6 +220,20 @@ class Job(Generic[T]):
             raise self.refusal() or ClientLeftError() from None
         finally:
             self._turns.leave(self)
+
+    def prepare(self, request: Request, options: SamplingOptions) -> PreparedRequest:
+        """Read and check a request without a turn.
+
+        Raises:
+            EdgeError: The request cannot be used.
+            ApiError: As `turn`.
+            ClientLeftError: As `turn`.
+        """
+        try:
+            given = Unprepared(request=request, options=options, should_stop=self.should_stop)
+            return self._preparing.prepare(self.model, given)
+        except Stopped:
+            raise self.refusal() or ClientLeftError() from None
 
     def give_way(self) -> None:
         """Within a turn: let a short request go first.

@@ -169,8 +169,8 @@ def test_requests_are_read_one_at_a_time_and_one_that_is_left_waits_no_more(nano
     assert (len(most), max(most)) == (3, 1)
 
 
-@pytest.mark.parametrize("is_stream", [True, False])
-def test_a_client_that_leaves_while_it_is_read_frees_its_place(nano: Model, is_stream: bool):
+@pytest.mark.parametrize("url", [URL, f"{URL}/input_tokens"])
+def test_a_client_that_leaves_while_it_is_read_frees_its_place(nano: Model, url: str):
     reading = threading.Event()
 
     class Reading(ScriptedModel):
@@ -182,7 +182,7 @@ def test_a_client_that_leaves_while_it_is_read_frees_its_place(nano: Model, is_s
 
     with ServeThread(Reading(nano), Settings()) as running:
         with running.client() as client, pytest.raises(httpx.ReadTimeout):
-            client.post(URL, json={"messages": _user(), "stream": is_stream}, timeout=0.3)
+            client.post(url, json={"messages": _user(), "stream": True}, timeout=0.3)
         assert reading.is_set()
         running.until(running.has_left)
         assert running.model.begun == []
@@ -193,3 +193,15 @@ def test_a_failure_of_preparing_gives_the_lock_back(nano: Model):
     with pytest.raises(ConfigError):
         preparing.prepare(nano, Unprepared(request=Request("x", images=[b"no"]), options=SamplingOptions()))
     assert preparing.prepare(nano, Unprepared(request=Request("x"), options=SamplingOptions())).cost.prompt_tokens
+
+
+def test_what_is_refused_without_a_turn_does_not_shorten_the_estimate_of_waiting(nano: Model):
+    """Otherwise a burst of mistakes would let every client that is turned away come back at once."""
+    with ServeThread(SlowModel(nano), Settings()) as running, running.client() as client:
+        running.ask("hang 0.2;write 1 0")
+        running.until(running.has_left)
+        before_s = running.engine.pace.wait_s(1)
+        for _ in range(5):
+            assert client.post(URL, json=REFUSED["a damaged image"][0]).status_code == 400
+        running.until(running.has_left)
+        assert running.engine.pace.wait_s(1) == before_s > 0.1
