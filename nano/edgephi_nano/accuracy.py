@@ -1,7 +1,8 @@
 """Accuracy of the demo checkpoint on held-out data, for every recipe, against the bars it must clear.
 
     python -m edgephi_nano.accuracy [--recipes fp32,int8,int4,int4-fast] [--engine edgephi|transformers] [--count 300]
-                                    [--override PATTERN=FORMAT]... [--kv-cache float|int8] [--checkpoint DIR] [--json]
+                                    [--override PATTERN=FORMAT]... [--kv-cache float|int8] [--prefill int8]
+                                    [--checkpoint DIR] [--json]
 
 Needs espeak-ng's C library and the DejaVu fonts; no PyTorch with the `edgephi` engine. Exit code 1 when a bar is
 missed: the set's own, or a recipe's distance from fp32.
@@ -102,13 +103,15 @@ def as_table(rows: list[list[Figure]]) -> Table:
 def _engines(given: argparse.Namespace) -> dict[str, Engine]:
     if given.engine == "transformers" and given.kv_cache != "float":
         sys.exit("--kv-cache int8 is for --engine edgephi")
+    if given.engine == "transformers" and given.prefill is not None:
+        sys.exit("--prefill int8 is for --engine edgephi")
     if given.engine == "transformers":
         return {"transformers": transformers_engine(given.checkpoint)}
     names = given.recipes.split(",")
     # The baseline comes first, so that the others can be compared with it.
     names.sort(key=lambda name: name != BASELINE)
     overrides = tuple(given.override)
-    return {name: EdgephiEngine(given.checkpoint, name, overrides, given.kv_cache) for name in names}
+    return {name: EdgephiEngine(given.checkpoint, name, overrides, given.kv_cache, given.prefill) for name in names}
 
 
 def _parse() -> argparse.Namespace:
@@ -118,6 +121,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--override", action="append", default=[], help="as for `edgephi export`; not for fp32")
     parser.add_argument(
         "--kv-cache", choices=("float", "int8"), default="float", help="as for `edgephi run`; fp32 always has floats"
+    )
+    parser.add_argument(
+        "--prefill", choices=("int8",), help="as for `edgephi export`; every prompt then goes through it"
     )
     parser.add_argument("--count", type=int, default=300, help="items per set")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from edgephi import Model, SamplingOptions
 from edgephi.bundle.manifest import CacheKind
 from edgephi_export import ExportOptions, export
+from edgephi_export.options import PrefillKind
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
 from edgephi_nano.tokenizer import END, END_OF_TEXT, USER, build_tokenizer, special_id
 from edgephi_nano.tools import SYSTEM_TEXT
@@ -43,16 +44,22 @@ class EdgephiEngine:
         recipe: How its weights are stored.
         overrides: Further rules; without effect on fp32, which is what the others are compared with.
         kv_cache: What keys and values are kept in; always floats for fp32.
+        prefill: The graph that reads all of a prompt but its last position; None, and for fp32, the decoder's own.
     """
 
     def __init__(
-        self, checkpoint: Path, recipe: str, overrides: tuple[str, ...] = (), kv_cache: CacheKind = "float"
+        self,
+        checkpoint: Path,
+        recipe: str,
+        overrides: tuple[str, ...] = (),
+        kv_cache: CacheKind = "float",
+        prefill: PrefillKind | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._options = (
             ExportOptions(recipe=recipe)
             if recipe == "fp32"
-            else ExportOptions(recipe=recipe, overrides=overrides, kv_cache=kv_cache)
+            else ExportOptions(recipe=recipe, overrides=overrides, kv_cache=kv_cache, prefill=prefill)
         )
         self._tokenizer = build_tokenizer()
         self._stops = {special_id(END), special_id(END_OF_TEXT)}
@@ -60,7 +67,7 @@ class EdgephiEngine:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
         folder = export(self._checkpoint, Path(self._folder.name) / "model", self._options)
-        self._model = Model.load(folder, kv_cache=self._options.kv_cache)
+        self._model = Model.load(folder, kv_cache=self._options.kv_cache, prefill_threshold=1)
         return self
 
     def __exit__(

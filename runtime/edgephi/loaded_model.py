@@ -81,7 +81,7 @@ class LoadedModel:
     def clear_cache(self) -> None:
         """Clear what earlier requests left in the caches, and give its memory back. Waits for its turn."""
         with self._turn(self._control()) as decoder:
-            decoder.sequences.clear()
+            decoder.clear()
             self._prefill.embeddings.clear()
 
     @contextmanager

@@ -29,6 +29,7 @@ class ModelFields(TypedDict, total=False):
     cache_bytes: int
     max_queue: int
     kv_cache: CacheChoice
+    prefill_threshold: int | None
     with_adapters: bool
     check_hashes: bool
     ignore_memory: bool
@@ -49,6 +50,9 @@ class ModelOptions:
         max_queue: Requests that may wait for their turn.
         kv_cache: What keys and values are kept in: `float`, as the model computes, `int8`, a quarter of the memory and
             of the reading, or `auto`: int8 for a folder exported with it, else float.
+        prefill_threshold: Where the folder has a graph for prefill: positions from which on what a prompt adds to the
+            cache goes through it; 0 never. None measures on this machine from which length on that is faster, at the
+            first prompt of 256 positions or more, and keeps the result in the user's cache folder.
         with_adapters: Load the adapters at once. Otherwise the first request with media loads the decoder again, with
             them; until then text does without their memory.
         check_hashes: Also compare every file's sha256 with the manifest.
@@ -65,6 +69,7 @@ class ModelOptions:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_queue: int = DEFAULT_QUEUE
     kv_cache: CacheChoice = "auto"
+    prefill_threshold: int | None = None
     with_adapters: bool = False
     check_hashes: bool = False
     ignore_memory: bool = False
@@ -75,6 +80,9 @@ class ModelOptions:
             value = getattr(self, name)
             if not (is_whole(value) and value >= least):
                 raise ConfigError(f"{name} is {value!r}; use {least} or more")
+        threshold = self.prefill_threshold
+        if threshold is not None and not (is_whole(threshold) and threshold >= 0):
+            raise ConfigError(f"prefill_threshold is {threshold!r}; use 0 or more, or leave it out to measure it")
         if self.max_context is not None and not (is_whole(self.max_context) and self.max_context >= 1):
             raise ConfigError(
                 f"max_context is {self.max_context!r}; use 1 or more, or leave it out for the model's own"

@@ -44,7 +44,9 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
     ranges = CacheRanges(sizes.num_layers, sizes.num_kv_heads, sizes.head_size, config.rope.rotary_dim)
     meter.stage("key and value scales")
     # Without a prefix cache no position is skipped, so every key and value is visited.
-    with Model.load(folder, threads=threads, cache_bytes=0, with_adapters=plan.selection.mode == "routed") as model:
+    # The scales do not depend on the machine's speed: every prompt takes the decoder's own graph.
+    is_routed = plan.selection.mode == "routed"
+    with Model.load(folder, threads=threads, cache_bytes=0, with_adapters=is_routed, prefill_threshold=0) as model:
         manifest = model.manifest
         requests = calibration_requests(manifest, own)
         for number, request in enumerate(requests, start=1):

@@ -2,8 +2,9 @@
 
 A sequence is computed from where the cache ends: in chunks when many positions are new, one position when one is. When
 the total length crosses LongRoPE's boundary the cached keys, rotated with the short factors, are dropped and the whole
-sequence is computed again with the long ones, as the model's authors do. What one request computed stays for the next
-(prefix_cache.py), unless its keys were rotated with the other factors.
+sequence is computed again with the long ones, as the model's authors do. Where the folder has a graph for prefill,
+positions before the first whose logits are asked for go through it if they are enough (prefill_graph.py). What one
+request computed stays for the next (prefix_cache.py), unless its keys were rotated with the other factors.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -25,10 +27,13 @@ from edgephi.bundle.manifest import ADAPTER_IDS, Adapter
 from edgephi.cache.context_limit import ContextLimit
 from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.cache.prefix_cache import PrefixCache
-from edgephi.decoder.forward import DecoderPass, PassMemory
+from edgephi.decoder.crossover import LENGTHS, PrefillThreshold, crossover_key, measure
+from edgephi.decoder.forward import DecoderPass, OpenGraph, PassMemory
 from edgephi.decoder.graph import DecoderGraph
+from edgephi.decoder.prefill_graph import PrefillGraph
 from edgephi.decoder.rope import RotaryTables
 from edgephi.model_options import ModelOptions
+from edgephi.ort.session import runtime
 from edgephi.prompt.input_sequence import InputSequence
 
 _log = logger(__name__)
@@ -66,6 +71,10 @@ class Decoder:
         self._chunk = options.chunk
         self._graph = DecoderGraph(bundle, options.device_options, kind, options.chunk)
         self._graph.open(with_adapters=options.with_adapters, should_stop=should_stop)
+        self._prefill = PrefillGraph(bundle, options, kind)
+        threads, version = options.device_options.num_threads, str(runtime().__version__)
+        key = crossover_key(bundle.manifest_sha256, version, threads)
+        self._threshold = PrefillThreshold(options.prefill_threshold, key)
         self._passes: dict[tuple[int, int], DecoderPass] = {}
         self.sequences = PrefixCache(self.limit, options.kv_bytes, release=self._passes.clear)
         self._rope = RotaryTables(rope, info.dtype)
@@ -93,7 +102,13 @@ class Decoder:
 
     def rest(self) -> None:
         """No pass follows for now: the weights may be moved to where they are read faster, until the next `load`."""
+        self._prefill.rest()
         self._graph.pages.resume()
+
+    def clear(self) -> None:
+        """Drop every cached sequence, and close the graph for prefill."""
+        self.sequences.clear()
+        self._prefill.close()
 
     @property
     def is_settled(self) -> bool:
@@ -162,6 +177,7 @@ class Decoder:
         self.load(adapter, should_stop)
         present.adapter, present.sequence = adapter, sequence
         self._make_room(total)
+        self._fill(total - num_rows, should_stop)
         logits = self._run_passes(sequence, adapter, num_rows, should_stop)
         return logits[-1] if rows == "last" else logits
 
@@ -173,6 +189,38 @@ class Decoder:
         present.is_long = is_long
         if self._cache.used > total - num_rows:
             self._cache.truncate(total - num_rows)
+
+    def _fill(self, stop: int, should_stop: Callable[[], bool]) -> None:
+        """Compute the positions up to `stop` by the graph for prefill, if they are enough."""
+        present = self.sequences.present
+        sequence, adapter = present.sequence, present.adapter
+        stretch = stop - self._cache.used
+        if stretch < 1 or sequence is None or adapter is None or not self._prefill.exists:
+            return
+        measured = partial(self._measured, sequence, adapter, should_stop)
+        if not (self._threshold.pays(stretch, measured) and self._prefill.open(should_stop)):
+            return
+        while self._cache.used < stop:
+            ask(should_stop)
+            rows = sequence.rows(self._cache.used, min(self._cache.used + self._chunk, stop))
+            self._run(rows, adapter, num_rows=0, should_stop=should_stop)
+
+    def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> int | None:
+        """The length from which on the graph for prefill is faster; None where it cannot be opened."""
+        if not self._prefill.open(should_stop):
+            return None
+        scratch, adapter_id = KVCache(self.limit.shape, capacity=max(LENGTHS)), ADAPTER_IDS[adapter]
+        start = self._cache.used  # media before it may not be encoded
+        embeds = sequence.rows(start, start + max(LENGTHS))
+
+        def run(graph: OpenGraph, num_rows: int, length: int) -> None:
+            step = DecoderPass(graph, self._memory, length, num_rows)
+            step.attach(scratch, self._rope)
+            step.run(embeds[:, :length], length, adapter_id, should_stop)
+
+        threshold = measure((partial(run, self._graph, 1), partial(run, self._prefill, 0)))
+        _log.info("the graph for prefill is faster from %s positions on", threshold or "no number of")
+        return threshold
 
     def _run_passes(
         self, sequence: InputSequence, adapter: Adapter, num_rows: int, should_stop: Callable[[], bool]
@@ -217,14 +265,15 @@ class Decoder:
         num_rows: int,
         should_stop: Callable[[], bool] | None,
     ) -> NDArray[np.float32]:
-        """One pass over S new positions; float32 [num_rows, V] of the last ones."""
+        """One pass over S new positions; float32 [num_rows, V] of the last ones. No rows: by the graph for prefill."""
         num_new = embeds.shape[1]
         step = self._passes.get((num_new, num_rows))
         if step is None:
-            step = DecoderPass(self._graph, self._memory, num_new, num_rows)
+            graph: OpenGraph = self._graph if num_rows else self._prefill
+            step = DecoderPass(graph, self._memory, num_new, num_rows)
             step.attach(self._cache, self._rope)
             # Only the shapes that come again are kept: a decode step, a verification, and a full chunk.
-            if num_new <= _SMALL or (num_rows == 1 and num_new == self._chunk):
+            if num_new <= _SMALL or (num_rows <= 1 and num_new == self._chunk):
                 self._passes[num_new, num_rows] = step
         total, began_s = self._cache.used + num_new, time.perf_counter()
         logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)

@@ -6,14 +6,13 @@ inputs_embeds [1, S, H] | logits_rows [R] | seqlens_k [1] = total - 1 | past/pre
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.bundle.manifest import DecoderInfo
 from edgephi.cache.kv_cache import KVCache
-from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.rope import RotaryTables
 from edgephi.ort.cancellable_run import cancellable_run
 from edgephi.ort.session import running, runtime
@@ -46,6 +45,13 @@ class PassMemory:
         return np.zeros((1, num_rows, self.info.vocab_size), self.info.dtype)
 
 
+class OpenGraph(Protocol):
+    """A graph of the decoder whose session is open."""
+
+    session: Any
+    takes_adapter: bool
+
+
 class DecoderPass:
     """A persistent binding for one shape: inputs are written through arrays that ONNX Runtime aliases.
 
@@ -53,10 +59,10 @@ class DecoderPass:
         graph: Open. The pass holds its session.
         memory: Gives the arrays.
         num_new: S.
-        num_rows: R, the last rows of the pass, which get logits.
+        num_rows: R, the last rows of the pass, which get logits; 0 for the graph for prefill, which gives none.
     """
 
-    def __init__(self, graph: DecoderGraph, memory: PassMemory, num_new: int, num_rows: int) -> None:
+    def __init__(self, graph: OpenGraph, memory: PassMemory, num_new: int, num_rows: int) -> None:
         self._ort = runtime()
         self._session = graph.session
         self._binding = graph.session.io_binding()
@@ -66,12 +72,13 @@ class DecoderPass:
         self._total = np.zeros((), dtype=np.int32)
         self._adapter = np.zeros((), dtype=np.int64)
         self._bind_input("inputs_embeds", self._embeds)
-        self._bind_input("logits_rows", np.arange(num_new - num_rows, num_new, dtype=np.int64))
+        if num_rows:
+            self._bind_input("logits_rows", np.arange(num_new - num_rows, num_new, dtype=np.int64))
+            self._bind_output("logits", self._logits)
         self._bind_input("seqlens_k", self._seqlens_k)
         self._bind_input("total_sequence_length", self._total)
         if graph.takes_adapter:
             self._bind_input("adapter", self._adapter)
-        self._bind_output("logits", self._logits)
 
     def attach(self, cache: KVCache, rope: RotaryTables) -> None:
         """Bind the cache's and the tables' present arrays."""

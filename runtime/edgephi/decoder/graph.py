@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ArtifactError
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import Adapter, CacheKind, DecoderInfo, Int8CacheInfo
+from edgephi.bundle.manifest import Adapter, CacheDtype, CacheKind, DecoderInfo, Int8CacheInfo
 from edgephi.cache.kv_cache import cache_names
 from edgephi.ort.huge_pages import HugePages, own_memory, without
 from edgephi.ort.memory_check import check_graph_fits
@@ -47,7 +48,7 @@ class DecoderGraph:
         self._pair: DecoderInfo | Int8CacheInfo = self._info
         if kind == "int8" and self._info.int8_cache is not None:
             self._pair = self._info.int8_cache
-        self._cache_dtype = "int8" if self._pair is not self._info else self._info.dtype
+        self._cache_dtype: CacheDtype = "int8" if self._pair is not self._info else self._info.dtype
         self._options, self._chunk = options, chunk
         self._name: str | None = None
         self._is_first = True
@@ -84,8 +85,7 @@ class DecoderGraph:
         before, began_s = own_memory(), time.perf_counter()
         session = open_session(path, self._options, should_stop, self._bundle)
         self.pages.take(without(own_memory(), before))
-        _check_inputs(session, self._info.num_layers, takes_adapter, str(path))
-        _check_values(session, self._info, self._cache_dtype, str(path))
+        check_session(session, self._info, GraphShape(self._cache_dtype, takes_adapter), str(path))
         self.session, self._name, self.takes_adapter = session, name, takes_adapter
         _log.info("opened %s in %.2f s with %d threads", name, time.perf_counter() - began_s, self._options.num_threads)
 
@@ -94,10 +94,36 @@ class DecoderGraph:
         return self._pair.graph if with_adapters or text_graph is None else text_graph
 
 
-def _check_inputs(session: Any, num_layers: int, takes_adapter: bool, where: str) -> None:
+@dataclass(frozen=True, slots=True)
+class GraphShape:
+    """The inputs and outputs that a graph of the decoder must have.
+
+    Attributes:
+        cache_dtype: Of keys and values.
+        takes_adapter: It has the input `adapter`.
+        gives_logits: It has the input `logits_rows` and the output `logits`.
+    """
+
+    cache_dtype: CacheDtype
+    takes_adapter: bool
+    gives_logits: bool = True
+
+
+def check_session(session: Any, info: DecoderInfo, shape: GraphShape, where: str) -> None:
+    """Refuse a graph that is not the one the manifest describes.
+
+    Raises:
+        ArtifactError: So it is. The message names an input or output.
+    """
+    _check_inputs(session, info.num_layers, shape, where)
+    _check_values(session, info, shape.cache_dtype, where)
+
+
+def _check_inputs(session: Any, num_layers: int, shape: GraphShape, where: str) -> None:
     """The graph must take exactly the inputs that a pass feeds it."""
-    wanted = {"inputs_embeds", "logits_rows", "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"}
-    wanted |= set(cache_names(num_layers)) | ({"adapter"} if takes_adapter else set())
+    wanted = {"inputs_embeds", "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"}
+    wanted |= {"logits_rows"} if shape.gives_logits else set()
+    wanted |= set(cache_names(num_layers)) | ({"adapter"} if shape.takes_adapter else set())
     found = {value.name for value in session.get_inputs()}
     if wanted != found:
         odd = sorted(wanted ^ found)[0]

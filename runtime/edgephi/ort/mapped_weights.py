@@ -59,7 +59,7 @@ class MappedWeights:
 
         def give_back() -> None:
             while not done.wait(_INTERVAL_S):
-                self._give_back()
+                self.give_back()
 
         beside = threading.Thread(target=give_back, name="edgephi-pages", daemon=True)
         try:
@@ -70,9 +70,10 @@ class MappedWeights:
             done.set()
             if beside.ident is not None:
                 beside.join()
-            self._give_back()
+            self.give_back()
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Drop the pages that were read; those that are needed again come back from the file."""
         if not _CAN_GIVE_BACK:
             return
         library = ctypes.CDLL(None)  # its calls, unlike those of `mmap`, let other threads of the interpreter run

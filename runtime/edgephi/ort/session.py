@@ -88,7 +88,12 @@ def runtime() -> Any:
 
 
 def open_session(
-    path: Path, options: DeviceOptions, should_stop: Callable[[], bool] = never, bundle: Bundle | None = None
+    path: Path,
+    options: DeviceOptions,
+    should_stop: Callable[[], bool] = never,
+    bundle: Bundle | None = None,
+    *,
+    unpacked: bool = False,
 ) -> ort.InferenceSession:
     """Load a graph.
 
@@ -98,6 +103,8 @@ def open_session(
         should_stop: Asked while it is loaded.
         bundle: The model folder that it is a graph of, whose weight files stay mapped while the session lives; None
             for a graph outside any, whose files ONNX Runtime opens by name.
+        unpacked: Read the weights from the mapped files at every run, and keep no memory between runs: for passes of
+            many rows, which takes longer for each run and less memory.
 
     Raises:
         Stopped: `should_stop` returned True.
@@ -111,6 +118,9 @@ def open_session(
     files = PlainFiles(path.parent) if bundle is None else bundle.files
     ort = runtime()
     settings = _settings(ort, options.num_threads)
+    if unpacked:
+        settings.add_session_config_entry("session.disable_prepacking", "1")
+        settings.enable_cpu_mem_arena = False
     with reading(path):
         try:
             graph = files.read(path.name)

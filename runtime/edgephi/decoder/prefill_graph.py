@@ -1,0 +1,92 @@
+"""The decoder's graph for prefill: long stretches of a prompt go through it, over the same cache, and get no logits.
+
+    a stretch   the positions that are not cached, up to the first whose logits are asked for
+    threshold   positions from which on a whole stretch takes this graph; shorter ones take the decoder's own
+
+Which graph a position takes follows from the request, the cache and the threshold alone, not from the time a pass took.
+The weights stay in the mapped files: ONNX Runtime packs a matrix at each call, and the system may drop the pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgephi.base.cancellation import never
+from edgephi.base.errors import CapacityError
+from edgephi.base.log import logger
+from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.manifest import CacheKind, DecoderInfo, Int8CacheInfo
+from edgephi.decoder.graph import GraphShape, check_session
+from edgephi.model_options import ModelOptions
+from edgephi.ort.memory_check import check_graph_fits
+from edgephi.ort.session import open_session
+
+_log = logger(__name__)
+
+
+class PrefillGraph:
+    """The graph for prefill of a folder, open from the first stretch that is long enough.
+
+    Args:
+        bundle: The model folder.
+        options: Where it runs.
+        kind: Of keys and values.
+
+    Attributes:
+        session: The session; None while it is closed.
+        takes_adapter: Whether it has the input `adapter`.
+    """
+
+    def __init__(self, bundle: Bundle, options: ModelOptions, kind: CacheKind) -> None:
+        info = bundle.manifest.decoder
+        pair: DecoderInfo | Int8CacheInfo = info
+        if kind == "int8" and info.int8_cache is not None:
+            pair = info.int8_cache
+        self._bundle, self._options = bundle, options
+        self._name = pair.prefill_graph
+        self._is_refused = False
+        self.session: Any = None
+        self.takes_adapter = bundle.manifest.adapters.mode == "routed"
+        cache_dtype = info.dtype if pair is info else "int8"
+        self._shape = GraphShape(cache_dtype=cache_dtype, takes_adapter=self.takes_adapter, gives_logits=False)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder has one."""
+        return self._name is not None
+
+    def open(self, should_stop: Callable[[], bool] = never) -> bool:
+        """Open it, unless it is open; False where this machine has no memory for it, which is logged once.
+
+        Raises:
+            Stopped: `should_stop` returned True.
+            ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
+        """
+        if self._name is None:
+            return False
+        if self.session is not None:
+            return True
+        options = self._options
+        try:
+            check_graph_fits(self._bundle, self._name, chunk=options.chunk, ignore=options.ignore_memory)
+            path = self._bundle.file(self._name)
+            session = open_session(path, options.device_options, should_stop, self._bundle, unpacked=True)
+        except CapacityError as error:
+            if not self._is_refused:
+                _log.warning("prompts are read by the decoder's own graph, which is slower: %s", error)
+            self._is_refused = True
+            return False
+        check_session(session, self._bundle.manifest.decoder, self._shape, str(path))
+        self.session = session
+        _log.info("opened %s, its weights unpacked", self._name)
+        return True
+
+    def rest(self) -> None:
+        """Give the pages of its weights back to the system, which reads them again from the file when needed."""
+        if self.session is not None:
+            self.session.edgephi_weights[0].give_back()
+
+    def close(self) -> None:
+        """Free the session; the next long stretch opens it again."""
+        self.session = None
