@@ -40,7 +40,14 @@ def _items(opened: Session) -> list[tuple[int, int, str]]:
     ]
 
 
-@pytest.mark.parametrize("size", [960, 4_801, 48_000], ids=["20 ms", "100 ms and odd bytes", "1 s"])
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(960, id="20 ms"),
+        pytest.param(4_801, id="100 ms and odd bytes"),
+        pytest.param(48_000, id="1 s", marks=pytest.mark.slow),
+    ],
+)
 def test_items_are_the_segments_of_the_recording_however_it_is_cut(server, expected, size):
     with session(server.url, turn_detection=VAD) as opened:
         opened.append(speech(*PAUSES).tobytes(), size)
@@ -62,7 +69,14 @@ def _written(samples: np.ndarray, subtype: str) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("kind", "subtype"), [("audio/pcmu", "ULAW"), ("audio/pcma", "ALAW"), ("audio/pcm", "PCM_16")])
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("audio/pcmu", "ULAW"),
+        pytest.param("audio/pcma", "ALAW", marks=pytest.mark.slow),
+        pytest.param("audio/pcm", "PCM_16", marks=pytest.mark.slow),
+    ],
+)
 def test_telephone_speech(server, nano, kind, subtype):
     content = _written(speech(*PAUSES, hertz=8_000), subtype)
     samples, _ = soundfile.read(
