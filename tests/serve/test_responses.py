@@ -15,8 +15,10 @@ import pydantic
 import pytest
 
 from edgephi import Model, ToolCall, ToolCallEvent
+from edgephi_serve.reading.responses import read_responses
 from edgephi_serve.settings import Settings, Times
 from edgephi_serve.wire.answers import CallDelta, Function
+from edgephi_serve.wire.chat import AssistantMessage
 from edgephi_serve.wire.response_answers import AnyResponseEvent, ResponseAnswer
 from edgephi_serve.writing.replies import ReplyWriter
 from edgephi_serve.writing.response_items import ItemWriter
@@ -189,6 +191,7 @@ def test_structured_output_is_parsed(sdk):
         ({}, {"tool_choice": "auto", "tools": [], "text": {"format": {"type": "text"}}, "store": False}),
         ({"tools": [HEATER]}, {"tools": [{**HEATER, "description": None}], "parallel_tool_calls": True}),
         ({"text": {"format": {"type": "json_object"}}}, {"text": {"format": {"type": "json_object"}}}),
+        ({"parallel_tool_calls": False}, {"parallel_tool_calls": False}),
     ],
 )
 def test_an_answer_repeats_what_was_asked(client, asked, found):
@@ -313,3 +316,21 @@ def test_a_response_that_waits_is_not_silent():
             text = client.post(URL, json={"input": "hang 0.3;write 1 0", "stream": True}).text
     assert text.startswith(": ")
     assert text.count(": waiting") + text.count(": preprocess") >= 2
+
+
+def test_calls_of_one_turn_are_one_message():
+    """As a chat has them; apart, the model would see a turn without an answer between them."""
+    call = {"type": "function_call", "name": "set_heater", "arguments": "{}"}
+    items = [
+        {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {**call, "call_id": "1"},
+        {**call, "call_id": "2"}, {"type": "function_call_output", "call_id": "1", "output": "c"},
+        {**call, "call_id": "3"},
+    ]  # fmt: skip
+    work = read_responses(json.dumps({"input": items}).encode(), Settings(), ("nano",))
+    found = [
+        (message.content, [call.id for call in message.tool_calls or ()])
+        for message in work.chat.messages
+        if isinstance(message, AssistantMessage)
+    ]
+    assert found == [("b", ["1", "2"]), (None, ["3"])]
+    assert work.places == ("input[0]", "input[1]", "input[4]", "input[5]")
