@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz lag load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -17,7 +17,7 @@ serve: .venv/edgephi.stamp  ## the demo's model behind OpenAI's interface, on 12
 	$(BIN)/edgephi serve $(DEMO_MODEL)
 
 test: .venv/edgephi.stamp  ## everything that needs no PyTorch
-	$(BIN)/python -m pytest -m "not slow and not reference and not genai and not browser and not clients"
+	$(BIN)/python -m pytest -m "not slow and not reference and not genai and not browser and not clients and not fuzz"
 
 reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
 	$(BIN)/python -m pytest -m reference
@@ -25,14 +25,18 @@ reference: .venv/reference.stamp  ## compare live with transformers, and the gol
 genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
 	$(BIN)/python -m pytest -m genai
 
-fuzz: .venv/edgephi.stamp  ## 12,000 changed requests to the server, and 6,000 messages of sessions
+fuzz: .venv/edgephi.stamp build/schemathesis/stamp  ## 12,000 changed requests to the server, 10,000 made from its description, 6,000 messages of sessions
 	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py tests/serve/realtime/test_messages.py -k changed
+	EDGEPHI_FUZZ=10000 $(BIN)/python -m pytest -s -m fuzz tests/serve/test_fuzz.py
+
+fuzz-check: .venv/edgephi.stamp build/schemathesis/stamp  ## 1,000 requests made from the server's description
+	EDGEPHI_FUZZ=1000 $(BIN)/python -m pytest -s -m fuzz tests/serve/test_fuzz.py
 
 lag: .venv/edgephi.stamp  ## how far behind the captions of a minute of speech are, by the model folder MODEL or nano
 	EDGEPHI_LAG_MODEL=$(MODEL) $(BIN)/python -m pytest -m slow tests/serve/realtime/test_lag.py
 
 serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load and of the page
-	$(BIN)/python -m pytest -m "not browser and not clients" --ignore tests/serve/test_load.py tests/serve
+	$(BIN)/python -m pytest -m "not browser and not clients and not fuzz" --ignore tests/serve/test_load.py tests/serve
 
 serve-conformance: .venv/edgephi.stamp build/clients/stamp  ## other people's clients and their requests, on the server
 	$(BIN)/python -m pytest -m clients tests/serve/clients
@@ -97,6 +101,11 @@ build/clients/stamp: tests/serve/clients/requirements.txt tests/serve/clients/pa
 	rm -rf build/clients && mkdir -p build/clients/node && $(PYTHON) -m venv build/clients/python
 	build/clients/python/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	cp tests/serve/clients/package.json build/clients/node && cd build/clients/node && npm install --silent --no-audit --no-fund
+	touch $@
+
+build/schemathesis/stamp:
+	rm -rf build/schemathesis && $(PYTHON) -m venv build/schemathesis
+	build/schemathesis/bin/python -m pip install --quiet --disable-pip-version-check "schemathesis>=4.32,<5"
 	touch $@
 
 .venv/genai.stamp: .venv/edgephi.stamp

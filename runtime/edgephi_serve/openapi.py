@@ -43,7 +43,7 @@ def document() -> bytes:
 
 def _paths() -> dict[str, Any]:
     chat = _json_of(ChatRequest)
-    events = {"text/event-stream": {"schema": {"oneOf": [_ref(Chunk), _ref(ErrorAnswer)]}}}
+    events = _events(Chunk, ErrorAnswer)
     return {
         "/v1/chat/completions": _post(chat, {**_json_of(ChatAnswer), **events}, "Answer a conversation"),
         "/v1/responses": _post(_json_of(ResponsesRequest), _response(), "Answer a conversation"),
@@ -76,19 +76,28 @@ def _json_of(kind: type) -> dict[str, Any]:
 
 
 def _response() -> dict[str, Any]:
-    events = {"oneOf": [_ref(kind) for kind in get_args(AnyResponseEvent)]}
-    return {**_json_of(ResponseAnswer), "text/event-stream": {"schema": events}}
+    return {**_json_of(ResponseAnswer), **_events(*get_args(AnyResponseEvent))}
+
+
+def _events(*kinds: type) -> dict[str, Any]:
+    """Server-sent events; the data of each is one of these as JSON, but for the `[DONE]` that ends a chat."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _one_of(*kinds)}
+    event = {"type": "object", "properties": {"event": {"type": "string"}, "data": data}, "required": ["data"]}
+    return {"text/event-stream": {"schema": event}}
+
+
+def _one_of(*kinds: type) -> dict[str, Any]:
+    return {"oneOf": [_ref(kind) for kind in kinds]}
 
 
 def _transcript() -> dict[str, Any]:
     text = {"schema": {"type": "string"}}
-    events = {"oneOf": [_ref(TextDelta), _ref(SegmentEvent), _ref(TextDone), _ref(ErrorAnswer)]}
     return {
-        "application/json": {"schema": {"oneOf": [_ref(TranscriptAnswer), _ref(VerboseAnswer)]}},
+        "application/json": {"schema": _one_of(TranscriptAnswer, VerboseAnswer)},
         "text/plain": text,
         "application/x-subrip": text,
         "text/vtt": text,
-        "text/event-stream": {"schema": events},
+        **_events(TextDelta, SegmentEvent, TextDone, ErrorAnswer),
     }
 
 

@@ -104,7 +104,8 @@ class MixedLoad:
             except httpx.HTTPError as error:
                 answer, status = repr(error), "failed"
         is_reload = status == "503" and began_s - self._reloaded_s < _RELOAD_S
-        expected = {"400", "404"} if kind == self._bad else {"200", "left"}
+        # Clients that leave hold their places while the model is loaded again: others may be asked to come later.
+        expected = {"429", *(("400", "404") if kind == self._bad else ("200", "left"))}
         with self._lock:
             self.statuses[status] += 1
             if not is_reload and (status not in expected or ('"error"' in answer and status == "200")):
