@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -135,6 +136,54 @@ def test_systemd_hands_over_its_socket_and_gets_word(tmp_path):
                 while notified.recv(200) != b"STOPPING=1":
                     pass
                 assert process.wait(10) == 0
+            finally:
+                process.kill()
+
+
+_WITH_A_SCRIPT = """
+import sys
+from pathlib import Path
+from edgephi import Model
+from edgephi_serve.server import Server
+from edgephi_serve.settings import Listen, Settings, Times
+from support.serve_thread import ScriptedModel
+
+folder = Path(sys.argv[1])
+settings = Settings(listen=Listen(port=0), times=Times(stall_s=0.3))
+report = lambda line: print(line, flush=True)
+Server(folder, lambda: ScriptedModel(Model.load(folder, threads=1)), settings, report).run()
+"""
+
+
+def test_a_server_whose_work_is_stuck_gives_systemd_no_sign_of_life(tmp_path):
+    """So systemd starts it again. Signs come again if the work goes on after all."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        environment = {
+            **os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }  # fmt: skip
+        command = [sys.executable, "-c", _WITH_A_SCRIPT, str(nano_bundle())]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                url = process.stdout.readline().split()[-1]
+                asked = {"messages": [{"role": "user", "content": "hang 2"}]}
+                thread = threading.Thread(target=httpx.post, args=(f"{url}/v1/chat/completions",), kwargs={
+                    "json": asked, "timeout": 30})  # fmt: skip
+                thread.start()
+                while httpx.get(f"{url}/health").json() != {"status": "stuck"}:
+                    time.sleep(0.02)
+                notified.setblocking(False)
+                with suppress(BlockingIOError):
+                    while notified.recv(200):
+                        pass
+                time.sleep(0.5)  # five periods of the signs
+                with pytest.raises(BlockingIOError):
+                    notified.recv(200)
+                assert thread.is_alive()
+                thread.join()
+                notified.settimeout(20)
+                assert notified.recv(200) == b"WATCHDOG=1"
             finally:
                 process.kill()
 

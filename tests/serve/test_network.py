@@ -42,7 +42,10 @@ def test_no_connection_leaves(tmp_path):
                 form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
                 hello = [{"role": "user", "content": "hello"}]
                 client.post("/v1/chat/completions", json={"messages": hello, "response_format": form})
-                assert client.get("/").status_code == 200
+                page = client.get("/")
+                assert page.status_code == 200
+                for name in re.findall(r'(?:src|href)="(/?page/[^"]+)"', page.text):
+                    assert client.get(f"/{name.lstrip('/')}").status_code == 200
         finally:
             process.terminate()
             process.wait(20)
@@ -52,3 +55,38 @@ def test_no_connection_leaves(tmp_path):
         if re.search(r"sin6?_addr|htons", one) and not re.search(r'inet_addr\("127\.0\.0\.1"\)|"::1"', one)
     ]
     assert outside == []
+
+
+#: Brings up the loopback device of an empty network namespace, then becomes the command of its arguments.
+_IN_NAMESPACE = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 1))
+assert [name for _, name in socket.if_nameindex()] == ["lo"]
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.slow
+def test_the_loopback_device_is_all_that_it_needs():
+    """The test above, where no other network device is there."""
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-rn", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("network namespaces are not permitted here")
+    test = f"{__file__}::{test_no_connection_leaves.__name__}"
+    command = [
+        unshare,
+        "-rn",
+        sys.executable,
+        "-c",
+        _IN_NAMESPACE,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        test,
+    ]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import httpx
 import pytest
@@ -28,23 +29,35 @@ def _ask(client: httpx.Client, **request) -> httpx.Response:
     return client.post("/v1/chat/completions", json={"messages": HELLO, "max_tokens": 2, **request})
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1:{port}/a.png", "https://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}/", "//127.0.0.1:{port}/",
-        "http://[::1]:{port}/", "http://0x7f000001:{port}/", "http://2130706433:{port}/", "ftp://127.0.0.1:{port}/",
-        "file:///etc/hostname", "FILE:///etc/hostname", "/etc/hostname", "etc/hostname", "../../etc/hostname",
-        "\thttp://127.0.0.1:{port}/", "gopher://127.0.0.1:{port}/", "blob:http://127.0.0.1:{port}/", "jar:file:///etc/x",
-        "http://user@127.0.0.1:{port}/" + "a" * 200,
-    ],
-)  # fmt: skip
-def test_no_address_is_opened(client, url):
+#: Spellings of an address on this machine or of a file, as they get past filters that look for `http://127.0.0.1`.
+ADDRESSES = [
+    "http://127.0.0.1:{port}/a.png", "https://127.0.0.1:{port}/", "HTTP://127.0.0.1:{port}/", "//127.0.0.1:{port}/",
+    "http://localhost:{port}/", "http://LOCALHOST:{port}/", "http://localhost.:{port}/", "http://0:{port}/",
+    "http://0.0.0.0:{port}/", "http://127.1:{port}/", "http://127.0.1:{port}/", "http://127.000.000.001:{port}/",
+    "http://0x7f000001:{port}/", "http://0x7f.0.0.1:{port}/", "http://2130706433:{port}/", "http://017700000001:{port}/",
+    "http://0177.0.0.1:{port}/", "http://[::1]:{port}/", "http://[::]:{port}/", "http://[::ffff:127.0.0.1]:{port}/",
+    "http://[::ffff:7f00:1]:{port}/", "http://[0:0:0:0:0:0:0:1]:{port}/", "http://127.0.0.1.nip.io:{port}/",
+    "http://user@127.0.0.1:{port}/" + "a" * 200, "http://example.org@127.0.0.1:{port}/",
+    "http://127.0.0.1:{port}#@example.org/", "http://example.org\\@127.0.0.1:{port}/", "http:127.0.0.1:{port}/",
+    "http:/127.0.0.1:{port}/", "http:\\\\127.0.0.1:{port}/", "\thttp://127.0.0.1:{port}/", " http://127.0.0.1:{port}/",
+    "ht\ntp://127.0.0.1:{port}/", "http://\u2460\u2461\u2466.0.0.1:{port}/", "http://127\u30020\u30020\u30021:{port}/",
+    "ws://127.0.0.1:{port}/", "ftp://127.0.0.1:{port}/", "gopher://127.0.0.1:{port}/", "dict://127.0.0.1:{port}/",
+    "blob:http://127.0.0.1:{port}/", "view-source:http://127.0.0.1:{port}/", "jar:file:///etc/hostname",
+    "file:///etc/hostname", "FILE:///etc/hostname", "file://localhost/etc/hostname", "/etc/hostname", "etc/hostname",
+    "../../etc/hostname", "/proc/self/environ", "\\\\127.0.0.1\\share\\a.png",
+]  # fmt: skip
+
+
+def test_no_address_is_opened(client):
+    """Of an image or of a recording: whoever accepts connections there sees none."""
     with socket.create_server(("127.0.0.1", 0)) as accepting:
-        accepting.settimeout(0.05)
-        full = url.format(port=accepting.getsockname()[1])
-        parts = [{"type": "image_url", "image_url": {"url": full}}]
-        answer = _ask(client, messages=[{"role": "user", "content": parts}])
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_url")
+        for address in ADDRESSES:
+            url = address.format(port=accepting.getsockname()[1])
+            for kind in ("image_url", "audio_url"):
+                parts = [{"type": kind, kind: {"url": url}}]
+                answer = _ask(client, messages=[{"role": "user", "content": parts}])
+                assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_url"), url
+        accepting.settimeout(0.2)
         with pytest.raises(TimeoutError):
             accepting.accept()
 
@@ -94,17 +107,27 @@ def test_a_refusal_keeps_its_status_in_a_stream(client):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-def test_an_image_too_large_is_refused_by_its_header(client):
+def test_an_image_too_large_is_refused_by_its_header(server, client):
+    """It takes the memory of its 5 MB of content at most a few times, and not that of its pixels."""
+
     def chunk(name: bytes, content: bytes) -> bytes:
         return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
 
     shape = (40_000).to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
-    image = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", shape) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    )
+    pixels = zlib.compress(bytes(5_000_000), level=0)
+    image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", shape) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
-    answer = _ask(client, messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+    small = base64.b64encode((Path(__file__).parents[2] / "nano/samples/number.png").read_bytes()).decode()
+
+    def ask(address: str) -> httpx.Response:
+        parts = [{"type": "image_url", "image_url": {"url": address}}]
+        return _ask(client, messages=[{"role": "user", "content": parts}])
+
+    assert ask(small).status_code == 200  # what every first image takes is not counted
+    before = server.state()
+    answer = ask(url)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "media_too_large")
+    assert server.state().peak_kib - before.rss_kib < 50 * 1024
 
 
 @pytest.mark.parametrize(

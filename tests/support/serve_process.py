@@ -16,9 +16,10 @@ from support.bundles import nano_bundle
 
 @dataclass(frozen=True)
 class ProcessState:
-    """Resident memory, open files and threads of a process."""
+    """Resident memory, now and at most so far, open files and threads of a process."""
 
     rss_kib: int
+    peak_kib: int
     files: int
     threads: int
 
@@ -40,6 +41,7 @@ class Running:
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         return ProcessState(
             rss_kib=int(status["VmRSS"].split()[0]),
+            peak_kib=int(status["VmHWM"].split()[0]),
             files=len(list((folder / "fd").iterdir())),
             threads=int(status["Threads"]),
         )
