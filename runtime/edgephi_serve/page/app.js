@@ -57,7 +57,7 @@ function askKey() {
     el('p', {}, `${server.message} Its owner has it.`),
     el('label', { htmlFor: 'key-input' }, 'Key'), input,
     el('p', { class: 'remark' }, 'Kept in this tab only.'),
-    el('button', { class: 'button primary' }, 'Use this key')));
+    el('button', { class: 'primary' }, 'Use this key')));
   input.focus();
 }
 

@@ -17,40 +17,38 @@ export async function readAudio(file) {
 }
 
 export class Attachments {
-  images = [];
-  audio = [];
+  items = []; // as those of a turn
   summary = ''; // what they cost, in words
 
-  /** `cost(this)` gives what a message with them would cost, or null; `onChange()` is called when they or that change. */
+  /** `cost(items)` gives what a message with them would cost, or null; `onChange()` is called when they or that change. */
   constructor(list, cost, onChange) {
     Object.assign(this, { list, cost, onChange });
   }
 
-  get empty() {
-    return !this.images.length && !this.audio.length;
-  }
-
   /** Take a file. @throws {Error} with one line for the user. */
   async addFile(file) {
-    if (file.type.startsWith('image/')) this.images.push(await readImage(file));
-    else if (isAudio(file)) this.audio.push(await readAudio(file));
+    if (file.type.startsWith('image/')) this.add(await readImage(file));
+    else if (isAudio(file)) this.add(await readAudio(file));
     else throw new Error(`${file.name} is neither an image nor audio.`);
-    this.changed();
   }
 
-  set({ images, audio }) {
-    this.images = [...images];
-    this.audio = [...audio];
+  add(item) {
+    this.set([...this.items, item]);
+  }
+
+  /** Attach these and no others; images come first. */
+  set(items) {
+    this.items = items.toSorted((one, other) => !one.url - !other.url);
     this.changed();
   }
 
   /** Show them, and ask what they cost; an answer that comes late, for what is no longer attached, is dropped. */
   async changed() {
     this.#show('');
-    const asked = [...this.images, ...this.audio];
-    const cost = asked.length ? await this.cost(this) : null;
-    if (!cost || asked.some((item, i) => item !== [...this.images, ...this.audio][i])) return;
-    asked.forEach((item, i) => { item.plan = cost.media?.[i]; });
+    const { items } = this;
+    const cost = items.length ? await this.cost(items) : null;
+    if (!cost || items !== this.items) return;
+    items.forEach((item, i) => { item.plan = cost.media?.[i]; });
     const { encode = 0, prefill = 0 } = cost.seconds ?? {};
     const wait = encode + prefill >= 0.5 ? `, about ${seconds(encode + prefill)} until the reply begins` : '';
     this.#show(count(cost.input_tokens, 'token') + wait);
@@ -58,14 +56,13 @@ export class Attachments {
 
   #show(summary) {
     this.summary = summary;
-    this.list.replaceChildren(...this.images.map((image) => imageItem(image, this.#detail(image), this.#remove('images', image))),
-      ...this.audio.map((audio) => audioItem(audio, this.#remove('audio', audio))));
+    this.list.replaceChildren(...this.items.map((item) => mediaItem(item, item.url && this.#detail(item), this.#remove(item))));
     this.onChange();
   }
 
-  #remove(kind, item) {
+  #remove(item) {
     const button = link('Remove', () => {
-      this.set({ images: this.images, audio: this.audio, [kind]: this[kind].filter((other) => other !== item) });
+      this.set(this.items.filter((other) => other !== item));
       document.getElementById('text').focus();
     });
     button.ariaLabel = `Remove ${item.name}`;
@@ -81,21 +78,17 @@ export class Attachments {
   }
 }
 
-/** An image with the grid of the crops that the model looks at, where the server said it. */
-export function imageItem(image, ...controls) {
-  const { url, name, plan } = image;
-  return item(image, el('span', { class: 'framed' }, el('img', { src: url, alt: name }), plan?.scaled && grid(plan)), controls);
-}
-
-export function audioItem(audio, ...controls) {
-  audio.src ??= URL.createObjectURL(new Blob([fromBase64(audio.data)]));
-  return item(audio, el('audio', { controls: true, preload: 'metadata', src: audio.src, 'aria-label': audio.name }), controls);
+/** An image, with the grid of the crops that the model looks at where the server said it, or audio. */
+export function mediaItem(item, ...controls) {
+  const { url, data, name, plan } = item;
+  if (data) item.src ??= URL.createObjectURL(new Blob([fromBase64(data)]));
+  return el('figure', {},
+    url ? el('span', { class: 'framed' }, el('img', { src: url, alt: name }), plan?.scaled && grid(plan))
+      : el('audio', { controls: true, preload: 'metadata', src: item.src, 'aria-label': name }),
+    el('figcaption', {}, el('span', {}, plan ? planInWords(plan) : name), controls));
 }
 
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-
-const item = ({ name, plan }, content, controls) => (
-  el('figure', {}, content, el('figcaption', {}, el('span', {}, plan ? planInWords(plan) : name), controls)));
 
 /** Lines where one crop ends and the next begins. The grid may reach beyond the image: the rest is padding. */
 function grid({ crops: [columns, rows], scaled: [width, height] }) {

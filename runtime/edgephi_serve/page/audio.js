@@ -103,7 +103,7 @@ export async function record(container) {
   });
   announce('Recording');
   const isKept = await new Promise((resolve) => {
-    const done = button('Done', () => resolve(true), { class: 'button primary' });
+    const done = button('Done', () => resolve(true), { class: 'primary' });
     container.replaceChildren(time, meter, button('Discard', () => resolve(false)), done);
     container.onkeydown = ({ key }) => {
       if (key === 'Escape') resolve(false);

@@ -71,7 +71,10 @@ export class Captions {
     try {
       const device = await listen((block, level) => this.#push(block, level));
       this.device = device;
-      device.onended = () => this.#stop();
+      device.onended = () => {
+        this.#stop();
+        this.#say('The microphone has gone away.');
+      };
       this.session = new RealtimeSession((event) => this.#take(event), (error) => this.#end(error));
       if (this.#state !== 'opening') this.#stop();
     } catch (error) {

@@ -25,11 +25,11 @@ export class Chat {
     }
   }
 
-  /** What a message with these attachments would cost; null where the server does not say. */
-  async cost({ images, audio }) {
+  /** What a message with these images and audio would cost; null where the server does not say. */
+  async cost(media) {
     if (!this.#canMeasure || this.server.state !== 'ready') return null;
     try {
-      const response = await send(`${PATH}/input_tokens`, this.conversation.request([new Turn('user', '', { images, audio })]));
+      const response = await send(`${PATH}/input_tokens`, this.conversation.request([new Turn('user', '', { media })]));
       return await response.json();
     } catch ({ status, message }) {
       if (status === 404) this.#canMeasure = false;

@@ -16,7 +16,7 @@ export class Composer {
 
   constructor(server, chat) {
     Object.assign(this, { server, chat, text: byId('text') });
-    this.attachments = new Attachments(byId('attached'), (attached) => chat.cost(attached), () => this.update());
+    this.attachments = new Attachments(byId('attached'), (media) => chat.cost(media), () => this.update());
     this.text.value = load('draft') ?? '';
     this.#listen();
   }
@@ -44,7 +44,7 @@ export class Composer {
         target.value = '';
       };
     }
-    byId('add-camera').onclick = () => this.#try('image', async () => this.#add('images', await takeImage()));
+    byId('add-camera').onclick = () => this.#try('image', async () => this.#add(await takeImage()));
     byId('add-recording').onclick = () => this.#try('audio', () => this.#record());
   }
 
@@ -64,9 +64,8 @@ export class Composer {
     }
   }
 
-  #add(kind, item) {
-    if (item) this.attachments[kind].push(item);
-    this.attachments.changed();
+  #add(item) {
+    if (item) this.attachments.add(item);
     this.text.focus();
   }
 
@@ -74,7 +73,7 @@ export class Composer {
     byId('composer').classList.add('is-recording');
     try {
       const file = await record(byId('recording'));
-      this.#add('audio', file && await readAudio(file));
+      this.#add(file && await readAudio(file));
     } finally {
       byId('composer').classList.remove('is-recording');
     }
@@ -104,7 +103,7 @@ export class Composer {
   /** Put an earlier message into the box. */
   edit(turn) {
     this.text.value = turn.text;
-    this.attachments.set(turn);
+    this.attachments.set(turn.media);
     this.#editing = true;
     this.hint(null);
     this.text.focus();
@@ -114,19 +113,18 @@ export class Composer {
     this.text.value = '';
     this.#editing = false;
     this.hint(null);
-    this.attachments.set({ images: [], audio: [] });
+    this.attachments.set([]);
   }
 
   #send() {
-    const { images, audio } = this.attachments;
-    const message = { text: this.text.value.trim(), images, audio };
+    const message = { text: this.text.value.trim(), media: this.attachments.items };
     if (this.busy || !this.#canSend) return;
     this.clear();
     this.chat.send(message);
   }
 
   get #canSend() {
-    return this.server.state === 'ready' && !this.#reading && (this.text.value.trim() || !this.attachments.empty);
+    return this.server.state === 'ready' && !this.#reading && (this.text.value.trim() || this.attachments.items.length);
   }
 
   /** Bring the box in line with what it holds and what can be done now. */

@@ -4,8 +4,7 @@
 const SAMPLING = ['temperature', 'top_p', 'top_k', 'repetition_penalty', 'seed', 'max_completion_tokens'];
 
 export class Turn {
-  images = []; // {url, name, detail}; `url` is a data: URL
-  audio = []; // {data, name}; `data` is base64
+  media = []; // images, {url, name, detail} with a data: URL, and audio, {data, name} with base64
   calls = []; // as the API gives them: {id, type, function: {name, arguments}}
   result = {}; // of a reply: {finish, timing, usage, error, stopped}
 
@@ -15,18 +14,18 @@ export class Turn {
 
   /** The turn as a message of the API. */
   message() {
-    const { role, text, images, audio, calls, callId } = this;
+    const { role, text, media, calls, callId } = this;
     if (role === 'tool') return { role, tool_call_id: callId, content: text };
     if (role === 'assistant') return { role, content: text || null, ...(calls.length && { tool_calls: calls }) };
-    if (!images.length && !audio.length) return { role, content: text };
-    const content = images.map(({ url, detail }) => ({ type: 'image_url', image_url: { url, detail } }));
-    for (const { data } of audio) content.push({ type: 'input_audio', input_audio: { data, format: 'wav' } });
+    if (!media.length) return { role, content: text };
+    const content = media.map(({ url, detail, data }) => (
+      url ? { type: 'image_url', image_url: { url, detail } } : { type: 'input_audio', input_audio: { data, format: 'wav' } }));
     if (text) content.push({ type: 'text', text });
     return { role, content };
   }
 
   get empty() {
-    return !this.text && !this.calls.length && !this.images.length && !this.audio.length;
+    return !this.text && !this.calls.length && !this.media.length;
   }
 }
 
@@ -87,8 +86,8 @@ function readTurn(message, where) {
     const url = String(part?.image_url?.url);
     const data = part?.input_audio?.data;
     if (part?.type === 'text') texts.push(String(part.text));
-    else if (url.startsWith('data:image/')) turn.images.push({ url, name: 'image', detail: part.image_url.detail ?? 'auto' });
-    else if (typeof data === 'string' && isBase64(data)) turn.audio.push({ data, name: 'audio' });
+    else if (url.startsWith('data:image/')) turn.media.push({ url, name: 'image', detail: part.image_url.detail ?? 'auto' });
+    else if (typeof data === 'string' && isBase64(data)) turn.media.push({ data, name: 'audio' });
     else throw new Error(`${where} a part that cannot be shown: ${part?.type}.`);
   }
   turn.text = texts.join('\n');

@@ -16,7 +16,7 @@ export function el(name, properties = {}, ...children) {
   return node;
 }
 
-export const button = (label, onclick, extra) => el('button', { type: 'button', class: 'button', onclick, ...extra }, label);
+export const button = (label, onclick, extra) => el('button', { type: 'button', onclick, ...extra }, label);
 
 export const link = (label, onclick) => button(label, onclick, { class: 'link' });
 

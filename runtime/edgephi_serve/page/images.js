@@ -62,7 +62,7 @@ export async function takeImage() {
       const take = button('Take image', async () => {
         const frame = await encode(video, video.videoWidth, video.videoHeight, false);
         resolve({ url: await dataUrl(frame), name: 'camera.jpg', detail: 'auto' });
-      }, { class: 'button primary', disabled: true });
+      }, { class: 'primary', disabled: true });
       video.onplaying = () => { take.disabled = false; };
       dialog = openDialog('Camera', 'box', video, el('div', { class: 'row' }, button('Other camera', turn), take));
       dialog.addEventListener('close', () => resolve(null));

@@ -1,16 +1,15 @@
 // Turns of the conversation as DOM: what was sent, and the reply with its progress, text, calls and figures.
 
-import { audioItem, imageItem } from './attachments.js';
+import { mediaItem } from './attachments.js';
 import { copyButton, el, link } from './dom.js';
 import { MarkdownView } from './markdown.js';
 import { StageBar, measured } from './stages.js';
 
 /** A message of the user, or the result of a function. */
 export function userTurn(turn, chat) {
-  const media = [...turn.images.map((image) => imageItem(image)), ...turn.audio.map((audio) => audioItem(audio))];
   return el('li', { class: 'turn user' },
     el('h2', { class: 'hidden' }, turn.role === 'tool' ? 'Result of the function' : 'You'),
-    el('div', { class: 'bubble' }, media, turn.text && el('p', { dir: 'auto' }, turn.text)),
+    el('div', { class: 'bubble' }, turn.media.map((item) => mediaItem(item)), turn.text && el('p', { dir: 'auto' }, turn.text)),
     el('div', { class: 'actions' }, turn.role === 'user' && link('Edit', () => chat.edit(turn)), turn.text && copyButton(() => turn.text)));
 }
 
@@ -61,7 +60,7 @@ export class ReplyView {
     return el('div', { class: 'code', dir: 'ltr' },
       el('div', { class: 'head' }, `Function call: ${name}`),
       el('pre', { tabIndex: 0, role: 'region', 'aria-label': 'Arguments' }, pretty(given)),
-      el('form', { class: 'row', onsubmit: send }, input, el('button', { class: 'button' }, 'Send')));
+      el('form', { class: 'row', onsubmit: send }, input, el('button', {}, 'Send')));
   }
 }
 

@@ -28,6 +28,22 @@ TWO = [
 ]
 
 
+#: One second of a tone, at the rate of the device, as the audio worklet hands it on.
+CAPTURE = """async ([rate, frequency]) => {
+  const context = new OfflineAudioContext(1, 1.2 * rate, rate);
+  await context.audioWorklet.addModule('page/capture.js');
+  const node = new AudioWorkletNode(context, 'capture', { channelCount: 1, channelCountMode: 'explicit' });
+  const samples = [];
+  node.port.onmessage = ({ data }) => samples.push(...data);
+  const tone = new OscillatorNode(context, { frequency });
+  tone.connect(node).connect(context.destination);
+  tone.start();
+  await context.startRendering();
+  while (samples.length < 16000) await new Promise((resolve) => setTimeout(resolve, 10));
+  return samples.slice(0, 16000);
+}"""
+
+
 def start(page: Page) -> None:
     page.click("#to-captions")
     page.click("#listen")
@@ -171,6 +187,26 @@ def test_a_session_that_ends_keeps_all_words_and_says_why(
     assert staged.locator("#listen").is_visible()
 
 
+def test_a_microphone_that_is_unplugged_ends_the_session_and_is_named(staged: Page, scripted: PageServer):
+    scripted.script.live.events = TWO
+    staged.evaluate(
+        """() => {
+          const devices = navigator.mediaDevices;
+          const open = devices.getUserMedia.bind(devices);
+          devices.getUserMedia = async (constraints) => {
+            window.stream = await open(constraints);
+            return window.stream;
+          };
+        }"""
+    )
+    start(staged)
+    wait_for_text(staged, "#spoken", "Next.")
+    staged.evaluate("() => window.stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    wait_for_text(staged, "#caption-trouble", "The microphone has gone away.")
+    staged.wait_for_selector("#kept")
+    assert words(staged) == ["Good morning all.", "Next."]
+
+
 def test_a_server_that_is_behind_says_so_until_it_keeps_up_and_what_it_leaves_out_is_named(
     staged: Page, scripted: PageServer
 ):
@@ -276,3 +312,17 @@ def test_a_third_session_is_refused_and_a_server_that_is_killed_takes_no_words_w
     wait_for_text(first, "#caption-trouble", "The connection to the server broke.")
     wait_for_text(first, "#notice", "The server does not answer.")
     assert words(first)[0].startswith("the")
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])
+def test_a_tone_has_its_frequency_and_level_whatever_the_rate_of_the_device(staged: Page, rate: int):
+    samples = np.array(staged.evaluate(CAPTURE, [rate, 1000]))[1600:]
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert np.argmax(spectrum) * 16000 / len(samples) == pytest.approx(1000, abs=2)
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(np.sqrt(0.5), rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_a_tone_beyond_what_16_khz_can_hold_does_not_come_back_as_another(staged: Page, rate: int):
+    samples = np.array(staged.evaluate(CAPTURE, [rate, 10_500]))[1600:]
+    assert np.sqrt(np.mean(samples**2)) < 0.003
