@@ -175,6 +175,7 @@ def test_a_client_that_leaves_frees_everything(model, state):
 def test_the_end_of_the_server_is_said(model):
     with ServeThread(model, Settings()) as thread, session(thread.url, format=PCM) as opened:
         _sentence(opened)
+        thread.until(lambda: thread.engine.running == 1)
         began_s = time.monotonic()
         drained = asyncio.run_coroutine_threadsafe(thread.engine.drain(), thread.loop)
         assert opened.closed() == 1001
