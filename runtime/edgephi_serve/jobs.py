@@ -164,7 +164,10 @@ class Job(Generic[T]):
         else:
             item = self._items.get_nowait()
         if isinstance(item, BaseException):
-            raise item
+            try:
+                raise item
+            finally:
+                del item  # its traceback holds this frame: else both, and the request's media, would wait for gc
         return item
 
     async def result(self) -> T:

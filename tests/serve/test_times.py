@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -235,6 +237,22 @@ def test_each_failure_has_its_status(serve, capfd, failure, status, code):
     assert ("failure=" in log) is (status == 500)
     with running.client() as client:
         assert client.get("/health").status_code == (503 if code == "model_damaged" else 200)
+
+
+def test_what_a_failed_request_held_is_freed_at_once(serve):
+    """Without a collection of cycles: large images that are refused one after the other would be kept until then."""
+    running = serve()
+    failure = CapacityError("the image is too large", reason="media")
+    reference = weakref.ref(failure)
+    running.model.failure = failure
+    gc.collect()
+    gc.disable()
+    try:
+        assert running.ask("fail").status_code == 400
+        del running.model.failure, failure
+        running.until(lambda: reference() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_full_queue_refuses_before_the_body_is_read(serve):
