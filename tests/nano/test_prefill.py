@@ -16,8 +16,8 @@ from support.prompts import build_prompt
 NANO = Path(__file__).parents[2] / "nano"
 SAMPLES = NANO / "samples"
 _ALL = read_samples(SAMPLES)
-#: Nats: an `int4` export is 0.002 from float32 on these samples.
-_MOST_KL = 0.01
+#: Nats: 0.0001 was measured, and as much between either and float32.
+_MOST_KL = 0.001
 
 
 @pytest.fixture(scope="module")

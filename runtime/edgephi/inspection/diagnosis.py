@@ -15,7 +15,7 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.inspection.bundle_check import check_folder
-from edgephi.inspection.footprint import MemoryEstimate, memory_estimates
+from edgephi.inspection.footprint import MemoryEstimate, memory_estimates, prefill_bytes
 from edgephi.inspection.machine import Machine, measure_machine
 from edgephi.inspection.software import Software, check_software
 from edgephi.prompt.routing import ROUTES, Mode
@@ -124,7 +124,9 @@ def _examine(
     manifest, limit = bundle.manifest, bundle.manifest.rope.max_positions
     estimates: tuple[SpeedEstimate, ...] = ()
     not_offered: tuple[str, ...] = ()
+    mapped = 0
     try:
+        mapped = prefill_bytes(bundle)
         memory = memory_estimates(bundle, kv_cache)
         estimates = tuple(_speed(estimate, min(context, limit), limit, machine) for estimate in memory)
     except ArtifactError as error:
@@ -135,6 +137,10 @@ def _examine(
     advice = [*_model_advice(estimates, limit, manifest.recipe.name)]
     if kv_cache == "float" and estimates and manifest.decoder.int8_cache is not None:
         advice += _cache_advice(estimates, memory_estimates(bundle, "int8"), limit, machine)
+    if mapped:
+        advice.append(
+            f"long prompts also read {human_bytes(mapped)} of mapped files, fast while that much memory is free beside"
+        )
     if context > limit:
         advice.append(f"this model's context ends at {limit:,} tokens; {context:,} were asked for")
     return _FolderFindings(

@@ -74,6 +74,17 @@ def memory_estimates(bundle: Bundle, kv_cache: CacheChoice = "float") -> tuple[M
     )
 
 
+def prefill_bytes(bundle: Bundle) -> int:
+    """Bytes of mapped files that long prompts read through the graph for prefill; 0 without it.
+
+    They are no part of the estimates: the system may drop their pages.
+
+    Raises:
+        ArtifactError: `tensors.json` is damaged.
+    """
+    return sum(tensor.num_bytes for tensor in bundle.tensor_index().tensors if tensor.part.startswith("prefill"))
+
+
 def _resident(manifest: Manifest, route: Route) -> set[Part]:
     """Parts in memory: the graph with adapters holds all of them, whichever serves."""
     parts: set[Part] = {"decoder"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.inspection.footprint import MemoryEstimate, memory_estimates
+from edgephi.inspection.footprint import MemoryEstimate, memory_estimates, prefill_bytes
 from edgephi.ort.packed_sizes import packed_bytes
 from support.bundles import small_bundle
 
@@ -34,6 +34,14 @@ def test_only_modes_that_the_folder_serves_are_counted():
     (need,) = memory_estimates(merged)
     assert need.mode == "speech"
     assert need.step_bytes == sum(packed_bytes(t) for t in merged.tensor_index().tensors if t.part == "decoder")
+
+
+def test_a_graph_for_prefill_costs_mapped_files_and_no_memory_of_its_own():
+    """A folder that fits must go on fitting with it."""
+    plain, bundle = (Bundle(small_bundle(recipe="int4", prefill=prefill)) for prefill in (None, "int8"))
+    assert memory_estimates(bundle) == memory_estimates(plain)
+    weights = (file for file in bundle.manifest.files if file.path.startswith("weights/prefill"))
+    assert prefill_bytes(plain) == 0 < prefill_bytes(bundle) <= sum(file.bytes for file in weights)
 
 
 def test_the_longest_context_is_the_last_that_fits():
