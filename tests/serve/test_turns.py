@@ -47,7 +47,7 @@ class _Line:
             self._turns.give_back(request)
 
         self._turns.enter(request, is_first=is_first)
-        self.threads.append(threading.Thread(target=take))
+        self.threads.append(threading.Thread(target=take, daemon=True))
         self.threads[-1].start()
         while not request.waits:  # in the line
             self.threads[-1].join(0.005)
