@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(words: tuple[str, ...], jobs: int, is_json: bool) -> None:
 
     Exits with 0 if all are caught, with 1 if one survives or cannot be tried.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that copies and their tests end too
     try:
         mutations = [one for one in read_lists() if not words or any(word in one.name + one.file for word in words)]
         if not mutations:
