@@ -14,6 +14,7 @@ _COMMANDS = {
     "export": "edgephi_bench.commands.export",
     "gguf": "edgephi_bench.commands.gguf",
     "model": "edgephi_bench.commands.model",
+    "serve": "edgephi_bench.commands.serve",
     "show": "edgephi_bench.commands.show",
     "synthetic": "edgephi_bench.commands.synthetic",
 }
@@ -81,6 +82,7 @@ def bench() -> None:
     edgephi bench phi4mm --html report.html   measure a model folder
     edgephi bench phi4mm --json > today.json  the same, to keep
     edgephi bench compare yesterday.json today.json --fail-over 5%
+    edgephi bench serve phi4mm                what the server adds, and against 1, 4 and 16 clients
     edgephi bench synthetic phi3 -o mini      a full-size checkpoint of random weights
     edgephi bench export mini --runs 3        time, memory and bytes of its conversion
     """  # noqa: D301 - click reads the \b

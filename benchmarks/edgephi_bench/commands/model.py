@@ -64,7 +64,7 @@ class ReportOutput:
         if self.append is not None:
             failure = append_line(self.append, json.dumps(report_json(report)))
         if self.html is not None:
-            failure = _write_page(self.html, page(report)) or failure
+            failure = write_page(self.html, page(report)) or failure
         if self.as_json:
             click.echo(json.dumps(report_json(report)))
         elif self.as_csv:
@@ -77,7 +77,7 @@ class ReportOutput:
             raise failure
 
 
-def _write_page(path: Path, content: str) -> EdgeError | None:
+def write_page(path: Path, content: str) -> EdgeError | None:
     """Write it; why that was not possible."""
     try:
         with staged_file(path) as stream:

@@ -139,12 +139,7 @@ class BenchReport:
 def report_json(report: BenchReport) -> dict[str, Any]:
     """The report as JSON values; what can be derived is there as well, for those who read it."""
     content = {"report_version": REPORT_VERSION, **dataclasses.asdict(report)}
-    content["figures"] = [
-        _with_condition(figure)
-        | {name: getattr(figure, name) for name in _DERIVED["figures"][:-1]}
-        | {"known_as": known_as(figure)}
-        for figure in report.figures
-    ]
+    content["figures"] = list(map(figure_json, report.figures))
     content["floors"] = [
         _with_condition(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]} for floor in report.floors
     ]
@@ -152,6 +147,12 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     content["rounds"] = [dataclasses.asdict(item) | {"round": _with_condition(item.round)} for item in report.rounds]
     content["ratios"] = [_with_condition(ratio) | {"median": ratio.median} for ratio in report.ratios]
     return content
+
+
+def figure_json(figure: Figure) -> dict[str, Any]:
+    """A figure as JSON values, with its statistics."""
+    derived = {name: getattr(figure, name) for name in _DERIVED["figures"][:-1]}
+    return _with_condition(figure) | derived | {"known_as": known_as(figure)}
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -76,7 +76,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_step: OnStep) -> Bench
     if reason := results.observer.meter.reason:
         results.notes.append(f"energy: not measured, as {reason}")
     return BenchReport(
-        model=_model_facts(bundle, available),
+        model=model_facts(bundle, available),
         environment=read_environment(command),
         threads=plan.threads,
         kv_cache=kind,
@@ -143,7 +143,8 @@ def _measure_output(plan: BenchPlan, available: tuple[str, ...], results: Result
         results.fixed = tuple(read_fixed(item) for item in worker.ask("fixed"))
 
 
-def _model_facts(bundle: Bundle, available: tuple[str, ...]) -> ModelFacts:
+def model_facts(bundle: Bundle, available: tuple[str, ...]) -> ModelFacts:
+    """The facts of a model folder that answers in these modes."""
     manifest = bundle.manifest
     return ModelFacts(
         path=str(bundle.path),

@@ -24,6 +24,7 @@ class Condition:
         image_height: Pixels of the request's image.
         prompt: Name of a user's own request.
         context: Most tokens of the request whose memory was measured.
+        clients: Of the server, at once.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Condition:
     image_height: int | None = None
     prompt: str | None = None
     context: int | None = None
+    clients: int | None = None
 
     def __str__(self) -> str:
         """`depth 1000, 2 threads`, for tables and messages; empty where there is nothing to distinguish."""
@@ -58,6 +60,8 @@ class Condition:
             yield f"{self.new_tokens} new"
         if self.threads is not None:
             yield count_of_threads(self.threads)
+        if self.clients is not None:
+            yield count_of_clients(self.clients)
 
     @property
     def values(self) -> dict[str, str | float]:
@@ -69,3 +73,8 @@ class Condition:
 def count_of_threads(count: int) -> str:
     """`1 thread`, `2 threads`."""
     return f"{count} thread{'s' * (count != 1)}"
+
+
+def count_of_clients(count: int) -> str:
+    """`1 client`, `4 clients`."""
+    return f"{count} client{'s' * (count != 1)}"

@@ -9,6 +9,8 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"))
 
 def quantity(value: float, unit: Unit) -> str:
     """`12.3 ms`, `2.70 GB`, `126 tokens`: three digits, and a unit that needs no powers of ten."""
+    if value < 0:
+        return f"-{quantity(-value, unit)}"
     if unit == "s":
         return _time(value)
     if unit == "bytes":

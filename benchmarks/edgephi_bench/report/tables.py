@@ -58,7 +58,7 @@ def _stage_table(report: BenchReport, mode: str, condition: Condition) -> Table:
         for figure in report.figures
         if figure.runner == _OURS and (figure.mode, figure.condition) == (mode, condition)
     ]
-    table = _figure_table(
+    table = figure_table(
         f"{mode.capitalize()}: {condition}", figures, label=lambda figure: (_named(figure),), columns=("stage",)
     )
     keys = {figure.key for figure in report.figures}
@@ -158,7 +158,7 @@ def _other_table(report: BenchReport) -> Table:
         condition = f" ({mode}{figure.condition})".replace(", )", ")")
         return figure.runner, _named(figure) + condition
 
-    return _figure_table("Load, memory and energy", figures, label=label, columns=("runner", "measured"))
+    return figure_table("Load, memory and energy", figures, label=label, columns=("runner", "measured"))
 
 
 def _ratio_table(report: BenchReport) -> Table:
@@ -195,9 +195,10 @@ def _named(figure: Figure) -> str:
     return f"{figure.name} ({', '.join(others)})" if others else figure.name
 
 
-def _figure_table(
+def figure_table(
     title: str, figures: list[Figure], *, label: Callable[[Figure], tuple[str, ...]], columns: tuple[str, ...]
 ) -> Table:
+    """A table with the statistics of each figure behind its labels."""
     rows = tuple((*label(figure), *_statistics(figure)) for figure in figures)
     return Table(title=title, columns=(*columns, *_STATISTICS), rows=rows, text_columns=len(columns))
 

@@ -6,6 +6,7 @@ import csv
 import io
 import shlex
 import sys
+from collections.abc import Iterable
 
 from edgephi_bench.latency.aliases import known_as
 from edgephi_bench.latency.report import BenchReport
@@ -19,20 +20,26 @@ _PIPE_WIDTH = 160  # columns where there is no terminal to ask
 
 def print_tables(report: BenchReport) -> None:
     """Print the whole report on stdout."""
+    lines = (*remarks(report), *environment_facts(report.environment), _provenance(report))
+    print_parts(heading(report), tables(report), lines)
+
+
+def print_parts(title: str, parts: Iterable[Table], lines: Iterable[str]) -> None:
+    """Print a report's heading, tables and remarks on stdout."""
     from rich import box  # noqa: PLC0415 - keeps --help fast
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=True)
-    console.print(heading(report), markup=False)
-    for table in tables(report):
+    console.print(title, markup=False)
+    for table in parts:
         shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
         for number, column in enumerate(table.columns):
             shown.add_column(column, justify="left" if number < table.text_columns else "right")
         for row in table.rows:
             shown.add_row(*row)
         console.print(shown, soft_wrap=False)
-    for line in (*remarks(report), *environment_facts(report.environment), _provenance(report)):
+    for line in lines:
         console.print(line, markup=False)
 
 

@@ -276,7 +276,7 @@ def test_a_folder_is_not_compared_with_a_report(tmp_path: Path) -> None:
 def test_every_option_that_the_documentation_names_exists() -> None:
     text = (Path(__file__).parents[3] / "docs" / "bench.md").read_text()
     known = {"--help"}
-    for name in ("model", "compare", "show"):
+    for name in ("model", "compare", "serve", "show"):
         command = bench.get_command(click.Context(bench), name)
         assert command is not None
         known |= {form for option in command.params for form in option.opts}

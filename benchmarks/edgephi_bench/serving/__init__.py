@@ -1,0 +1,1 @@
+"""Measures `edgephi serve` from its clients' side, beside direct calls of the same model in another process."""
