@@ -14,7 +14,7 @@ from edgephi_export import ExportOptions, export
 from edgephi_export.fidelity.weights import compare_with_checkpoint
 from edgephi_quantize.per_row import quantize_rows
 from support.bundles import small_bundle, small_checkpoint
-from support.sizes import Sizes
+from support.sizes import SMALL
 from support.weights import decoder_weights
 
 GRAPHS = ("decoder.onnx", "decoder_text.onnx", "decoder_prefill.onnx")
@@ -55,7 +55,7 @@ def test_its_matrices_are_a_byte_for_each_weight_and_nothing_else_is_stored_twic
 def test_gate_and_up_are_the_halves_of_the_checkpoints_matrix():
     bundle = _bundle()
     tensors = {tensor.name: tensor for tensor in bundle.tensor_index().tensors}
-    source = decoder_weights(Sizes(), 0)["model.layers.0.mlp.gate_up_proj.weight"]
+    source = decoder_weights(SMALL, 0)["model.layers.0.mlp.gate_up_proj.weight"]
     for half, name in zip(np.split(source, 2), ("gate", "up"), strict=True):
         stored = tensors[f"prefill.layers.0.mlp.gate_up_proj.{name}"]
         codes, scales = quantize_rows(np.ascontiguousarray(half, dtype=np.float32))
