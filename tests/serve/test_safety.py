@@ -124,6 +124,7 @@ def test_an_image_too_large_is_refused_by_its_header(server, client):
         return _ask(client, messages=[{"role": "user", "content": parts}])
 
     assert ask(small).status_code == 200  # what every first image takes is not counted
+    server.reset_peak()
     before = server.state()
     answer = ask(url)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "media_too_large")

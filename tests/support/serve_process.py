@@ -46,6 +46,10 @@ class Running:
             threads=int(status["Threads"]),
         )
 
+    def reset_peak(self) -> None:
+        """From now on `peak_kib` is of what follows (proc(5), clear_refs)."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def settled(self, seconds: float = 10) -> ProcessState:
         """The same once nothing runs or waits any more.
 
