@@ -187,6 +187,14 @@ class DecoderInfo:
             names += [self.int8_cache.graph, self.int8_cache.text_graph, self.int8_cache.prefill_graph]
         return tuple(name for name in names if name is not None)
 
+    def pair(self, kind: CacheKind) -> DecoderInfo | Int8CacheInfo:
+        """The graphs for keys and values of a kind; where the folder has none in int8, those in float."""
+        return self.int8_cache if kind == "int8" and self.int8_cache is not None else self
+
+    def cache_dtype(self, kind: CacheKind) -> CacheDtype:
+        """Of keys and values, with the graphs of `pair`."""
+        return self.dtype if self.pair(kind) is self else "int8"
+
     @property
     def cache_scales(self) -> tuple[TensorRef, ...]:
         """The scales of keys and values; empty without an int8 cache."""

@@ -75,7 +75,7 @@ def cache_shape(manifest: Manifest, max_context: int | None = None, kind: CacheC
         head_size=info.head_size,
         max_positions=max_context or model_positions,
         model_positions=model_positions,
-        dtype="int8" if chosen == "int8" else info.dtype,
+        dtype=info.cache_dtype(chosen),
     )
 
 

@@ -17,7 +17,7 @@ from edgephi.base.cancellation import never
 from edgephi.base.errors import ArtifactError
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import Adapter, CacheDtype, CacheKind, DecoderInfo, Int8CacheInfo
+from edgephi.bundle.manifest import Adapter, CacheDtype, CacheKind, DecoderInfo
 from edgephi.cache.kv_cache import cache_names
 from edgephi.ort.huge_pages import HugePages, own_memory, without
 from edgephi.ort.memory_check import check_graph_fits
@@ -45,10 +45,7 @@ class DecoderGraph:
     def __init__(self, bundle: Bundle, options: DeviceOptions, kind: CacheKind = "float", chunk: int = 0) -> None:
         self._bundle = bundle
         self._info = bundle.manifest.decoder
-        self._pair: DecoderInfo | Int8CacheInfo = self._info
-        if kind == "int8" and self._info.int8_cache is not None:
-            self._pair = self._info.int8_cache
-        self._cache_dtype: CacheDtype = "int8" if self._pair is not self._info else self._info.dtype
+        self._pair, self._cache_dtype = self._info.pair(kind), self._info.cache_dtype(kind)
         self._options, self._chunk = options, chunk
         self._name: str | None = None
         self._is_first = True

@@ -16,7 +16,7 @@ from edgephi.base.cancellation import never
 from edgephi.base.errors import CapacityError
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import CacheKind, DecoderInfo, Int8CacheInfo
+from edgephi.bundle.manifest import CacheKind
 from edgephi.decoder.graph import GraphShape, check_session
 from edgephi.model_options import ModelOptions
 from edgephi.ort.memory_check import check_graph_fits
@@ -40,16 +40,12 @@ class PrefillGraph:
 
     def __init__(self, bundle: Bundle, options: ModelOptions, kind: CacheKind) -> None:
         info = bundle.manifest.decoder
-        pair: DecoderInfo | Int8CacheInfo = info
-        if kind == "int8" and info.int8_cache is not None:
-            pair = info.int8_cache
         self._bundle, self._options = bundle, options
-        self._name = pair.prefill_graph
+        self._name = info.pair(kind).prefill_graph
         self._is_refused = False
         self.session: Any = None
         self.takes_adapter = bundle.manifest.adapters.mode == "routed"
-        cache_dtype = info.dtype if pair is info else "int8"
-        self._shape = GraphShape(cache_dtype=cache_dtype, takes_adapter=self.takes_adapter, gives_logits=False)
+        self._shape = GraphShape(info.cache_dtype(kind), self.takes_adapter, gives_logits=False)
 
     @property
     def exists(self) -> bool:
