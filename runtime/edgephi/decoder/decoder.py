@@ -72,9 +72,7 @@ class Decoder:
         self._graph = DecoderGraph(bundle, options.device_options, kind, options.chunk)
         self._graph.open(with_adapters=options.with_adapters, should_stop=should_stop)
         self._prefill = PrefillGraph(bundle, options, kind)
-        threads, version = options.device_options.num_threads, str(runtime().__version__)
-        key = crossover_key(bundle.manifest_sha256, version, threads)
-        self._threshold = PrefillThreshold(options.prefill_threshold, key)
+        self._threshold = _threshold(bundle, options) if self._prefill.exists else None
         self._passes: dict[tuple[int, int], DecoderPass] = {}
         self.sequences = PrefixCache(self.limit, options.kv_bytes, release=self._passes.clear)
         self._rope = RotaryTables(rope, info.dtype)
@@ -195,7 +193,7 @@ class Decoder:
         present = self.sequences.present
         sequence, adapter = present.sequence, present.adapter
         stretch = stop - self._cache.used
-        if stretch < 1 or sequence is None or adapter is None or not self._prefill.exists:
+        if self._threshold is None or stretch < 1 or sequence is None or adapter is None:
             return
         measured = partial(self._measured, sequence, adapter, should_stop)
         if not (self._threshold.pays(stretch, measured) and self._prefill.open(should_stop)):
@@ -303,3 +301,9 @@ def _all_rows(total: int, vocab_size: int) -> NDArray[np.float32]:
             f"logits of {total:,} tokens need {total * vocab_size * 4 / 2**20:,.0f} MiB, more than this machine can "
             "give; ask for the last row only"
         ) from None
+
+
+def _threshold(bundle: Bundle, options: ModelOptions) -> PrefillThreshold:
+    """That of this folder on this machine."""
+    threads, version = options.device_options.num_threads, str(runtime().__version__)
+    return PrefillThreshold(options.prefill_threshold, crossover_key(bundle.manifest_sha256, version, threads))
