@@ -6,7 +6,6 @@ The protocol is in `workers/serve.py`.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgephi.base.errors import EdgeError
+from edgephi_bench.measure.subprocess_run import end_group
 
 WORKERS = Path(__file__).with_name("workers")
 _SERVE = WORKERS / "serve.py"
@@ -105,15 +105,10 @@ class Worker:
 
     def close(self) -> None:
         """End the process; one that does not end by itself is killed."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(OSError):
-                if self._process.stdin is not None:
-                    self._process.stdin.close()
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE_SECONDS)
-                break
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        end_group(self._process, signal.SIGTERM, lambda: self._process.wait(_GRACE_SECONDS))
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._errors.close()

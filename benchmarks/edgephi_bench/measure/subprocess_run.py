@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from edgephi.base.errors import EdgeError
 
@@ -82,7 +82,8 @@ def measure_command(
             numbers = report.read().split()
             process.wait()
         except BaseException:
-            _stop(process)
+            # As Ctrl-C would; waiting also takes what it prints, so that it cannot block on that.
+            end_group(process, signal.SIGINT, lambda: process.communicate(timeout=_GRACE_SECONDS))
             raise
     return _usage(numbers, last_lines)
 
@@ -100,13 +101,19 @@ def _follow(stream: IO[bytes], on_line: OnLine | None) -> deque[str]:
     return kept
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt the whole group as Ctrl-C would; what does not end in time is killed."""
-    for number in (signal.SIGINT, signal.SIGKILL):
+def end_group(process: subprocess.Popen[Any], first: signal.Signals, wait: Callable[[], object]) -> None:
+    """Signal a process and what it started; what does not end in time is killed.
+
+    Args:
+        process: Leads a group of its own.
+        first: The signal.
+        wait: Waits for the end of the process, and raises TimeoutExpired when that takes too long.
+    """
+    for number in (first, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=_GRACE_SECONDS)  # also takes what it prints, so that it cannot block on that
+            wait()
             return
 
 
@@ -115,7 +122,7 @@ def _usage(numbers: list[bytes], last_lines: deque[str]) -> Usage:
         raise CommandError("the measured command was killed together with its meter")
     exit_code = int(numbers[0])
     if exit_code:
-        raise CommandError(_reason(exit_code, last_lines))
+        raise CommandError(exit_reason(exit_code, last_lines))
     return Usage(
         seconds=float(numbers[1]),
         peak_bytes=int(numbers[2]),
@@ -124,8 +131,13 @@ def _usage(numbers: list[bytes], last_lines: deque[str]) -> Usage:
     )
 
 
-def _reason(exit_code: int, last_lines: deque[str]) -> str:
-    """The last line that calls itself an error, else the last line: of a traceback, that is the exception."""
+def exit_reason(exit_code: int, last_lines: Sequence[str]) -> str:
+    """Why a command ended: the last line that calls itself an error, else the last, of a traceback the exception.
+
+    Args:
+        exit_code: Below 0 for a signal.
+        last_lines: Of what it printed, the last lines, none of them empty.
+    """
     if exit_code < 0:
         try:
             name = signal.Signals(-exit_code).name

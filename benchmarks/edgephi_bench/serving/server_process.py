@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi_bench.measure.subprocess_run import end_group, exit_reason
 from edgephi_bench.serving.chat_client import ChatClient
 from edgephi_bench.serving.plan import ServingPlan
 
@@ -87,13 +88,8 @@ class ServerProcess:
 
     def close(self) -> None:
         """End the process; one that does not end by itself is killed."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is not None:
-                break
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE_SECONDS)
+        if self._process.poll() is None:
+            end_group(self._process, signal.SIGTERM, lambda: self._process.wait(_GRACE_SECONDS))
         assert self._process.stdout is not None  # asked for at the start
         self._process.stdout.close()
         self._log.close()
@@ -107,12 +103,8 @@ class ServerProcess:
         raise self._failure()
 
     def _failure(self) -> EdgeError:
-        """By its exit code; the message is its error line, or its last."""
+        """By its exit code."""
         code = self._process.returncode
         self._log.seek(0)
         lines = [line for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        reason = (errors or lines or [f"exit code {code} without a message"])[-1]
-        if code == -signal.SIGKILL:
-            reason = "killed by SIGKILL; the system may have run out of memory"
-        return _ERRORS.get(code, EdgeError)(f"edgephi serve: {reason}")
+        return _ERRORS.get(code, EdgeError)(f"edgephi serve: {exit_reason(code, lines)}")
