@@ -32,6 +32,17 @@ _QUICK = {
 _QUICK_REPEATS = 2
 
 
+delay_option = click.option(
+    "--delay",
+    "delay_s",
+    type=click.FloatRange(min=0, max=600),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Rest before every turn, so that a device can cool.",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurementOptions:
     """The measurements, as given on the command line."""
@@ -188,15 +199,7 @@ _OPTIONS = (
             click.option(
                 "--warmup", type=_POSITIVE, default=1, show_default=True, help="Runs before, which do not count."
             ),
-            click.option(
-                "--delay",
-                "delay_s",
-                type=click.FloatRange(min=0, max=600),
-                default=0.0,
-                show_default=True,
-                metavar="SECONDS",
-                help="Rest before every turn, so that a device can cool.",
-            ),
+            delay_option,
         ],
     ),
     *in_group(

@@ -18,6 +18,7 @@ from edgephi.console.packing import packed
 from edgephi.console.progress_bar import ProgressBar
 from edgephi.console.signals import stoppable
 from edgephi_bench.commands.model import write_page
+from edgephi_bench.commands.model_options import delay_option
 
 if TYPE_CHECKING:
     from edgephi.bundle.manifest import CacheChoice
@@ -98,15 +99,7 @@ _OPTIONS = (
             click.option(
                 "--warmup", type=_POSITIVE, default=1, show_default=True, help="Rounds before, of one client."
             ),
-            click.option(
-                "--delay",
-                "delay_s",
-                type=click.FloatRange(min=0, max=600),
-                default=0.0,
-                show_default=True,
-                metavar="SECONDS",
-                help="Rest before every turn, so that a device can cool.",
-            ),
+            delay_option,
         ],
     ),
     *in_group(

