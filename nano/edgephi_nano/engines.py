@@ -15,10 +15,8 @@ from edgephi.bundle.manifest import CacheKind
 from edgephi_export import ExportOptions, export
 from edgephi_export.options import PrefillKind
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
-from edgephi_nano.tokenizer import END, END_OF_TEXT, USER, build_tokenizer, special_id
+from edgephi_nano.tokenizer import END, END_OF_TEXT, build_tokenizer, special_id
 from edgephi_nano.tools import SYSTEM_TEXT
-
-_TAGS = ("<|image_1|>", "<|audio_1|>")
 
 
 class Engine(Protocol):
@@ -78,7 +76,7 @@ class EdgephiEngine:
 
     def answer(self, question: Question, adapter: str) -> str:
         """See Engine.answer."""
-        messages: list[dict[str, str]] = [{"role": "user", "content": _user_text(question)}]
+        messages: list[dict[str, str]] = [{"role": "user", "content": question.text}]
         if question.tools is not None:
             messages.insert(0, {"role": "system", "content": SYSTEM_TEXT, "tools": question.tools})
         reply = self._model.generate(
@@ -92,14 +90,6 @@ class EdgephiEngine:
         )
         ids = [token_id for token_id in reply.token_ids if token_id not in self._stops]
         return self._tokenizer.decode(ids, skip_special_tokens=False)
-
-
-def _user_text(question: Question) -> str:
-    """What the user wrote: the last turn of the prompt without media tags, which the runtime places itself."""
-    text = question.prompt.rpartition(USER)[2].partition(END)[0]
-    for tag in _TAGS:
-        text = text.replace(tag, "")
-    return text
 
 
 def transformers_engine(checkpoint: Path) -> Engine:

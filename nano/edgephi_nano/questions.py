@@ -14,9 +14,11 @@ from PIL import Image
 
 from edgephi_nano.heldout import commands, pictures, speech_clips, spoken_questions
 from edgephi_nano.scoring import word_error_rate
+from edgephi_nano.tokenizer import END, USER
 
 SEED = 11
 MOST_NEW_TOKENS = 64
+_TAGS = ("<|image_1|>", "<|audio_1|>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +38,14 @@ class Question:
     tools: str | None = None
     image: Image.Image | None = None
     samples: np.ndarray | None = None
+
+    @property
+    def text(self) -> str:
+        """What the user wrote: the last turn of the prompt without media tags, which the runtime places itself."""
+        text = self.prompt.rpartition(USER)[2].partition(END)[0]
+        for tag in _TAGS:
+            text = text.replace(tag, "")
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgephi.audio.features import AudioFeatures, AudioInput
 from edgephi.base.cancellation import Stopped, never
 from edgephi.base.errors import ConfigError
+from edgephi.base.numbers import is_whole
 from edgephi.base.stage import OnStage, ignore_stage
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.cache_choice import cache_kind
@@ -194,7 +195,7 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
         self,
         prompt: Sequence[int] | NDArray[Any] | Request,
         *,
-        rows: Literal["last", "all"] = "last",
+        rows: int | Literal["last", "all"] = "last",
         **media: Unpack[MediaFields],
     ) -> NDArray[np.float32]:
         """Raw logits of a prompt, for proving an export against its source: always computed from its first position.
@@ -202,20 +203,21 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
         Args:
             prompt: A Request, or token ids with one image token per image and one audio token per audio input. Not
                 modified.
-            rows: `last` for the next token's logits only.
+            rows: `last` for the next token's logits only, a number R for those of the last R positions.
             media: `images`, `audio`, `adapter` and `max_crops` as in `Request`; with ids in the order of their tokens.
 
         Returns:
-            float32 [V], or [S, V] for `all`, S = positions after each media token became its rows.
+            float32 [V], [R, V], or [S, V] for `all`, S = positions after each media token became its rows.
 
         Raises:
-            ConfigError: Ids outside the vocabulary; media and their tokens do not pair up; a mode the folder lacks.
+            ConfigError: Ids outside the vocabulary; media and their tokens do not pair up; a mode the folder lacks;
+                more rows than positions.
             CapacityError: The prompt is longer than the context.
             ArtifactError: As in `stream`.
             TypeError: Another keyword.
         """
-        if rows not in ("last", "all"):
-            raise ConfigError(f"rows is {rows!r}; use 'last' or 'all'")
+        if not (rows in ("last", "all") or (isinstance(rows, int) and is_whole(rows) and rows >= 1)):
+            raise ConfigError(f"rows is {rows!r}; use 'last', 'all' or a number of positions, 1 or more")
         control = self._control()
         if isinstance(prompt, Request):
             made = self._prefill.prompt(as_request(prompt, **media), control.timer)
@@ -223,6 +225,8 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
             made = _prompt_of_ids(prompt, **media)
         with self._turn(control) as decoder:
             ready = self._begin(decoder, made, control, fresh=True)
+            if isinstance(rows, int) and rows > len(ready.sequence):
+                raise ConfigError(f"rows is {rows:,}, and the prompt has {len(ready.sequence):,} positions; use fewer")
             logits = decoder.forward(ready.sequence, adapter=ready.route.adapter, rows=rows)
             return logits.copy()  # the next request writes over it
 

@@ -58,6 +58,7 @@ def test_last_row_equals_the_last_of_all_rows(model: Model, mode: str):
     every = model.logits(_ids(mode), **MEDIA[mode], rows="all")
     assert every.dtype == np.float32
     np.testing.assert_allclose(model.logits(_ids(mode), **MEDIA[mode]), every[-1], atol=2e-5)
+    np.testing.assert_allclose(model.logits(_ids(mode), **MEDIA[mode], rows=3), every[-3:], atol=2e-5)
 
 
 def test_a_slot_takes_as_many_positions_as_its_media_has_rows(model: Model):
@@ -201,6 +202,8 @@ def test_closing_a_model_in_the_midst_of_a_request_says_so():
         ([1], {"images": [IMAGE]}, "0 image tokens but 1 were given"),
         ([AUDIO_TOKEN], {"audio": [AUDIO, AUDIO]}, "1 audio tokens but 2 were given"),
         ([1], {"rows": "first"}, "rows is 'first'"),
+        ([1], {"rows": 0}, "rows is 0"),
+        ([1, 2], {"rows": 3}, "rows is 3, and the prompt has 2 positions"),
         ([1], {"adapter": "both"}, "adapter is 'both'"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Ranges of keys and values, measured on sample requests, for an int8 KV cache."""
+"""Example requests with their answers, and the ranges of keys and values that an int8 KV cache needs."""
