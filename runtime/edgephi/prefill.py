@@ -127,11 +127,14 @@ class Prefill:
         route = self._route(prompt)
         with control.timer.measure("preprocess"):
             slots, progress = self._slots(prompt), EncodingProgress(control.stages)
+            features = list(self._features(prompt, limit, control))
+            control.timer.image_tokens = sum(item.num_rows for item in features if isinstance(item, ImageFeatures))
+            control.timer.audio_tokens = sum(item.num_rows for item in features if isinstance(item, AudioFeatures))
             media = [
                 LazyMedia(
                     self._embedding(item, route, control.should_stop, progress), self._media_processor.num_steps(item)
                 )
-                for item in list(self._features(prompt, limit, control))
+                for item in features
             ]
             embeddings = dict(zip(slots, (item.embedding for item in media), strict=True))
             sequence = InputSequence(self._table, prompt.token_ids, embeddings)

@@ -102,8 +102,9 @@ class Completions:
         timing = replies[0].timing
         made = sum(reply.timing.new_tokens for reply in replies)
         exchange.facts |= {
-            "prompt": timing.prompt_tokens, "cached": timing.cached_tokens, "new": made, "queue_s": job.queue_s,
-            "encode_s": timing.encode_s, "prefill_s": timing.prefill_s, "decode_s": timing.decode_s,
+            "prompt": timing.prompt_tokens, "image": timing.image_tokens, "audio": timing.audio_tokens,
+            "cached": timing.cached_tokens, "new": made, "queue_s": job.queue_s, "encode_s": timing.encode_s,
+            "prefill_s": timing.prefill_s, "decode_s": timing.decode_s,
         }  # fmt: skip
         if job.num_pauses:
             exchange.facts["pauses"] = job.num_pauses

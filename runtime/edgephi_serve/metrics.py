@@ -37,7 +37,7 @@ class Metrics:
         self._ttft_s = histogram("time_to_first_token_seconds", "From a turn to its first token")
         self._token_s = histogram("inter_token_seconds", "Between two tokens, the mean of a reply")
         self._stage_s = histogram("stage_seconds", "Work of each stage", "stage")
-        self._prompt = counter("prompt_tokens_total", "Tokens of prompts, media included")
+        self._prompt = counter("prompt_tokens_total", "Tokens of prompts", "kind")
         self._cached = counter("cached_prompt_tokens_total", "Of these, found in the cache")
         self._made = counter("generated_tokens_total", "Tokens generated")
         self._drafted = counter("speculation_drafted_total", "Draft tokens verified")
@@ -65,7 +65,10 @@ class Metrics:
                 self._token_s.observe(1 / reply.timing.decode_tok_s)
 
     def _note_prompt(self, timing: Timing) -> None:
-        self._prompt.inc(timing.prompt_tokens)
+        media = timing.image_tokens + timing.audio_tokens
+        self._prompt.labels("text").inc(timing.prompt_tokens - media)
+        self._prompt.labels("image").inc(timing.image_tokens)
+        self._prompt.labels("audio").inc(timing.audio_tokens)
         self._cached.inc(timing.cached_tokens)
         self._ttft_s.observe(timing.ttft_s)
         for stage in ("preprocess", "encode", "prefill", "decode"):

@@ -131,6 +131,11 @@ def test_the_cost_is_what_the_request_takes(client, asked, kinds):
     assert cost.details.text + cost.details.image + cost.details.audio == cost.input_tokens
     assert ["image" if hasattr(one, "crops") else "audio" for one in cost.media] == kinds
     assert (cost.details.image > 0, cost.details.audio > 0) == ("image" in kinds, "audio" in kinds)
+    again = client.post(URL, json={**asked, "max_tokens": 1}).json()["usage"]  # its media are in the cache
+    for details in (usage["prompt_tokens_details"], again["prompt_tokens_details"]):
+        found = [details[f"{kind}_tokens"] for kind in ("text", "image", "audio")]
+        assert found == [cost.details.text, cost.details.image, cost.details.audio]
+    assert again["prompt_tokens_details"]["cached_tokens"] == cost.input_tokens - 1
 
 
 def test_the_cost_needs_no_turn(server, client):

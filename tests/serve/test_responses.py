@@ -165,8 +165,13 @@ def test_a_conversation_with_a_call_goes_on_as_in_a_chat(client, sdk):
 
 def test_the_cost_is_what_the_response_takes(client, sdk):
     for given in ({"input": SPOKEN}, {"input": COMMAND, "instructions": "Be kind.", "tools": [HEATER]}):
-        count = sdk.responses.input_tokens.count(model="nano", **given).input_tokens
-        assert count == sdk.responses.create(model="nano", max_output_tokens=1, **given).usage.input_tokens
+        count = client.post(f"{URL}/input_tokens", json=given).json()
+        assert sdk.responses.input_tokens.count(model="nano", **given).input_tokens == count["input_tokens"]
+        usage = sdk.responses.create(model="nano", max_output_tokens=1, **given).usage
+        details = usage.input_tokens_details
+        assert usage.input_tokens == count["input_tokens"]
+        kinds = {"text": details.text_tokens, "image": details.image_tokens, "audio": details.audio_tokens}
+        assert kinds == count["details"]
     refused = client.post(f"{URL}/input_tokens", json={"instructions": "x", "input": "a " * 150_000})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input")
 

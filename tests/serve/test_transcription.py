@@ -103,7 +103,10 @@ def test_openais_client_reads_a_stream(sdk):
     events = list(stream)
     assert [event.type for event in events] == ["transcript.text.delta"] * 2 + ["transcript.text.done"]
     assert "".join(event.delta for event in events[:-1]) == events[-1].text == transcript().text
-    assert events[-1].usage.total_tokens == events[-1].usage.input_tokens + events[-1].usage.output_tokens
+    usage = events[-1].usage
+    assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+    assert usage.input_tokens == usage.input_token_details.text_tokens + usage.input_token_details.audio_tokens
+    assert usage.input_token_details.audio_tokens > usage.input_token_details.text_tokens
     written = b"".join(bytes(one.bytes) for one in events[-1].logprobs).decode()
     assert written.replace(" ", "") == transcript().text.replace(" ", "")
 

@@ -24,6 +24,8 @@ class Timing:
     Attributes:
         prompt_tokens: Positions before the first new token, media rows included.
         cached_tokens: Of these, positions whose keys and values were in the cache.
+        image_tokens: Positions of all images, cached or not.
+        audio_tokens: Likewise, of all audio inputs.
         new_tokens: Tokens generated, the closing one included.
         queue_s: Waiting for earlier requests.
         load_s: Loading the decoder again, with its adapters, because this request is the first to need them.
@@ -37,6 +39,8 @@ class Timing:
 
     prompt_tokens: int
     cached_tokens: int
+    image_tokens: int = 0
+    audio_tokens: int = 0
     new_tokens: int
     queue_s: float = 0.0
     load_s: float = 0.0
@@ -65,6 +69,8 @@ class StageTimer:
     Attributes:
         started_s: `time.perf_counter()` when the request was accepted.
         cached_tokens: See Timing.
+        image_tokens: See Timing.
+        audio_tokens: See Timing.
         first_token_s: `time.perf_counter()` when the first id was known; 0.0 before.
         seconds: By stage.
         parse_s: Seconds that were spent on reading the request's messages, part of preprocess.
@@ -73,6 +79,8 @@ class StageTimer:
     parse_s: InitVar[float] = 0.0
     started_s: float = field(default_factory=time.perf_counter)
     cached_tokens: int = 0
+    image_tokens: int = 0
+    audio_tokens: int = 0
     first_token_s: float = 0.0
     seconds: dict[TimedStage, float] = field(default_factory=lambda: dict.fromkeys(get_args(TimedStage), 0.0))
 
@@ -99,6 +107,8 @@ class StageTimer:
         return Timing(
             prompt_tokens=prompt_tokens,
             cached_tokens=min(self.cached_tokens, max(prompt_tokens - 1, 0)),  # the last one has no logits
+            image_tokens=self.image_tokens,
+            audio_tokens=self.audio_tokens,
             new_tokens=new_tokens,
             queue_s=seconds["queue"],
             load_s=seconds["load"],

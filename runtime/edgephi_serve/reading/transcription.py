@@ -49,11 +49,13 @@ class TranscriptEnd:
     Attributes:
         transcript: All segments.
         prompt_tokens: Of all requests.
+        audio_tokens: Of these, positions of audio.
         new_tokens: Of all requests.
     """
 
     transcript: Transcript
     prompt_tokens: int
+    audio_tokens: int
     new_tokens: int
 
 
@@ -109,7 +111,14 @@ class TranscriptWork:
             on_progress=on_progress,
             should_stop=job.should_stop,
         )
-        job.emit(TranscriptEnd(transcript=transcript, prompt_tokens=model.prompt_tokens, new_tokens=model.new_tokens))
+        job.emit(
+            TranscriptEnd(
+                transcript=transcript,
+                prompt_tokens=model.prompt_tokens,
+                audio_tokens=model.audio_tokens,
+                new_tokens=model.new_tokens,
+            )
+        )
 
 
 class _SegmentModel(TurnModel[TranscriptItem]):
@@ -118,12 +127,13 @@ class _SegmentModel(TurnModel[TranscriptItem]):
     def __init__(self, job: Job[TranscriptItem]) -> None:
         super().__init__(job)
         self._replies: deque[Reply] = deque()
-        self.prompt_tokens = self.new_tokens = 0
+        self.prompt_tokens = self.audio_tokens = self.new_tokens = 0
 
     def note(self, reply: Reply) -> None:
         """Count it, and keep its tokens."""
         self._replies.append(reply)
         self.prompt_tokens += reply.timing.prompt_tokens
+        self.audio_tokens += reply.timing.audio_tokens
         self.new_tokens += reply.timing.new_tokens
 
     def choices_of(self, segment: Segment) -> tuple[Choice, ...]:

@@ -53,8 +53,11 @@ class Logprobs(msgspec.Struct, kw_only=True):
 
 
 class PromptDetails(msgspec.Struct, kw_only=True):
-    """How many of the prompt's tokens were found in the cache."""
+    """The prompt's tokens by their kind, and how many of all were found in the cache."""
 
+    text_tokens: int
+    image_tokens: int
+    audio_tokens: int
     cached_tokens: int
 
 

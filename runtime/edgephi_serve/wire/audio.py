@@ -15,11 +15,19 @@ class DurationUsage(msgspec.Struct, kw_only=True):
     seconds: float
 
 
+class InputTokenDetails(msgspec.Struct, kw_only=True):
+    """The prompts' tokens by their kind."""
+
+    text_tokens: int
+    audio_tokens: int
+
+
 class TokenUsage(msgspec.Struct, kw_only=True):
     """Tokens of all requests that the transcript took."""
 
     type: Literal["tokens"] = "tokens"
     input_tokens: int
+    input_token_details: InputTokenDetails
     output_tokens: int
     total_tokens: int
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from edgephi_serve.wire.answers import RequestFigures, TokenLogprob
+from edgephi_serve.wire.answers import PromptDetails, RequestFigures, TokenLogprob
 from edgephi_serve.wire.responses import FunctionChoice, FunctionTool, TextConfig
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -44,10 +44,9 @@ class CallItem(msgspec.Struct, tag="function_call", kw_only=True):
 OutputItem = MessageItem | CallItem
 
 
-class InputDetails(msgspec.Struct, kw_only=True):
-    """How many of the prompt's tokens were found in the cache. Nothing is charged for writing to it."""
+class InputDetails(PromptDetails, kw_only=True):
+    """Nothing is charged for writing to the cache."""
 
-    cached_tokens: int
     cache_write_tokens: Literal[0] = 0
 
 

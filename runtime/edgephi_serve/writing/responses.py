@@ -145,7 +145,7 @@ class ResponsesWriter:
         counts = usage(self.replies)
         return ResponseUsage(
             input_tokens=counts.prompt_tokens,
-            input_tokens_details=InputDetails(cached_tokens=counts.prompt_tokens_details.cached_tokens),
+            input_tokens_details=InputDetails(**msgspec.structs.asdict(counts.prompt_tokens_details)),
             output_tokens=counts.completion_tokens,
             output_tokens_details=OutputDetails(),
             total_tokens=counts.total_tokens,

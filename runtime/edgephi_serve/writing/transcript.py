@@ -18,6 +18,7 @@ from edgephi.transcription.transcript import spoken
 from edgephi_serve.reading.transcription import TranscriptEnd, TranscriptPiece, TranscriptWork
 from edgephi_serve.wire.audio import (
     DurationUsage,
+    InputTokenDetails,
     SegmentBody,
     SegmentEvent,
     SpokenLogprob,
@@ -79,6 +80,9 @@ class TranscriptWriter:
         """The last event."""
         usage = TokenUsage(
             input_tokens=end.prompt_tokens,
+            input_token_details=InputTokenDetails(
+                text_tokens=end.prompt_tokens - end.audio_tokens, audio_tokens=end.audio_tokens
+            ),
             output_tokens=end.new_tokens,
             total_tokens=end.prompt_tokens + end.new_tokens,
         )

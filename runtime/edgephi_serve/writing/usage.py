@@ -19,7 +19,12 @@ def usage(replies: list[Reply]) -> Usage:
         prompt_tokens=timing.prompt_tokens,
         completion_tokens=made,
         total_tokens=timing.prompt_tokens + made,
-        prompt_tokens_details=PromptDetails(cached_tokens=timing.cached_tokens),
+        prompt_tokens_details=PromptDetails(
+            text_tokens=timing.prompt_tokens - timing.image_tokens - timing.audio_tokens,
+            image_tokens=timing.image_tokens,
+            audio_tokens=timing.audio_tokens,
+            cached_tokens=timing.cached_tokens,
+        ),
         completion_tokens_details=CompletionDetails(
             accepted_prediction_tokens=accepted, rejected_prediction_tokens=drafted - accepted
         ),
