@@ -153,7 +153,7 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
                     sequence=ready.sequence,
                     adapter=ready.route.adapter,
                     constraint=constraint,
-                    prediction=self._predicted_ids(options, control.timer),
+                    prediction=self._predicted_ids(request, options, control.timer),
                 )
                 with closing(generate(decoder, self._tokenizer, prepared)) as events:
                     for event in events:

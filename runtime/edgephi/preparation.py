@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from edgephi.base.cancellation import never
@@ -54,17 +54,17 @@ class PreparedRequests(LoadedModel):
         wanted = as_request(request, **fields)
         control = self._control(should_stop, on_stage, parse_s=time.perf_counter() - began_s)
         limit = self._open_decoder().limit
-        if options is not None:
-            check_bias(options.bias_pairs, self._prefill.vocab_size)
-            self._predicted_ids(options, control.timer)
-        start_constraint(
-            self._constraints, self._tokenizer, wanted.tool_use, None if options is None else options.constraint
-        )
+        chosen = options or SamplingOptions()
+        check_bias(chosen.bias_pairs, self._prefill.vocab_size)
+        predicted_ids = self._predicted_ids(wanted, chosen, control.timer)
+        start_constraint(self._constraints, self._tokenizer, wanted.tool_use, chosen.constraint)
         prompt = self._prefill.read(self._prefill.prompt(wanted, control.timer), limit, control)
         return PreparedRequest(
             request=wanted,
             cost=request_cost(prompt),
             preprocess_s=control.timer.seconds["preprocess"],
+            prediction=chosen.prediction,
+            predicted_ids=tuple(predicted_ids),
             prompt=prompt,
             owner=self._prefill,
         )
@@ -81,8 +81,12 @@ class PreparedRequests(LoadedModel):
             raise ConfigError("this request was prepared by another model; prepare it with the one that serves it")
         return request
 
-    def _predicted_ids(self, options: SamplingOptions, timer: StageTimer) -> list[int]:
+    def _predicted_ids(
+        self, request: Request | PreparedRequest, options: SamplingOptions, timer: StageTimer
+    ) -> Sequence[int]:
         """Tokens of the prediction. Raises ConfigError if there are more than any reply has."""
+        if isinstance(request, PreparedRequest) and request.prediction == options.prediction:
+            return request.predicted_ids
         with timer.measure("preprocess"):
             ids = self._tokenizer.encode_text(options.prediction)
         most = self._open_decoder().limit.shape.max_positions

@@ -81,6 +81,8 @@ class PreparedRequest:
         request: The request.
         cost: Its tokens.
         preprocess_s: Seconds that reading it took; part of `Timing.preprocess_s`.
+        prediction: Of the options that it was prepared with.
+        predicted_ids: Tokens of the prediction.
         prompt: Token ids, and features in place of the sources of media.
         owner: What prepared it; no other model serves it.
     """
@@ -88,6 +90,8 @@ class PreparedRequest:
     request: Request
     cost: RequestCost
     preprocess_s: float
+    prediction: str = field(repr=False)
+    predicted_ids: tuple[int, ...] = field(repr=False)
     prompt: Prompt = field(repr=False)
     owner: object = field(repr=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from edgephi import CapacityError, ConfigError, Grammar, Model, SamplingOptions
 from edgephi.base.cancellation import Stopped
+from edgephi.prompt.tokenizer import Tokenizer
 from support.bundles import small_bundle
 from support.signals import random_audio, random_image
 
@@ -68,6 +70,26 @@ def test_media_are_read_once(model: Model, tmp_path: Path):
     path.unlink()
     assert model.generate(ready, options=FEW).token_ids == expected.token_ids
     assert ready.media_bytes > IMAGES[0].nbytes
+
+
+def test_a_prediction_is_read_once(model: Model, monkeypatch: pytest.MonkeyPatch):
+    """Of a file of the context's length that takes as long as the prompt; another prediction counts all the same."""
+    read: list[str] = []
+    encode_text = Tokenizer.encode_text
+
+    def noted(self: Tokenizer, text: str) -> list[int]:
+        read.append(text)
+        return encode_text(self, text)
+
+    monkeypatch.setattr(Tokenizer, "encode_text", noted)
+    reply = model.generate("hello", options=FEW)
+    expected = replace(FEW, prediction="turn on the light")
+    ready = model.prepare("hello", options=expected)
+    for _ in range(2):
+        assert model.generate(ready, options=expected).token_ids == reply.token_ids
+    assert read.count(expected.prediction) == 1
+    model.generate(ready, options=replace(FEW, prediction="quite another"))
+    assert read.count("quite another") == 1
 
 
 def test_no_turn_is_needed(model: Model):

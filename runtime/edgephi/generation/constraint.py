@@ -7,6 +7,8 @@ grammar may end.
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -24,6 +26,9 @@ CALL_MARKERS = ("<|tool_call|>", "<|/tool_call|>")
 
 # As Python's json writes it and models often do. Free white space would let a model write it without end.
 _JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+#: A server's clients repeat their tools or schema in every request; each takes megabytes at most.
+_MOST_COMPILED = 8
 
 _ANYTHING = frozenset({"(?s).*", "(?s:.*)", r"[\s\S]*", r"(.|\n)*", "(.|\n)*", r"(?:.|\n)*"})
 
@@ -119,13 +124,13 @@ def check_constraint(spec: ConstraintSpec) -> None:
         EdgeError: llguidance is not installed.
     """
     llguidance = _library()
-    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(_compiled(llguidance, spec))
+    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(_grammar(llguidance, spec))
     if failed:
         _refuse(spec, messages[0])
 
 
 class ConstraintCompiler:
-    """Makes the constraints of one model's replies.
+    """Makes the constraints of one model's replies, from any thread. The last few that were compiled are kept.
 
     Args:
         tokenizer: The model's.
@@ -138,6 +143,8 @@ class ConstraintCompiler:
         self._eos = list(eos)
         self._vocab_size = vocab_size
         self._bridge: Any = None  # made for the first constraint: it reads the whole vocabulary
+        self._compiled: dict[ConstraintSpec, _MatcherConstraint] = {}  # the one that was used last stands last
+        self._lock = threading.Lock()
 
     def start(self, spec: ConstraintSpec) -> Constraint:
         """The constraint of a new reply.
@@ -146,11 +153,19 @@ class ConstraintCompiler:
             ConfigError: A mistake in it, something that llguidance does not support, or no reply can meet it.
             EdgeError: llguidance is not installed.
         """
+        with self._lock:
+            found = self._compiled.pop(spec, None) or self._compile(spec)
+            self._compiled[spec] = found
+            if len(self._compiled) > _MOST_COMPILED:
+                del self._compiled[next(iter(self._compiled))]
+            return found.copy()
+
+    def _compile(self, spec: ConstraintSpec) -> _MatcherConstraint:
         check_constraint(spec)
         llguidance = _library()
         if self._bridge is None:
             self._bridge = _bridge(llguidance, self._tokenizer, self._eos, self._vocab_size)
-        matcher = llguidance.LLMatcher(self._bridge, _compiled(llguidance, spec), log_level=0)
+        matcher = llguidance.LLMatcher(self._bridge, _grammar(llguidance, spec), log_level=0)
         if matcher.is_error():
             _refuse(spec, matcher.get_error())
         control = self._tokenizer.control.values()
@@ -175,6 +190,12 @@ class _MatcherConstraint:
         # A grammar can name tokens by number; control tokens are no text, so they stay out all the same.
         self._never = np.array([token_id for token_id in never if token_id < vocab_size], np.int64)
         self._eos = np.array(eos, np.int64)
+
+    def copy(self) -> _MatcherConstraint:
+        """Another reply's, in the state of this one."""
+        made = copy.copy(self)
+        made._matcher, made._bits = self._matcher.deep_copy(), self._bits.copy()
+        return made
 
     @property
     def is_done(self) -> bool:
@@ -243,7 +264,7 @@ class _Vocabulary:
         return self._tokenizer.encode_text(text.decode("utf-8"))
 
 
-def _compiled(llguidance: ModuleType, spec: ConstraintSpec) -> str:
+def _grammar(llguidance: ModuleType, spec: ConstraintSpec) -> str:
     """The grammar in llguidance's own form, not checked yet."""
     matcher = llguidance.LLMatcher
     match spec:

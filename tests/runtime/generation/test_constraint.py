@@ -219,6 +219,25 @@ def test_what_no_reply_can_meet_is_refused_before_the_first_token(spec: Constrai
     assert "\n" not in str(caught.value)
 
 
+def test_a_repeated_constraint_is_compiled_once_and_each_reply_has_its_own(monkeypatch: pytest.MonkeyPatch):
+    compiled: list[ConstraintSpec] = []
+    monkeypatch.setattr("edgephi.generation.constraint.check_constraint", compiled.append)
+    compiler = ConstraintCompiler(TOKENIZER, eos=EOS, vocab_size=VOCAB)
+    first, second = compiler.start(Regex("ab")), compiler.start(Regex("ab"))
+    first.accept(TOKENIZER.encode_text("a")[0])
+    third = compiler.start(Regex("ab"))
+    assert compiled == [Regex("ab")]
+    for constraint, expected in ((first, "b"), (second, "a"), (third, "a")):
+        logits = np.zeros(VOCAB, np.float32)
+        constraint.mask(logits)
+        allowed = {BYTES[token_id][:1].decode() for token_id in np.flatnonzero(np.isfinite(logits))}
+        assert allowed == {expected}
+    for number in range(8):  # so many others that the first is not kept
+        compiler.start(Regex(f"{number}"))
+    compiler.start(Regex("ab"))
+    assert compiled.count(Regex("ab")) == 2
+
+
 def test_a_schema_is_the_same_as_text_and_as_an_object():
     assert JsonSchema(PERSON) == JsonSchema(json.dumps(PERSON))
     assert hash(JsonSchema(PERSON)) == hash(JsonSchema(json.dumps(PERSON)))
