@@ -34,6 +34,7 @@ _OWN = {
     "demo": "edgephi.cli.demo",
     "doctor": "edgephi.cli.doctor",
     "inspect": "edgephi.cli.inspect",
+    "probe": "edgephi.cli.probe",
     "run": "edgephi.cli.run",
     "transcribe": "edgephi.cli.transcribe",
     "verify": "edgephi.cli.verify",
