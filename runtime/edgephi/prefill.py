@@ -59,7 +59,9 @@ class PreparedPrompt:
             Stopped: The request was stopped.
         """
         wanted = self.sequence.media_after(num_cached)
-        self.progress.expect(sum(item.num_steps for item in self.media if _is_due(item.embedding, wanted)))
+        for item in self.media:
+            if _is_due(item.embedding, wanted):
+                self.progress.expect(item.num_steps, item.embedding.num_parts)
         for embedding in wanted:
             embedding.rows()
         self.progress.finish()

@@ -60,7 +60,7 @@ _limit_options = group(
         type=float,
         default=10.0,
         show_default=True,
-        help="Seconds until a long prefill makes room.",
+        help="Seconds until a long request makes room.",
     ),
     click.option("--stall", "stall_s", type=float, default=120.0, show_default=True, help="Seconds to unhealthy."),
 )

@@ -44,8 +44,9 @@ class Engine:
         self._places: Counter[str] = Counter()
         self._jobs: set[Job[Any]] = set()
         slice_s = math.inf if settings.times.slice_s is None else settings.times.slice_s
-        self._admission = Admission(turns=TurnQueue(slice_s), preparing=Preparing(settings.limits.prepared_bytes))
         self.pace = Pace()
+        preparing = Preparing(settings.limits.prepared_bytes)
+        self._admission = Admission(turns=TurnQueue(slice_s), preparing=preparing, pace=self.pace)
         self._open = asyncio.Event()
         self._open.set()
         self._dismissal = asyncio.Event()

@@ -15,7 +15,9 @@ from edgephi import Model, PreparedRequest, Request, SamplingOptions, Stage
 from edgephi.base.cancellation import Stopped
 from edgephi_serve.bodies import ClientLeftError
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
+from edgephi_serve.pace import Pace
 from edgephi_serve.preparing import Preparing, Unprepared
+from edgephi_serve.progress import Progress
 from edgephi_serve.settings import Times
 from edgephi_serve.turns import EndedWaitingError, TurnQueue
 
@@ -52,10 +54,12 @@ class Admission:
     Attributes:
         turns: Whose turn it is.
         preparing: Reads requests before their turn.
+        pace: Of the requests so far.
     """
 
     turns: TurnQueue
     preparing: Preparing
+    pace: Pace
 
 
 class Job(Generic[T]):
@@ -83,9 +87,7 @@ class Job(Generic[T]):
         self._began_s: float | None = None
         self._turn_s: float | None = None
         self._before_s = 0.0
-        self._prefill: tuple[float, int] | None = None
-        self._read = 0  # before the last pause
-        self._keeps = True
+        self._progress = Progress(admission.pace)
         self._is_pausing = False
         self._waiting: Stage | None = None
         self.is_accepted = False
@@ -217,6 +219,7 @@ class Job(Generic[T]):
         try:
             with self._preparing.prepared(self.model, given) as ready:
                 self.is_accepted = True
+                self._progress.positions = ready.cost.prompt_tokens if isinstance(ready, PreparedRequest) else 0
                 with self._entered():
                     yield ready
         except Stopped:
@@ -247,7 +250,8 @@ class Job(Generic[T]):
         """
         self._num_pauses += 1
         self._give_back()
-        self._is_pausing, self._prefill = False, None
+        self._is_pausing = False
+        self._progress.end_turn()
         self._turns.enter(self, is_first=True)
         self._take()
 
@@ -266,17 +270,13 @@ class Job(Generic[T]):
         return self._is_pausing or self.stopped_by is not None or self._enough == self.reply
 
     def on_stage(self, stage: Stage) -> None:
-        """Called by the runtime. A prefill is paused between its passes only, so that none is in vain.
+        """Called by the runtime. A request is paused between two crops, windows or passes, so that none is in vain.
 
         Stages of decoding are signs of work and no more: the tokens themselves show how far it is.
         """
         self._beat_s = time.monotonic()
-        if stage.name == "prefill" and 0 <= stage.done < stage.total:
-            if self._prefill is None:
-                self._prefill = self._beat_s, stage.done
-                self._keeps = self._keeps and stage.done >= self._read
-            if self._keeps and self._turns.should_pause(self, lambda: self._left_s(stage)):
-                self._is_pausing, self._read = True, stage.done
+        if self._progress.note(stage) and self._turns.should_pause(self, self._progress.left_s):
+            self._is_pausing = True
         if stage.name != "decode":
             self._push(stage)
 
@@ -294,13 +294,6 @@ class Job(Generic[T]):
         if self.stopped_by == "queue_timeout":
             return unavailable("server_is_overloaded", "The request waited too long for its turn.")
         return None
-
-    def _left_s(self, stage: Stage) -> float:
-        """How long the rest of a prefill will take, at the pace of what is done; 0 before its first pass has ended."""
-        began_s, first = self._prefill or (0.0, stage.done)
-        if stage.done <= first:
-            return 0.0
-        return (time.monotonic() - began_s) / (stage.done - first) * (stage.total - stage.done)
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

@@ -50,11 +50,14 @@ class Pace:
         """A request held its turn so long."""
         self._turn_s.note(seconds)
 
+    def note_prefill(self, seconds: float, positions: int) -> None:
+        """So many positions, none of them cached, were read in so long."""
+        if positions > 0 and seconds > 0:
+            self._prefill_s.note(seconds / positions)
+
     def note_reply(self, timing: Timing) -> None:
         """A reply's stages."""
-        fresh = timing.prompt_tokens - timing.cached_tokens
-        if fresh > 0 and timing.prefill_s > 0:
-            self._prefill_s.note(timing.prefill_s / fresh)
+        self.note_prefill(timing.prefill_s, timing.prompt_tokens - timing.cached_tokens)
         if timing.new_tokens > 1 and timing.decode_s > 0:
             self._decode_s.note(timing.decode_s / timing.new_tokens)
             self._new_tokens.note(timing.new_tokens)

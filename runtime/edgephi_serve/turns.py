@@ -1,4 +1,4 @@
-"""Whose turn it is at the model: requests in the order in which they came, but for the pause of a long prefill.
+"""Whose turn it is at the model: requests in the order in which they came, but for the pause of a long one.
 
 A request that holds its turn may make room for a short one: it goes on right after it, before everyone else.
 """

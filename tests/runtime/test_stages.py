@@ -52,6 +52,66 @@ def test_views_and_windows_of_all_media_are_counted_together(model: Model):
     assert names == ["preprocess", "load", "encode", "prefill", "decode"]
 
 
+def _encoding_left(stages: list[Stage]) -> list[int]:
+    return [total - done for done, total in _named(stages, "encode")]
+
+
+def test_a_request_that_is_stopped_between_crops_goes_on_where_it_was(model: Model):
+    """As the server does it to serve a short request meanwhile; the embeddings must be the same bit for bit."""
+    media: dict[str, Any] = {"images": [WIDE, SMALL], "audio": [LONG_RECORDING]}
+    with Model.load(small_bundle(), threads=1, chunk=32) as fresh:
+        whole = fresh.generate("x", options=FEW, **media)
+        expected = _kept(fresh)
+    ready = model.prepare("x", **media)
+    before = total = sum(1 + one.columns * one.rows for one in ready.cost.images) + 2
+    for stop_at in (total - 1, 4, 1, 0):  # within an image, within another, within the audio, not at all
+        reported: list[Stage] = []
+        reply = model.generate(
+            ready,
+            options=FEW,
+            on_stage=reported.append,
+            should_stop=lambda given=reported, left=stop_at: left and _encoding_left(given)[-1:] == [left],
+        )
+        assert _encoding_left(reported) == list(range(before, stop_at - 1, -1))
+        assert (reply.finish_reason == "cancelled") is (stop_at > 0)
+        before = stop_at
+        model.generate("short", options=FEW)
+    assert reply.token_ids == whole.token_ids
+    kept = _kept(model)
+    assert kept.keys() == expected.keys()
+    for digest, rows in kept.items():
+        np.testing.assert_array_equal(rows, expected[digest])
+
+
+def _kept(model: Model) -> dict[bytes, Any]:
+    cache = model._prefill.embeddings
+    return {digest: cache.get(digest) for digest in list(cache._entries)}
+
+
+def test_an_image_that_was_cancelled_within_a_crop_changes_no_answer(model: Model, monkeypatch: pytest.MonkeyPatch):
+    """The crop that runs is ended in its midst; what is kept of the others is part of the memory for media."""
+    expected = model.generate("x", images=[WIDE], options=FEW).token_ids
+    kept_bytes = model._prefill.embeddings.num_bytes
+    model.clear_cache()
+    monkeypatch.setattr(cancellable_run, "_GRACE_S", 0.0)
+    monkeypatch.setattr(cancellable_run, "_POLL_S", 0.0)
+    reported: list[Stage] = []
+    asked_at: list[int] = []
+
+    def should_stop() -> bool:
+        asked_at.append(len(_encoding_left(reported)))
+        return asked_at[-1] >= 5 and asked_at.count(asked_at[-1]) > 1  # once before a crop, then while it runs
+
+    reply = model.generate("x", images=[WIDE], options=FEW, on_stage=reported.append, should_stop=should_stop)
+    assert reply.finish_reason == "cancelled"
+    assert 0 < model._prefill.embeddings.num_bytes < kept_bytes
+    assert model.generate("short", options=FEW).token_ids
+    assert model.generate("x", images=[WIDE], options=FEW).token_ids == expected
+    assert model._prefill.embeddings.num_bytes == kept_bytes
+    model.clear_cache()
+    assert model._prefill.embeddings.num_bytes == 0
+
+
 def test_what_is_kept_from_before_is_not_reported_as_work(model: Model):
     first = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])
     again = _stages(model, "the same, and more of it than one chunk holds " * 3, images=[SMALL])

@@ -9,9 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from edgephi import Model
+from edgephi_serve.settings import Limits, Settings, Times
 from support.serve_process import Running, end, launch
+from support.serve_thread import ScriptedModel, ServeThread
 
 Start = Callable[..., Running]
+Serve = Callable[..., ServeThread]
 
 
 @pytest.fixture
@@ -40,6 +44,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def client(server: Running) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def serve(nano: Model) -> Iterator[Serve]:
+    """Starts servers of a scripted model with limits and times; they end with the test."""
+    opened: list[ServeThread] = []
+
+    def begin(limits: dict | None = None, **times: float) -> ServeThread:
+        settings = Settings(times=Times(**times), limits=Limits(**(limits or {})))
+        opened.append(ServeThread(ScriptedModel(nano), settings).__enter__())
+        return opened[-1]
+
+    yield begin
+    for one in opened:
+        one.__exit__()
 
 
 @pytest.fixture

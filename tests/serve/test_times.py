@@ -1,4 +1,4 @@
-"""What takes long: silence, waiting, limits of time, clients that leave, and the pause of a long prefill."""
+"""What takes long: silence, waiting, limits of time, and clients that leave."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from edgephi import ArtifactError, CapacityError, Model
 from edgephi_serve.keys import Keys
-from edgephi_serve.settings import Limits, Settings, Times
+from edgephi_serve.settings import Limits, Settings
 from support.bundles import nano_bundle
 from support.serve_thread import ScriptedModel, ServeThread, body, request_bytes
 
-Serve = Callable[..., ServeThread]
-#: A text so long that its request is not taken for a short one.
-LETTERS = "x" * 200_000
 SLOW = pytest.mark.slow
 
 
@@ -30,20 +27,6 @@ SLOW = pytest.mark.slow
 def nano() -> Iterator[Model]:
     with Model.load(nano_bundle(), threads=1) as model:
         yield model
-
-
-@pytest.fixture
-def serve(nano: Model) -> Iterator[Serve]:
-    opened: list[ServeThread] = []
-
-    def begin(limits: dict | None = None, **times: float) -> ServeThread:
-        settings = Settings(times=Times(**times), limits=Limits(**(limits or {})))
-        opened.append(ServeThread(ScriptedModel(nano), settings).__enter__())
-        return opened[-1]
-
-    yield begin
-    for one in opened:
-        one.__exit__()
 
 
 def _started(running: ServeThread, script: str) -> threading.Thread:
@@ -284,89 +267,3 @@ def test_one_key_takes_half_of_the_queue_at_most(nano):
         assert ask("the-key-of-b", "write 1 0") == 200
         for thread in threads:
             thread.join()
-
-
-def _paced(running: ServeThread) -> None:
-    """Let the server learn how fast this model is."""
-    assert running.ask("write 3 0").status_code == 200
-    running.until(running.has_left)
-
-
-def _long(running: ServeThread, script: str, answers: dict[str, httpx.Response]) -> threading.Thread:
-    def ask() -> None:
-        answers[script] = running.ask(script)
-
-    before = running.engine.running + running.engine.waiting
-    thread = threading.Thread(target=ask)
-    thread.start()
-    running.until(lambda: running.engine.running + running.engine.waiting == before + 1)
-    return thread
-
-
-def test_a_long_prefill_makes_room_for_a_short_request(serve):
-    running = serve(slice_s=0.2)
-    _paced(running)
-    answers: dict[str, httpx.Response] = {}
-    thread = _long(running, "prefill a 20 0.05;write 3 0", answers)
-    short = running.ask("write 3 0", max_tokens=8)
-    assert thread.is_alive()
-    thread.join()
-    long = answers["prefill a 20 0.05;write 3 0"].json()
-    assert short.json()["choices"][0]["message"]["content"] == "0 1 2 "
-    assert running.model.passes == 20  # none was in vain
-    assert long["choices"][0]["message"]["content"] == "0 1 2 "
-    assert (long["edgephi"]["pauses"], short.json()["edgephi"]["pauses"]) == (1, 0)
-
-
-@SLOW
-def test_it_makes_room_five_times_at_most_and_goes_on_before_other_long_ones(serve):
-    running = serve(slice_s=0.05)
-    _paced(running)
-    answers: dict[str, httpx.Response] = {}
-    scripts = [f"prefill {name} 20 0.04;{LETTERS}" for name in "ab"]
-    threads = [_long(running, script, answers) for script in scripts]
-    ends_s = time.monotonic() + 0.8
-    while time.monotonic() < ends_s:
-        assert running.ask("write 1 0", max_tokens=1).status_code == 200
-    for thread in threads:
-        thread.join()
-    assert answers[scripts[0]].json()["edgephi"]["pauses"] == 5
-    order = [text for text in running.model.begun if text.startswith("prefill")]
-    assert order == sorted(order)  # b begins after a has ended
-    assert running.model.passes == 40
-
-
-@SLOW
-def test_a_long_request_does_not_overtake(serve):
-    running = serve(slice_s=0.05)
-    _paced(running)
-    answers: dict[str, httpx.Response] = {}
-    threads = [_long(running, f"prefill {name} 6 0.05;{LETTERS}", answers) for name in "abc"]
-    for thread in threads:
-        thread.join()
-    assert [text[:9] for text in running.model.begun[1:]] == ["prefill a", "prefill b", "prefill c"]
-
-
-def test_what_the_cache_has_lost_is_read_again_once(serve):
-    running = serve(slice_s=0.1)
-    _paced(running)
-    answers: dict[str, httpx.Response] = {}
-    thread = _long(running, "prefill lost 15 0.04", answers)
-    for _ in range(3):
-        assert running.ask("write 1 0", max_tokens=1).status_code == 200
-    thread.join()
-    assert answers["prefill lost 15 0.04"].json()["edgephi"]["pauses"] == 1
-
-
-def test_a_request_that_is_paused_can_still_be_left(serve):
-    running = serve(slice_s=0.1)
-    _paced(running)
-    with running.raw() as raw:
-        raw.sendall(request_bytes(json.dumps(body("prefill a 100 0.05")).encode()))
-        running.until(lambda: running.engine.running == 1)
-        answers: dict[str, httpx.Response] = {}
-        thread = _long(running, "write 10 0.05", answers)
-        running.until(lambda: "write 10 0.05" in running.model.begun)
-    thread.join()
-    running.until(running.has_left)
-    assert running.model.passes < 20

@@ -28,7 +28,8 @@ _POLL_S = 0.005
 class ScriptedModel:
     """Does what the last message says: any number of these steps, apart from everything that is not scripted.
 
-    prefill NAME N S    reads N passes of S seconds each; what was read is kept, but under the name `lost`
+    encode NAME N S     encodes N crops of S seconds each; what was encoded is kept, but under the name `lost`
+    prefill NAME N S    likewise reads N passes
     hang S              shows no sign of work for S seconds
     hold                goes on once `gate` is set
     write N S           writes N words, one each S seconds
@@ -36,7 +37,7 @@ class ScriptedModel:
 
     Attributes:
         begun: The last messages of all requests that began.
-        passes: How many passes were read in all.
+        passes: How many crops were encoded and passes read in all.
         failure: Raised by `fail`.
         gate: Opens for `hold`.
     """
@@ -78,15 +79,15 @@ class ScriptedModel:
         self, step: list[str], should_stop: Callable[[], bool], on_stage: Callable[[Stage], None], words: list[str]
     ) -> Generator[Event, None, bool]:
         match step:
-            case ["prefill", name, count, seconds]:
-                total = int(count)
-                for done in range(self._kept.get(name, 0), total):
-                    on_stage(Stage("prefill", done, total))
+            case ["encode" | "prefill" as stage, name, count, seconds]:
+                total, key = int(count), f"{stage} {name}"
+                for done in range(self._kept.get(key, 0), total):
+                    on_stage(Stage(stage, done, total))
                     if _sleep(float(seconds), should_stop):
                         return False
                     self.passes += 1
-                    self._kept[name] = 0 if name == "lost" else done + 1
-                on_stage(Stage("prefill", total, total))
+                    self._kept[key] = 0 if name == "lost" else done + 1
+                on_stage(Stage(stage, total, total))
             case ["hang", seconds]:
                 time.sleep(float(seconds))
             case ["write", count, seconds]:

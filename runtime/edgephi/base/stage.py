@@ -66,9 +66,10 @@ class EncodingProgress:
         self._stages = stages
         self._done = self._total = 0
 
-    def expect(self, count: int) -> None:
-        """Add crops or windows that are still to be encoded."""
+    def expect(self, count: int, done: int = 0) -> None:
+        """Add crops or windows, the first `done` of which are encoded already."""
         self._total += count
+        self._done += done
 
     def begin_next(self) -> None:
         """One more begins."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,10 @@ class Session(Protocol):
 OpenSession = Callable[[Path], Session]
 
 
+#: Features of an input's first views or windows, in order.
+Parts: TypeAlias = list[NDArray[np.float32]]
+
+
 def ignore_step() -> None:
     """The default observer of steps: does nothing."""
 
@@ -63,7 +67,11 @@ class VisionEncoder:
         self._session = _LazySession(bundle.file(info.graph), open_session)
 
     def encode(
-        self, views: ImageViews, should_stop: Callable[[], bool] = never, on_step: Callable[[], None] = ignore_step
+        self,
+        views: ImageViews,
+        should_stop: Callable[[], bool] = never,
+        on_step: Callable[[], None] = ignore_step,
+        parts: Parts | None = None,
     ) -> NDArray[np.float32]:
         """Encode one image, one view at a time so that memory does not grow with its size.
 
@@ -74,6 +82,8 @@ class VisionEncoder:
             views: The image.
             should_stop: Asked before each view, and during it.
             on_step: Called before each view.
+            parts: Views that an earlier call had encoded before it was stopped. Those that this call encodes are
+                appended, also if it is stopped.
 
         Returns:
             float32 [A, H], A = `num_image_rows(views)`: the useful part of the tiles, a separator after each row;
@@ -83,12 +93,11 @@ class VisionEncoder:
             Stopped: `should_stop` returned True.
         """
         ids = position_ids(views.patch_mask)
-        made = []
-        for index in range(len(views)):
-            ask(should_stop)
-            on_step()
-            made.append(self._view(views, index, ids[index], should_stop))
-        first, *rest = made
+
+        def view(index: int) -> NDArray[np.float32]:
+            return self._view(views, index, ids[index], should_stop)
+
+        first, *rest = _encoded(len(views), view, should_stop, on_step, parts)
         side = first.shape[0]
         grid = np.stack(rest).reshape(views.tile_rows, views.tile_columns, side, side, -1)
         canvas = grid.transpose(0, 2, 1, 3, 4).reshape(views.tile_rows * side, views.tile_columns * side, -1)
@@ -134,6 +143,7 @@ class SpeechEncoder:
         projection: EncoderName = "speech",
         should_stop: Callable[[], bool] = never,
         on_step: Callable[[], None] = ignore_step,
+        parts: Parts | None = None,
     ) -> NDArray[np.float32]:
         """Encode one audio, window by window.
 
@@ -147,6 +157,7 @@ class SpeechEncoder:
             projection: `speech` for audio alone, `vision` for audio beside an image.
             should_stop: Asked before each window, and during it.
             on_step: Called before each window.
+            parts: Windows, as the views of `VisionEncoder.encode`.
 
         Returns:
             float32 [A, H], A = ceil(T / 8): one row per 80 ms.
@@ -162,12 +173,11 @@ class SpeechEncoder:
             )
         total = num_audio_rows(len(mel), self.info.time_reduction)
         window = self.info.window_rows
-        parts = []
-        for start in range(0, total, window):
-            ask(should_stop)
-            on_step()
-            parts.append(self._window(mel, start, min(window, total), projection, should_stop))
-        return np.concatenate(parts)
+
+        def rows(index: int) -> NDArray[np.float32]:
+            return self._window(mel, index * window, min(window, total), projection, should_stop)
+
+        return np.concatenate(_encoded(self.num_windows(total), rows, should_stop, on_step, parts))
 
     def num_windows(self, num_rows: int) -> int:
         """Steps of encoding audio that becomes this many rows."""
@@ -192,6 +202,22 @@ class SpeechEncoder:
         }
         features: NDArray[np.float32] = self._session.run(["audio_features"], inputs, should_stop)[0][0]
         return features
+
+
+def _encoded(
+    count: int,
+    encode: Callable[[int], NDArray[np.float32]],
+    should_stop: Callable[[], bool],
+    on_step: Callable[[], None],
+    parts: Parts | None,
+) -> Parts:
+    """All `count` parts: those there are, and the others one after the other."""
+    made = [] if parts is None else parts
+    for index in range(len(made), count):
+        on_step()  # first, as it may be what stops the encoding
+        ask(should_stop)
+        made.append(encode(index))
+    return made
 
 
 class _LazySession:

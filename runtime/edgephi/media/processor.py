@@ -24,7 +24,7 @@ from edgephi.bundle.manifest import EncoderName
 from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
 from edgephi.images.features import ImageFeatures, ImageInput
-from edgephi.media.encoders import SpeechEncoder, VisionEncoder, ignore_step
+from edgephi.media.encoders import Parts, SpeechEncoder, VisionEncoder, ignore_step
 from edgephi.ort.memory_check import check_graph_fits
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi.sources.source import media_name
@@ -87,17 +87,18 @@ class MediaProcessor:
         projection: EncoderName | None,
         should_stop: Callable[[], bool] = never,
         on_step: Callable[[], None] = ignore_step,
+        parts: Parts | None = None,
     ) -> NDArray[np.float32]:
         """float32 [num_rows, H]. `projection` is for audio; `should_stop` is asked before and during each view and
-        window, `on_step` is called before each.
+        window, `on_step` is called before each; `parts` as in `VisionEncoder.encode`.
 
         Raises:
             Stopped: `should_stop` returned True.
             ArtifactError: The encoder's graph is damaged.
         """
         if isinstance(item, ImageFeatures):
-            return _usable(self._vision).encode(item.views, should_stop, on_step)
-        return _usable(self._speech).encode(item.mel, projection or "speech", should_stop, on_step)
+            return _usable(self._vision).encode(item.views, should_stop, on_step, parts)
+        return _usable(self._speech).encode(item.mel, projection or "speech", should_stop, on_step, parts)
 
     def _crops(self, wanted: int | None) -> int | None:
         """The number of crops asked for, if this model can do it."""

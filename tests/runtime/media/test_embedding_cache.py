@@ -15,6 +15,7 @@ from edgephi.base.cancellation import Stopped
 from edgephi.images.crops import ImageViews, split_views
 from edgephi.images.features import ImageFeatures
 from edgephi.media.embedding_cache import EmbeddingCache, LazyEmbedding
+from edgephi.media.encoders import Parts
 from edgephi.sources.media_content import media_digest
 from support.signals import random_image
 
@@ -112,7 +113,7 @@ def test_rows_larger_than_the_budget_are_not_kept():
 def test_rows_are_encoded_once_when_asked_for():
     calls, cache = [], EmbeddingCache(10_000)
 
-    def encode() -> np.ndarray:
+    def encode(parts: Parts) -> np.ndarray:
         calls.append(1)
         return _rows(7)
 
@@ -125,7 +126,7 @@ def test_rows_are_encoded_once_when_asked_for():
 def test_rows_that_could_not_be_encoded_are_tried_again():
     cache, answers = EmbeddingCache(10_000), [ValueError("no"), _rows(7)]
 
-    def encode() -> np.ndarray:
+    def encode(parts: Parts) -> np.ndarray:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -145,7 +146,7 @@ class _Slow:
         self.calls = 0
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def __call__(self) -> np.ndarray:
+    def __call__(self, parts: Parts) -> np.ndarray:
         self.calls += 1
         answer = self.answers.pop(0)
         self.begun.set()
@@ -162,7 +163,7 @@ def test_two_threads_that_want_the_same_rows_encode_them_once():
         first = threads.submit(cache.get_or_encode, b"x", encode)
         assert encode.begun.wait(10)
         second = threads.submit(cache.get_or_encode, b"x", encode)
-        assert len(cache.get_or_encode(b"y", lambda: _rows(3))) == 3  # others need not wait
+        assert len(cache.get_or_encode(b"y", lambda _: _rows(3))) == 3  # others need not wait
         encode.go_on.set()
         assert first.result(10) is second.result(10)
     assert encode.calls == 1
@@ -192,3 +193,57 @@ def test_waiting_for_another_threads_rows_can_be_stopped():
         assert len(first.result(10)) == 7
     assert len(cache.get_or_encode(b"x", encode)) == 7
     assert encode.calls == 1
+
+
+def _stopped_after(cache: EmbeddingCache, digest: bytes, num_parts: int) -> int:
+    """Encode parts of 16 bytes until so many are finished; how many there were before."""
+    before: list[int] = []
+
+    def encode(parts: Parts) -> np.ndarray:
+        before.append(len(parts))
+        for number in range(len(parts), num_parts):
+            parts.append(np.full((1, 4), number, np.float32))
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        cache.get_or_encode(digest, encode)
+    return before[0]
+
+
+def test_an_encoding_that_was_stopped_goes_on_after_its_finished_parts():
+    """A photo that makes room for a question must not be encoded from its first crop again."""
+    cache = EmbeddingCache(100)
+    assert _stopped_after(cache, b"x", 2) == 0
+    assert (b"x" in cache, cache.get(b"x"), cache.num_parts(b"x"), cache.num_bytes) == (False, None, 2, 32)
+    assert LazyEmbedding(4, b"x", lambda _: _rows(4), cache).num_parts == 2
+    assert _stopped_after(cache, b"x", 3) == 2
+    rows = cache.get_or_encode(b"x", lambda parts: np.concatenate([*parts, np.full((1, 4), 3, np.float32)]))
+    np.testing.assert_array_equal(rows[:, 0], [0, 1, 2, 3])
+    assert (b"x" in cache, cache.num_parts(b"x"), cache.num_bytes) == (True, 0, 64)
+
+
+def test_parts_take_no_more_memory_than_was_granted():
+    """The first ones are kept, as the next encoding goes on after them."""
+    cache = EmbeddingCache(40)
+    _stopped_after(cache, b"x", 5)
+    assert (cache.num_parts(b"x"), cache.num_bytes) == (2, 32)
+    cache.put(b"y", _rows(2))  # 32 bytes too
+    assert (cache.num_parts(b"x"), cache.num_bytes) == (0, 32)
+    small = EmbeddingCache(15)
+    _stopped_after(small, b"x", 2)
+    assert (small.num_parts(b"x"), small.num_bytes) == (0, 0)
+
+
+def test_parts_just_within_the_budget_are_kept_and_cleared_with_the_rest():
+    cache = EmbeddingCache(32)
+    _stopped_after(cache, b"x", 2)
+    assert cache.num_parts(b"x") == 2
+    cache.clear()
+    assert (cache.num_parts(b"x"), cache.num_bytes) == (0, 0)
+
+
+def test_an_encoding_that_was_stopped_before_its_first_part_leaves_nothing():
+    cache = EmbeddingCache(100)
+    cache.put(b"y", _rows(1))
+    _stopped_after(cache, b"x", 0)
+    assert (cache.num_parts(b"x"), cache.num_bytes) == (0, 16)

@@ -5,6 +5,7 @@ The graphs are replaced by arithmetic that shows where every row came from; the 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -203,6 +204,24 @@ def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
     encoder = speech(lambda path: Broken())
     with pytest.raises(EdgeError, match=r"^ONNX Runtime failed in speech.onnx \(first line\)$"):
         encoder.encode(np.zeros((16, 80), np.float32))
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 4, 6])
+def test_an_encoding_that_is_stopped_between_two_parts_goes_on_to_the_same_rows(stop_at):
+    views = split_views(Image.new("RGB", (168, 112)), crop_size=56, patch_size=14, max_crops=36)
+    mel = mel_frames(270)  # 7 windows, as many as there are views
+    for graph, encode in (
+        (FakeVision(), lambda graph, **given: vision(lambda path: graph).encode(views, **given)),
+        (FakeSpeech(), lambda graph, **given: speech(lambda path: graph).encode(mel, **given)),
+    ):
+        parts, steps = [], []
+        with pytest.raises(Stopped):
+            # An observer that decides at a step, as the server does, stops before that step.
+            encode(graph, parts=parts, on_step=partial(steps.append, 1), should_stop=lambda s=steps: len(s) > stop_at)
+        assert len(graph.calls) == len(parts) == stop_at
+        rows = encode(graph, parts=parts)
+        assert len(graph.calls) == 7
+        np.testing.assert_array_equal(rows, encode(type(graph)()))
 
 
 def test_encoding_stops_between_windows_and_views():

@@ -1,0 +1,205 @@
+"""A request before its first token makes room for a short one, at any stage of its work, and loses none of it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from unittest import mock
+
+import httpx
+import pytest
+
+from edgephi import Model, Stage
+from edgephi_serve.pace import Pace
+from edgephi_serve.progress import Progress
+from support.bundles import nano_bundle
+from support.serve_thread import ServeThread, body, request_bytes
+
+#: A text so long that its request is not taken for a short one.
+LETTERS = "x" * 200_000
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Model]:
+    with Model.load(nano_bundle(), threads=1) as model:
+        yield model
+
+
+def _paced(running: ServeThread) -> None:
+    """Let the server learn how fast this model is."""
+    assert running.ask("write 3 0").status_code == 200
+    running.until(running.has_left)
+
+
+def _long(running: ServeThread, script: str, answers: dict[str, httpx.Response]) -> threading.Thread:
+    def ask() -> None:
+        answers[script] = running.ask(script)
+
+    before = running.engine.running + running.engine.waiting
+    thread = threading.Thread(target=ask)
+    thread.start()
+    running.until(lambda: running.engine.running + running.engine.waiting == before + 1)
+    return thread
+
+
+def test_a_long_prefill_makes_room_for_a_short_request(serve):
+    running = serve(slice_s=0.2)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    thread = _long(running, "prefill a 20 0.05;write 3 0", answers)
+    short = running.ask("write 3 0", max_tokens=8)
+    assert thread.is_alive()
+    thread.join()
+    long = answers["prefill a 20 0.05;write 3 0"].json()
+    assert short.json()["choices"][0]["message"]["content"] == "0 1 2 "
+    assert running.model.passes == 20  # none was in vain
+    assert long["choices"][0]["message"]["content"] == "0 1 2 "
+    assert (long["edgephi"]["pauses"], short.json()["edgephi"]["pauses"]) == (1, 0)
+
+
+@SLOW
+def test_it_makes_room_five_times_at_most_and_goes_on_before_other_long_ones(serve):
+    running = serve(slice_s=0.05)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    scripts = [f"prefill {name} 60 0.04;{LETTERS}" for name in "ab"]
+    threads = [_long(running, script, answers) for script in scripts]
+    while threads[0].is_alive():
+        assert running.ask("write 1 0", max_tokens=1).status_code == 200
+    for thread in threads:
+        thread.join()
+    assert answers[scripts[0]].json()["edgephi"]["pauses"] == 5
+    order = [text for text in running.model.begun if text.startswith("prefill")]
+    assert order == sorted(order)  # b begins after a has ended
+    assert running.model.passes == 120
+
+
+@SLOW
+def test_a_long_request_does_not_overtake(serve):
+    running = serve(slice_s=0.05)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    threads = [_long(running, f"prefill {name} 20 0.05;{LETTERS}", answers) for name in "abc"]
+    for thread in threads:
+        thread.join()
+    assert [text[:9] for text in running.model.begun[1:]] == ["prefill a", "prefill b", "prefill c"]
+
+
+def test_what_the_cache_has_lost_is_read_again_once(serve):
+    running = serve(slice_s=0.1)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    thread = _long(running, "prefill lost 15 0.04", answers)
+    for _ in range(3):
+        assert running.ask("write 1 0", max_tokens=1).status_code == 200
+    thread.join()
+    assert answers["prefill lost 15 0.04"].json()["edgephi"]["pauses"] == 1
+
+
+def test_encoding_makes_room_too_and_its_crops_are_kept(serve):
+    running = serve(slice_s=0.2)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    script = "encode a 20 0.05;prefill a 4 0.05;write 3 0"
+    thread = _long(running, script, answers)
+    assert running.ask("write 3 0", max_tokens=8).json()["choices"][0]["message"]["content"] == "0 1 2 "
+    assert thread.is_alive()
+    thread.join()
+    assert running.model.passes == 24  # none was in vain
+    long = answers[script].json()
+    assert (long["choices"][0]["message"]["content"], long["edgephi"]["pauses"]) == ("0 1 2 ", 1)
+
+
+def test_crops_that_were_evicted_are_encoded_again_once(serve):
+    running = serve(slice_s=0.1)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    thread = _long(running, "encode lost 15 0.04", answers)
+    for _ in range(3):
+        assert running.ask("write 1 0", max_tokens=1).status_code == 200
+    thread.join()
+    assert answers["encode lost 15 0.04"].json()["edgephi"]["pauses"] == 1
+
+
+def _progress(*stages: Stage, positions: int = 0, position_s: float = 0.0) -> Progress:
+    """One second passes before each stage but the first."""
+    pace = Pace()
+    if position_s:
+        pace.note_prefill(100 * position_s, 100)
+    progress = Progress(pace)
+    progress.positions = positions
+    with mock.patch("edgephi_serve.progress.time.monotonic", side_effect=map(float, itertools.count())):
+        for stage in stages:
+            progress.note(stage)
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("stages", "left_s"),
+    [
+        ((), 0.0),
+        ((Stage("encode", 0, 9),), 100.0),  # only the prefill's share is known
+        ((Stage("encode", 0, 9), Stage("encode", 2, 9)), 3.5 + 100.0),
+        ((Stage("encode", 0, 9), Stage("encode", 9, 9)), 100.0),
+        ((Stage("prefill", 100, 300),), 20.0),  # at the pace of earlier requests
+        ((Stage("prefill", 100, 300), Stage("prefill", 150, 300)), 3.0),
+        ((Stage("encode", 0, 2), Stage("encode", 1, 2), Stage("prefill", 0, 1000), Stage("prefill", 500, 1000)), 1.0),
+    ],
+)
+def test_what_is_left_is_reckoned_of_the_stage_that_runs_and_of_the_prefill_after_it(stages, left_s):
+    """Else a photo's first half would not make room, since its second one, the prefill, had not begun."""
+    assert _progress(*stages, positions=1000, position_s=0.1).left_s() == pytest.approx(left_s)
+
+
+def test_where_no_pace_is_known_nothing_is_said_to_be_left():
+    assert _progress(Stage("encode", 0, 9), positions=1000).left_s() == 0.0
+    assert _progress(Stage("prefill", 0, 9), positions=1000).left_s() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("paused_at", "resumed_at", "is_kept"),
+    [
+        (Stage("encode", 3, 9), Stage("encode", 3, 9), True),
+        (Stage("encode", 3, 9), Stage("encode", 2, 9), False),
+        (Stage("encode", 12, 20), Stage("encode", 2, 10), True),  # the first image is wholly known by now
+        (Stage("encode", 3, 9), Stage("prefill", 0, 500), True),  # another request encoded the rest
+        (Stage("prefill", 256, 500), Stage("prefill", 256, 500), True),
+        (Stage("prefill", 256, 500), Stage("prefill", 255, 500), False),
+        (Stage("prefill", 256, 500), Stage("encode", 8, 9), False),  # the embedding was evicted
+    ],
+)
+def test_it_is_paused_again_only_where_nothing_was_lost(paused_at, resumed_at, is_kept):
+    progress = _progress(paused_at)
+    progress.end_turn()
+    assert progress.note(resumed_at) is is_kept
+    assert progress.is_kept is is_kept
+
+
+def test_a_reply_that_has_tokens_is_not_paused():
+    """It would be sent twice: the prefill in its midst is of a context that outgrew the short rotary factors."""
+    progress = _progress(Stage("prefill", 0, 9))
+    assert progress.note(Stage("prefill", 5, 9))
+    assert not progress.note(Stage("decode", 1, 100))
+    assert not progress.note(Stage("prefill", 0, 4097))
+
+
+@pytest.mark.parametrize("stage", [Stage("queue", 0, 3), Stage("load", 0, 1), Stage("preprocess", 0, 2)])
+def test_other_stages_are_not_paused(stage):
+    assert not _progress().note(stage)
+
+
+def test_a_request_that_is_paused_can_still_be_left(serve):
+    running = serve(slice_s=0.1)
+    _paced(running)
+    with running.raw() as raw:
+        raw.sendall(request_bytes(json.dumps(body("prefill a 100 0.05")).encode()))
+        running.until(lambda: running.engine.running == 1)
+        answers: dict[str, httpx.Response] = {}
+        thread = _long(running, "write 10 0.05", answers)
+        running.until(lambda: "write 10 0.05" in running.model.begun)
+    thread.join()
+    running.until(running.has_left)
+    assert running.model.passes < 20
