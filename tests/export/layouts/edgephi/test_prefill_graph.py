@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,14 @@ import pytest
 
 from edgephi import ConfigError
 from edgephi.bundle.bundle import Bundle
+from edgephi.decoder.decoder import Decoder
+from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.inspection.weights_summary import summarize_weights
+from edgephi.model_options import ModelOptions
+from edgephi.prompt.input_sequence import InputSequence
 from edgephi_export import ExportOptions, export
 from edgephi_export.fidelity.weights import compare_with_checkpoint
+from edgephi_export.graphs.adapted_linears import PREFILL_FORM
 from edgephi_quantize.per_row import quantize_rows
 from support.bundles import small_bundle, small_checkpoint
 from support.sizes import SMALL
@@ -62,6 +68,27 @@ def test_gate_and_up_are_the_halves_of_the_checkpoints_matrix():
         np.testing.assert_array_equal(bundle.tensor(stored.values), codes.T)
         assert stored.scales is not None
         np.testing.assert_array_equal(bundle.tensor(stored.scales), scales)
+
+
+def _logits(folder: Path) -> np.ndarray:
+    bundle, ids = Bundle(folder), np.arange(40) * 7 % 300
+    decoder = Decoder(bundle, ModelOptions(threads=1, prefill_threshold=1))
+    return decoder.forward(
+        InputSequence(EmbeddingTable(bundle, bundle.manifest.decoder.embedding), ids, {}), adapter="speech"
+    )
+
+
+def test_gate_and_up_in_narrow_matrices_give_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those of the real model are wider than a tile, those of the models that are tested are not."""
+    options = ExportOptions(recipe="int4", prefill="int8", adapters="routed")
+    whole = export(small_checkpoint().path, tmp_path / "whole", options)
+    monkeypatch.setattr("edgephi_export.graphs.decoder.PREFILL_FORM", dataclasses.replace(PREFILL_FORM, tile=100))
+    tiled = export(small_checkpoint().path, tmp_path / "tiled", options)
+    tensors = {tensor.name: tensor for tensor in Bundle(tiled).tensor_index().tensors}
+    names = [f"prefill.layers.0.mlp.gate_up_proj.up.{index}" for index in range(-(-SMALL.intermediate // 100))]
+    assert len(names) > 1
+    assert sum(tensors[name].shape[0] for name in names) == SMALL.intermediate
+    np.testing.assert_array_equal(_logits(tiled), _logits(whole))
 
 
 @pytest.mark.parametrize(
