@@ -33,6 +33,7 @@ class ModelFields(TypedDict, total=False):
     with_adapters: bool
     check_hashes: bool
     ignore_memory: bool
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,10 @@ class ModelOptions:
             them; until then text does without their memory.
         check_hashes: Also compare every file's sha256 with the manifest.
         ignore_memory: Load and compute what this machine does not seem to have the memory for.
+        memory_bytes: What this process may hold, pages of mapped files and what the cache grows to aside; None for no
+            limit. A graph that needs more than is left is refused. The weights of the graph for prefill are packed,
+            which is faster, where all of them and `cache_bytes` fit too; without a limit they never are. Where not even
+            its passes fit, prompts take the decoder's own graph.
 
     Raises:
         ConfigError: A number is out of range, or the device is unknown.
@@ -73,6 +78,7 @@ class ModelOptions:
     with_adapters: bool = False
     check_hashes: bool = False
     ignore_memory: bool = False
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.device_options  # checks the device and the threads
@@ -83,6 +89,8 @@ class ModelOptions:
         threshold = self.prefill_threshold
         if threshold is not None and not (is_whole(threshold) and threshold >= 0):
             raise ConfigError(f"prefill_threshold is {threshold!r}; use 0 or more, or leave it out to measure it")
+        if self.memory_bytes is not None and not (is_whole(self.memory_bytes) and self.memory_bytes >= 1):
+            raise ConfigError(f"memory_bytes is {self.memory_bytes!r}; use 1 or more, or leave it out for no limit")
         if self.max_context is not None and not (is_whole(self.max_context) and self.max_context >= 1):
             raise ConfigError(
                 f"max_context is {self.max_context!r}; use 1 or more, or leave it out for the model's own"
@@ -91,7 +99,12 @@ class ModelOptions:
     @property
     def device_options(self) -> DeviceOptions:
         """Where the graphs run."""
-        return DeviceOptions(device=self.device, threads=self.threads, ignore_memory=self.ignore_memory)
+        return DeviceOptions(
+            device=self.device,
+            threads=self.threads,
+            ignore_memory=self.ignore_memory,
+            memory_bytes=self.memory_bytes,
+        )
 
     @property
     def media_bytes(self) -> int:

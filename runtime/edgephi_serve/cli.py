@@ -124,6 +124,7 @@ def _load(source: ModelSource, queue: int) -> Model:
         "max_context": source.max_context,
         "chunk": source.chunk,
         "cache_bytes": source.cache_bytes,
+        "memory_bytes": source.memory_bytes,
     }
     return Model.load(
         source.path,

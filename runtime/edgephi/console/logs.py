@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import click
 
 from edgephi.base.log import ROOT
 from edgephi.console.packing import Command
+from edgephi.console.report import note_line
 
 LEVEL_VARIABLE = "EDGEPHI_LOG"
 _LEVELS = ("debug", "info", "warning", "error")
@@ -79,6 +80,29 @@ def show_log(level: str) -> None:
     logger.setLevel(level.upper())
     if not any(isinstance(handler, _OnStderr) for handler in logger.handlers):
         logger.addHandler(_OnStderr())
+
+
+class _Notes(logging.Handler):
+    """Writes warnings to stderr as the other notes of a command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        with suppress(OSError, ValueError):  # a stderr that went away
+            click.echo(note_line(record.getMessage()), err=True)
+
+
+@contextmanager
+def warnings_shown(*, is_quiet: bool) -> Iterator[None]:
+    """While the block runs, warnings of the library become notes on stderr, unless they are logged or not wanted."""
+    root, notes = logging.getLogger(ROOT), _Notes(logging.WARNING)
+    if is_quiet or any(isinstance(handler, _OnStderr) for handler in root.handlers):
+        yield
+        return
+    root.addHandler(notes)
+    try:
+        yield
+    finally:
+        root.removeHandler(notes)
 
 
 def hide_log() -> None:

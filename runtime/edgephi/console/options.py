@@ -14,7 +14,7 @@ import click
 from edgephi.base.errors import ConfigError
 from edgephi.console.commands import group, in_group
 from edgephi.console.completion import complete_files, complete_folders
-from edgephi.console.logs import log_options
+from edgephi.console.logs import log_options, warnings_shown
 from edgephi.console.packing import Command, packed
 from edgephi.console.sizes import parse_size
 from edgephi.console.tools_file import read_tools_file, tools_option
@@ -62,6 +62,7 @@ class ModelSource:
     cache_bytes: int | None
     check_hashes: bool
     ignore_memory: bool
+    memory_bytes: int | None
 
     @property
     def path(self) -> Path:
@@ -76,7 +77,9 @@ class ModelSource:
         """
         from edgephi.console.loaded import loaded
 
-        with loaded(partial(self._load, with_adapters), on_stage) as model:
+        context = click.get_current_context(silent=True)
+        is_quiet = context is not None and bool(context.params.get("quiet"))
+        with warnings_shown(is_quiet=is_quiet), loaded(partial(self._load, with_adapters), on_stage) as model:
             yield model
 
     def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
@@ -93,6 +96,7 @@ class ModelSource:
             with_adapters=with_adapters,
             check_hashes=self.check_hashes,
             ignore_memory=self.ignore_memory,
+            memory_bytes=self.memory_bytes,
         )
         return Model.load(self.path, options, on_stage=on_stage or ignore_stage)
 
@@ -217,6 +221,14 @@ def _memory_options() -> list[Callable[[Command], Command]]:
             type=int,
             metavar="N",
             help="Tokens of a prompt read at once: more are faster and take more memory.  [default: 256]",
+        ),
+        click.option(
+            "--memory",
+            "memory_bytes",
+            callback=_size,
+            metavar="SIZE",
+            help="Most memory for this process, such as 6GB, mapped files aside. Where the model has a graph for "
+            "prefill, room for its weights makes long prompts faster.  [default: no limit]",
         ),
         click.option(
             "--ignore-memory", is_flag=True, help="Try even what this machine does not seem to have the memory for."

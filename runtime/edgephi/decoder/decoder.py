@@ -101,11 +101,18 @@ class Decoder:
     def rest(self) -> None:
         """No pass follows for now: the weights may be moved to where they are read faster, until the next `load`."""
         self._prefill.rest()
+        if self._prefill.is_pressed:
+            self._close_prefill()
         self._graph.pages.resume()
 
     def clear(self) -> None:
         """Drop every cached sequence, and close the graph for prefill."""
         self.sequences.clear()
+        self._close_prefill()
+
+    def _close_prefill(self) -> None:
+        for shape in [shape for shape in self._passes if not shape[1]]:  # they hold its session
+            del self._passes[shape]
         self._prefill.close()
 
     @property
@@ -135,6 +142,7 @@ class Decoder:
         self._graph.pages.pause()
         if not self._graph.serves(adapter):
             self._passes.clear()  # they hold the session that must be freed first
+            self._prefill.close()
             self._graph.open(with_adapters=adapter != "none", should_stop=should_stop)
 
     def forward(

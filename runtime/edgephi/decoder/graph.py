@@ -20,7 +20,8 @@ from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter, CacheDtype, CacheKind, DecoderInfo
 from edgephi.cache.kv_cache import cache_names
 from edgephi.ort.huge_pages import HugePages, own_memory, without
-from edgephi.ort.memory_check import check_graph_fits
+from edgephi.ort.memory_budget import check_budget
+from edgephi.ort.memory_check import check_graph_fits, weight_bytes, work_bytes
 from edgephi.ort.session import DeviceOptions, open_session
 
 _log = logger(__name__)
@@ -79,6 +80,8 @@ class DecoderGraph:
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
         ignore, is_first, self._is_first = self._options.ignore_memory, self._is_first, False
         check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=ignore, with_vocabulary=is_first)
+        needed = weight_bytes(self._bundle, name) + work_bytes(self._bundle.manifest, self._chunk)
+        check_budget(path, needed, self._options.memory_bytes)
         before, began_s = own_memory(), time.perf_counter()
         session = open_session(path, self._options, should_stop, self._bundle)
         self.pages.take(without(own_memory(), before))

@@ -4,25 +4,31 @@
     threshold   positions from which on a whole stretch takes this graph; shorter ones take the decoder's own
 
 Which graph a position takes follows from the request, the cache and the threshold alone, not from the time a pass took.
-The weights stay in the mapped files: ONNX Runtime packs a matrix at each call, and the system may drop the pages.
+The weights stay in the mapped files, where ONNX Runtime packs a matrix at each call and the system may drop the pages,
+unless the user allows so much memory that they can be packed once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from edgephi.base.cancellation import never
 from edgephi.base.errors import CapacityError
+from edgephi.base.free_memory import headroom
 from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheKind
 from edgephi.decoder.graph import GraphShape, check_session
 from edgephi.model_options import ModelOptions
-from edgephi.ort.memory_check import check_graph_fits
-from edgephi.ort.session import open_session
+from edgephi.ort.memory_budget import check_budget
+from edgephi.ort.memory_check import check_graph_fits, weight_bytes, work_bytes
+from edgephi.ort.session import WeightForm, open_session
 
 _log = logger(__name__)
+#: Less free memory than this, and packed weights are given up between requests.
+_SHORT_BYTES = 256 << 20
 
 
 class PrefillGraph:
@@ -43,6 +49,7 @@ class PrefillGraph:
         self._bundle, self._options = bundle, options
         self._name = info.pair(kind).prefill_graph
         self._is_refused = False
+        self._form: WeightForm = "mapped"
         self.session: Any = None
         self.takes_adapter = bundle.manifest.adapters.mode == "routed"
         self._shape = GraphShape(info.cache_dtype(kind), self.takes_adapter, gives_logits=False)
@@ -51,6 +58,11 @@ class PrefillGraph:
     def exists(self) -> bool:
         """Whether the folder has one."""
         return self._name is not None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is open with packed weights."""
+        return self.session is not None and self._form == "packed"
 
     def open(self, should_stop: Callable[[], bool] = never) -> bool:
         """Open it, unless it is open; False where this machine has no memory for it, which is logged once.
@@ -63,11 +75,10 @@ class PrefillGraph:
             return False
         if self.session is not None:
             return True
-        options = self._options
+        path = self._bundle.file(self._name)
         try:
-            check_graph_fits(self._bundle, self._name, chunk=options.chunk, ignore=options.ignore_memory)
-            path = self._bundle.file(self._name)
-            session = open_session(path, options.device_options, should_stop, self._bundle, unpacked=True)
+            self._form = self._fitting(self._name)
+            session = open_session(path, self._options.device_options, should_stop, self._bundle, form=self._form)
         except CapacityError as error:
             if not self._is_refused:
                 _log.warning("prompts are read by the decoder's own graph, which is slower: %s", error)
@@ -75,13 +86,32 @@ class PrefillGraph:
             return False
         check_session(session, self._bundle.manifest.decoder, self._shape, str(path))
         self.session = session
-        _log.info("opened %s, its weights unpacked", self._name)
+        _log.info("opened %s, its weights %s", self._name, self._form)
         return True
 
+    def _fitting(self, name: str) -> WeightForm:
+        """The form of the weights that memory allows. Raises CapacityError where it allows none."""
+        options, path = self._options, self._bundle.file(name)
+        check_graph_fits(self._bundle, name, chunk=options.chunk, ignore=options.ignore_memory)
+        if options.memory_bytes is None:
+            return "mapped"
+        work = work_bytes(self._bundle.manifest, options.chunk)
+        check_budget(path, work, options.memory_bytes)
+        with suppress(CapacityError):
+            needed = weight_bytes(self._bundle, name) + work + options.cache_bytes
+            check_budget(path, needed, options.memory_bytes)
+            return "packed"
+        return "mapped"
+
     def rest(self) -> None:
-        """Give the pages of its weights back to the system, which reads them again from the file when needed."""
-        if self.session is not None:
+        """Give the pages of mapped weights back to the system, which reads them again from the file when needed."""
+        if self.session is not None and not self.is_packed:
             self.session.edgephi_weights[0].give_back()
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether its packed weights hold memory that this machine is short of."""
+        return self.is_packed and not self._options.ignore_memory and headroom().free_bytes < _SHORT_BYTES
 
     def close(self) -> None:
         """Free the session; the next long stretch opens it again."""

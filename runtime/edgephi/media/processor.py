@@ -25,7 +25,8 @@ from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
 from edgephi.images.features import ImageFeatures, ImageInput
 from edgephi.media.encoders import Parts, SpeechEncoder, VisionEncoder, ignore_step
-from edgephi.ort.memory_check import check_graph_fits
+from edgephi.ort.memory_budget import check_budget
+from edgephi.ort.memory_check import check_graph_fits, weight_bytes
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi.sources.source import media_name
 
@@ -39,6 +40,7 @@ class MediaProcessor:
         def opener(path: Path) -> Any:
             graph = path.relative_to(bundle.files.folder).as_posix()
             check_graph_fits(bundle, graph, ignore=options.ignore_memory)
+            check_budget(path, weight_bytes(bundle, graph), options.memory_bytes)
             return open_session(path, options, bundle=bundle)
 
         vision, speech = bundle.manifest.vision, bundle.manifest.speech

@@ -45,12 +45,10 @@ def check_graph_fits(
         CapacityError: It does not fit. The message says what would.
     """
     parts = graph_parts(bundle.manifest, graph)
-    weights = _least_bytes(bundle, parts)
-    if not bundle.files.are_in_place:
-        weights *= 2  # a folder that was replaced is copied while it is loaded (see session.py)
+    weights = weight_bytes(bundle, graph)
     if with_vocabulary:
         weights += tokenizer_bytes(bundle.manifest)
-    needed = weights + _work_bytes(bundle.manifest, chunk)
+    needed = weights + work_bytes(bundle.manifest, chunk)
     if needed < _SMALL_BYTES or ignore or is_ignored():
         return
     if headroom().missing(needed) is None:
@@ -63,6 +61,18 @@ def check_graph_fits(
             f"{bundle.file(graph)}: takes at least {human_bytes(needed, 2)} of memory but {short}; {advice} "
             f"(--ignore-memory, or {IGNORE_VARIABLE}=1, tries all the same)"
         )
+
+
+def weight_bytes(bundle: Bundle, graph: str) -> int:
+    """Memory of a graph's weights once they are packed, at least."""
+    least = _least_bytes(bundle, graph_parts(bundle.manifest, graph))
+    # A folder that was replaced is copied while it is loaded (see session.py).
+    return least if bundle.files.are_in_place else 2 * least
+
+
+def work_bytes(manifest: Manifest, chunk: int) -> int:
+    """Memory of a pass of the decoder over so many positions, at least."""
+    return _LEAST_WORK_FLOATS * chunk * manifest.decoder.hidden_size * 4
 
 
 def _least_bytes(bundle: Bundle, parts: tuple[Part, ...]) -> int:
@@ -83,19 +93,15 @@ def _stored_bytes(bundle: Bundle, parts: Iterable[Part]) -> int:
     return int(_LEAST_SHARE * sum(info.bytes for info in bundle.manifest.files if info.path in names))
 
 
-def _work_bytes(manifest: Manifest, chunk: int) -> int:
-    return _LEAST_WORK_FLOATS * chunk * manifest.decoder.hidden_size * 4
-
-
 def _levers(bundle: Bundle, parts: tuple[Part, ...], room: Headroom, weights: int, chunk: int) -> Iterator[str]:
     """The choices that would fit, each with what it takes."""
-    work, manifest = _work_bytes(bundle.manifest, chunk), bundle.manifest
+    work, manifest = work_bytes(bundle.manifest, chunk), bundle.manifest
 
     def fits(count: int) -> bool:
         return room.missing(count) is None
 
     smaller = chunk // 2
-    while smaller >= _LEAST_CHUNK and not fits(weights + _work_bytes(manifest, smaller)):
+    while smaller >= _LEAST_CHUNK and not fits(weights + work_bytes(manifest, smaller)):
         smaller //= 2
     if smaller >= _LEAST_CHUNK:
         yield f"use --chunk {smaller}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["DEVICES", "DeviceOptions", "open_session", "running", "runtime", "share_threads"]
 
 DEVICES = ("cpu",)
+#: How a session holds its weights and its activations.
+WeightForm = Literal["resident", "packed", "mapped"]
 _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
 _MAX_THREADS = 1024
 #: Where ONNX Runtime looks for weight files that it was not given, and whether those are there that it was.
@@ -43,11 +45,13 @@ class DeviceOptions:
         device: `cpu`.
         threads: Threads of each session; None takes the physical cores this process may use.
         ignore_memory: Load what does not seem to fit.
+        memory_bytes: What this process may hold; None for no limit.
     """
 
     device: str = "cpu"
     threads: int | None = None
     ignore_memory: bool = False
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
@@ -93,7 +97,7 @@ def open_session(
     should_stop: Callable[[], bool] = never,
     bundle: Bundle | None = None,
     *,
-    unpacked: bool = False,
+    form: WeightForm = "resident",
 ) -> ort.InferenceSession:
     """Load a graph.
 
@@ -103,8 +107,8 @@ def open_session(
         should_stop: Asked while it is loaded.
         bundle: The model folder that it is a graph of, whose weight files stay mapped while the session lives; None
             for a graph outside any, whose files ONNX Runtime opens by name.
-        unpacked: Read the weights from the mapped files at every run, and keep no memory between runs: for passes of
-            many rows, which takes longer for each run and less memory.
+        form: `resident`, or for passes of many rows, between which no activations are kept: `packed`, or `mapped` to
+            read the weights from the mapped files at every run, which takes longer for each run and less memory.
 
     Raises:
         Stopped: `should_stop` returned True.
@@ -118,9 +122,9 @@ def open_session(
     files = PlainFiles(path.parent) if bundle is None else bundle.files
     ort = runtime()
     settings = _settings(ort, options.num_threads)
-    if unpacked:
+    if form == "mapped":
         settings.add_session_config_entry("session.disable_prepacking", "1")
-        settings.enable_cpu_mem_arena = False
+    settings.enable_cpu_mem_arena = form == "resident"
     with reading(path):
         try:
             graph = files.read(path.name)

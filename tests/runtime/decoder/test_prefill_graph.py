@@ -13,6 +13,8 @@ import pytest
 from edgephi import ConfigError, Model, SamplingOptions
 from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import CapacityError
+from edgephi.base.free_memory import Headroom
+from edgephi.base.hardware import Memory
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, CacheKind
 from edgephi.decoder import crossover, prefill_graph
@@ -20,6 +22,7 @@ from edgephi.decoder.crossover import LENGTHS, NEVER, PrefillThreshold, crossing
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.model_options import ModelOptions
+from edgephi.ort.memory_check import weight_bytes, work_bytes
 from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import small_bundle
 from support.random_values import integers
@@ -150,6 +153,47 @@ def test_replies_are_the_same_with_draft_tokens_saved_prefixes_and_after_closing
         assert _reply(model) == continued
 
 
+@pytest.mark.parametrize("adapter", ["none", "speech"])
+def test_packed_weights_give_the_same_bits(adapter: Adapter):
+    """Otherwise an answer would depend on the memory of the device."""
+    bundle = _bundle()
+    found = _logits(bundle, 120, adapter=adapter, memory_bytes=1 << 40)
+    np.testing.assert_array_equal(found, _logits(bundle, 120, adapter=adapter))
+
+
+def _held(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    monkeypatch.setattr("edgephi.ort.memory_budget.held_bytes", lambda: held)
+
+
+def test_weights_are_packed_where_memory_has_room_for_them_and_the_cache(monkeypatch: pytest.MonkeyPatch):
+    bundle, chunk, cache = _bundle(), 256, 1 << 20
+    name = bundle.manifest.decoder.pair("int8").prefill_graph
+    assert name is not None
+    work = work_bytes(bundle.manifest, chunk)
+    packed = weight_bytes(bundle, name) + work + cache
+    for left, expected in ((packed, "packed"), (packed - 1, "mapped"), (work, "mapped"), (work - 1, None)):
+        decoder = _decoder(bundle, memory_bytes=1 << 30, cache_bytes=cache)
+        _held(monkeypatch, (1 << 30) - left)
+        assert decoder._prefill.open() == (expected is not None)
+        assert expected is None or decoder._prefill._form == expected
+        _held(monkeypatch, 0)
+
+
+def test_packed_weights_are_given_up_between_requests_when_memory_is_short(monkeypatch: pytest.MonkeyPatch):
+    bundle, expected = _bundle(), _logits(_bundle(), 100)
+    decoder = _decoder(bundle, memory_bytes=1 << 40)
+    for free, is_open in ((1 << 40, True), (1 << 20, False)):
+        decoder.sequences.begin(_sequence(bundle, IDS[:100]), "none", fresh=True)
+        found = decoder.forward(_sequence(bundle, IDS[:100]), adapter="none", rows=3)
+        np.testing.assert_array_equal(found, expected)
+        memory = Memory(total_bytes=free, available_bytes=free, limit_bytes=None)
+        room = Headroom(memory=memory, swap_bytes=0, address_bytes=None)
+        monkeypatch.setattr(prefill_graph, "headroom", lambda room=room: room)
+        decoder.rest()
+        assert decoder._prefill.is_packed == is_open
+    assert not any(shape[1] == 0 for shape in decoder._passes)
+
+
 def test_without_memory_for_it_prompts_are_read_as_before_and_that_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -217,6 +261,12 @@ def test_a_damaged_or_unwritable_file_only_costs_the_measurement(tmp_path: Path,
     store("a", 64)
     threshold = PrefillThreshold(None, "a")
     assert [threshold.pays(length, lambda: 32) for length in (255, 256, 40, 31)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "6GB"])
+def test_a_memory_that_is_no_number_of_bytes_is_refused(value: Any):
+    with pytest.raises(ConfigError, match=r"memory_bytes is .*; use 1 or more, or leave it out for no limit"):
+        ModelOptions(memory_bytes=value)
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "16"])
