@@ -37,6 +37,7 @@ class ServingOptions:
     new_tokens: str
     audio_s: str
     image: str
+    questions: int
     runs: int
     warmup: int
     delay_s: float
@@ -66,7 +67,8 @@ class ServingOptions:
             images=parse_sizes(self.image),
             kv_cache=self.kv_cache,
         )
-        return ServingPlan(bench=bench, clients=parse_counts(self.clients, "--clients"))
+        clients = parse_counts(self.clients, "--clients")
+        return ServingPlan(bench=bench, clients=clients, questions=self.questions)
 
 
 _OPTIONS = (
@@ -88,6 +90,13 @@ _OPTIONS = (
             ),
             click.option("--audio-s", metavar="S", default="3", show_default=True, help="Seconds of audio."),
             click.option("--image", metavar="SIZE", default="640x480", show_default=True, help="Size of the image."),
+            click.option(
+                "--questions",
+                type=click.IntRange(0, 10_000),
+                default=0,
+                show_default=True,
+                help="Short ones at the end, while another client asks about images without end.",
+            ),
         ],
     ),
     *in_group(
@@ -134,6 +143,7 @@ def serve(model: Path, options: ServingOptions, as_json: bool, html: Path | None
     same requests in turn. In a round every client sends one request of each kind that the folder takes: text, image,
     audio. With one client the difference is what the server adds to a token and to a request. Replies have exactly
     --new-tokens tokens. The model is in memory twice, and a round of 16 clients is 48 requests, answered twice.
+    --questions measures how long short questions wait behind images, and what that costs the images.
 
     \b
     Examples:
@@ -141,6 +151,7 @@ def serve(model: Path, options: ServingOptions, as_json: bool, html: Path | None
       edgephi bench serve phi4mm --json > serving.json
       edgephi bench serve phi4mm --clients 1 --runs 20 --html serving.html
       edgephi bench serve phi4mm --clients 1,4 --runs 2 --new-tokens 16 --image 448x448
+      edgephi bench serve phi4mm --clients 1 --runs 1 --image 1344x1008 --questions 40
     """  # noqa: D301 - click reads the \b
     from edgephi.bundle.bundle import Bundle  # noqa: PLC0415 - keeps --help fast
     from edgephi_bench.serving.run import measure_serving  # noqa: PLC0415

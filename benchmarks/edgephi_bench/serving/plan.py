@@ -24,10 +24,12 @@ class ServingPlan:
     Attributes:
         bench: The model folder, how it runs, the kinds of requests, and how often each is counted.
         clients: Numbers of clients that ask at once, ascending.
+        questions: Short questions while another client asks about images.
     """
 
     bench: BenchPlan
     clients: tuple[int, ...]
+    questions: int = 0
 
     def __post_init__(self) -> None:
         for count in self.clients:
@@ -49,7 +51,13 @@ class ServingPlan:
         return self.bench.new_tokens[0]
 
     def kinds(self, modes: tuple[str, ...]) -> tuple[RequestKind, ...]:
-        """One kind of request for each mode of the model."""
+        """One kind of request for each mode of the model.
+
+        Raises:
+            ConfigError: There is none with an image, and there are to be questions beside it.
+        """
+        if self.questions and "vision" not in modes:
+            raise ConfigError(f"--questions is {self.questions}, and this folder takes no images to ask beside; use 0")
         return requests_of(self.bench, modes)
 
 

@@ -28,6 +28,7 @@ class ServingReport:
         clients: Numbers of clients, ascending.
         new_tokens: Of each reply.
         runs: Rounds with each number of clients.
+        questions: Short ones that were asked while another client asked about images.
         server_command: The server's command line.
         figures: All of them.
         rounds: The machine's state in each round, in order.
@@ -48,6 +49,7 @@ class ServingReport:
     rounds: tuple[MachineState, ...] = ()
     differing: int = 0
     notes: tuple[str, ...] = ()
+    questions: int = 0
 
     def find(self, runner: str, mode: str, name: str, clients: int) -> Figure | None:
         """The figure of that name; None where it was not measured."""

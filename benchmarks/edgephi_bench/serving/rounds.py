@@ -56,7 +56,7 @@ class RoundResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
+class ReadyRequest:
     """One request, ready for both sides."""
 
     kind: RequestKind
@@ -101,7 +101,7 @@ class RoundRunner:
             answers: dict[Side, list[Answer]] = {}
             for side in SIDES if (number + place) % 2 else SIDES[::-1]:
                 rest(self.delay_s)
-                answers[side], took_s = self._server(group) if side == "server" else self._direct(group)
+                answers[side], took_s = self.ask_server(group) if side == "server" else self.ask_direct(group)
                 seconds[side] += took_s
             requests = [request for requests in group for request in requests]
             pairs += [
@@ -110,23 +110,31 @@ class RoundRunner:
             ]
         return RoundResult(pairs=tuple(pairs), server_s=seconds["server"], direct_s=seconds["direct"])
 
-    def _requests(self, first: int) -> list[_Prepared]:
+    def _requests(self, first: int) -> list[ReadyRequest]:
         """One of each kind, beginning with kind `first`, going round."""
         found = []
         for place in range(len(self.kinds)):
             kind, repeats = self.kinds[(first + place) % len(self.kinds)]
-            ask = Ask(
-                number=next(self._numbers),
-                repeats=repeats,
-                audio_s=kind.audio_s,
-                image=kind.image,
-                new_tokens=self.new_tokens,
-            )
-            found.append(_Prepared(kind=kind, ask=ask, body=chat_body(make_content(ask), self.new_tokens, self.eos)))
+            found.append(self.ready(kind, repeats))
         return found
 
-    def _server(self, group: list[list[_Prepared]]) -> tuple[list[Answer], float]:
-        """All clients at once; each sends its next request when it has its last reply."""
+    def ready(self, kind: RequestKind, repeats: int) -> ReadyRequest:
+        """Another request of a kind, whose text repeats a sentence so often."""
+        ask = Ask(
+            number=next(self._numbers),
+            repeats=repeats,
+            audio_s=kind.audio_s,
+            image=kind.image,
+            new_tokens=self.new_tokens,
+        )
+        return ReadyRequest(kind=kind, ask=ask, body=chat_body(make_content(ask), self.new_tokens, self.eos))
+
+    def ask_server(self, group: list[list[ReadyRequest]]) -> tuple[list[Answer], float]:
+        """Answers and seconds of all clients at once; each sends its next request when it has its last reply.
+
+        Raises:
+            EdgeError: The server failed.
+        """
         clients = [self.server.client() for _ in group]
         try:
             began = time.perf_counter()
@@ -144,7 +152,7 @@ class RoundRunner:
                 client.close()
         return [answer for task in tasks for answer in task.result()], took_s
 
-    def _ask_all(self, client: ChatClient, requests: list[_Prepared]) -> list[Answer]:
+    def _ask_all(self, client: ChatClient, requests: list[ReadyRequest]) -> list[Answer]:
         try:
             answers = [client.ask(request.body) for request in requests]
         except RequestError:
@@ -154,8 +162,12 @@ class RoundRunner:
             self._check(answer)
         return answers
 
-    def _direct(self, group: list[list[_Prepared]]) -> tuple[list[Answer], float]:
-        """One after the other; making the requests does not count."""
+    def ask_direct(self, group: list[list[ReadyRequest]]) -> tuple[list[Answer], float]:
+        """Answers and seconds, one request after the other; making the requests does not count.
+
+        Raises:
+            EdgeError: The direct calls failed.
+        """
         asks = [asdict(request.ask) for requests in group for request in requests]
         result: dict[str, Any] = self.worker.ask("requests", asks=asks)
         return [Answer(**fields) for fields in result["answers"]], float(result["seconds"])

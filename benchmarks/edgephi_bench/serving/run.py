@@ -20,6 +20,7 @@ from edgephi_bench.measure.environment import read_environment
 from edgephi_bench.measure.machine_state import MachineState, MachineWatch
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.modes import modes
+from edgephi_bench.serving.fairness import FairnessResult, fairness_figures, measure_fairness
 from edgephi_bench.serving.figures import figures_of
 from edgephi_bench.serving.plan import ServingPlan
 from edgephi_bench.serving.report import ServingReport
@@ -48,7 +49,8 @@ def measure_serving(plan: ServingPlan, command: tuple[str, ...], on_step: OnStep
     plan = dataclasses.replace(plan, bench=dataclasses.replace(plan.bench, kv_cache=kind))
     kinds = plan.kinds(available)
     bench = plan.bench
-    progress = Progress(1 + len(plan.clients) * bench.runs + bench.warmup, on_step)
+    steps = 1 + len(plan.clients) * bench.runs + bench.warmup + (plan.questions + 1 if plan.questions else 0)
+    progress = Progress(steps, on_step)
     progress("starting the server and the direct calls")
     figures: list[Figure] = []
     states: list[MachineState] = []
@@ -69,6 +71,16 @@ def measure_serving(plan: ServingPlan, command: tuple[str, ...], on_step: OnStep
             rounds = _rounds(runner, plan, clients, progress, states)
             figures += figures_of(kinds, clients, rounds)
             answers += [pair for result in rounds for pair in result.pairs]
+        notes = [*_notes(plan, answers)]
+        if plan.questions:
+            image = next(one for one in kinds if one.image)
+            watch = MachineWatch()
+            watch.start()
+            fairness = measure_fairness(runner, image, plan.questions, progress)
+            states.append(watch.stop())
+            figures += fairness_figures(fairness)
+            answers += fairness.compared
+            notes.append(_wait_words(fairness))
     return ServingReport(
         model=model_facts(bundle, available),
         environment=read_environment(command),
@@ -78,11 +90,12 @@ def measure_serving(plan: ServingPlan, command: tuple[str, ...], on_step: OnStep
         clients=plan.clients,
         new_tokens=plan.new_tokens,
         runs=bench.runs,
+        questions=plan.questions,
         server_command=serve_command(plan),
         figures=tuple(figures),
         rounds=tuple(states),
         differing=sum(pair.server.text != pair.direct.text for pair in answers),
-        notes=tuple(_notes(plan, answers)),
+        notes=tuple(notes),
     )
 
 
@@ -92,6 +105,13 @@ def _notes(plan: ServingPlan, answers: list[PairedAnswer]) -> Iterator[str]:
     share = sum(pair.server.num_texts for pair in answers) / sum(pair.server.new_tokens for pair in answers)
     if share < _LEAST_TEXTS:
         yield f"{share:.0%} of the tokens came with text of their own; the server sends nothing for the others"
+
+
+def _wait_words(fairness: FairnessResult) -> str:
+    return (
+        f"{len(fairness.questions)} questions behind {len(fairness.images)} images: "
+        f"first token within {fairness.wait_p95_s:.2f} s (p95)"
+    )
 
 
 def _rounds(

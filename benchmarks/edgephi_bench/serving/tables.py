@@ -8,13 +8,14 @@ from edgephi_bench.measure.condition import count_of_clients, count_of_threads
 from edgephi_bench.measure.machine_state import busy_warning
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.report.tables import Table, environment_facts, figure_table
+from edgephi_bench.serving.fairness import FAIRNESS
 from edgephi_bench.serving.figures import MIXED
 from edgephi_bench.serving.report import ServingReport
 
 
 def serving_tables(report: ServingReport) -> tuple[Table, ...]:
-    """A table for each number of clients, and one of throughput."""
-    kinds = [figure for figure in report.figures if figure.mode != MIXED]
+    """A table for each number of clients, one of throughput, and one of questions behind images if they were asked."""
+    kinds = [figure for figure in report.figures if figure.mode != MIXED and figure.name not in FAIRNESS]
     found = [
         figure_table(
             count_of_clients(clients).capitalize(),
@@ -30,7 +31,16 @@ def serving_tables(report: ServingReport) -> tuple[Table, ...]:
         label=lambda figure: (figure.runner, str(figure.condition), figure.name),
         columns=("side", "clients", "measured"),
     )
-    return (*found, mixed)
+    beside = [figure for figure in report.figures if figure.name in FAIRNESS]
+    if not beside:
+        return (*found, mixed)
+    behind = figure_table(
+        "Short questions while another client asks about images",
+        beside,
+        label=lambda figure: (figure.runner, _request(figure), figure.name),
+        columns=("side", "request", "measured"),
+    )
+    return (*found, mixed, behind)
 
 
 def _request(figure: Figure) -> str:

@@ -17,6 +17,7 @@ from edgephi.cli.main import CommandGroup
 from edgephi_bench.commands.main import bench
 from edgephi_bench.latency import rounds as turns
 from edgephi_bench.serving import rounds, run
+from edgephi_bench.serving.fairness import FAIRNESS
 from edgephi_bench.serving.rounds import RoundResult, RoundRunner
 from edgephi_bench.serving.server_process import ServerProcess
 from support.bundles import nano_bundle, small_bundle
@@ -58,11 +59,13 @@ def test_every_kind_is_measured_on_both_sides(
 ) -> None:
     monkeypatch.setenv("EDGEPHI_API_KEY", "a key of another server")
     page = tmp_path / "page.html"
-    result = _run(nano_bundle(), "--clients", "1,2", "--runs", "2", *_SMALL, "--json", "--html", page)
+    result = _run(
+        nano_bundle(), "--clients", "1,2", "--runs", "2", "--questions", "6", *_SMALL, "--json", "--html", page
+    )
     assert result.exit_code == 0, result.stderr
     report: dict[str, Any] = json.loads(result.stdout)
     assert (report["serving_report_version"], report["clients"], report["new_tokens"]) == (1, [1, 2], 5)
-    assert report["differing"] == 0  # the server's replies are the direct calls', letter by letter
+    assert report["differing"] == 0  # the server's replies are the direct calls', letter by letter, beside others too
     figures = {(one["runner"], one["mode"], one["name"], one["setting"]["clients"]): one for one in report["figures"]}
     for mode in ("text", "speech", "vision"):
         for side in ("server", "direct"):
@@ -77,11 +80,20 @@ def test_every_kind_is_measured_on_both_sides(
         assert ("direct", mode, "time to first token", 2) not in figures
     assert figures["server", "mixed", "throughput", 2]["unit"] == "tokens/s"
     assert [line.partition("]")[0].partition(",")[0] for line in result.stderr.splitlines()] == [
-        f"[{number}/6" for number in range(1, 7)
+        f"[{number}/13" for number in range(1, 14)
     ]
+    waits, whole, alone, share = (
+        next(one["samples"] for one in report["figures"] if one["name"] == name) for name in FAIRNESS
+    )
+    assert (len(waits), report["questions"]) == (6, 6)
+    assert len(alone) == len(share) == min(len(whole), 3)
+    assert share == pytest.approx([one / other for one, other in zip(whole, alone, strict=False)])
+    (note,) = report["notes"]
+    assert re.fullmatch(r"6 questions behind \d+ images: first token within \d+\.\d\d s \(p95\)", note)
     assert [server._process.poll() for server in servers] == [0]
     ElementTree.fromstring(page.read_text().partition("\n")[2])  # well-formed
     assert "2 clients" in page.read_text()
+    assert "Short questions while another client asks about images" in page.read_text()
 
 
 def test_the_tables_show_a_folder_that_takes_only_text() -> None:
@@ -134,6 +146,7 @@ def test_a_missing_extra_is_named_with_how_to_install_it(tmp_path: Path, monkeyp
         (("--image", "64x48,80x60"), "--image has 2 values; a server is measured with one of each"),
         (("--new-tokens", "1"), "--new-tokens is 1;"),
         (("--html", "/nowhere/page.html"), "/nowhere"),
+        (("--questions", "-1"), "-1"),
     ],
 )
 def test_options_are_checked_before_anything_starts(
@@ -142,6 +155,12 @@ def test_options_are_checked_before_anything_starts(
     result = _run(nano_bundle(), *options)
     assert (result.exit_code, servers) == (2, [])
     assert message in _error(result)
+
+
+def test_questions_beside_images_need_a_folder_that_takes_them(servers: list[ServerProcess]) -> None:
+    result = _run(small_bundle(modalities=("text",)), "--questions", "3", *_SMALL)
+    assert (result.exit_code, servers) == (2, [])
+    assert "--questions is 3, and this folder takes no images to ask beside; use 0" in _error(result)
 
 
 def test_what_is_no_model_folder_is_refused(tmp_path: Path, servers: list[ServerProcess]) -> None:
