@@ -8,6 +8,7 @@ merged     after an image or audio      the same, without which the folder takes
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +18,10 @@ from PIL import Image, ImageDraw
 
 from edgephi import Request
 from edgephi.audio.features import AudioInput
+from edgephi.base.version import package_version
 from edgephi.bundle.manifest import Manifest
 from edgephi.prompt.routing import AdapterChoice
+from edgephi_export.calibration.examples import Example
 from edgephi_export.calibration.samples import CalibrationFiles
 from edgephi_export.calibration.texts import CONVERSATIONS
 
@@ -40,6 +43,25 @@ def calibration_requests(manifest: Manifest, own: CalibrationFiles) -> tuple[Req
         media = _speech_like(1.0) if mode == "speech" else _image(manifest, 1)
         every = [_with(m, mode, media) for m in ([turn for talk in talks for turn in talk[-2:]], *texts)]
     return (*every, *_media_requests(manifest, own))
+
+
+def builtin_examples(manifest: Manifest) -> tuple[Example, ...]:
+    """Examples for owners who have none of their own: texts with answers, and requests with media without."""
+    made = []
+    if manifest.adapters.mode in ("routed", "none"):
+        for talk in CONVERSATIONS:
+            answer = talk[-1].get("content")
+            made.append((Request(list(talk[:-1])), answer if isinstance(answer, str) else None))
+    made += [(request, None) for request in _media_requests(manifest, CalibrationFiles())]
+    return tuple(
+        Example(
+            name=f"built-in example {number}",
+            request=request,
+            answer=answer,
+            digest=hashlib.sha256(f"{package_version()} {number}".encode()).hexdigest(),
+        )
+        for number, (request, answer) in enumerate(made, start=1)
+    )
 
 
 def _media_requests(manifest: Manifest, own: CalibrationFiles) -> Iterator[Request]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import cast
 
@@ -59,13 +61,27 @@ class SequenceBuilder:
     def __init__(self, path: str | Path) -> None:
         bundle = Bundle(path)
         self._tokenizer = open_prompts(bundle).tokenizer
+        self._ends = frozenset(bundle.manifest.tokens.eos)
+        self._spellings = {token.id: token.content for token in self._tokenizer.control.values()}
         bundle.close()
 
     def answer_ids(self, answer: str) -> list[int]:
         """Ids of an answer, whose control tokens may be spelled."""
         return self._tokenizer.encode(self._tokenizer.split(answer))
 
-    def forced(self, model: Model, example: Example, answer_ids: list[int]) -> ForcedSequence:
+    def without_end(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """A reply's ids without the token that ended it."""
+        has_end = len(token_ids) > 0 and token_ids[-1] in self._ends
+        return tuple(token_ids[:-1] if has_end else token_ids)
+
+    def spelled(self, token_ids: Sequence[int]) -> str:
+        """The text of ids with control tokens spelled out, as an example's answer has them."""
+        runs = groupby(token_ids, key=self._spellings.get)
+        return "".join(
+            self._tokenizer.decode(run) if control is None else control * len(list(run)) for control, run in runs
+        )
+
+    def forced(self, model: Model, example: Example, answer_ids: Sequence[int]) -> ForcedSequence:
         """The sequence of an example with this answer after its prompt.
 
         Raises:
@@ -74,7 +90,11 @@ class SequenceBuilder:
         """
         if not answer_ids:
             raise ConfigError(f"{example.name}: the answer has no tokens; write the right reply, or leave it out")
-        made = model.prepare(example.request).prompt
-        ids = np.concatenate([made.token_ids, np.array(answer_ids, dtype=np.int64)])
-        prompt = Prompt(ids, made.images, made.audio, made.adapter, made.max_crops)
-        return ForcedSequence(prompt=prompt, num_answer_tokens=len(answer_ids))
+        return forced_after(model.prepare(example.request).prompt, answer_ids)
+
+
+def forced_after(made: Prompt, answer_ids: Sequence[int]) -> ForcedSequence:
+    """A prompt with an answer of these ids after it."""
+    ids = np.concatenate([made.token_ids, np.array(answer_ids, dtype=np.int64)])
+    prompt = Prompt(ids, made.images, made.audio, made.adapter, made.max_crops)
+    return ForcedSequence(prompt=prompt, num_answer_tokens=len(answer_ids))

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from edgephi.base.errors import ArtifactError
 from edgephi.base.json_file import decode, parse_json
 from edgephi.base.numbers import check_positive
+from edgephi.bundle.fidelity_info import FidelityInfo
 from edgephi.bundle.manifest_checksum import CHECKSUM, check_checksum, with_checksum
 from edgephi.bundle.rope_info import RopeInfo
 from edgephi.bundle.tensor_ref import TableInfo, TensorRef
@@ -274,6 +275,7 @@ class Manifest:
     """Everything `edgephi.json` says.
 
     `template_names` are empty in folders made before they were kept; the ids in `tokens` then name bos and eos.
+    `fidelity` is None until it was measured and recorded.
     """
 
     schema_version: int
@@ -289,6 +291,7 @@ class Manifest:
     generation: GenerationDefaults
     files: tuple[FileInfo, ...]
     template_names: tuple[TemplateName, ...] = ()
+    fidelity: FidelityInfo | None = None
 
     def __post_init__(self) -> None:
         tokens, vocab_size = self.tokens, self.decoder.vocab_size
@@ -321,7 +324,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `edgephi.json`."""
-        return json.dumps(with_checksum(dataclasses.asdict(self)), indent=1, ensure_ascii=False) + "\n"
+        raw = dataclasses.asdict(self)
+        if self.fidelity is None:
+            del raw["fidelity"]  # older versions of edgephi know no such key
+        return json.dumps(with_checksum(raw), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:

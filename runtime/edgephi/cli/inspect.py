@@ -14,6 +14,7 @@ from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand
 from edgephi.console.options import check_hashes_option, json_option
 
 if TYPE_CHECKING:
+    from edgephi.bundle.fidelity_info import FidelityInfo
     from edgephi.bundle.manifest import DecoderInfo, GenerationDefaults, RecipeInfo, TokenInfo
     from edgephi.inspection.folder_summary import FolderSummary
     from edgephi.inspection.weights_summary import StorageSummary, WeightsSummary
@@ -80,6 +81,7 @@ def _facts(summary: FolderSummary) -> list[tuple[str, object]]:
         *_labelled("ends at", _ends(manifest.tokens)),
         *_labelled("advice", _advice(manifest.generation)),
         *_labelled("context", _context(summary)),
+        *_labelled("fidelity", _fidelity(manifest.fidelity)),
     ]
 
 
@@ -100,6 +102,18 @@ def _context(summary: FolderSummary) -> list[str]:
         f"{rope.max_positions:,} tokens, long factors beyond {rope.original_max_positions:,}",
         f"KV cache bytes per token: {per_token}",
     ]
+
+
+def _fidelity(info: FidelityInfo | None) -> list[str]:
+    """How close it was to its reference; nothing where that was not recorded."""
+    if info is None:
+        return []
+    modes = [
+        f"{one.mode}: KL {one.kl:.2g}, top-1 {one.top1:.1%}, perplexity x{one.perplexity_ratio:.3f}, "
+        f"loops {one.loop_rate:.1%} ({one.examples:,} examples)"
+        for one in info.modes
+    ]
+    return [f"beside {info.reference}, {info.kv_cache} cache, {info.date[:10]}", *modes]
 
 
 def _labelled(label: str, values: list[str]) -> list[tuple[str, object]]:

@@ -98,6 +98,7 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
         },
         "ends": [dataclasses.asdict(end) for end in manifest.tokens.ends],
         "advice": dataclasses.asdict(manifest.generation),
+        "fidelity": manifest.fidelity and dataclasses.asdict(manifest.fidelity),
         "decoder": {
             "layers": decoder.num_layers,
             "hidden_size": decoder.hidden_size,
