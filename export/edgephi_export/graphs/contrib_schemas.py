@@ -144,12 +144,14 @@ def _rows(node: _Node) -> None:
 
 
 def _attention(node: _Node) -> None:
-    """Queries, keys and values of one width; masks by key and by head."""
-    shape = batch, length, _ = node.shape(0, 3)
-    node.check(1, *shape)
-    node.check(2, *shape)
-    node.check(4, batch, length)
-    node.check(5, 1, node.num_heads, length, length)
+    """Queries, keys and values of one width, as many keys as values; a bias of the three, one by head."""
+    shape = batch, length, width = node.shape(0, 3)
+    _, attended, _ = node.shape(1, 3)
+    node.check(1, batch, None, width)
+    node.check(2, batch, attended, width)
+    if isinstance(width, int):
+        node.check(3, 3 * width)
+    node.check(5, 1, node.num_heads, length, attended)
     node.give(0, shape)
 
 

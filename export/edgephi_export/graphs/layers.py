@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgephi.bundle.tensor_index import Part
-from edgephi_export.checkpoint.lazy_tensor import LazyTensor
+from edgephi_export.checkpoint.lazy_tensor import LazyTensor, computed
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.graphs.builder import MICROSOFT, GraphBuilder
 from edgephi_export.graphs.linear import apply_linear
@@ -99,34 +99,48 @@ class LayerBuilder:
         inner = self.graph.op("Gelu", self.linear(inputs, f"{name}.up"), name=name)
         return self.linear(inner, f"{name}.down")
 
-    def attention(self, inputs: ir.Value, name: str, mask: AttentionMask) -> ir.Value:
-        """Attention of every row to every row, without the output projection.
+    def attention(self, inputs: ir.Value, name: str, keys: AttentionKeys) -> ir.Value:
+        """Attention of every row to the keys, without the output projection.
+
+        Without a mask or a bias ONNX Runtime takes its tiled kernel, which never holds all scores. The biases of the
+        three projections are added while it reorders their heads.
 
         Args:
             inputs: float32 [N, L, D], the same for queries, keys and values.
             name: Holds q_proj, k_proj and v_proj with biases.
-            mask: Heads and what is masked or biased.
+            keys: Heads, which rows are attended, and what is added to the scores.
 
         Returns:
             float32 [N, L, D].
         """
-        query, key, value = (self.linear(inputs, f"{name}.{letter}_proj") for letter in "qkv")
+        names = [f"{name}.{letter}_proj" for letter in "qkv"]
+        query, key, value = (self.matmul(inputs, linear) for linear in names)
+        if keys.count is not None:
+            start, rows = self.graph.constant([0]), self.graph.constant([1])
+            key, value = (self.graph.op("Slice", all_, start, keys.count, rows, name=name) for all_ in (key, value))
         return self.graph.op(
-            "MultiHeadAttention", query, key, value, None, mask.key_padding, mask.bias,
-            name=name, domain=MICROSOFT, num_heads=mask.num_heads,
+            "MultiHeadAttention", query, key, value, self.array(self._joined_bias(names, name)), None, keys.bias,
+            name=name, domain=MICROSOFT, num_heads=keys.num_heads,
         )  # fmt: skip
+
+    def _joined_bias(self, linears: list[str], name: str) -> LazyTensor:
+        source, names = self.source, [f"{linear}.bias" for linear in linears]
+        size, num_bytes = sum(source.shape(part)[0] for part in names), sum(map(source.num_bytes, names))
+        return computed(
+            f"{name}.qkv_bias", (size,), lambda: np.concatenate([source.read(part) for part in names]), num_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionMask:
-    """The heads, padding and bias of an attention.
+class AttentionKeys:
+    """The heads of an attention, the keys that every row attends to, and the bias.
 
     Attributes:
         num_heads: Heads.
-        key_padding: int32 [N, L], 0 where a key must not be attended.
+        count: int64 [1], how many rows from the first on are attended; None for all.
         bias: float32 [1, heads, L, L], added to the scaled scores.
     """
 
     num_heads: int
-    key_padding: ir.Value | None = None
+    count: ir.Value | None = None
     bias: ir.Value | None = None

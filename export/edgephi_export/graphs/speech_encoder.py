@@ -18,7 +18,7 @@ from edgephi_export.checkpoint.config import SpeechConfig
 from edgephi_export.checkpoint.lazy_tensor import computed
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.graphs.builder import GraphBuilder
-from edgephi_export.graphs.layers import AttentionMask, LayerBuilder
+from edgephi_export.graphs.layers import AttentionKeys, LayerBuilder
 from edgephi_export.weights.plan import WeightPlan
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
@@ -61,9 +61,9 @@ class _SpeechBuilder:
         rows = graph.op("Slice", stem, first, graph.constant([_TO_THE_END]), graph.constant([1]), name="rows")
         count = graph.op("Shape", rows, name="rows.count", start=1, end=2)
         state = self._pad(rows, count, window_rows)
-        mask = AttentionMask(num_heads=self.config.num_heads, bias=self._relative_bias(state))
+        keys = AttentionKeys(num_heads=self.config.num_heads, bias=self._relative_bias(state))
         for block in range(self.config.num_blocks):
-            state = self._block(f"speech.blocks.{block}", state, mask)
+            state = self._block(f"speech.blocks.{block}", state, keys)
         state = graph.op("Slice", state, graph.constant([0]), count, graph.constant([1]), name="unpad")
         features = self.layers.leave(self._project(state, projection, projections), "audio_features")
         hidden = self.layers.source.shape("speech.projector.speech.down.bias")[0]
@@ -119,11 +119,11 @@ class _SpeechBuilder:
         by_head = graph.op("Transpose", values, name="bias.by_head", perm=[2, 0, 1])
         return graph.op("Unsqueeze", by_head, graph.constant([0]), name="bias")
 
-    def _block(self, prefix: str, state: ir.Value, mask: AttentionMask) -> ir.Value:
+    def _block(self, prefix: str, state: ir.Value, keys: AttentionKeys) -> ir.Value:
         graph, layers = self.graph, self.layers
         state = self._half_step(state, f"{prefix}.feed_forward_in")
         normed = layers.layer_norm(state, f"{prefix}.layer_norm_att", _NORM_EPS)
-        attended = layers.attention(normed, f"{prefix}.self_attn", mask)
+        attended = layers.attention(normed, f"{prefix}.self_attn", keys)
         attended = layers.linear(attended, f"{prefix}.self_attn.o_proj")
         state = graph.op("Add", state, attended, name=f"{prefix}.self_attn")
         state = graph.op("Add", state, self._convolution(state, f"{prefix}.conv"), name=f"{prefix}.conv")

@@ -1,8 +1,8 @@
 """Builds vision.onnx: the image tower (SigLIP with NaViT positions), pooled and projected to embedding rows.
 
-N views, C crop side in pixels, P patches per side, L = P * P, g = P / 2, H hidden of the decoder
-inputs   pixel_values float32 [N, 3, C, C]    patch_mask bool [N, L]    position_ids int64 [N, L]
-output   image_features float32 [N, g * g, H]
+C crop side in pixels, P patches per side, L = P * P, g = P / 2, H hidden of the decoder, R patches that are computed
+inputs   pixel_values float32 [1, 3, C, C]    patch_mask bool [1, L]    position_ids int64 [1, L]
+output   image_features float32 [1, g * g, H]; rows of cells without any unmasked patch mean nothing
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgephi_export.checkpoint.config import VisionConfig
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor, computed
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.graphs.builder import GraphBuilder
-from edgephi_export.graphs.layers import AttentionMask, LayerBuilder
+from edgephi_export.graphs.layers import AttentionKeys, LayerBuilder
 from edgephi_export.weights.plan import WeightPlan
 
 FLOAT, INT64, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
@@ -47,21 +47,40 @@ def build_vision(
     graph = GraphBuilder("vision")
     layers = LayerBuilder(graph=graph, source=source, plan=plan, part="vision")
     side, count = config.crop_size, config.patches_per_side**2
-    pixels = graph.input("pixel_values", FLOAT, ["N", 3, side, side])
-    patch_mask = graph.input("patch_mask", BOOL, ["N", count])
-    position_ids = graph.input("position_ids", INT64, ["N", count])
+    pixels = graph.input("pixel_values", FLOAT, [1, 3, side, side])
+    patch_mask = graph.input("patch_mask", BOOL, [1, count])
+    position_ids = graph.input("position_ids", INT64, [1, count])
+    chosen, num_attended = _choose(graph, config, patch_mask)
     state = _embed(layers, config, layers.enter(pixels, "pixel_values"), position_ids)
-    keys = graph.op("Cast", patch_mask, name="patch_mask", to=ir.DataType.INT32.value)
-    mask = AttentionMask(num_heads=config.num_heads, key_padding=keys)
+    state = graph.op("Gather", state, chosen, name="chosen.rows", axis=1)
+    keys = AttentionKeys(num_heads=config.num_heads, count=num_attended)
     for layer in range(config.num_used_layers):
-        state = _layer(layers, f"vision.layers.{layer}", state, mask, config.layer_norm_eps)
-    features = layers.project(_pool(graph, config, state), "vision.projector")
-    graph.output(layers.leave(features, "image_features"), "image_features", FLOAT, ["N", count // 4, hidden])
+        state = _layer(layers, f"vision.layers.{layer}", state, keys, config.layer_norm_eps)
+    features = layers.project(_pool(layers, config, state, chosen), "vision.projector")
+    graph.output(layers.leave(features, "image_features"), "image_features", FLOAT, [1, count // 4, hidden])
     places = (
         plan.place_array("vision", _separator(source, f"vision.{name}", hidden), "float32").values
         for name in ("row_separator", "global_separator")
     )
     return graph, Separators(*places)
+
+
+def _choose(graph: GraphBuilder, config: VisionConfig, patch_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The patches to compute, int64 [R], those that are attended first; and how many those are, int64 [1].
+
+    A masked patch is attended by none, so it matters only where it is pooled together with one that is not masked.
+    """
+    half, flat, name = config.patches_per_side // 2, graph.constant([-1]), "chosen"
+    attended = graph.op(
+        "Reshape", graph.op("NonZero", graph.op("Reshape", patch_mask, flat, name=name)), flat, name=name
+    )
+    cells = graph.op("Cast", patch_mask, name=name, to=ir.DataType.INT32.value)
+    cells = graph.op("Reshape", cells, graph.constant([half, 2, half, 2]), name=name)
+    used = graph.op("ReduceMax", cells, graph.constant([1, 3]), name=name, keepdims=1)
+    beside = graph.op("Reshape", graph.op("Greater", used, cells, name=name), flat, name=name)
+    beside = graph.op("Reshape", graph.op("NonZero", beside, name=name), flat, name=name)
+    chosen = graph.op("Concat", attended, beside, name=name, axis=0)
+    return chosen, graph.op("Shape", attended, name="chosen.attended")
 
 
 def _embed(layers: LayerBuilder, config: VisionConfig, pixels: ir.Value, position_ids: ir.Value) -> ir.Value:
@@ -76,10 +95,10 @@ def _embed(layers: LayerBuilder, config: VisionConfig, pixels: ir.Value, positio
     return graph.op("Add", rows, positions, name=name)
 
 
-def _layer(layers: LayerBuilder, prefix: str, state: ir.Value, mask: AttentionMask, epsilon: float) -> ir.Value:
+def _layer(layers: LayerBuilder, prefix: str, state: ir.Value, keys: AttentionKeys, epsilon: float) -> ir.Value:
     graph = layers.graph
     normed = layers.layer_norm(state, f"{prefix}.layer_norm1", epsilon)
-    attended = layers.attention(normed, f"{prefix}.self_attn", mask)
+    attended = layers.attention(normed, f"{prefix}.self_attn", keys)
     state = graph.op("Add", state, layers.linear(attended, f"{prefix}.self_attn.out_proj"), name=f"{prefix}.self_attn")
     normed = layers.layer_norm(state, f"{prefix}.layer_norm2", epsilon)
     inner = layers.linear(normed, f"{prefix}.mlp.fc1")
@@ -87,12 +106,17 @@ def _layer(layers: LayerBuilder, prefix: str, state: ir.Value, mask: AttentionMa
     return graph.op("Add", state, layers.linear(inner, f"{prefix}.mlp.fc2"), name=f"{prefix}.mlp")
 
 
-def _pool(graph: GraphBuilder, config: VisionConfig, state: ir.Value) -> ir.Value:
-    """Mean of each 2x2 patches, float32 [N, g * g, D]."""
-    half, width = config.patches_per_side // 2, config.hidden_size
-    grid = graph.op("Reshape", state, graph.constant([-1, half, 2, half, 2, width]), name="pool.grid")
-    pooled = graph.op("ReduceMean", grid, graph.constant([2, 4]), name="pool", keepdims=0)
-    return graph.op("Reshape", pooled, graph.constant([-1, half * half, width]), name="pool.rows")
+def _pool(layers: LayerBuilder, config: VisionConfig, state: ir.Value, chosen: ir.Value) -> ir.Value:
+    """Mean of each 2x2 patches, float32 [1, g * g, D]; patches that were not chosen count as zeros."""
+    graph, half, width = layers.graph, config.patches_per_side // 2, config.hidden_size
+    zero = graph.constant(np.zeros(1, layers.dtype.numpy()))
+    nothing = graph.op("Expand", zero, graph.constant([config.patches_per_side**2, width]), name="pool.zeros")
+    places = graph.op("Unsqueeze", chosen, graph.constant([1]), name="pool.places")
+    rows = graph.op("Squeeze", state, graph.constant([0]), name="pool.rows")
+    rows = graph.op("ScatterND", nothing, places, rows, name="pool.rows")
+    grid = graph.op("Reshape", rows, graph.constant([half, 2, half, 2, width]), name="pool.grid")
+    pooled = graph.op("ReduceMean", grid, graph.constant([1, 3]), name="pool", keepdims=0)
+    return graph.op("Reshape", pooled, graph.constant([1, half * half, width]), name="pool.cells")
 
 
 def _separator(source: WeightSource, name: str, hidden: int) -> LazyTensor:

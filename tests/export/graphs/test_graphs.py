@@ -260,29 +260,39 @@ def test_the_two_audio_projections_are_chosen_by_number(mel: Array):
         np.testing.assert_allclose(_encode(alone, mel, projection=1), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_masked_patches_are_never_seen():
-    session, rng = _session(small_bundle(), "vision.onnx"), np.random.default_rng(2)
-    pixels = rng.standard_normal((2, 3, 56, 56)).astype(np.float32)
-    mask = np.ones((2, 4, 4), bool)
-    mask[:, :, 2:] = False
-    ids = np.where(mask, np.arange(16).reshape(4, 4), 0).reshape(2, 16)
-    feeds = {"pixel_values": pixels, "patch_mask": mask.reshape(2, 16), "position_ids": ids}
-    before = session.run(None, feeds)[0].reshape(2, 2, 2, 192)
-    pixels[:, :, :, 28:] += 3
-    after = session.run(None, feeds)[0].reshape(2, 2, 2, 192)
-    np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
-    assert np.abs(before[:, :, 1] - after[:, :, 1]).max() > 0.1 * before.std()
+def _see(pixels: Array, mask: NDArray[np.bool_]) -> Array:
+    """One view of 4x4 patches through the image tower, float32 [2, 2, H]."""
+    feeds = {
+        "pixel_values": pixels[None],
+        "patch_mask": mask.reshape(1, 16),
+        "position_ids": np.where(mask, np.arange(16).reshape(4, 4), 0).reshape(1, 16),
+    }
+    features: Array = _session(small_bundle(), "vision.onnx").run(None, feeds)[0]
+    return features.reshape(2, 2, 192)
 
 
-def test_views_do_not_see_each_other():
-    session, rng = _session(small_bundle(), "vision.onnx"), np.random.default_rng(3)
-    pixels = rng.standard_normal((3, 3, 56, 56)).astype(np.float32)
-    mask, ids = np.ones((3, 16), bool), np.tile(np.arange(16), (3, 1))
-    together = session.run(None, {"pixel_values": pixels, "patch_mask": mask, "position_ids": ids})[0]
-    for view in range(3):
-        one = slice(view, view + 1)
-        alone = session.run(None, {"pixel_values": pixels[one], "patch_mask": mask[one], "position_ids": ids[one]})[0]
-        np.testing.assert_allclose(alone[0], together[view], rtol=1e-4, atol=1e-5)
+def test_masked_patches_are_neither_seen_nor_computed():
+    pixels, mask = np.random.default_rng(2).standard_normal((3, 56, 56)).astype(np.float32), np.ones((4, 4), bool)
+    mask[:, 2:] = False
+    before = _see(pixels, mask)
+    pixels[:, :, 28:] += 3
+    after = _see(pixels, mask)
+    np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(after[0, 1], after[1, 1])  # no patch of theirs was computed
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 3), (3, 0), (3, 3)])
+def test_a_masked_patch_counts_only_where_it_is_pooled_with_one_that_is_not(row: int, column: int):
+    """The model averages it into its cell, as transformers does, though no patch attends to it."""
+    pixels, mask = np.random.default_rng(3).standard_normal((3, 56, 56)).astype(np.float32), np.ones((4, 4), bool)
+    mask[3], mask[:, 3] = False, False
+    before = _see(pixels, mask)
+    pixels[:, 14 * row : 14 * row + 14, 14 * column : 14 * column + 14] += 3
+    changed = np.abs(_see(pixels, mask) - before).max(-1)
+    wanted = np.zeros((2, 2), bool)
+    wanted[row // 2, column // 2] = True
+    np.testing.assert_array_equal(changed > 0.01 * before.std(), wanted)
+    np.testing.assert_array_equal(changed == 0, ~wanted)
 
 
 def test_separators_are_stored_behind_the_projector():

@@ -60,21 +60,21 @@ def test_the_two_projections_differ(bundle):
 
 
 @pytest.mark.parametrize("size", [(56, 56), (100, 60), (170, 50)])
-def test_one_view_at_a_time_equals_all_at_once(bundle, size):
-    """Views are encoded alone to bound memory; that must not change what is seen."""
+def test_rows_of_an_image_are_those_of_its_views(bundle, size):
     views = views_of(*size)
     rows = VisionEncoder(bundle, bundle.manifest.vision, opened).encode(views)
     assert (rows.shape, rows.dtype) == ((num_image_rows(views), bundle.manifest.decoder.hidden_size), np.float32)
-    inputs = {
-        "pixel_values": views.pixels,
-        "patch_mask": views.patch_mask.reshape(len(views.pixels), -1),
-        "position_ids": position_ids(views.patch_mask),
-    }
-    features = opened(bundle.file(bundle.manifest.vision.graph)).run(["image_features"], inputs)[0]
-    separator = bundle.tensor(bundle.manifest.vision.row_separator)
-    np.testing.assert_allclose(rows[-6:], [*features[0, :2], separator, *features[0, 2:], separator], atol=1e-5)
+    session, ids = opened(bundle.file(bundle.manifest.vision.graph)), position_ids(views.patch_mask)
+
+    def features(view: int) -> np.ndarray:
+        mask = views.patch_mask[view].reshape(1, -1)
+        inputs = {"pixel_values": views.view(view)[None], "patch_mask": mask, "position_ids": ids[view : view + 1]}
+        return session.run(["image_features"], inputs)[0][0]
+
+    separator, overview = bundle.tensor(bundle.manifest.vision.row_separator), features(0)
+    np.testing.assert_allclose(rows[-6:], [*overview[:2], separator, *overview[2:], separator], atol=1e-5)
     np.testing.assert_array_equal(rows[-7], bundle.tensor(bundle.manifest.vision.global_separator))
-    np.testing.assert_allclose(rows[:2], features[1, :2], atol=1e-5)
+    np.testing.assert_allclose(rows[:2], features(1)[:2], atol=1e-5)
 
 
 def test_masked_patches_are_never_seen(bundle):
