@@ -29,12 +29,13 @@ from edgephi.generation.loop import GenerationTask, generate
 from edgephi.generation.outcome import reply_of
 from edgephi.generation.reply import DoneEvent, Event, Reply
 from edgephi.generation.sampler import SamplingOptions
-from edgephi.generation.timing import StageTimer
+from edgephi.generation.timing import StageTimer, Timing
+from edgephi.images.rates import ImageRateRecord
 from edgephi.model_options import ModelFields, ModelOptions
+from edgephi.prefill import PreparedPrompt
 from edgephi.preparation import PreparedRequests
 from edgephi.prepared_request import PreparedRequest
 from edgephi.prompt.input_sequence import as_token_ids
-from edgephi.prompt.media_placement import check_media_lists
 from edgephi.prompt.messages import Messages
 from edgephi.prompt.prompt import Prompt
 from edgephi.prompt.routing import AdapterChoice
@@ -159,6 +160,7 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
                     for event in events:
                         if isinstance(event, DoneEvent):
                             self._check_folder()
+                            _keep_prefill_rate(self._bundle, ready, event.reply.timing)
                         yield event
 
         try:
@@ -204,7 +206,8 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
             prompt: A Request, or token ids with one image token per image and one audio token per audio input. Not
                 modified.
             rows: `last` for the next token's logits only, a number R for those of the last R positions.
-            media: `images`, `audio`, `adapter` and `max_crops` as in `Request`; with ids in the order of their tokens.
+            media: `images`, `audio`, `adapter`, `max_crops` and `detail` as in `Request`; with ids in the order of
+                their tokens.
 
         Returns:
             float32 [V], [R, V], or [S, V] for `all`, S = positions after each media token became its rows.
@@ -222,7 +225,7 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
         if isinstance(prompt, Request):
             made = self._prefill.prompt(as_request(prompt, **media), control.timer)
         else:
-            made = _prompt_of_ids(prompt, **media)
+            made = _prompt_of_ids(prompt, media)
         with self._turn(control) as decoder:
             ready = self._begin(decoder, made, control, fresh=True)
             if isinstance(rows, int) and rows > len(ready.sequence):
@@ -235,16 +238,15 @@ class Model(PreparedRequests, SavedPrefixes, TranscriptRequests):
         return (options or SamplingOptions()).filled(self._manifest.generation)
 
 
-def _prompt_of_ids(
-    token_ids: Sequence[int] | NDArray[Any],
-    *,
-    images: Sequence[Any] = (),
-    audio: Sequence[Any] = (),
-    adapter: AdapterChoice = "auto",
-    max_crops: int | None = None,
-) -> Prompt:
-    check_media_lists(images, audio)
-    return Prompt(as_token_ids(token_ids), tuple(images), tuple(audio), adapter, max_crops)
+def _prompt_of_ids(token_ids: Sequence[int] | NDArray[Any], media: MediaFields) -> Prompt:
+    fields = Request("", **media)
+    return Prompt(as_token_ids(token_ids), tuple(fields.images), tuple(fields.audio), fields.adapter, fields.crop_limit)
+
+
+def _keep_prefill_rate(bundle: Bundle, ready: PreparedPrompt, timing: Timing) -> None:
+    if ready.route.has_images:
+        computed = timing.prompt_tokens - timing.cached_tokens
+        ImageRateRecord(bundle.manifest_sha256).add_prefill(computed, timing.prefill_s)
 
 
 def _cancelled(timer: StageTimer) -> Reply:

@@ -101,7 +101,7 @@ class Prefill:
                 prompt = self._prompts.build(request.turns, request.tool_use.tools)
             except MissingModalityError as error:
                 raise missing_modality(error.name, self._manifest) from None
-        return replace(prompt, adapter=request.adapter, max_crops=request.max_crops)
+        return replace(prompt, adapter=request.adapter, max_crops=request.crop_limit)
 
     def read(self, prompt: Prompt, limit: ContextLimit, control: RequestControl) -> Prompt:
         """The prompt with features in place of the sources of media; arguments and errors are those of `prepare`."""

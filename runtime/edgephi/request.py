@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 from edgephi.audio.features import AudioInput
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
+from edgephi.images.detail import Detail, check_detail, crop_limit
 from edgephi.prompt.media_placement import check_media_lists, place_media
 from edgephi.prompt.message_tools import Tools
 from edgephi.prompt.messages import Message, Messages, read_messages
@@ -24,6 +25,7 @@ class MediaFields(TypedDict, total=False):
     audio: Sequence[AudioInput]
     adapter: AdapterChoice
     max_crops: int | None
+    detail: Detail
 
 
 class RequestFields(MediaFields, total=False):
@@ -54,6 +56,8 @@ class Request:
             reply is calls and nothing else. All but `none` need the extra `constrain`.
         adapter: `auto` follows the model's rule; another value forces an adapter, for experiments.
         max_crops: Most crops of each image, 1 to the model's own number (None); fewer are faster and show less.
+        detail: `low` reads each image as one crop and an overview, a fixed and small number of positions; `high` and
+            `auto` leave the number of crops to the size of the image and to `max_crops`.
         tags: False takes `<|image_1|>` in a user's string for letters: for messages that come from outside.
         paths: False refuses paths in messages and takes `data:` addresses only, likewise.
         turns: The messages as they were read, every image and audio input in its place.
@@ -71,6 +75,7 @@ class Request:
     tool_choice: ToolChoice | None = field(default=None, kw_only=True)
     adapter: AdapterChoice = field(default="auto", kw_only=True)
     max_crops: int | None = field(default=None, kw_only=True)
+    detail: Detail = field(default="auto", kw_only=True)
     tags: bool = field(default=True, kw_only=True)
     paths: bool = field(default=True, kw_only=True)
     turns: tuple[Message, ...] = field(init=False, repr=False)
@@ -81,6 +86,7 @@ class Request:
         check_adapter_choice(self.adapter)
         if self.max_crops is not None and not (is_whole(self.max_crops) and self.max_crops >= 1):
             raise ConfigError(f"max_crops is {self.max_crops!r}; use a whole number, 1 or more")
+        check_detail(self.detail)
         use = read_tool_use(self.messages, self.tools, self.tool_choice)
         read = read_messages(use.messages, tags=self.tags, paths=self.paths)
         # A frozen dataclass sets what it derives in no other way.
@@ -88,6 +94,11 @@ class Request:
         object.__setattr__(self, "audio", tuple(self.audio))
         object.__setattr__(self, "tool_use", use)
         object.__setattr__(self, "turns", place_media(read, images=self.images, audio=self.audio))
+
+    @property
+    def crop_limit(self) -> int | None:
+        """Most crops of each image by `detail` and `max_crops`; None for the model's own number."""
+        return crop_limit(self.detail, self.max_crops)
 
 
 def as_request(given: Messages | Request, **fields: Unpack[RequestFields]) -> Request:

@@ -57,6 +57,8 @@ def test_logits_of_a_request_are_those_of_its_ids(model: Model):
     np.testing.assert_array_equal(model.logits(request), model.logits(prompt.token_ids, images=[IMAGE]))
     fewer = Request("what", images=[IMAGE], max_crops=1)
     np.testing.assert_array_equal(model.logits(request, max_crops=1), model.logits(fewer))
+    low = model.logits(prompt.token_ids, images=[IMAGE], detail="low", max_crops=4)
+    np.testing.assert_array_equal(low, model.logits(fewer))
 
 
 def test_a_prefix_of_a_request_serves_it(model: Model, tmp_path: Path):
@@ -78,6 +80,7 @@ def test_a_prefix_of_a_request_serves_it(model: Model, tmp_path: Path):
         ("what", {"adapter": "fast"}, "adapter is 'fast'; use auto, none, vision, speech"),
         ("what", {"max_crops": 0}, "max_crops is 0; use a whole number, 1 or more"),
         ("what", {"max_crops": 1.5}, "max_crops is 1.5"),
+        ("what", {"detail": "fine"}, "detail is 'fine'; use auto, low, high"),
         ("what", {"tools": "no json"}, "JSON"),
         ("what", {"tool_choice": "required"}, "no tools are given"),
     ],

@@ -1,4 +1,4 @@
-"""`edgephi inspect`: the content of a model folder."""
+"""`edgephi inspect`: the content of a model folder, or what images will cost it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.base.units import human_bytes, human_count
-from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand
-from edgephi.console.options import check_hashes_option, json_option
+from edgephi.base.units import human_bytes, human_count, human_duration
+from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand, group
+from edgephi.console.completion import complete_files
+from edgephi.console.options import check_hashes_option, detail_option, json_option, max_crops_option
 
 if TYPE_CHECKING:
     from edgephi.bundle.fidelity_info import FidelityInfo
     from edgephi.bundle.manifest import DecoderInfo, GenerationDefaults, RecipeInfo, TokenInfo
+    from edgephi.images.detail import Detail
     from edgephi.inspection.folder_summary import FolderSummary
+    from edgephi.inspection.image_forecast import ImageForecast
     from edgephi.inspection.weights_summary import StorageSummary, WeightsSummary
 
 _HEADER = ("component", "stored as", "tensors", "weights", "bits/weight", "bytes")
@@ -26,19 +29,64 @@ _WIDTHS = (18, 17, 7, 8, 11, 9)
 @click.command(cls=GroupedCommand)
 @click.argument("model", envvar=MODEL_VARIABLE)
 @check_hashes_option
+@group(
+    "Images",
+    click.option(
+        "--image",
+        "images",
+        metavar="FILE",
+        multiple=True,
+        shell_complete=complete_files,
+        help="Show what this image will cost instead, without loading the model; repeat for more.",
+    ),
+)
+@group("Images", max_crops_option)
+@group("Images", detail_option)
 @json_option
-def inspect(model: str, check_hashes: bool, as_json: bool) -> None:
+def inspect(
+    *, model: str, check_hashes: bool, images: tuple[str, ...], max_crops: int | None, detail: Detail, as_json: bool
+) -> None:
     """Show what the model folder MODEL holds: source, recipe, modalities, adapters, precision, sizes.
+
+    With --image: the crops of an image, its positions in the prompt, and the seconds until the first new token, at the
+    speed of the latest request with an image on this machine.
 
     \b
     Examples:
       edgephi inspect phi4mm
       edgephi inspect phi4mm --check-hashes --json
+      edgephi inspect phi4mm --image photo.jpg --max-crops 4
     """
+    if images:
+        _show_images(model, images, max_crops, detail, as_json=as_json)
+        return
     from edgephi.inspection.folder_summary import summarize_folder
 
     summary = summarize_folder(model, check_hashes=check_hashes)
     click.echo(json.dumps(summary.to_json(), ensure_ascii=False) if as_json else "\n".join(_lines(summary)))
+
+
+def _show_images(model: str, images: tuple[str, ...], max_crops: int | None, detail: Detail, *, as_json: bool) -> None:
+    from edgephi.inspection.image_forecast import forecast_images
+
+    forecasts = forecast_images(model, images, max_crops, detail)
+    if as_json:
+        click.echo(json.dumps({"images": [one.to_json() for one in forecasts]}, ensure_ascii=False))
+        return
+    for one in forecasts:
+        click.echo(_image_line(one))
+    if any(one.seconds is None for one in forecasts):
+        click.echo("seconds are known once `edgephi run MODEL --image FILE` has answered on this machine", err=True)
+
+
+def _image_line(one: ImageForecast) -> str:
+    def about(seconds: float | None) -> str:
+        return "unknown" if seconds is None else f"about {human_duration(seconds)}"
+
+    return (
+        f"{one.path}: {one.columns}x{one.rows} crops of {one.width}x{one.height} pixels, {one.tokens:,} positions; "
+        f"encode {about(one.encode_s)}, prefill {about(one.prefill_s)}"
+    )
 
 
 def _lines(summary: FolderSummary) -> list[str]:

@@ -18,6 +18,7 @@ from edgephi.console.logs import log_options, warnings_shown
 from edgephi.console.packing import Command, packed
 from edgephi.console.sizes import parse_size
 from edgephi.console.tools_file import read_tools_file, tools_option
+from edgephi.images.detail import DETAILS, Detail
 
 if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
@@ -119,6 +120,7 @@ class RequestSource:
     audio: tuple[str, ...]
     adapter: AdapterChoice
     max_crops: int | None
+    detail: Detail
     tools_file: str | None
 
     @property
@@ -167,7 +169,14 @@ class RequestSource:
 
         tools = None if self.tools_file is None else read_tools_file(self.tools_file)
         messages = with_system([{"role": "user", "content": self.prompt}], self.system, tools)
-        return Request(messages, images=self.images, audio=self.audio, adapter=self.adapter, max_crops=self.max_crops)
+        return Request(
+            messages,
+            images=self.images,
+            audio=self.audio,
+            adapter=self.adapter,
+            max_crops=self.max_crops,
+            detail=self.detail,
+        )
 
 
 def model_options(command: Command) -> Command:
@@ -240,6 +249,22 @@ def _size(_: click.Context, option: click.Parameter, given: str | None) -> int |
     return None if given is None else parse_size(given, option.opts[0])
 
 
+max_crops_option = click.option(
+    "--max-crops",
+    type=int,
+    metavar="N",
+    help="Cut an image into N parts at most, such as 4: fewer are faster and show less.  "
+    "[default: the model's own number]",
+)
+detail_option = click.option(
+    "--detail",
+    type=click.Choice(DETAILS),
+    default="auto",
+    show_default=True,
+    help="low reads an image as one crop, in little time; high and auto take as many crops as its size fills.",
+)
+
+
 def request_options(command: Command) -> Command:
     """Adds PROMPT, media, --system and --adapter; passes them as `request: RequestSource`."""
     return packed(
@@ -279,11 +304,6 @@ def _prompt_options() -> list[Callable[[Command], Command]]:
             show_default=True,
             help="Force an adapter, for experiments; auto follows the model's rule.",
         ),
-        click.option(
-            "--max-crops",
-            type=int,
-            metavar="N",
-            help="Cut an image into N parts at most, such as 4: fewer are faster and show less.  "
-            "[default: the model's own number]",
-        ),
+        max_crops_option,
+        detail_option,
     ]

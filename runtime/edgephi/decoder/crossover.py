@@ -9,18 +9,11 @@ The file lies in the user's cache folder. Where it cannot be read or written, ev
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from edgephi.base.errors import EdgeError
 from edgephi.base.hardware import cpu_name
-from edgephi.base.json_file import decode, read_json
-from edgephi.base.output_file import staged_file
+from edgephi.base.measurements import MeasurementFile
 
 #: Positions of the passes that are timed.
 LENGTHS = (32, 128)
@@ -30,22 +23,7 @@ LEAST_MEASURED = 256
 NEVER = 0
 _STEP = 16
 _ROUNDS = 2
-_MOST_ENTRIES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Crossover:
-    """One measurement: of a model, an ONNX Runtime, a processor and a number of threads."""
-
-    key: str
-    threshold: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CrossoverFile:
-    """The whole content of the file, the latest measurement last."""
-
-    crossovers: tuple[_Crossover, ...]
+_FILE = MeasurementFile("prefill.json")
 
 
 def measure(passes: tuple[Callable[[int], object], Callable[[int], object]]) -> int:
@@ -85,18 +63,8 @@ def crossover_key(manifest_sha256: str, ort_version: str, threads: int) -> str:
 
 def stored(key: str) -> int | None:
     """The threshold that was measured before; None if none was, or the file cannot be used."""
-    return next((one.threshold for one in _read().crossovers if one.key == key), None)
-
-
-def store(key: str, threshold: int) -> None:
-    """Keep a threshold for later processes; nothing where the folder cannot be written."""
-    others = [one for one in _read().crossovers if one.key != key][1 - _MOST_ENTRIES :]
-    content = _CrossoverFile(crossovers=(*others, _Crossover(key=key, threshold=threshold)))
-    path = _path()
-    with suppress(OSError, EdgeError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with staged_file(path) as stream:
-            stream.write(json.dumps(asdict(content), indent=1).encode() + b"\n")
+    found = _FILE.get(key)
+    return None if found is None else int(found)
 
 
 class PrefillThreshold:
@@ -123,18 +91,5 @@ class PrefillThreshold:
         if self._value is None and stretch >= LEAST_MEASURED:
             self._value = measured()
             if self._value is not None:
-                store(self._key, self._value)
+                _FILE.put(self._key, self._value)
         return bool(self._value) and stretch >= (self._value or 0)
-
-
-def _read() -> _CrossoverFile:
-    path = _path()
-    try:
-        return decode(_CrossoverFile, read_json(path), str(path))
-    except (OSError, EdgeError):
-        return _CrossoverFile(crossovers=())
-
-
-def _path() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edgephi" / "prefill.json"

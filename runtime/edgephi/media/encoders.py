@@ -23,6 +23,7 @@ from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import PROJECTION_IDS, EncoderName, SpeechInfo, VisionInfo
 from edgephi.images.crops import ImageViews, position_ids, useful_grid
+from edgephi.images.repeated_views import first_equal_views
 from edgephi.ort.cancellable_run import cancellable_run
 from edgephi.ort.session import running, runtime
 
@@ -58,10 +59,18 @@ class VisionEncoder:
         bundle: Holds the files.
         info: What they are.
         open_session: Loads the graph.
+        on_encoded: Called with the patches and the seconds of each image, the encoder's first run left out.
     """
 
-    def __init__(self, bundle: Bundle, info: VisionInfo, open_session: OpenSession) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        info: VisionInfo,
+        open_session: OpenSession,
+        on_encoded: Callable[[int, float], None] = lambda _patches, _seconds: None,
+    ) -> None:
         self.info = info
+        self._on_encoded = on_encoded
         self._row_separator = bundle.tensor(info.row_separator)
         self._global_separator = bundle.tensor(info.global_separator)
         self._session = _LazySession(bundle.file(info.graph), open_session)
@@ -73,7 +82,7 @@ class VisionEncoder:
         on_step: Callable[[], None] = ignore_step,
         parts: Parts | None = None,
     ) -> NDArray[np.float32]:
-        """Encode one image, one view at a time so that memory does not grow with its size.
+        """Encode one image, one view at a time so that memory does not grow with its size; equal views only once.
 
         Measured on 2 cores at the real size: 2 or 4 views at once take at most 3 % less time per view than the 3.9 s
         of one alone, and 220 MB more memory per view.
@@ -92,12 +101,21 @@ class VisionEncoder:
         Raises:
             Stopped: `should_stop` returned True.
         """
-        ids = position_ids(views.patch_mask)
+        ids, equal = position_ids(views.patch_mask), first_equal_views(views)
+        made: Parts = [] if parts is None else parts
+        timed: list[tuple[int, float]] = []
 
         def view(index: int) -> NDArray[np.float32]:
-            return self._view(views, index, ids[index], should_stop)
+            if equal[index] < index:
+                return made[equal[index]]
+            is_warm, began_s = self._session.is_open, time.perf_counter()
+            rows = self._view(views, index, ids[index], should_stop)
+            if is_warm:  # the first run also loads the graph and reads the weights from the disk
+                timed.append((int(views.patch_mask[index].sum()), time.perf_counter() - began_s))
+            return rows
 
-        first, *rest = _encoded(len(views), view, should_stop, on_step, parts)
+        first, *rest = _encoded(len(views), view, should_stop, on_step, made)
+        self._on_encoded(sum(patches for patches, _ in timed), sum(seconds for _, seconds in timed))
         side = first.shape[0]
         grid = np.stack(rest).reshape(views.tile_rows, views.tile_columns, side, side, -1)
         canvas = grid.transpose(0, 2, 1, 3, 4).reshape(views.tile_rows * side, views.tile_columns * side, -1)
@@ -228,6 +246,11 @@ class _LazySession:
         self._open_session = open_session
         self._opening = Lock()
         self._session: Session | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run has begun before."""
+        return self._session is not None
 
     def run(
         self, output_names: list[str], inputs: Mapping[str, NDArray[Any]], should_stop: Callable[[], bool]

@@ -24,6 +24,7 @@ from edgephi.bundle.manifest import EncoderName
 from edgephi.images.crops import num_image_rows, split_views
 from edgephi.images.decoding import load_image
 from edgephi.images.features import ImageFeatures, ImageInput
+from edgephi.images.rates import ImageRateRecord
 from edgephi.media.encoders import Parts, SpeechEncoder, VisionEncoder, ignore_step
 from edgephi.ort.memory_budget import check_budget
 from edgephi.ort.memory_check import check_graph_fits, weight_bytes
@@ -44,7 +45,11 @@ class MediaProcessor:
             return open_session(path, options, bundle=bundle)
 
         vision, speech = bundle.manifest.vision, bundle.manifest.speech
-        self._vision = None if vision is None else VisionEncoder(bundle, vision, opener)
+        self._vision = (
+            None
+            if vision is None
+            else VisionEncoder(bundle, vision, opener, ImageRateRecord(bundle.manifest_sha256).add_encoding)
+        )
         self._speech = None if speech is None else SpeechEncoder(bundle, speech, opener)
 
     def close(self) -> None:

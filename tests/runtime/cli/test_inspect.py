@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from edgephi import Model
 from edgephi.base.units import human_bytes, human_count
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
+from edgephi.images.rates import ImageRateRecord
 from edgephi.inspection.weights_summary import StorageSummary
 from support.bundles import copy_bundle, put, small_bundle
+from support.media_files import write_image
 from support.shell import invoke, spawn
 
 
@@ -138,6 +141,62 @@ def test_hashes_are_checked_on_request(tmp_path: Path):
     done = invoke("inspect", folder, "--check-hashes")
     assert (done.exit_code, done.stdout) == (3, "")
     assert "chat_template.jinja: content differs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "columns", "rows"), [([], 2, 2), (["--max-crops", "1"], 1, 1), (["--detail", "low"], 1, 1)]
+)
+def test_an_image_is_forecast_with_the_positions_that_a_request_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], columns: int, rows: int
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder, image = small_bundle(), write_image(tmp_path / "page.png", 100, 60)
+    done = invoke("inspect", folder, "--image", image, *options)
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
+    assert f"{columns}x{rows} crops" in done.stdout
+    assert "encode unknown, prefill unknown" in done.stdout
+    assert "seconds are known once" in done.stderr
+    (facts,) = json.loads(invoke("inspect", folder, "--image", image, "--json", *options).stdout)["images"]
+    assert facts["crops"] == {"columns": columns, "rows": rows}
+    assert facts["expected_s"] == {"encode": None, "prefill": None, "total": None}
+    with Model.load(folder) as model:
+        limit = {"--max-crops": {"max_crops": 1}, "--detail": {"detail": "low"}}.get((options or [""])[0], {})
+        assert model.prepare("what", images=[image], **limit).cost.image_tokens == facts["tokens"]
+
+
+def test_seconds_are_forecast_from_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder, image = small_bundle(), write_image(tmp_path / "page.png", 56, 28)
+    record = ImageRateRecord(Bundle(folder).manifest_sha256)
+    record.add_encoding(10, 20.0)
+    record.add_prefill(10, 40.0)
+    (facts,) = json.loads(invoke("inspect", folder, "--image", image, "--json").stdout)["images"]
+    assert facts["patches"] == 16 + 8  # the overview, and the upper half of the crop
+    assert facts["expected_s"] == {
+        "encode": 48.0,
+        "prefill": 4.0 * facts["tokens"],
+        "total": 48.0 + 4 * facts["tokens"],
+    }
+    done = invoke("inspect", folder, "--image", image)
+    assert ("encode about 48 s" in done.stdout, done.stderr) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "code", "words"),
+    [
+        ("native", ["--image", "nowhere.png"], 2, "nowhere.png"),
+        ("native", ["--image", "page.png", "--max-crops", "99"], 2, "max_crops is 99; use 1 to 36"),
+        ("phi3", ["--image", "page.png"], 2, "has no vision"),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, options: list[str], code: int, words: str
+):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "page.png", 56, 28)
+    done = invoke("inspect", small_bundle(layout), *options)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+    assert words in done.stderr
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from edgephi.base.cancellation import Stopped
 from edgephi.base.errors import CapacityError
 from edgephi.base.free_memory import Headroom
 from edgephi.base.hardware import Memory
+from edgephi.base.measurements import MeasurementFile
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, CacheKind
-from edgephi.decoder import crossover, prefill_graph
-from edgephi.decoder.crossover import LENGTHS, NEVER, PrefillThreshold, crossing, store, stored
+from edgephi.decoder import prefill_graph
+from edgephi.decoder.crossover import LENGTHS, NEVER, PrefillThreshold, crossing, stored
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.model_options import ModelOptions
@@ -229,11 +231,11 @@ def test_the_threshold_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch
     assert len(measured) == 1
 
 
-def test_a_real_measurement_gives_a_number_of_positions():
+def test_a_real_measurement_gives_a_number_of_positions(tmp_path: Path):
     bundle = _bundle()
     _logits(bundle, 300, threshold=None)
-    (kept,) = crossover._read().crossovers
-    assert kept.threshold % 16 == 0
+    (kept,) = json.loads((tmp_path / "edgephi" / "prefill.json").read_text())["measurements"]
+    assert kept["value"] % 16 == 0
 
 
 @pytest.mark.parametrize(
@@ -251,14 +253,15 @@ def test_the_threshold_is_where_the_lines_cross(own: Any, prefill: Any, threshol
 
 
 def test_a_damaged_or_unwritable_file_only_costs_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store("a", 64)
-    store("b", NEVER)
+    kept = MeasurementFile("prefill.json")
+    kept.put("a", 64)
+    kept.put("b", NEVER)
     assert (stored("a"), stored("b"), stored("c")) == (64, NEVER, None)
-    (tmp_path / "edgephi" / "prefill.json").write_text('{"crossovers": 7}', encoding="utf-8")
+    (tmp_path / "edgephi" / "prefill.json").write_text('{"measurements": 7}', encoding="utf-8")
     assert stored("a") is None
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    store("a", 64)
+    kept.put("a", 64)
     threshold = PrefillThreshold(None, "a")
     assert [threshold.pays(length, lambda: 32) for length in (255, 256, 40, 31)] == [False, True, True, False]
 

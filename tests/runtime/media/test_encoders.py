@@ -20,6 +20,7 @@ from edgephi.bundle.manifest import SpeechInfo, VisionInfo
 from edgephi.bundle.tensor_ref import TensorRef
 from edgephi.images.crops import num_image_rows, position_ids, split_views
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder
+from support.signals import random_image
 
 HIDDEN = 3
 ROW_SEPARATOR = np.array([-1, -1, -1], np.float32)
@@ -75,10 +76,10 @@ class FakeVision:
         return [np.array([rows], np.float32)]
 
 
-@pytest.mark.parametrize("size", [(56, 56), (40, 56), (100, 60), (60, 160), (300, 20), (168, 112)])
+@pytest.mark.parametrize("size", [(40, 56), (100, 60), (60, 160), (300, 20), (168, 112)])
 def test_image_rows_are_assembled_in_the_models_order(size):
     """Tiles before the global view, separators after every row: any other order reads as another image."""
-    views = split_views(Image.new("RGB", size), crop_size=56, patch_size=14, max_crops=36)
+    views = split_views(Image.fromarray(random_image("rows", *size)), crop_size=56, patch_size=14, max_crops=36)
     mask = views.patch_mask
     useful_rows = sum(int(mask[1 + views.tile_columns * t, ::2, 0].sum()) for t in range(views.tile_rows))
     useful_columns = sum(int(mask[1 + t, 0, ::2].sum()) for t in range(views.tile_columns))
@@ -99,7 +100,7 @@ def test_image_rows_are_assembled_in_the_models_order(size):
 
 def test_views_are_encoded_one_at_a_time_with_their_masks_and_positions():
     """37 crops at once would need gigabytes; a wrong mask would let padding speak."""
-    views = split_views(Image.new("RGB", (100, 60)), crop_size=56, patch_size=14, max_crops=36)
+    views = split_views(Image.fromarray(random_image("masks", 100, 60)), crop_size=56, patch_size=14, max_crops=36)
     session = FakeVision()
     vision(lambda path: session).encode(views)
     assert len(session.calls) == 5
@@ -108,6 +109,41 @@ def test_views_are_encoded_one_at_a_time_with_their_masks_and_positions():
         np.testing.assert_array_equal(call["patch_mask"], views.patch_mask[index].reshape(1, 16))
         np.testing.assert_array_equal(call["position_ids"], position_ids(views.patch_mask)[index][None])
         assert (call["patch_mask"].dtype, call["position_ids"].dtype) == (np.bool_, np.int64)
+
+
+def test_an_image_that_is_its_own_overview_is_encoded_once():
+    """A small square image costs half."""
+    views = split_views(Image.fromarray(random_image("square", 56, 56)), crop_size=56, patch_size=14, max_crops=36)
+    session = FakeVision()
+    rows = vision(lambda path: session).encode(views)
+    assert len(session.calls) == 1
+    np.testing.assert_array_equal(rows[:6], rows[-6:])
+    assert len(rows) == num_image_rows(views)
+
+
+def test_blank_parts_of_a_page_are_encoded_once():
+    page = Image.new("RGB", (168, 168), "white")
+    page.paste(Image.fromarray(random_image("line", 50, 50)), (60, 3))
+    views = split_views(page, crop_size=56, patch_size=14, max_crops=36)
+    session, steps, parts = FakeVision(), [], []
+    rows = vision(lambda path: session).encode(views, on_step=lambda: steps.append(1), parts=parts)
+    assert (len(session.calls), len(steps), len(parts)) == (3, 10, 10)  # overview, blank tile, tile with the line
+    tiles = rows[: 6 * 7].reshape(6, 7, HIDDEN)[:, :6].reshape(3, 2, 3, 2, HIDDEN)[:, 0, :, 0, 0]
+    np.testing.assert_array_equal(tiles, [[1, 2, 1], [1, 1, 1], [1, 1, 1]])
+
+
+def test_the_time_of_an_encoding_leaves_out_the_first_run():
+    """That loads the graph: a forecast by it would be many times too long."""
+    folder, reported = bundle(), []
+    encoder = VisionEncoder(
+        folder, folder.manifest.vision, lambda path: FakeVision(), lambda *rate: reported.append(rate)
+    )
+    views = split_views(Image.fromarray(random_image("time", 100, 28)), crop_size=56, patch_size=14, max_crops=36)
+    encoder.encode(views)
+    encoder.encode(views)
+    masks = views.patch_mask.sum(axis=(1, 2))
+    assert [patches for patches, _ in reported] == [masks[1:].sum(), masks.sum()]
+    assert all(seconds > 0 for _, seconds in reported)
 
 
 def halve(rows: np.ndarray) -> np.ndarray:
@@ -208,7 +244,7 @@ def test_a_failure_of_the_library_is_one_line_that_names_the_graph():
 
 @pytest.mark.parametrize("stop_at", [1, 2, 4, 6])
 def test_an_encoding_that_is_stopped_between_two_parts_goes_on_to_the_same_rows(stop_at):
-    views = split_views(Image.new("RGB", (168, 112)), crop_size=56, patch_size=14, max_crops=36)
+    views = split_views(Image.fromarray(random_image("steps", 168, 112)), crop_size=56, patch_size=14, max_crops=36)
     mel = mel_frames(270)  # 7 windows, as many as there are views
     for graph, encode in (
         (FakeVision(), lambda graph, **given: vision(lambda path: graph).encode(views, **given)),
@@ -228,7 +264,7 @@ def test_encoding_stops_between_windows_and_views():
     asked = iter([False, True])
     with pytest.raises(Stopped):
         speech(lambda path: FakeSpeech()).encode(np.zeros((200, 80), np.float32), should_stop=lambda: next(asked))
-    views = split_views(Image.new("RGB", (168, 112)), crop_size=56, patch_size=14, max_crops=36)
+    views = split_views(Image.fromarray(random_image("steps", 168, 112)), crop_size=56, patch_size=14, max_crops=36)
     asked, graph = iter([False, True]), FakeVision()
     with pytest.raises(Stopped):
         vision(lambda path: graph).encode(views, should_stop=lambda: next(asked))
