@@ -77,15 +77,17 @@ class _SpeechBuilder:
         normal = graph.op("Mul", normal, layers.weight("speech.inverse_std"), name="normalize")
         image = graph.op("Unsqueeze", normal, graph.constant([1]), name="stem.image")
         image = graph.op("Relu", self._strided(image, 0, groups=1), name="stem.0")
-        for index in (2, 5):
-            image = self._strided(image, index, groups=config.stem_channels)
-            name = f"speech.stem.conv.{index + 1}"
-            kernel, bias = layers.weight(f"{name}.weight"), layers.weight(f"{name}.bias")
-            image = graph.op("Conv", image, kernel, bias, name=name, kernel_shape=[1, 1])
-            image = graph.op("Relu", image, name=f"stem.{index}")
-        rows = graph.op("Transpose", image, name="stem.rows", perm=[0, 2, 1, 3])
+        rows = self._pointwise(self._strided(image, 2, groups=config.stem_channels), 3)
+        image = graph.op("Transpose", rows, name="stem.3.channels", perm=[0, 3, 1, 2])
+        rows = self._pointwise(self._strided(image, 5, groups=config.stem_channels), 6)
+        rows = graph.op("Transpose", rows, name="stem.rows", perm=[0, 1, 3, 2])
         flat = graph.constant([1, -1, config.stem_channels * config.stem_bands])
         return layers.linear(graph.op("Reshape", rows, flat, name="stem.flat"), "speech.stem.out")
+
+    def _pointwise(self, image: ir.Value, index: int) -> ir.Value:
+        """A 1x1 convolution [1, C, t, f] as the linear over channels that it is, and ReLU: float32 [1, t, f, C]."""
+        last = self.graph.op("Transpose", image, name=f"stem.{index}.rows", perm=[0, 2, 3, 1])
+        return self.graph.op("Relu", self.layers.linear(last, f"speech.stem.conv.{index}"), name=f"stem.{index}")
 
     def _strided(self, image: ir.Value, index: int, *, groups: int) -> ir.Value:
         name = f"speech.stem.conv.{index}"

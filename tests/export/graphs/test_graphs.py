@@ -25,6 +25,7 @@ from support.bundles import small_bundle, small_checkpoint
 
 Array = NDArray[np.float32]
 CAPACITY = 32
+_STEM = "model.embed_tokens_extend.audio_embed.encoder.embed.conv"
 
 
 def _session(bundle: Path, graph: str) -> ort.InferenceSession:
@@ -258,6 +259,15 @@ def test_the_two_audio_projections_are_chosen_by_number(mel: Array):
         alone = small_bundle("native", adapters)
         np.testing.assert_allclose(_encode(alone, mel, projection=0), expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(_encode(alone, mel, projection=1), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pointwise_convolutions_are_linears_like_the_others():
+    """They are half of the encoder's work, and as convolutions of floats they take four times as long."""
+    tensors = {tensor.name: tensor for tensor in Bundle(small_bundle(recipe="int4-fast")).tensor_index().tensors}
+    channels = len(load_file(small_checkpoint().path / "model.safetensors")[f"{_STEM}.3.bias"])
+    for index in (3, 6):
+        stored = tensors[f"speech.stem.conv.{index}"]
+        assert (stored.format, stored.shape) == ("int8:rows", (channels, channels))
 
 
 def _see(pixels: Array, mask: NDArray[np.bool_]) -> Array:
