@@ -1,217 +1,183 @@
 // Live captions: what is said into the microphone is written down while it is said.
 
 import { listen, wav } from './audio.js';
-import { announce, byId, el, follow, isNearEnd } from './dom.js';
-import { clock, seconds } from './format.js';
+import { announce, clock, el, seconds, ui, whileFollowing } from './dom.js';
 import { RealtimeSession } from './realtime.js';
+import { missing, onChange, report, server } from './server.js';
 import { offerFiles } from './subtitles.js';
 
 const WORDS = { opening: 'Connecting', live: 'Listening', paused: 'Paused', ending: 'Writing down the last words', idle: '' };
-const isLarge = () => byId('captions').classList.contains('is-large');
 
-export class Captions {
-  #state = 'idle';
-  #audio = []; // all of it, in blocks of 0.1 s
-  #began = 0; // the session, in seconds of #audio
-  #lag = 0;
-  #captions = new CaptionList(byId('spoken'));
+let state = 'idle';
+let audio = []; // all of it, in blocks of 0.1 s
+let began = 0; // the session, in seconds of `audio`
+let lag = 0;
+let device = null;
+let session = null;
+const captions = new Map();
 
-  /** `onAudio([file])` takes a recording of the whole. */
-  constructor(server, onAudio) {
-    this.server = server;
-    byId('listen').onclick = () => this.#start();
-    byId('pause').onclick = () => this.#pause(this.#state === 'live');
-    byId('end').onclick = () => this.#stop();
-    byId('large').onclick = () => enlarge(!isLarge());
-    byId('again').onclick = () => onAudio([new File([wav(this.#audio)], 'captions.wav', { type: 'audio/wav' })]);
-    byId('clear').onclick = () => this.#clear();
-    document.onfullscreenchange = () => document.fullscreenElement || enlarge(false);
-    server.addEventListener('change', () => this.#show());
-  }
+const now = () => audio.length / 10;
+const all = () => [...captions.values()];
+const isLarge = () => ui.captions.classList.contains('is-large');
 
-  /** Escape: back from large text, or the end. */
-  stop() {
-    if (isLarge()) enlarge(false);
-    else this.#stop();
-  }
+export const recorded = () => wav(audio, 'captions');
 
-  get #now() {
-    return this.#audio.length / 10;
-  }
-
-  #set(state) {
-    this.#state = state;
-    announce(WORDS[state]);
-    this.#show();
-  }
-
-  #say(message) {
-    byId('caption-trouble').textContent = message;
-    announce(message);
-  }
-
-  #show() {
-    const missing = this.server.missing('audio');
-    const isIdle = this.#state === 'idle';
-    if (missing) byId('caption-trouble').textContent = missing;
-    byId('listen').hidden = !isIdle;
-    byId('listen').disabled = missing || this.server.state !== 'ready';
-    byId('pause').hidden = !['live', 'paused'].includes(this.#state);
-    byId('pause').textContent = this.#state === 'paused' ? 'Resume' : 'Pause';
-    byId('end').hidden = isIdle;
-    byId('loudness').hidden = this.#state !== 'live';
-    byId('kept').hidden = !isIdle || !this.#audio.length;
-    byId('lag').textContent = WORDS[this.#state] + (this.#state === 'live' ? `, ${seconds(this.#lag)} behind` : '');
-  }
-
-  async #start() {
-    byId('caption-trouble').textContent = '';
-    this.#set('opening');
-    this.#began = this.#now;
-    try {
-      const device = await listen((block, level) => this.#push(block, level));
-      this.device = device;
-      device.onended = () => {
-        this.#stop();
-        this.#say('The microphone has gone away.');
-      };
-      this.session = new RealtimeSession((event) => this.#take(event), (error) => this.#end(error));
-      if (this.#state !== 'opening') this.#stop();
-    } catch (error) {
-      this.#end(error);
-    }
-  }
-
-  #push(block, level) {
-    this.#audio.push(block);
-    this.session.push(block);
-    byId('loudness').value = level;
-    const waiting = this.#captions.waiting;
-    if (waiting) this.#lag = this.#now - waiting.end;
-    this.#show();
-  }
-
-  #pause(isPaused) {
-    this.device.isPaused = isPaused;
-    if (isPaused) this.session.commit();
-    this.#set(isPaused ? 'paused' : 'live');
-  }
-
-  #stop() {
-    if (this.#state === 'idle') return;
-    this.device?.stop();
-    this.session?.end();
-    if (this.#state !== 'ending') this.#set('ending');
-  }
-
-  #take(event) {
-    const { type, item_id: id, error } = event;
-    const caption = id && this.#captions.get(id, this.#now);
-    const near = isNearEnd('captions');
-    if (type === 'session.updated' && this.#state === 'opening') this.#set('live');
-    else if (type === 'input_audio_buffer.speech_started') caption.begin(this.#began + event.audio_start_ms / 1000);
-    else if (type === 'input_audio_buffer.speech_stopped') caption.end = this.#began + event.audio_end_ms / 1000;
-    else if (type === 'edgephi.tail') {
-      this.#lag = event.lag_s;
-      byId('caption-trouble').textContent = ''; // It keeps up again.
-      caption.tail.textContent = event.text;
-    } else if (type.endsWith('transcription.delta')) caption.settle(caption.text + event.delta);
-    else if (type.endsWith('transcription.completed')) caption.finish(event.transcript.trim());
-    else if (type.endsWith('transcription.failed')) caption.finish(caption.text, error.message);
-    else if (type === 'error') this.#say(error.message);
-    if (near) follow();
-  }
-
-  /** The session is over; what is not settled stays as it was. */
-  #end(error) {
-    this.device?.stop();
-    this.device = this.session = null;
-    this.#captions.end(this.#now);
-    this.#set('idle');
-    if (error) this.#say(error.message);
-    if (error?.status !== undefined) this.server.report(error);
-    offerFiles(byId('files'), 'captions', () => this.#captions.spoken);
-  }
-
-  #clear() {
-    this.#audio = [];
-    this.#captions = new CaptionList(byId('spoken'));
-    this.#show();
-  }
+// Escape: back from large text, or the end.
+export function stop() {
+	if (isLarge()) enlarge(false);
+	else end();
 }
 
-/** Captions in large letters and nothing else, in the whole screen where the browser allows it. */
+function set(next) {
+	state = next;
+	announce(WORDS[state]);
+	show();
+}
+
+function say(message) {
+	ui['caption-trouble'].textContent = message;
+	if (message) announce(message);
+}
+
+function show() {
+	const problem = missing('audio');
+	const isIdle = state === 'idle';
+	if (problem) ui['caption-trouble'].textContent = problem;
+	ui.listen.hidden = !isIdle;
+	ui.listen.disabled = problem || server.state !== 'ready';
+	ui.pause.hidden = !['live', 'paused'].includes(state);
+	ui.pause.textContent = state === 'paused' ? 'Resume' : 'Pause';
+	ui.end.hidden = isIdle;
+	ui.loudness.hidden = state !== 'live';
+	ui.kept.hidden = !isIdle || !audio.length;
+	ui.lag.textContent = WORDS[state] + (state === 'live' ? `, ${seconds(lag)} behind` : '');
+}
+
+async function start() {
+	say('');
+	set('opening');
+	began = now();
+	try {
+		device = await listen(push);
+		device.onended = () => {
+			end();
+			say('The microphone has gone away.');
+		};
+		session = new RealtimeSession((event) => whileFollowing('captions', () => take(event)), ended);
+		if (state !== 'opening') end();
+	} catch (error) {
+		ended(error);
+	}
+}
+
+function push(block, level) {
+	audio.push(block);
+	session.push(block);
+	ui.loudness.value = level;
+	const waiting = all().find((caption) => caption.end && !caption.isFinal);
+	if (waiting) lag = now() - waiting.end;
+	show();
+}
+
+function pause() {
+	device.isPaused = state === 'live';
+	if (device.isPaused) session.commit();
+	set(device.isPaused ? 'paused' : 'live');
+}
+
+function end() {
+	if (state === 'idle') return;
+	device?.stop();
+	session?.end();
+	if (state !== 'ending') set('ending');
+}
+
+function take(event) {
+	const { type, item_id: id, error } = event;
+	if (id && !captions.has(id)) captions.set(id, new Caption(now()));
+	const caption = captions.get(id);
+	if (type === 'session.updated' && state === 'opening') set('live');
+	else if (type.endsWith('speech_started')) caption.begin(began + event.audio_start_ms / 1000);
+	else if (type.endsWith('speech_stopped')) caption.end = began + event.audio_end_ms / 1000;
+	else if (type === 'edgephi.tail') {
+		lag = event.lag_s;
+		say(''); // It keeps up again.
+		caption.tail.textContent = event.text;
+	} else if (type.endsWith('transcription.delta')) caption.settle(caption.text + event.delta);
+	else if (type.endsWith('transcription.completed')) caption.finish(event.transcript.trim());
+	else if (type.endsWith('transcription.failed')) caption.finish(caption.text, error.message);
+	else if (type === 'error') say(error.message);
+}
+
+// The session is over; what is not settled stays as it was.
+function ended(error) {
+	device?.stop();
+	device = session = null;
+	for (const caption of all()) {
+		caption.end ??= now();
+		if (!caption.isFinal) caption.finish(caption.text + caption.tail.textContent);
+	}
+	set('idle');
+	if (error) {
+		say(error.message);
+		report(error);
+	}
+	offerFiles(ui.files, 'captions', () => all().filter(({ text }) => text));
+}
+
+function clear() {
+	audio = [];
+	captions.clear();
+	ui.spoken.replaceChildren();
+	show();
+}
+
+// Captions and nothing else, in the whole screen where the browser allows it.
 function enlarge(large) {
-  byId('captions').classList.toggle('is-large', large);
-  byId('large').ariaPressed = large;
-  if (large) document.documentElement.requestFullscreen?.().catch(() => {});
-  else if (document.fullscreenElement) document.exitFullscreen();
-}
-
-/** Captions in the order in which they were begun. */
-class CaptionList {
-  #all = new Map();
-
-  constructor(list) {
-    this.list = list;
-    list.replaceChildren();
-  }
-
-  /** The caption with an id, which begins at `now` if there is none yet. */
-  get(id, now) {
-    if (!this.#all.has(id)) this.#all.set(id, new Caption(this.list, now));
-    return this.#all.get(id);
-  }
-
-  /** The first whose speech has ended, but not its text. */
-  get waiting() {
-    return [...this.#all.values()].find(({ end, isFinal }) => end && !isFinal);
-  }
-
-  /** Those with text. */
-  get spoken() {
-    return [...this.#all.values()].filter(({ text }) => text);
-  }
-
-  /** No more text comes. */
-  end(now) {
-    for (const caption of this.#all.values()) {
-      caption.end ??= now;
-      if (!caption.isFinal) caption.finish(caption.text + caption.tail.textContent);
-    }
-  }
+	ui.captions.classList.toggle('is-large', large);
+	ui.large.ariaPressed = large;
+	if (large) document.documentElement.requestFullscreen?.().catch(() => {});
+	else if (document.fullscreenElement) document.exitFullscreen();
 }
 
 class Caption {
-  text = ''; // settled
-  isFinal = false;
-  tail = el('span', { class: 'tail', 'aria-hidden': 'true' });
-  words = el('p', { dir: 'auto' }, this.tail);
+	text = '';
+	isFinal = false;
+	time = el('span.time');
+	tail = el('span.tail', { 'aria-hidden': 'true' });
+	words = el('p', { dir: 'auto' }, this.tail);
+	node = el('li', this.time, this.words);
 
-  constructor(list, start) {
-    this.time = el('span', { class: 'time' });
-    this.node = el('li', {}, this.time, this.words);
-    this.begin(start);
-    list.append(this.node);
-  }
+	constructor(start) {
+		this.begin(start);
+		ui.spoken.append(this.node);
+	}
 
-  begin(start) {
-    this.start = start;
-    this.time.textContent = clock(start);
-  }
+	begin(start) {
+		this.start = start;
+		this.time.textContent = clock(start);
+	}
 
-  /** Only what is new is added, so that a screen reader says only that. */
-  settle(text) {
-    if (text.startsWith(this.text)) this.tail.before(text.slice(this.text.length));
-    else this.words.replaceChildren(text, this.tail);
-    this.text = text;
-    this.tail.textContent = '';
-  }
+	// Only what is new is added, so that a screen reader says only that.
+	settle(text) {
+		if (text.startsWith(this.text)) this.tail.before(text.slice(this.text.length));
+		else this.words.replaceChildren(text, this.tail);
+		this.text = text;
+		this.tail.textContent = '';
+	}
 
-  finish(text, problem) {
-    this.settle(text);
-    this.isFinal = true;
-    if (problem) this.words.append(el('span', { class: 'remark' }, ` ${problem}`));
-    else if (!text) this.node.remove();
-  }
+	finish(text, problem) {
+		this.settle(text);
+		this.isFinal = true;
+		if (problem) this.words.append(el('span.remark', ` ${problem}`));
+		else if (!text) this.node.remove();
+	}
 }
+
+ui.listen.onclick = start;
+ui.pause.onclick = pause;
+ui.end.onclick = end;
+ui.large.onclick = () => enlarge(!isLarge());
+ui.clear.onclick = clear;
+document.onfullscreenchange = () => document.fullscreenElement || enlarge(false);
+onChange(show);

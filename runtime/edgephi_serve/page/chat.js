@@ -1,185 +1,157 @@
 // The chat: sends the conversation, shows the reply as it comes, and keeps both.
 
-import { ApiError, load, save, send, stream } from './api.js';
-import { Composer } from './composer.js';
+import { isAbort, load, save, send, stream } from './api.js';
+import * as composer from './composer.js';
 import { Conversation, Turn } from './conversation.js';
-import { announce, byId, follow, isNearEnd, link } from './dom.js';
+import { announce, figure, link, scrollToEnd, ui, whileFollowing } from './dom.js';
+import { report, server } from './server.js';
 import { ReplyView, userTurn } from './turns.js';
 
 const PATH = 'v1/chat/completions';
 
-export class Chat {
-  #abort = null;
-  #editing = null;
-  #canMeasure = true;
+export let conversation = new Conversation();
+let abort = null;
+let edited = null;
 
-  constructor(server) {
-    this.server = server;
-    this.list = byId('turns');
-    this.composer = new Composer(server, this);
-    server.addEventListener('change', () => this.composer.update());
-    try {
-      this.replace(Conversation.fromJson(load('conversation') ?? []));
-    } catch {
-      this.replace(new Conversation());
-    }
-  }
-
-  /** What a message with these images and audio would cost; null where the server does not say. */
-  async cost(media) {
-    if (!this.#canMeasure || this.server.state !== 'ready') return null;
-    try {
-      const response = await send(`${PATH}/input_tokens`, this.conversation.request([new Turn('user', '', { media })]));
-      return await response.json();
-    } catch ({ status, message }) {
-      if (status === 404) this.#canMeasure = false;
-      else if (status === 400 || status === 413) this.composer.hint(message);
-      return null;
-    }
-  }
-
-  /** Send a message; it replaces the one that is edited, and what follows that. */
-  send(message) {
-    if (this.#editing) this.#cutFrom(this.#editing);
-    this.#editing = null;
-    this.#ask(new Turn('user', message.text, message));
-  }
-
-  /** Give the result of a function that was called. */
-  result(callId, text) {
-    if (!this.#abort) this.#ask(new Turn('tool', text, { callId }));
-  }
-
-  edit(turn) {
-    if (this.#abort) return;
-    this.#editing = turn;
-    this.composer.edit(turn);
-  }
-
-  cancelEdit() {
-    this.#editing = null;
-    this.composer.clear();
-  }
-
-  /** Ask again for a reply. */
-  again(turn) {
-    if (this.#abort) return;
-    this.#cutFrom(turn);
-    this.#reply();
-  }
-
-  stop() {
-    this.#abort?.abort();
-  }
-
-  #cutFrom(turn) {
-    this.conversation.turns.length = this.conversation.turns.indexOf(turn);
-    while (this.list.children.length > this.conversation.turns.length) this.list.lastChild.remove();
-  }
-
-  #ask(turn) {
-    this.conversation.turns.push(turn);
-    this.list.append(userTurn(turn, this));
-    this.#reply();
-  }
-
-  async #reply() {
-    const { conversation } = this;
-    const asked = conversation.request(conversation.turns);
-    const turn = new Turn('assistant');
-    const view = new ReplyView(turn, this);
-    conversation.turns.push(turn);
-    this.list.append(view.node);
-    const abort = new AbortController();
-    this.#abort = abort;
-    this.#busy(true);
-    view.begin();
-    announce('Waiting for the reply');
-    follow();
-    try {
-      await this.#read(turn, view, { ...asked, model: this.server.model?.id, stream: true, stream_options: { include_usage: true } }, abort.signal);
-    } catch (error) {
-      this.#failed(turn, error);
-    }
-    const near = isNearEnd('chat');
-    view.finish();
-    if (this.#abort !== abort) return; // Another conversation is shown.
-    this.#abort = null;
-    this.#busy(false);
-    this.#keep();
-    announce(turn.result.error ?? (turn.text || 'The reply is complete'));
-    if (near) follow();
-  }
-
-  async #read(turn, view, body, signal) {
-    for await (const event of stream(PATH, body, signal)) {
-      const near = isNearEnd('chat');
-      if (event.stage) view.stages.update(event);
-      else take(turn, view, event);
-      if (near) follow();
-    }
-    turn.result.stopped = signal.aborted;
-  }
-
-  #failed(turn, error) {
-    if (error.name === 'AbortError') turn.result.stopped = true;
-    else turn.result.error = error.message;
-    if (error instanceof ApiError) this.server.report(error);
-  }
-
-  #busy(busy) {
-    byId('welcome').hidden = this.conversation.turns.length > 0;
-    this.list.classList.toggle('is-busy', busy);
-    const { usage } = this.conversation.turns.at(-1)?.result ?? {};
-    const most = this.server.model?.contextLength;
-    this.composer.context = usage && most ? `${usage.total_tokens.toLocaleString('en')} of ${most.toLocaleString('en')} tokens used` : '';
-    this.composer.busy = busy;
-    this.composer.update();
-  }
-
-  /** Begin anew; the settings stay. */
-  reset() {
-    const before = this.conversation;
-    this.replace(new Conversation(before.settings));
-    this.composer.clear();
-    if (before.turns.length) this.composer.hint('A new conversation.', link('Bring the last one back', () => this.replace(before)));
-    this.composer.text.focus();
-  }
-
-  replace(conversation) {
-    this.stop();
-    this.#abort = null;
-    this.#editing = null;
-    this.conversation = conversation;
-    this.composer.hint(null);
-    this.list.replaceChildren(...conversation.turns.map((turn) => (turn.role === 'assistant' ? new ReplyView(turn, this).node : userTurn(turn, this))));
-    this.#busy(false);
-    this.#keep();
-  }
-
-  changeSettings(settings) {
-    this.conversation.settings = settings;
-    this.#keep();
-  }
-
-  /** Keep the conversation for a reload of this tab; without media if there is no room for them. */
-  #keep() {
-    if (save('conversation', this.conversation.toJson())) return;
-    const light = new Conversation(this.conversation.settings);
-    light.turns = this.conversation.turns.map(({ role, text, calls, callId }) => new Turn(role, text, { calls, callId }));
-    save('conversation', light.toJson());
-  }
+// The cost of a message with these images and audio; null where the server does not say.
+export async function cost(media) {
+	if (server.state !== 'ready') return null;
+	try {
+		const response = await send(`${PATH}/input_tokens`, conversation.request([new Turn('user', '', { media })]));
+		return await response.json();
+	} catch ({ status, message }) {
+		if (status === 400 || status === 413) composer.hint(message);
+		return null;
+	}
 }
 
-/** Add an event of the stream to the reply. */
-function take(turn, view, { choices: [choice], edgephi, usage }) {
-  const { delta, finish_reason: finish } = choice ?? {};
-  if (delta?.content) {
-    turn.text += delta.content;
-    view.grow();
-  }
-  for (const { index, ...call } of delta?.tool_calls ?? []) turn.calls[index] = call;
-  if (finish) turn.result.finish = finish;
-  if (edgephi) turn.result.timing = edgephi.timing;
-  if (usage) turn.result.usage = usage;
+export function sendMessage(text, media) {
+	if (edited) cutFrom(edited);
+	edited = null;
+	ask(new Turn('user', text, { media }));
+}
+
+export function giveResult(callId, text) {
+	if (!abort) ask(new Turn('tool', text, { callId }));
+}
+
+export function edit(turn) {
+	if (abort) return;
+	edited = turn;
+	composer.edit(turn);
+}
+
+export function cancelEdit() {
+	edited = null;
+	composer.clear();
+}
+
+export function askAgain(turn) {
+	if (abort) return;
+	cutFrom(turn);
+	reply();
+}
+
+export const stop = () => abort?.abort();
+
+function cutFrom(turn) {
+	const { turns } = conversation;
+	turns.length = turns.indexOf(turn);
+	while (ui.turns.children.length > turns.length) ui.turns.lastChild.remove();
+}
+
+function ask(turn) {
+	conversation.turns.push(turn);
+	ui.turns.append(userTurn(turn));
+	reply();
+}
+
+async function reply() {
+	const request = { ...conversation.request(), model: server.model?.id, stream: true, stream_options: { include_usage: true } };
+	const turn = new Turn('assistant');
+	const view = new ReplyView(turn);
+	conversation.turns.push(turn);
+	ui.turns.append(view.node);
+	const own = new AbortController();
+	abort = own;
+	show();
+	view.begin();
+	announce('Waiting for the reply');
+	scrollToEnd();
+	try {
+		for await (const event of stream(PATH, request, own.signal)) whileFollowing('chat', () => take(turn, view, event));
+		turn.result.stopped = own.signal.aborted;
+	} catch (error) {
+		if (isAbort(error)) turn.result.stopped = true;
+		else turn.result.error = error.message;
+		report(error);
+	}
+	whileFollowing('chat', () => view.finish());
+	if (abort !== own) return; // Another conversation is shown.
+	abort = null;
+	show();
+	keep();
+	announce(turn.result.error ?? (turn.text || 'The reply is complete'));
+}
+
+function show() {
+	const { turns } = conversation;
+	ui.welcome.hidden = turns.length;
+	ui.turns.classList.toggle('is-busy', abort);
+	const used = turns.at(-1)?.result.usage?.total_tokens;
+	const most = server.model?.contextLength;
+	composer.setState(abort !== null, used && most ? `${figure(used)} of ${figure(most)} tokens used` : '');
+}
+
+export function reset() {
+	const before = conversation;
+	replace(new Conversation(before.settings));
+	composer.clear();
+	if (before.turns.length) composer.hint('A new conversation.', link('Bring the last one back', () => replace(before)));
+	ui.text.focus();
+}
+
+export function replace(other) {
+	stop();
+	abort = edited = null;
+	conversation = other;
+	composer.hint();
+	ui.turns.replaceChildren(...other.turns.map((turn) => (turn.role === 'assistant' ? new ReplyView(turn).node : userTurn(turn))));
+	show();
+	keep();
+}
+
+export function changeSetting(name, value) {
+	conversation.settings = { ...conversation.settings, [name]: value };
+	keep();
+}
+
+// For a reload of this tab; without media if there is no room for them.
+function keep() {
+	if (save('conversation', conversation)) return;
+	const light = new Conversation(conversation.settings);
+	light.turns = conversation.turns.map((turn) => new Turn(turn.role, turn.text, { ...turn, media: [] }));
+	save('conversation', light);
+}
+
+export function restore() {
+	try {
+		replace(Conversation.fromJson(load('conversation') ?? []));
+	} catch {
+		replace(conversation);
+	}
+}
+
+function take(turn, view, event) {
+	if (event.stage) return view.stages.update(event);
+	const { choices: [choice], edgephi, usage } = event;
+	const { delta, finish_reason: finish } = choice ?? {};
+	if (delta?.content) {
+		turn.text += delta.content;
+		view.grow();
+	}
+	for (const { index, ...call } of delta?.tool_calls ?? []) turn.calls[index] = call;
+	if (finish) turn.result.finish = finish;
+	if (edgephi) turn.result.timing = edgephi.timing;
+	if (usage) turn.result.usage = usage;
 }

@@ -1,138 +1,127 @@
 // The box in which a message is written: text, attachments, the microphone and the camera.
 
 import { load, save } from './api.js';
-import { Attachments, readAudio } from './attachments.js';
+import * as attachments from './attachments.js';
 import { record } from './audio.js';
-import { announce, byId, link } from './dom.js';
+import { cancelEdit, sendMessage, stop } from './chat.js';
+import { announce, link, ui } from './dom.js';
 import { takeImage } from './images.js';
+import { missing, onChange, server } from './server.js';
 
 const EDITING = 'You are editing an earlier message. Sending it replaces what follows.';
 
-export class Composer {
-  busy = false;
-  context = '';
-  #reading = 0; // files
-  #editing = false;
+let isBusy = false;
+let context = '';
+let reading = 0;
+let isEditing = false;
 
-  constructor(server, chat) {
-    Object.assign(this, { server, chat, text: byId('text') });
-    this.attachments = new Attachments(byId('attached'), (media) => chat.cost(media), () => this.update());
-    this.text.value = load('draft') ?? '';
-    this.#listen();
-  }
-
-  #listen() {
-    const send = (event) => {
-      event.preventDefault();
-      this.#send();
-    };
-    byId('composer').onsubmit = send;
-    byId('stop').onclick = () => this.chat.stop();
-    this.text.oninput = () => this.update();
-    this.text.onkeydown = (event) => {
-      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) send(event);
-    };
-    this.text.onpaste = (event) => {
-      if (!event.clipboardData.files.length) return;
-      event.preventDefault();
-      this.take(event.clipboardData.files);
-    };
-    for (const kind of ['image', 'audio']) {
-      byId(`add-${kind}`).onclick = () => this.#try(kind, () => byId(`${kind}-file`).click());
-      byId(`${kind}-file`).onchange = async ({ target }) => {
-        await this.take(target.files);
-        target.value = '';
-      };
-    }
-    byId('add-camera').onclick = () => this.#try('image', async () => this.#add(await takeImage()));
-    byId('add-recording').onclick = () => this.#try('audio', () => this.#record());
-  }
-
-  /** Do what a button is for, or say why it cannot be done. */
-  async #try(kind, work) {
-    this.hint(null);
-    this.hint(await this.#problem(kind, work));
-  }
-
-  async #problem(kind, work) {
-    const missing = this.server.missing(kind);
-    try {
-      if (!missing) await work();
-      return missing;
-    } catch (error) {
-      return error.message;
-    }
-  }
-
-  #add(item) {
-    if (item) this.attachments.add(item);
-    this.text.focus();
-  }
-
-  async #record() {
-    byId('composer').classList.add('is-recording');
-    try {
-      const file = await record(byId('recording'));
-      this.#add(file && await readAudio(file));
-    } finally {
-      byId('composer').classList.remove('is-recording');
-    }
-  }
-
-  /** Take files that were picked, dropped or pasted. */
-  async take(files) {
-    const problems = [];
-    this.#reading += 1;
-    this.update();
-    for (const file of [...files]) {
-      problems.push(await this.#problem(file.type.startsWith('image/') ? 'image' : 'audio', () => this.attachments.addFile(file)));
-    }
-    this.#reading -= 1;
-    this.update();
-    this.hint(problems.filter(Boolean).join(' ') || null);
-    this.text.focus();
-  }
-
-  /** Show a line above the text box; null takes it away. */
-  hint(message, action = '') {
-    const editing = this.#editing ? [EDITING, link('Cancel', () => this.chat.cancelEdit())] : [];
-    byId('hint').replaceChildren(message ? `${message} ` : '', action, ...editing);
-    if (message) announce(message);
-  }
-
-  /** Put an earlier message into the box. */
-  edit(turn) {
-    this.text.value = turn.text;
-    this.attachments.set(turn.media);
-    this.#editing = true;
-    this.hint(null);
-    this.text.focus();
-  }
-
-  clear() {
-    this.text.value = '';
-    this.#editing = false;
-    this.hint(null);
-    this.attachments.set([]);
-  }
-
-  #send() {
-    const message = { text: this.text.value.trim(), media: this.attachments.items };
-    if (this.busy || !this.#canSend) return;
-    this.clear();
-    this.chat.send(message);
-  }
-
-  get #canSend() {
-    return this.server.state === 'ready' && !this.#reading && (this.text.value.trim() || this.attachments.items.length);
-  }
-
-  /** Bring the box in line with what it holds and what can be done now. */
-  update() {
-    byId('send').hidden = this.busy;
-    byId('stop').hidden = !this.busy;
-    byId('send').disabled = !this.#canSend;
-    byId('context').textContent = this.#reading ? 'reading the file' : this.attachments.summary || this.context;
-    save('draft', this.text.value || null);
-  }
+async function tryTo(kind, work) {
+	hint();
+	hint(await problemOf(kind, work));
 }
+
+async function problemOf(kind, work) {
+	const problem = missing(kind);
+	try {
+		if (!problem) await work();
+		return problem;
+	} catch (error) {
+		return error.message;
+	}
+}
+
+function add(item) {
+	if (item) attachments.add(item);
+	ui.text.focus();
+}
+
+async function recordAudio() {
+	ui.composer.classList.add('is-recording');
+	try {
+		const file = await record(ui.recording);
+		add(file && await attachments.readAudio(file));
+	} finally {
+		ui.composer.classList.remove('is-recording');
+	}
+}
+
+export async function take(files) {
+	const problems = [];
+	reading += 1;
+	update();
+	for (const file of [...files]) {
+		problems.push(await problemOf(file.type.startsWith('image/') ? 'image' : 'audio', () => attachments.addFile(file)));
+	}
+	reading -= 1;
+	update();
+	hint(problems.filter(Boolean).join(' '));
+	ui.text.focus();
+}
+
+export function hint(message, action = '') {
+	const editing = isEditing ? [EDITING, link('Cancel', cancelEdit)] : [];
+	ui.hint.replaceChildren(message ? `${message} ` : '', action, ...editing);
+	if (message) announce(message);
+}
+
+function fill(text, media, editing) {
+	ui.text.value = text;
+	isEditing = editing;
+	hint();
+	attachments.attach(media);
+}
+
+export function edit({ text, media }) {
+	fill(text, media, true);
+	ui.text.focus();
+}
+
+export const clear = () => fill('', [], false);
+
+const canSend = () => server.state === 'ready' && !reading && (ui.text.value.trim() || attachments.items.length);
+
+function send(event) {
+	event.preventDefault();
+	if (isBusy || !canSend()) return;
+	const [text, media] = [ui.text.value.trim(), attachments.items];
+	clear();
+	sendMessage(text, media);
+}
+
+export function setState(busy, words) {
+	isBusy = busy;
+	context = words;
+	update();
+}
+
+export function update() {
+	ui.send.hidden = isBusy;
+	ui.stop.hidden = !isBusy;
+	ui.send.disabled = !canSend();
+	ui.context.textContent = reading ? 'reading the file' : attachments.summary || context;
+	save('draft', ui.text.value);
+}
+
+ui.text.value = load('draft') ?? '';
+ui.composer.onsubmit = send;
+ui.stop.onclick = () => stop();
+ui.text.oninput = update;
+ui.text.onkeydown = (event) => {
+	if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) send(event);
+};
+ui.text.onpaste = (event) => {
+	if (!event.clipboardData.files.length) return;
+	event.preventDefault();
+	take(event.clipboardData.files);
+};
+for (const kind of ['image', 'audio']) {
+	const input = ui[`${kind}-file`];
+	ui[`add-${kind}`].onclick = () => tryTo(kind, () => input.click());
+	input.onchange = async () => {
+		await take(input.files);
+		input.value = '';
+	};
+}
+ui['add-camera'].onclick = () => tryTo('image', async () => add(await takeImage()));
+ui['add-recording'].onclick = () => tryTo('audio', recordAudio);
+onChange(update);

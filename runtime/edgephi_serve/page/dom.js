@@ -1,73 +1,96 @@
-// Helpers that build DOM nodes. Nothing in the page parses HTML from a string.
+// Helpers: DOM nodes, of which none is parsed from a string of HTML, and figures in words.
 
-export const byId = (id) => document.getElementById(id);
+export const ui = new Proxy({}, { get: (_, id) => document.getElementById(id) });
 
-const ABSENT = [undefined, null, false];
+const isPresent = (value) => (value ?? false) !== false;
 
-/** An element. Known names become properties, others attributes; absent values and children are left out. */
-export function el(name, properties = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (ABSENT.includes(value)) continue;
-    if (key in node) node[key] = value;
-    else node.setAttribute(key, value);
-  }
-  node.append(...children.flat(2).filter((child) => !ABSENT.includes(child)));
-  return node;
+// `el('p.remark', { title }, 'text')`. Known names become properties, others attributes; what is absent is left out.
+export function el(kind, ...children) {
+	const [name, ...classes] = kind.split('.');
+	const node = document.createElement(name);
+	const properties = children[0]?.constructor === Object ? children.shift() : {};
+	for (const [key, value] of Object.entries(properties)) {
+		if (!isPresent(value)) continue;
+		if (key in node) node[key] = value;
+		else node.setAttribute(key, value);
+	}
+	node.classList.add(...classes);
+	node.append(...children.flat(2).filter(isPresent));
+	return node;
 }
 
-export const button = (label, onclick, extra) => el('button', { type: 'button', onclick, ...extra }, label);
+export const button = (label, onclick, kind = '', more = {}) => el(`button${kind}`, { type: 'button', onclick, ...more }, label);
 
-export const link = (label, onclick) => button(label, onclick, { class: 'link' });
+export const link = (label, onclick, more) => button(label, onclick, '.link', more);
 
-/** Say something to a screen reader without moving the focus. */
+// For screen readers, without moving the focus.
 export function announce(text) {
-  byId('announce').textContent = '';
-  requestAnimationFrame(() => { byId('announce').textContent = text; });
+	ui.announce.textContent = '';
+	requestAnimationFrame(() => { ui.announce.textContent = text; });
 }
 
-/** Whether the end of a view is on the screen, so that it is to be followed as it grows. */
-export const isNearEnd = (view) => !byId(view).hidden && innerHeight + scrollY > document.documentElement.scrollHeight - 120;
+export const scrollToEnd = () => requestAnimationFrame(() => scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));
 
-export const follow = () => requestAnimationFrame(() => scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' }));
+// Add something to a view, whose end stays on the screen if it was.
+export function whileFollowing(view, add) {
+	const follow = !ui[view].hidden && innerHeight + scrollY > document.documentElement.scrollHeight - 120;
+	add();
+	if (follow) scrollToEnd();
+}
 
-/** Copy text, also where the clipboard API is absent: on a page over plain http. */
 async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = el('textarea', { value: text, class: 'hidden' });
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand('copy');
-    area.remove();
-    return done;
-  }
+	try {
+		await navigator.clipboard.writeText(text);
+		return true;
+	} catch { // Over plain http there is no clipboard API.
+		const area = el('textarea.hidden', { value: text });
+		document.body.append(area);
+		area.select();
+		const done = document.execCommand('copy');
+		area.remove();
+		return done;
+	}
 }
 
-/** A button that copies what `text()` gives. */
 export function copyButton(text) {
-  const node = link('Copy', async () => {
-    node.textContent = await copy(text()) ? 'Copied' : 'Not allowed here';
-    announce(node.textContent);
-    setTimeout(() => { node.textContent = 'Copy'; }, 1500);
-  });
-  return node;
+	const node = link('Copy', async () => {
+		node.textContent = await copy(text()) ? 'Copied' : 'Not allowed here';
+		announce(node.textContent);
+		setTimeout(() => { node.textContent = 'Copy'; }, 1500);
+	});
+	return node;
 }
 
-/** Hand a file to the user. */
 export function download(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  el('a', { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
+	const url = URL.createObjectURL(new Blob([text], { type }));
+	el('a', { href: url, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-/** Open a dialog; it is removed when it closes. */
 export function openDialog(title, kind, ...children) {
-  const dialog = el('dialog', { class: kind, 'aria-label': title, onclose: () => dialog.remove() },
-    el('div', { class: 'head' }, el('h2', {}, title), link('Close', () => dialog.close())), children);
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
+	const dialog = el(`dialog.${kind}`, { 'aria-label': title, onclose: () => dialog.remove() },
+		el('div.head', el('h2', title), link('Close', () => dialog.close())), children);
+	document.body.append(dialog);
+	dialog.showModal();
+	return dialog;
 }
+
+export const figure = (number) => number.toLocaleString('en');
+
+export const count = (number, noun) => `${figure(number)} ${noun}${number === 1 ? '' : 's'}`;
+
+// 0.04 s, 3.2 s, 48 s, 2 min 5 s
+export function seconds(value) {
+	if (value < 10) return `${value.toFixed(value < 0.1 ? 2 : 1)} s`;
+	const whole = Math.round(value);
+	return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min${whole % 60 ? ` ${whole % 60} s` : ''}`;
+}
+
+// 0:07, 12:30, 1:02:03
+export function clock(value) {
+	const parts = [value / 3600, (value / 60) % 60, value % 60].map((part) => String(Math.floor(part)).padStart(2, '0'));
+	return parts.join(':').replace(/^(00:)?0?/, '');
+}
+
+// 640 KB, 3.1 MB
+export const bytes = (value) => (value < 1e6 ? `${Math.ceil(value / 1e3)} KB` : `${(value / 1e6).toFixed(1)} MB`);

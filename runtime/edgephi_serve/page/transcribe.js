@@ -1,9 +1,9 @@
 // Transcription of a recording of any length: segments as they come, edited in place, saved as a file.
 
-import { stream } from './api.js';
+import { isAbort, stream } from './api.js';
 import { forUpload, isAudio, record } from './audio.js';
-import { announce, byId, el } from './dom.js';
-import { bytes, clock, count, seconds } from './format.js';
+import { announce, bytes, clock, count, el, seconds, ui } from './dom.js';
+import { missing, onChange, report, server } from './server.js';
 import { offerFiles } from './subtitles.js';
 
 const LANGUAGES = ['en', 'zh', 'de', 'fr', 'it', 'ja', 'es', 'pt'];
@@ -11,156 +11,125 @@ const NAMES = new Intl.DisplayNames('en', { type: 'language' });
 const UNSURE = -0.7; // average log-probability of a token
 const GAP = '[...]';
 
-export class Transcribe {
-  #file = null;
-  #abort = null;
+let recording = null;
+let abort = null;
+let segments = [];
 
-  constructor(server) {
-    this.server = server;
-    this.player = byId('player');
-    this.segments = new SegmentList(byId('segments'), this.player);
-    byId('task').append(...LANGUAGES.map((value) => el('option', { value }, `Translate into ${NAMES.of(value)}`)));
-    byId('pick').onclick = () => byId('recording-file').click();
-    byId('recording-file').onchange = ({ target }) => {
-      this.take(target.files);
-      target.value = '';
-    };
-    byId('record').onclick = () => this.#record();
-    byId('start').onclick = () => this.#run();
-    byId('halt').onclick = () => this.stop();
-    server.addEventListener('change', () => this.#update());
-  }
+// Those with text, as it is now.
+const spoken = () => segments.map((segment) => ({ ...segment, text: segment.text.trim() })).filter(({ text }) => text && text !== GAP);
 
-  stop() {
-    this.#abort?.abort();
-  }
+export const stop = () => abort?.abort();
 
-  #say(message) {
-    byId('trouble').textContent = message;
-  }
+const say = (message) => { ui.trouble.textContent = message; };
 
-  #update() {
-    const missing = this.server.missing('audio');
-    if (missing) this.#say(missing);
-    byId('start').hidden = !this.#file || this.#abort;
-    byId('start').disabled = this.server.state !== 'ready' || missing;
-    byId('halt').hidden = !this.#abort;
-    byId('reached').hidden = !this.#abort;
-    for (const id of ['pick', 'record', 'task']) byId(id).disabled = this.#abort;
-  }
-
-  async #record() {
-    this.#say('');
-    try {
-      const file = await record(byId('level'));
-      if (file) this.take([file]);
-    } catch (error) {
-      this.#say(error.message);
-    }
-  }
-
-  /** Take a recording: it is shown and can be played; `Transcribe` sends it. */
-  take([file]) {
-    if (this.#abort) return;
-    this.#say(isAudio(file) ? '' : `${file.name} is no audio.`);
-    if (!isAudio(file)) return;
-    this.#file = file;
-    URL.revokeObjectURL(this.player.src);
-    this.player.src = URL.createObjectURL(file);
-    this.player.hidden = false;
-    byId('about').textContent = `${file.name}, ${bytes(file.size)}`;
-    this.#clear('');
-    byId('start').focus();
-  }
-
-  #clear(status) {
-    this.#say('');
-    this.segments.clear();
-    byId('save').replaceChildren();
-    byId('status').textContent = status;
-    byId('reached').removeAttribute('value');
-    this.#update();
-  }
-
-  async #run() {
-    this.#abort = new AbortController();
-    this.#clear('Sending the recording');
-    const began = performance.now();
-    try {
-      await this.#read();
-      const found = this.segments.spoken.length;
-      byId('status').textContent = found ? `${count(found, 'segment')}, ${seconds((performance.now() - began) / 1000)}` : 'No speech was found.';
-    } catch (error) {
-      const isStopped = error.name === 'AbortError';
-      byId('status').textContent = isStopped ? 'Stopped. What is here was transcribed before.' : '';
-      if (!isStopped) this.#say(error.message);
-      if (error.status !== undefined) this.server.report(error);
-    }
-    this.#abort = null;
-    if (this.segments.spoken.length) offerFiles(byId('save'), this.#file.name.replace(/\.[^.]+$/, ''), () => this.segments.spoken);
-    this.#update();
-    announce(byId('trouble').textContent || byId('status').textContent);
-  }
-
-  async #read() {
-    const { signal } = this.#abort;
-    const language = byId('task').value;
-    const sent = await forUpload(this.#file);
-    const fields = { response_format: 'verbose_json', stream: true, max_segment_s: 10, ...(language && { to_language: language }) };
-    const form = new FormData();
-    form.append('file', sent, sent === this.#file ? sent.name : 'recording.wav');
-    for (const [name, value] of Object.entries(fields)) form.append(name, value);
-    const path = language ? 'v1/audio/translations' : 'v1/audio/transcriptions';
-    for await (const event of stream(path, form, signal, ({ type }) => type === 'transcript.text.done')) {
-      if (event.edgephi?.error) this.#say(event.edgephi.error);
-      byId('status').textContent = 'Transcribing';
-      if (event.type !== 'transcript.text.segment') continue;
-      this.segments.add(event);
-      if (this.player.duration < Infinity) byId('reached').value = event.end / this.player.duration;
-    }
-    signal.throwIfAborted();
-  }
+function update() {
+	const problem = missing('audio');
+	if (problem) say(problem);
+	ui.start.hidden = !recording || abort;
+	ui.start.disabled = server.state !== 'ready' || problem;
+	ui.halt.hidden = ui.reached.hidden = !abort;
+	for (const id of ['pick', 'record', 'task']) ui[id].disabled = abort;
 }
 
-/** The segments: play from one, edit its text, see where the model was unsure. */
-class SegmentList {
-  #segments = [];
+async function recordAudio() {
+	say('');
+	try {
+		const file = await record(ui.level);
+		if (file) take([file]);
+	} catch (error) {
+		say(error.message);
+	}
+}
 
-  constructor(list, player) {
-    Object.assign(this, { list, player });
-  }
+export function take([file]) {
+	if (abort) return;
+	say(isAudio(file) ? '' : `${file.name} is no audio.`);
+	if (!isAudio(file)) return;
+	recording = file;
+	URL.revokeObjectURL(ui.player.src);
+	ui.player.src = URL.createObjectURL(file);
+	ui.player.hidden = false;
+	ui.about.textContent = `${file.name}, ${bytes(file.size)}`;
+	clear('');
+	ui.start.focus();
+}
 
-  clear() {
-    this.#segments = [];
-    this.list.replaceChildren();
-  }
+function clear(status) {
+	say('');
+	segments = [];
+	ui.segments.replaceChildren();
+	ui.save.replaceChildren();
+	ui.status.textContent = status;
+	ui.reached.removeAttribute('value');
+	update();
+}
 
-  /** Those with text, as it is now. */
-  get spoken() {
-    return this.#segments.map((segment) => ({ ...segment, text: segment.text.trim() })).filter(({ text }) => text && text !== GAP);
-  }
+async function run() {
+	abort = new AbortController();
+	clear('Sending the recording');
+	const began = performance.now();
+	try {
+		await read(abort.signal);
+		const found = spoken().length;
+		ui.status.textContent = found ? `${count(found, 'segment')}, ${seconds((performance.now() - began) / 1000)}` : 'No speech was found.';
+	} catch (error) {
+		ui.status.textContent = isAbort(error) ? 'Stopped. What is here was transcribed before.' : '';
+		if (!isAbort(error)) say(error.message);
+		report(error);
+	}
+	abort = null;
+	if (spoken().length) offerFiles(ui.save, recording.name.replace(/\.[^.]+$/, ''), spoken);
+	update();
+	announce(ui.trouble.textContent || ui.status.textContent);
+}
 
-  /** A segment is complete: {start, end, text, avg_logprob}. */
-  add({ start, end, text, avg_logprob: sure }) {
-    const play = () => {
-      this.player.currentTime = start;
-      this.player.play();
-    };
-    const time = el('button', { class: 'time', title: 'Play from here', 'aria-label': `Play from ${clock(start)}`, onclick: play }, clock(start));
-    const segment = { start, end, text };
-    this.#segments.push(segment);
-    this.list.append(el('li', {}, time, text === GAP ? el('p', { class: 'remark' }, 'not understood') : editable(segment, sure < UNSURE && sure !== null)));
-  }
+async function read(signal) {
+	const language = ui.task.value;
+	const fields = { response_format: 'verbose_json', stream: true, max_segment_s: 10, ...(language && { to_language: language }) };
+	const form = new FormData();
+	form.append('file', await forUpload(recording));
+	for (const [name, value] of Object.entries(fields)) form.append(name, value);
+	const path = `v1/audio/${language ? 'translations' : 'transcriptions'}`;
+	for await (const event of stream(path, form, signal, ({ type }) => type === 'transcript.text.done')) {
+		if (event.edgephi?.error) say(event.edgephi.error);
+		ui.status.textContent = 'Transcribing';
+		if (event.type !== 'transcript.text.segment') continue;
+		add(event);
+		if (ui.player.duration < Infinity) ui.reached.value = event.end / ui.player.duration;
+	}
+	signal.throwIfAborted();
+}
+
+function add({ start, end, text, avg_logprob: sure }) {
+	const segment = { start, end, text };
+	segments.push(segment);
+	const onclick = () => {
+		ui.player.currentTime = start;
+		ui.player.play();
+	};
+	ui.segments.append(el('li',
+		el('button.time', { title: 'Play from here', 'aria-label': `Play from ${clock(start)}`, onclick }, clock(start)),
+		text === GAP ? el('p.remark', 'not understood') : editable(segment, sure < UNSURE && sure !== null)));
 }
 
 function editable(segment, isUnsure) {
-  const edit = el('div', {
-    contentEditable: 'plaintext-only', role: 'textbox', tabIndex: 0, dir: 'auto', class: isUnsure ? 'unsure' : '',
-    title: isUnsure && 'The model was unsure here', 'aria-label': `Text at ${clock(segment.start)}${isUnsure ? ', the model was unsure' : ''}`,
-    oninput: () => { segment.text = edit.textContent; },
-    onkeydown: (event) => {
-      if (event.key === 'Enter') event.preventDefault();
-    },
-  }, segment.text);
-  return edit;
+	const edit = el(isUnsure ? 'div.unsure' : 'div', {
+		contentEditable: 'plaintext-only', role: 'textbox', tabIndex: 0, dir: 'auto', title: isUnsure && 'The model was unsure here',
+		'aria-label': `Text at ${clock(segment.start)}${isUnsure ? ', the model was unsure' : ''}`,
+		oninput: () => { segment.text = edit.textContent; },
+		onkeydown: (event) => event.key === 'Enter' && event.preventDefault(),
+	}, segment.text);
+	return edit;
 }
+
+const input = ui['recording-file'];
+ui.task.append(...LANGUAGES.map((value) => el('option', { value }, `Translate into ${NAMES.of(value)}`)));
+ui.pick.onclick = () => input.click();
+input.onchange = () => {
+	take(input.files);
+	input.value = '';
+};
+ui.record.onclick = recordAudio;
+ui.start.onclick = run;
+ui.halt.onclick = stop;
+onChange(update);

@@ -209,4 +209,4 @@ def test_the_crops_and_the_cost_of_an_image_are_shown_before_it_is_sent(staged: 
 def test_the_page_is_small_and_is_painted_at_once(staged: Page):
     paint = staged.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert 0 < paint < 1500
-    assert sum(path.stat().st_size for path in PAGE.iterdir()) <= 93_500
+    assert sum(path.stat().st_size for path in PAGE.iterdir()) <= 80_000
