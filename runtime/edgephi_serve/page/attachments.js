@@ -69,7 +69,7 @@ export function mediaItem(item, ...controls) {
 		el('figcaption', el('span', plan ? planInWords(plan) : name), controls));
 }
 
-// Lines between crops. The grid may reach beyond the image: the rest is padding.
+// The grid may reach beyond the image: the rest is padding.
 function grid({ crops: [columns, rows], scaled: [width, height] }) {
 	const side = Math.max(width / columns, height / rows); // of a crop: the image fills the grid in one direction
 	const lines = (number, length, name, edge) => Array.from({ length: number - 1 }, (_, i) => {

@@ -24,7 +24,7 @@ export function wav(blocks, name) {
 	return new File([header, data], `${name}.wav`, { type: 'audio/wav' });
 }
 
-// The file itself if the server reads it or the browser cannot, or if it is too long to be decoded.
+// The file itself if the server reads it or the browser cannot, or if it is too large to decode.
 export async function forUpload(file) {
 	if (READ_BY_THE_SERVER.test(file.name) || file.size > MAX_DECODED_BYTES) return file;
 	return toWav(file).catch(() => file);

@@ -1,4 +1,4 @@
-// Helpers: DOM nodes, of which none is parsed from a string of HTML, and figures in words.
+// DOM nodes, of which none is parsed from a string of HTML, and figures in words.
 
 export const ui = new Proxy({}, { get: (_, id) => document.getElementById(id) });
 

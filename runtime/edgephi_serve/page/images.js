@@ -3,8 +3,7 @@
 import { openDevice, release } from './audio.js';
 import { button, el, openDialog } from './dom.js';
 
-// The model looks at no more than 36 crops of 448 x 448. A little more is sent, so that the server chooses the same grid
-// as for the whole image.
+// The model looks at no more than 36 crops of 448 x 448. With a little more the server chooses the grid of the whole image.
 const MAX_PIXELS = 40 * 448 * 448;
 const MAX_BYTES = 8e6;
 const SENT_AS_THEY_ARE = ['image/jpeg', 'image/png', 'image/webp'];
