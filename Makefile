@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference slow signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -56,6 +56,9 @@ parity: .venv/reference.stamp  ## print how far every mode is from transformers
 
 slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the real checkpoint
 	$(BIN)/python -m pytest -m "slow and not reference"
+
+power-cuts: .venv/edgephi.stamp  ## the agent under 4,000 simulated power cuts, 1,000 kills, and every changed bit of metadata
+	$(BIN)/python -m pytest -s -m slow tests/agent
 
 signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
 	$(BIN)/python -m pytest -s -m slow tests/runtime/cli/test_signals.py

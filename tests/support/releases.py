@@ -41,7 +41,7 @@ class MemoryBundle:
         pass
 
 
-def make_release(counter: int, files: Mapping[str, Sequence[bytes]], **changes: Any) -> MadeRelease:
+def make_release(counter: int, files: Mapping[str, Sequence[bytes]], /, **changes: Any) -> MadeRelease:
     """A release whose files consist of these pieces; `changes` are to `release.json`."""
     raw, contents = release_json(counter, files)
     return MadeRelease(SignedIndex.read(json.dumps(raw | changes, sort_keys=True).encode()), contents)
