@@ -37,7 +37,9 @@ def test_every_file_of_the_architecture_page_exists():
 def test_every_option_of_a_page_is_one_of_the_commands():
     """In the spelling that help shows."""
     option = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-    known = {*option.findall((ROOT / "docs" / "cli.md").read_text(encoding="utf-8")), *_FOREIGN_OPTIONS}
+    agent = (ROOT / "runtime/edgephi_agent/cli.py").read_text(encoding="utf-8")
+    own = {*option.findall((ROOT / "docs" / "cli.md").read_text(encoding="utf-8")), *option.findall(agent)}
+    known = own | {*_FOREIGN_OPTIONS}
     unknown = {page.name: set(option.findall(page.read_text(encoding="utf-8"))) - known for page in PAGES}
     assert {page: names for page, names in unknown.items() if names} == {}
 
