@@ -140,29 +140,13 @@ def test_random_compositions_become_text_or_safe_links(staged: Page):
         assert faults == [], given
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "*a",
-        "**a *b* ",
-        "_a ",
-        "`" * 3 + "a`",
-        "[",
-        "[a](http://(",
-        "> ",
-        "- ",
-        "|a",
-        "a|b\n-|-\n",
-        "http://",
-        "<http://",
-        "# ",
-        "~~a",
-    ],
-)
-def test_long_text_of_marks_takes_no_long_time(staged: Page, piece: str):
-    [[faults, time_ms]] = staged.evaluate(RENDER, [piece * (60_000 // len(piece))])
-    assert faults == []
-    assert time_ms < 1500
+def test_long_text_of_marks_takes_no_long_time(staged: Page):
+    pieces = ["*a", "**a *b* ", "_a ", "```a`", "[", "[a](http://(", "> ", "- ", "|a", "a|b\n-|-\n"]
+    pieces += ["http://", "<http://", "# ", "~~a"]
+    for piece in pieces:
+        [[faults, time_ms]] = staged.evaluate(RENDER, [piece * (60_000 // len(piece))])
+        assert faults == [], piece
+        assert time_ms < 1500, piece
 
 
 def test_markdown_is_shown_as_it_is_meant(staged: Page, scripted: PageServer):

@@ -175,26 +175,25 @@ def test_a_conversation_goes_out_and_in_as_json(page: Page, tmp_path: Path):
     assert page.locator(".user img").count() == 1
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        ("{", "it is no JSON"),
-        ("{}", "no list of messages"),
-        ('[{"role": "robot"}]', "message 1 has no role"),
-        ('[{"role": "user", "content": [{"type": "video"}]}]', "message 1 has a part that cannot be shown: video"),
-        (
-            '[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "a"}}]}]',
-            "message 1 has a part that cannot be shown: input_audio",
-        ),
-    ],
-)
-def test_a_file_that_is_no_conversation_is_refused_in_one_line(page: Page, tmp_path: Path, content: str, why: str):
+WRONG = {
+    "{": "it is no JSON",
+    "{}": "no list of messages",
+    '[{"role": "robot"}]': "message 1 has no role",
+    '[{"role": "user", "content": [{"type": "video"}]}]': "message 1 has a part that cannot be shown: video",
+    '[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "a"}}]}]': (
+        "message 1 has a part that cannot be shown: input_audio"
+    ),
+}
+
+
+def test_a_file_that_is_no_conversation_is_refused_in_one_line(page: Page, tmp_path: Path):
     wrong = tmp_path / "wrong.json"
-    wrong.write_text(content)
-    page.click("#open-settings")
-    page.set_input_files("#conversation-file", wrong)
-    wait_for_text(page, "#hint", why)
-    assert page.locator(".turn").count() == 0
+    for content, why in WRONG.items():
+        wrong.write_text(content)
+        page.click("#open-settings")
+        page.set_input_files("#conversation-file", wrong)
+        wait_for_text(page, "#hint", why)
+        assert page.locator(".turn").count() == 0
 
 
 def test_a_reload_keeps_the_conversation_and_the_draft_and_a_new_one_can_be_undone(page: Page):
