@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,24 @@ def hand_over(page: Page, kind: str, selector: str, path: Path, media_type: str)
     """Drop or paste a file onto an element. `kind`: dragover, drop or paste."""
     content = base64.b64encode(path.read_bytes()).decode()
     page.evaluate(_TRANSFER, [selector, kind, path.name, media_type, content])
+
+
+def _long_recording(folder: Path) -> Path:
+    """Minutes of speech: the sample, again and again."""
+    with wave.open(str(SAMPLES / "sentence.wav")) as sample, wave.open(str(folder / "long.wav"), "wb") as long:
+        long.setparams(sample.getparams())
+        once = sample.readframes(sample.getnframes()) + bytes(sample.getframerate() * 2)
+        for _ in range(150):
+            long.writeframes(once)
+    return folder / "long.wav"
+
+
+def transcribe_a_long_one(page: Page, folder: Path) -> None:
+    """Begin to transcribe minutes of speech, and wait for the first segment."""
+    page.click("#to-transcribe")
+    page.set_input_files("#recording-file", _long_recording(folder))
+    page.click("#start")
+    page.wait_for_selector("#segments li")
 
 
 def wait_for_text(page: Page, selector: str, words: str) -> None:

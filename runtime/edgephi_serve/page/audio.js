@@ -52,7 +52,10 @@ export const release = (stream) => stream.getTracks().forEach((track) => track.s
 export async function listen(onBlock) {
 	const context = new AudioContext();
 	try {
-		await context.audioWorklet?.addModule(new URL('capture.js', import.meta.url)); // Where it is absent, no device is allowed.
+		// Where worklets are absent, no device is allowed.
+		await context.audioWorklet?.addModule(new URL('capture.js', import.meta.url)).catch(() => {
+			throw new Error('The server does not answer.');
+		});
 		const stream = await openDevice('microphone', { audio: { channelCount: 1 } });
 		const device = { isPaused: false };
 		device.stop = () => {

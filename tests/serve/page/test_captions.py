@@ -112,7 +112,7 @@ def test_audio_is_sent_as_pcm_of_16_khz_and_captions_go_on_in_a_second_session(s
     live.events = [started("a", 0), completed("a", "One.")]
     start(staged)
     wait_for_text(staged, "#spoken", "One.")
-    staged.wait_for_timeout(2500)
+    staged.wait_for_timeout(2200)
     staged.click("#end")
     staged.wait_for_selector("#listen")
     update, *rest = live.seen
@@ -299,30 +299,15 @@ def test_what_is_said_into_the_microphone_is_shown_as_the_server_transcribes_the
     assert words(page) == own.splitlines()
 
 
-def test_a_third_session_is_refused_and_a_server_that_is_killed_takes_no_words_with_it(
-    open_page: Callable[..., Page], request: Any
-):
-    own = request.getfixturevalue("start")("--realtime", "1")
-    first, second = open_page(own.url), open_page(own.url)
-    start(first)
-    wait_for_text(first, "#spoken", "the")
-    start(second)
-    wait_for_text(second, "#caption-trouble", "The server has no free place for live captions.")
-    own.process.kill()
-    wait_for_text(first, "#caption-trouble", "The connection to the server broke.")
-    wait_for_text(first, "#notice", "The server does not answer.")
-    assert words(first)[0].startswith("the")
+def test_a_tone_has_its_frequency_and_level_whatever_the_rate_of_the_device(staged: Page):
+    for rate in (8000, 16000, 22050, 44100, 48000, 96000):
+        samples = np.array(staged.evaluate(CAPTURE, [rate, 1000]))[1600:]
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+        assert np.argmax(spectrum) * 16000 / len(samples) == pytest.approx(1000, abs=2), rate
+        assert np.sqrt(np.mean(samples**2)) == pytest.approx(np.sqrt(0.5), rel=0.01), rate
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])
-def test_a_tone_has_its_frequency_and_level_whatever_the_rate_of_the_device(staged: Page, rate: int):
-    samples = np.array(staged.evaluate(CAPTURE, [rate, 1000]))[1600:]
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    assert np.argmax(spectrum) * 16000 / len(samples) == pytest.approx(1000, abs=2)
-    assert np.sqrt(np.mean(samples**2)) == pytest.approx(np.sqrt(0.5), rel=0.01)
-
-
-@pytest.mark.parametrize("rate", [44100, 48000])
-def test_a_tone_beyond_what_16_khz_can_hold_does_not_come_back_as_another(staged: Page, rate: int):
-    samples = np.array(staged.evaluate(CAPTURE, [rate, 10_500]))[1600:]
-    assert np.sqrt(np.mean(samples**2)) < 0.003
+def test_a_tone_beyond_what_16_khz_can_hold_does_not_come_back_as_another(staged: Page):
+    for rate in (44100, 48000):
+        samples = np.array(staged.evaluate(CAPTURE, [rate, 10_500]))[1600:]
+        assert np.sqrt(np.mean(samples**2)) < 0.003, rate

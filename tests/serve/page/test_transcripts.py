@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from support.page_actions import SAMPLES, wait_for_text
+from support.page_actions import SAMPLES, transcribe_a_long_one, wait_for_text
 from support.page_server import Cut, Gate, PageServer
 
 if TYPE_CHECKING:
@@ -80,23 +79,6 @@ def test_a_recording_is_translated(page: Page):
     assert page.locator("#trouble").is_hidden()
 
 
-def long_recording(folder: Path) -> Path:
-    """Minutes of speech: the sample, again and again."""
-    with wave.open(str(SAMPLES / "sentence.wav")) as sample, wave.open(str(folder / "long.wav"), "wb") as long:
-        long.setparams(sample.getparams())
-        once = sample.readframes(sample.getnframes()) + bytes(sample.getframerate() * 2)
-        for _ in range(150):
-            long.writeframes(once)
-    return folder / "long.wav"
-
-
-def start_a_long_one(page: Page, folder: Path) -> None:
-    page.click("#to-transcribe")
-    page.set_input_files("#recording-file", long_recording(folder))
-    page.click("#start")
-    page.wait_for_selector("#segments li")
-
-
 def test_stopping_stops_the_work_of_the_server(page: Page, server: Any, tmp_path: Path):
     def state() -> tuple[float, float]:
         figures = httpx.get(f"{server.url}/metrics").text
@@ -105,7 +87,7 @@ def test_stopping_stops_the_work_of_the_server(page: Page, server: Any, tmp_path
         return float(cancelled[1]) if cancelled else 0, float(running[1])
 
     cancelled, _ = state()
-    start_a_long_one(page, tmp_path)
+    transcribe_a_long_one(page, tmp_path)
     page.locator("#halt").click()
     wait_for_text(page, "#status", "Stopped.")
     for _ in range(50):
@@ -113,19 +95,6 @@ def test_stopping_stops_the_work_of_the_server(page: Page, server: Any, tmp_path
             return
         page.wait_for_timeout(100)
     pytest.fail(f"cancelled before {cancelled}, now cancelled and running {state()}")
-
-
-def test_a_server_that_is_killed_loses_nothing_that_came(open_page: Any, start: Any, tmp_path: Path):
-    own = start()
-    page = open_page(own.url)
-    start_a_long_one(page, tmp_path)
-    own.process.kill()
-    wait_for_text(page, "#trouble", "The connection to the server broke.")
-    wait_for_text(page, "#notice", "The server does not answer.")
-    assert page.locator("#segments li").count() > 0
-    assert page.get_by_role("button", name="srt").is_visible()
-    start("--port", own.url.rpartition(":")[2])
-    page.wait_for_selector("#notice", state="hidden")
 
 
 def test_segments_come_one_by_one_with_gaps_and_doubt(staged: Page, scripted: PageServer, tmp_path: Path):
