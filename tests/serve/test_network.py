@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from support.bundles import nano_bundle
+from support.namespace import run_with_loopback_only
 
 NANO = Path(__file__).parents[2] / "nano/samples"
 
@@ -57,36 +58,7 @@ def test_no_connection_leaves(tmp_path):
     assert outside == []
 
 
-#: Brings up the loopback device of an empty network namespace, then becomes the command of its arguments.
-_IN_NAMESPACE = """
-import fcntl, os, socket, struct, sys
-with socket.socket() as any_socket:
-    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 1))
-assert [name for _, name in socket.if_nameindex()] == ["lo"]
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-"""
-
-
 @pytest.mark.slow
 def test_the_loopback_device_is_all_that_it_needs():
     """The test above, where no other network device is there."""
-    unshare = shutil.which("unshare")
-    if unshare is None or subprocess.run([unshare, "-rn", "true"], check=False, capture_output=True).returncode != 0:
-        pytest.skip("network namespaces are not permitted here")
-    test = f"{__file__}::{test_no_connection_leaves.__name__}"
-    command = [
-        unshare,
-        "-rn",
-        sys.executable,
-        "-c",
-        _IN_NAMESPACE,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        test,
-    ]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    run_with_loopback_only(f"{__file__}::{test_no_connection_leaves.__name__}")
