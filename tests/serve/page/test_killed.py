@@ -71,7 +71,9 @@ def test_in_the_middle_of_a_reply(open_page: Any, mortal: Restartable):
     assert page.locator(".problem").inner_text() == BROKE
     wait_for_text(page, "#recording", "0:01")  # it needs no server
     page.get_by_role("button", name="Done").click()
-    page.wait_for_selector("#attached audio")
+    page.set_input_files("#image-file", SAMPLES / "sign.png")
+    page.wait_for_selector("#attached img")
+    assert page.locator("#attached audio").count() == 1
     assert page.is_disabled("#send")
     page.click("#add-recording")
     wait_for_text(page, "#hint", "The server does not answer.")
@@ -84,19 +86,6 @@ def test_in_the_middle_of_a_reply(open_page: Any, mortal: Restartable):
     page.click("#send")
     assert len(replies(page)) == 2
     assert page.locator(".problem").count() == 0
-
-
-def test_while_an_image_waits_to_be_sent(open_page: Any, mortal: Restartable):
-    page = open_page(mortal.url)
-    mortal.kill()
-    page.set_input_files("#image-file", SAMPLES / "sign.png")
-    page.wait_for_selector("#attached img")
-    page.fill("#text", "What does the sign say?")
-    page.press("#text", "Enter")
-    wait_for_text(page, ".problem", "The server does not answer.")
-    mortal.restart(page)
-    page.get_by_role("button", name="Ask again").click()
-    assert replies(page) == ["WATER"]
 
 
 def test_in_the_middle_of_a_recording_that_is_transcribed(open_page: Any, mortal: Restartable, tmp_path: Path):

@@ -40,6 +40,6 @@ def test_all_views_work(page: Page, tmp_path: Path):
     assert page.locator("#caption-trouble").is_hidden()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("launch")  # skips where Chromium is not installed
 def test_all_views_work_where_only_the_loopback_device_is():
     run_with_loopback_only(f"{__file__}::{test_all_views_work.__name__}")
