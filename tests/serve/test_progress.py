@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 import httpx
 import pytest
+from PIL import Image
 
-from edgephi import Model, Stage
+from edgephi import Model, SamplingOptions, Stage
+from edgephi.base.stage import OnStage
+from edgephi.media.encoders import VisionEncoder
 from edgephi_serve.pace import Pace
 from edgephi_serve.progress import Progress
+from edgephi_serve.settings import Settings, Times
 from support.bundles import nano_bundle
 from support.serve_thread import ServeThread, body, request_bytes
+from support.signals import random_image
 
 #: A text so long that its request is not taken for a short one.
 LETTERS = "x" * 200_000
@@ -203,3 +212,55 @@ def test_a_request_that_is_paused_can_still_be_left(serve):
     thread.join()
     running.until(running.has_left)
     assert running.model.passes < 20
+
+
+class _Interrupted:
+    """The real model; `meanwhile` is called once, before the fourth crop of an image."""
+
+    def __init__(self, model: Model, meanwhile: Callable[[], None]) -> None:
+        self._model = model
+        self._meanwhile = [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def stream(self, request: Any, *, on_stage: OnStage, **given: Any) -> Any:
+        def observed(stage: Stage) -> None:
+            if stage.name == "encode" and stage.done == 3 and self._meanwhile:
+                self._meanwhile.pop()()
+            on_stage(stage)
+
+        return self._model.stream(request, on_stage=observed, **given)
+
+
+def test_a_photo_that_makes_room_is_answered_as_if_alone(nano, monkeypatch):
+    """Through the real encoder: each crop is encoded once, before or after the short request."""
+    file, crops, texts = io.BytesIO(), [], []
+    Image.fromarray(random_image("room", 500, 330)).save(file, "PNG")
+    expected = nano.generate(
+        "What is this?", images=[file.getvalue()], options=SamplingOptions.greedy(max_new_tokens=8)
+    )
+    nano.clear_cache()
+    encode = VisionEncoder._view
+    monkeypatch.setattr(VisionEncoder, "_view", lambda self, *given: crops.append(1) or encode(self, *given))
+    url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is this?"}]
+
+    def ask_short() -> None:
+        turns = running.engine._admission.turns
+        threads.append(threading.Thread(target=lambda: texts.append(running.ask("hello", max_tokens=2))))
+        threads[0].start()
+        running.until(lambda: turns.is_wanted(turns.holder))
+
+    threads: list[threading.Thread] = []
+    running = ServeThread(_Interrupted(nano, ask_short), Settings(times=Times(slice_s=0.001)))
+    with running:
+        running.engine.pace.note_reply(replace(expected.timing, prefill_s=1e-6, decode_s=1e-6))
+        with running.client() as client:
+            asked = {"messages": [{"role": "user", "content": parts}], "temperature": 0, "max_tokens": 8}
+            photo = client.post("/v1/chat/completions", json=asked).json()
+        threads[0].join()
+    assert photo["edgephi"]["pauses"] == 1
+    assert photo["choices"][0]["message"]["content"] == expected.text
+    assert texts[0].status_code == 200
+    assert len(crops) == 1 + 3 * 2
