@@ -68,8 +68,8 @@ class _Line:
         (60.0, 0, 0.1, False),  # its turn has only begun
         (0.0, 4, 0.1, True),
         (0.0, 5, 0.1, False),  # it has made room often enough
-        (0.0, 0, 2.4, True),  # less than a quarter of ten seconds
-        (0.0, 0, 2.5, False),
+        (0.0, 0, 4.9, True),  # less than half of ten seconds
+        (0.0, 0, 5.0, False),
         (0.0, 0, math.inf, False),
     ],
 )
