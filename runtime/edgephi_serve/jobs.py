@@ -74,6 +74,7 @@ class Job(Generic[T]):
         is_accepted: Whether all that can be refused has been.
         stopped_by: Why it was ended early.
         reply: Which of its replies is being made; set by the work.
+        num_pauses: How often it has made room.
     """
 
     def __init__(self, model: Model, admission: Admission, limits: JobLimits) -> None:
@@ -94,7 +95,8 @@ class Job(Generic[T]):
         self.stopped_by: StopReason | None = None
         self.reply = 0
         self._enough: int | None = None
-        self._num_pauses = 0
+        self._delayed_s = 0.0
+        self.num_pauses = 0
 
     @property
     def estimate_s(self) -> float:
@@ -107,9 +109,9 @@ class Job(Generic[T]):
         return self._limits.holds_place
 
     @property
-    def num_pauses(self) -> int:
+    def delayed_s(self) -> float:
         """See Claim."""
-        return self._num_pauses
+        return self._delayed_s
 
     @property
     def queue_s(self) -> float:
@@ -248,12 +250,14 @@ class Job(Generic[T]):
             ApiError: As `turn`.
             ClientLeftError: As `turn`.
         """
-        self._num_pauses += 1
+        self.num_pauses += 1
         self._give_back()
+        paused_s = time.monotonic()
         self._is_pausing = False
         self._progress.end_turn()
         self._turns.enter(self, is_first=True)
         self._take()
+        self._delayed_s += time.monotonic() - paused_s
 
     def emit(self, item: T) -> None:
         """Hand an event to the event loop."""

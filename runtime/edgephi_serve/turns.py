@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 _POLL_S = 0.02
-_MOST_PAUSES = 5
 #: A request overtakes only if it takes less than this part of what is left of the other. With a quarter, one that came
 #: late in a photo's last turn waited longer than one that came early, and the photo ended no sooner.
 _SHORT = 0.5
@@ -25,8 +24,12 @@ class Claim(Protocol):
         """How long its turn will take; infinite where that is not known."""
 
     @property
-    def num_pauses(self) -> int:
-        """How often it has made room."""
+    def held_s(self) -> float:
+        """How long it has had its turns, all together."""
+
+    @property
+    def delayed_s(self) -> float:
+        """How long it has waited for those for whom it made room."""
 
     def should_stop(self) -> bool:
         """Whether it has ended before its turn came."""
@@ -106,7 +109,9 @@ class TurnQueue:
             claim: The holder, before its first token.
             left_s: How long it will still take.
         """
-        if not self._line or claim.num_pauses >= _MOST_PAUSES or time.monotonic() - self._since_s < self._slice_s:
+        is_due = time.monotonic() - self._since_s >= self._slice_s
+        # As often as that may be: a number of pauses would be used up long before the end on a slow machine.
+        if not self._line or not is_due or claim.delayed_s > claim.held_s:
             return False
         most_s = left_s() * _SHORT
         with self._changed:

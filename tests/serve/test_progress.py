@@ -70,20 +70,36 @@ def test_a_long_prefill_makes_room_for_a_short_request(serve):
 
 
 @SLOW
-def test_it_makes_room_five_times_at_most_and_goes_on_before_other_long_ones(serve):
+def test_it_makes_room_as_often_as_it_is_due_and_goes_on_before_other_long_ones(serve):
+    """A photo takes minutes on a small machine; with a number of pauses the next question waited for the rest of it."""
     running = serve(slice_s=0.05)
     _paced(running)
     answers: dict[str, httpx.Response] = {}
-    scripts = [f"prefill {name} 60 0.04;{LETTERS}" for name in "ab"]
+    scripts = [f"prefill {name} 100 0.04;{LETTERS}" for name in "ab"]
     threads = [_long(running, script, answers) for script in scripts]
     while threads[0].is_alive():
         assert running.ask("write 1 0", max_tokens=1).status_code == 200
     for thread in threads:
         thread.join()
-    assert answers[scripts[0]].json()["edgephi"]["pauses"] == 5
+    assert answers[scripts[0]].json()["edgephi"]["pauses"] > 5
     order = [text for text in running.model.begun if text.startswith("prefill")]
     assert order == sorted(order)  # b begins after a has ended
-    assert running.model.passes == 120
+    assert running.model.passes == 200
+
+
+@SLOW
+def test_requests_that_were_taken_for_short_do_not_keep_it_from_its_work(serve):
+    """The first such one takes more than the long one has had by then; the next waits until it has caught up."""
+    running = serve(slice_s=0.05)
+    _paced(running)
+    answers: dict[str, httpx.Response] = {}
+    script = f"prefill a 50 0.04;{LETTERS}"
+    thread = _long(running, script, answers)
+    while thread.is_alive():
+        assert running.ask("write 5 0.2", max_tokens=1).status_code == 200
+    thread.join()
+    seconds = 50 * 0.04
+    assert 1 <= answers[script].json()["edgephi"]["pauses"] <= seconds / 1.0 + 2
 
 
 @SLOW

@@ -16,7 +16,8 @@ class _Request:
     """A claim that notes where it stood in the line, and holds its turn until `may_end` is set."""
 
     estimate_s: float = math.inf
-    num_pauses: int = 0
+    held_s: float = 20.0
+    delayed_s: float = 0.0
     waits: list[tuple[int, int]] = field(default_factory=list)
     has_ended: bool = False
     may_end: threading.Event = field(default_factory=threading.Event)
@@ -62,19 +63,19 @@ class _Line:
 
 
 @pytest.mark.parametrize(
-    ("slice_s", "num_pauses", "estimate_s", "is_paused"),
+    ("slice_s", "delayed_s", "estimate_s", "is_paused"),
     [
         (0.0, 0, 0.1, True),
         (60.0, 0, 0.1, False),  # its turn has only begun
-        (0.0, 4, 0.1, True),
-        (0.0, 5, 0.1, False),  # it has made room often enough
+        (0.0, 20.0, 0.1, True),
+        (0.0, 20.1, 0.1, False),  # it has waited for others longer than it was served
         (0.0, 0, 4.9, True),  # less than half of ten seconds
         (0.0, 0, 5.0, False),
         (0.0, 0, math.inf, False),
     ],
 )
-def test_a_long_request_makes_room_by_these_rules(slice_s, num_pauses, estimate_s, is_paused):
-    turns, long = TurnQueue(slice_s), _Request(num_pauses=num_pauses)
+def test_a_long_request_makes_room_by_these_rules(slice_s, delayed_s, estimate_s, is_paused):
+    turns, long = TurnQueue(slice_s), _Request(delayed_s=delayed_s)
     turns.enter(long)
     turns.take(long)
     line = _Line(turns)
