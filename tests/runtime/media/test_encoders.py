@@ -132,6 +132,15 @@ def test_blank_parts_of_a_page_are_encoded_once():
     np.testing.assert_array_equal(tiles, [[1, 2, 1], [1, 1, 1], [1, 1, 1]])
 
 
+def test_equal_pixels_under_another_mask_are_another_view():
+    """The white of a page and the white beside it: patches that are masked change what the others see."""
+    views = split_views(Image.new("RGB", (100, 60), "white"), crop_size=56, patch_size=14, max_crops=36)
+    assert [mask.sum() for mask in views.patch_mask] == [16, 16, 16, 4, 4]
+    session = FakeVision()
+    vision(lambda path: session).encode(views)
+    assert [call["patch_mask"].sum() for call in session.calls] == [16, 16, 4]
+
+
 def test_the_time_of_an_encoding_leaves_out_the_first_run():
     """That loads the graph: a forecast by it would be many times too long."""
     folder, reported = bundle(), []
