@@ -12,6 +12,7 @@ import click
 from edgephi.base.units import human_bytes, human_count, human_duration
 from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand, group
 from edgephi.console.completion import complete_files
+from edgephi.console.ending import say
 from edgephi.console.options import check_hashes_option, detail_option, json_option, max_crops_option
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _show_images(model: str, images: tuple[str, ...], max_crops: int | None, det
     for one in forecasts:
         click.echo(_image_line(one))
     if any(one.seconds is None for one in forecasts):
-        click.echo("seconds are known once `edgephi run MODEL --image FILE` has answered on this machine", err=True)
+        say("unknown seconds: no request with an image has taken half a second or more on this machine yet")
 
 
 def _image_line(one: ImageForecast) -> str:
@@ -84,7 +85,7 @@ def _image_line(one: ImageForecast) -> str:
         return "unknown" if seconds is None else f"about {human_duration(seconds)}"
 
     return (
-        f"{one.path}: {one.columns}x{one.rows} crops of {one.width}x{one.height} pixels, {one.tokens:,} positions; "
+        f"{one.path}: {one.width}x{one.height} pixels in {one.columns}x{one.rows} crops, {one.tokens:,} positions; "
         f"encode {about(one.encode_s)}, prefill {about(one.prefill_s)}"
     )
 

@@ -155,7 +155,7 @@ def test_an_image_is_forecast_with_the_positions_that_a_request_gets(
     assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
     assert f"{columns}x{rows} crops" in done.stdout
     assert "encode unknown, prefill unknown" in done.stdout
-    assert "seconds are known once" in done.stderr
+    assert "no request with an image has taken" in done.stderr
     (facts,) = json.loads(invoke("inspect", folder, "--image", image, "--json", *options).stdout)["images"]
     assert facts["crops"] == {"columns": columns, "rows": rows}
     assert facts["expected_s"] == {"encode": None, "prefill": None, "total": None}
