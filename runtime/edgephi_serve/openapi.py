@@ -43,7 +43,7 @@ def document() -> bytes:
 
 def _paths() -> dict[str, Any]:
     chat = _json_of(ChatRequest)
-    events = _events(Chunk, ErrorAnswer)
+    events = _events(Chunk, ErrorAnswer, end="[DONE]")
     return {
         "/v1/chat/completions": _post(chat, {**_json_of(ChatAnswer), **events}, "Answer a conversation"),
         "/v1/responses": _post(_json_of(ResponsesRequest), _response(), "Answer a conversation"),
@@ -79,9 +79,13 @@ def _response() -> dict[str, Any]:
     return {**_json_of(ResponseAnswer), **_events(*get_args(AnyResponseEvent))}
 
 
-def _events(*kinds: type) -> dict[str, Any]:
-    """Server-sent events; the data of each is one of these as JSON, but for the `[DONE]` that ends a chat."""
-    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _one_of(*kinds)}
+def _events(*kinds: type, end: str | None = None) -> dict[str, Any]:
+    """Server-sent events; the data of each is one of these as JSON, or the text that ends a stream."""
+    data: dict[str, Any] = {
+        "type": "string", "contentMediaType": "application/json", "contentSchema": _one_of(*kinds),
+    }  # fmt: skip
+    if end is not None:
+        data = {"anyOf": [{"const": end}, data]}
     event = {"type": "object", "properties": {"event": {"type": "string"}, "data": data}, "required": ["data"]}
     return {"text/event-stream": {"schema": event}}
 
