@@ -19,8 +19,11 @@ ErrorType = Literal[
     "invalid_request_error", "authentication_error", "permission_error", "rate_limit_error", "server_error"
 ]
 _PARAM = re.compile(
-    r"((?:messages|tools|tool_choice|response_format|logit_bias|max_crops|prediction)(?:\[\d+\]|\.[a-z_]+)*):? "
+    r"(the recording|(?:messages|tools|tool_choice|response_format|logit_bias|max_crops|prediction)"
+    r"(?:\[\d+\]|\.[a-z_]+)*):? "
 )
+#: The runtime's names of what a field of a request holds.
+_FIELDS = {"max_crops": "edgephi.max_crops", "the recording": "file"}
 _EXTRA = re.compile(r'pip install "edgephi\[([a-z]+)\]"')
 _MOST_LETTERS = 600
 
@@ -99,15 +102,18 @@ def as_api_error(error: BaseException) -> ApiError:  # noqa: PLR0911 - one for e
 
 
 def _bad(text: str) -> ApiError:
+    extra = _EXTRA.search(text)
+    return invalid(text, param=_field(text), code="unsupported_format" if extra and extra[1] == "media" else None)
+
+
+def _field(text: str) -> str | None:
+    """The field that a message of the runtime begins with."""
     found = _PARAM.match(text)
-    param = found[1] if found else None
-    return invalid(text, param="edgephi.max_crops" if param == "max_crops" else param)
+    return None if found is None else _FIELDS.get(found[1], found[1])
 
 
 def _too_much(error: CapacityError) -> ApiError:
-    text = str(error)
-    found = _PARAM.match(text)
-    param = found[1] if found else None
+    text, param = str(error), _field(str(error))
     if error.reason == "context":
         return invalid(text, param=param or "messages", code="context_length_exceeded")
     if error.reason == "media":
