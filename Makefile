@@ -35,14 +35,15 @@ fuzz-check: .venv/edgephi.stamp build/schemathesis/stamp  ## 1,000 requests made
 lag: .venv/edgephi.stamp  ## how far behind the captions of a minute of speech are, by the model folder MODEL or nano
 	EDGEPHI_LAG_MODEL=$(MODEL) $(BIN)/python -m pytest -m slow tests/serve/realtime/test_lag.py
 
-serve-check: .venv/edgephi.stamp  ## all tests of the server but those of load and of the page
-	$(BIN)/python -m pytest -m "not browser and not clients and not fuzz" --ignore tests/serve/test_load.py tests/serve
+serve-check: .venv/edgephi.stamp  ## the tests of the server that `make test` leaves out as slow, but for those of load
+	$(BIN)/python -m pytest -m "slow and not browser and not clients and not fuzz" --ignore tests/serve/test_load.py tests/serve
 
 serve-conformance: .venv/edgephi.stamp build/clients/stamp  ## other people's clients and their requests, on the server
 	$(BIN)/python -m pytest -m clients tests/serve/clients
 
-load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends; what it costs
+load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends, 100 kills; what it costs
 	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py
+	EDGEPHI_KILLS=100 $(BIN)/python -m pytest -m slow tests/serve/test_kill.py
 
 soak: .venv/edgephi.stamp  ## the server under a light mixed load for EDGEPHI_SOAK_S seconds, two hours by default
 	EDGEPHI_SOAK_S=$${EDGEPHI_SOAK_S:-7200} $(BIN)/python -m pytest -s -m slow tests/serve/test_soak.py
