@@ -155,6 +155,7 @@ Server(folder, lambda: ScriptedModel(Model.load(folder, threads=1)), settings, r
 """
 
 
+@pytest.mark.slow
 def test_a_server_whose_work_is_stuck_gives_systemd_no_sign_of_life(tmp_path):
     """So systemd starts it again. Signs come again if the work goes on after all."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
@@ -210,6 +211,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
+@pytest.mark.slow
 def test_tls(launch, certificate):
     cert, key = certificate
     process = launch("--port", "0", "--tls-cert", str(cert), "--tls-key", str(key))
@@ -251,10 +253,12 @@ def test_what_cannot_be_started_is_one_line(certificate, tmp_path):
         assert part in line
 
 
-def test_a_changed_folder_is_loaded_again_and_a_bad_one_is_not(launch, tmp_path):
-    folder = copy_bundle(nano_bundle(), tmp_path / "model")
-    process = launch("--port", "0", model=folder)
-    with httpx.Client(base_url=_url(process), timeout=30) as client:
+def test_keys_and_a_changed_folder_are_read_again_and_a_bad_folder_is_not(launch, tmp_path):
+    folder, keys = copy_bundle(nano_bundle(), tmp_path / "model"), tmp_path / "keys"
+    keys.write_text("me:first-key-of-mine\n")
+    process = launch("--port", "0", "--api-key-file", str(keys), model=folder)
+    first, second = ({"Authorization": f"Bearer {name}-key-of-mine"} for name in ("first", "second"))
+    with httpx.Client(base_url=_url(process), timeout=30, headers=second) as client:
 
         def fingerprint() -> str:
             return client.post("/v1/chat/completions", json=HELLO).json()["system_fingerprint"]
@@ -263,32 +267,41 @@ def test_a_changed_folder_is_loaded_again_and_a_bad_one_is_not(launch, tmp_path)
             process.send_signal(signal.SIGHUP)
             return process.stdout.readline()
 
-        first = fingerprint()
+        assert client.get("/health").status_code == 200
+        refused = httpx.get(f"{_url(process)}/v1/models")
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert client.get("/v1/models", headers=first).status_code == 200
+        keys.write_text("me:second-key-of-mine\n")
         assert reload() == "the keys were read again\n"
+        assert client.get("/v1/models", headers=first).status_code == 401
+        assert client.get("/v1/models", headers={"Authorization": "", "X-Api-Key": "second-key-of-mine"}).is_success
+        before = fingerprint()
         folder.rename(tmp_path / "old")
         (tmp_path / "model").mkdir()
         (tmp_path / "model/edgephi.json").write_text("{}")
         assert reload().startswith("not reloaded: ")
-        assert fingerprint() == first
+        assert fingerprint() == before
         shutil.rmtree(folder)
         copy_bundle(small_bundle(), folder)
         running: list[str] = []
 
         def stream() -> None:
-            with httpx.Client(base_url=_url(process), timeout=30) as own:
+            with httpx.Client(base_url=_url(process), timeout=30, headers=second) as own:
                 running.append(own.post("/v1/chat/completions", json={**LONG, "max_tokens": 40}).text)
 
         thread = threading.Thread(target=stream)
         thread.start()
-        time.sleep(0.1)
+        while "edgephi_requests_running 1.0" not in client.get("/metrics").text:
+            assert thread.is_alive()
         assert reload() == "serving model, loaded again\n"
         thread.join()
         assert running[0].endswith("data: [DONE]\n\n")  # it was not cut
-        assert fingerprint() != first
+        assert fingerprint() != before
         assert client.get("/health").status_code == 200
     assert _ends(process) == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(launch):
     process = launch("--port", "0", "--drain", "60")
     with httpx.Client(base_url=_url(process), timeout=30) as client:
@@ -307,6 +320,7 @@ def test_a_second_signal_ends_it_at_once(launch):
     assert time.monotonic() - began_s < 3
 
 
+@pytest.mark.slow
 def test_a_signal_while_it_loads_ends_it(tmp_path):
     command = [sys.executable, "-m", "edgephi", "serve", str(nano_bundle()), "--uds", str(tmp_path / "s")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

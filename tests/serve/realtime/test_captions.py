@@ -44,7 +44,7 @@ def _items(opened: Session) -> list[tuple[int, int, str]]:
     "size",
     [
         pytest.param(960, id="20 ms"),
-        pytest.param(4_801, id="100 ms and odd bytes"),
+        pytest.param(4_801, id="100 ms and odd bytes", marks=pytest.mark.slow),
         pytest.param(48_000, id="1 s", marks=pytest.mark.slow),
     ],
 )

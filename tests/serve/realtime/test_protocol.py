@@ -112,6 +112,7 @@ def test_an_item_by_hand_is_all_audio_before_its_commit(server, nano):
     assert opened.all(COMPLETED)[0].usage.seconds == pytest.approx(len(first) / 16_000, abs=1.5)
 
 
+@pytest.mark.slow
 def test_a_long_item_by_hand_has_the_text_of_all_its_windows(server, nano):
     samples = speech(*[0.2] * 16, hertz=16_000)
     assert len(samples) > 32 * 16_000
