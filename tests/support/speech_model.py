@@ -55,6 +55,7 @@ class FakeModel:
     Attributes:
         windows: The samples of every request so far.
         prompts: Their prompts.
+        predictions: Likewise.
         budgets: Their `max_new_tokens`.
         made: How many tokens were really made for each.
         ahead: The samples of every window encoded ahead.
@@ -64,6 +65,7 @@ class FakeModel:
         self._script = script
         self.windows: list[NDArray[np.float32]] = []
         self.prompts: list[str] = []
+        self.predictions: list[str] = []
         self.budgets: list[int] = []
         self.made: list[int] = []
         self.ahead: list[NDArray[np.float32]] = []
@@ -88,6 +90,7 @@ class FakeModel:
         ids = self._script(len(self.windows), samples)
         self.windows.append(samples)
         self.prompts.append(messages)
+        self.predictions.append(options.prediction)
         self.budgets.append(options.max_new_tokens)
         self.made.append(0)
         pieces: list[str] = []

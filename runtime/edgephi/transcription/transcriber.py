@@ -171,41 +171,44 @@ class WindowTranscriber:
         except (EdgeError, MemoryError):  # its request tries again, and raises what remains
             return raw
 
-    def segments(self, encoded: EncodedWindow) -> Iterator[Segment]:
-        """The window's text; after a loop that of its halves, where what loops again is a gap."""
-        segment = self._request(encoded)
+    def segments(self, encoded: EncodedWindow, prediction: str = "") -> Iterator[Segment]:
+        """The window's text; after a loop that of its halves, where what loops again is a gap.
+
+        Args:
+            encoded: The window.
+            prediction: Its probable text, which saves passes and changes nothing.
+        """
+        segment = self._request(encoded, prediction)
         halves = encoded.window.halves() if segment.is_gap else []
         if len(halves) < 2:  # it was right, or is too short to cut
             yield segment
         else:
             yield from (self._request(self.raw(half, encoded.channel)) for half in halves)
 
-    def partial(self, window: Window, should_stop: Callable[[], bool]) -> str | None:
+    def partial(self, window: Window, should_stop: Callable[[], bool], prediction: str = "") -> str | None:
         """The text of a window that is still growing; None if it was stopped, or the model lost its place.
 
         Args:
             window: As far as it has come.
             should_stop: Called beside the transcriber's own.
+            prediction: As in `segments`.
         """
-        reply = self._reply(self.raw(window, None), lambda: should_stop() or self.should_stop())
+        reply = self._reply(self.raw(window, None), lambda: should_stop() or self.should_stop(), prediction)
         return reply.text.strip() if reply is not None and reply.finish_reason == "stop" else None
 
-    def _request(self, encoded: EncodedWindow) -> Segment:
+    def _request(self, encoded: EncodedWindow, prediction: str = "") -> Segment:
         """One request."""
-        reply = self._reply(encoded, self.should_stop)
+        reply = self._reply(encoded, self.should_stop, prediction)
         speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in encoded.window.spans)
         return replace(_segment(encoded.window, reply), channel=encoded.channel, speech=speech)
 
-    def _reply(self, encoded: EncodedWindow, should_stop: Callable[[], bool]) -> Reply | None:
+    def _reply(self, encoded: EncodedWindow, should_stop: Callable[[], bool], prediction: str) -> Reply | None:
         """One reply; None of one that repeats itself, which is stopped at once."""
         length_s = len(encoded.window.frames) * FRAME_S
         reply, guard = None, LoopGuard()
-        events = self.model.stream(
-            self.prompt,
-            audio=encoded.audio,
-            options=SamplingOptions.greedy(max_new_tokens=_TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S), logprobs=0),
-            should_stop=should_stop,
-        )
+        most = _TOKENS_AT_LEAST + int(length_s * _TOKENS_PER_S)
+        options = replace(SamplingOptions.greedy(max_new_tokens=most, logprobs=0), prediction=prediction)
+        events = self.model.stream(self.prompt, audio=encoded.audio, options=options, should_stop=should_stop)
         with closing(events):
             for event in events:
                 if isinstance(event, TokenEvent) and guard.push(event.token_id):

@@ -94,12 +94,14 @@ class _Reading:
     Attributes:
         number: Of the utterance.
         text: What they agree on.
+        last: The text of the last.
         end_s: Of the speech in the last; of none, its start.
         cost_s: What the last took.
     """
 
     number: int
     end_s: float
+    last: str = ""
     text: SettledText = field(default_factory=SettledText)
     cost_s: float = 0.0
 
@@ -223,8 +225,10 @@ class LiveTranscription:
 
     def _final(self, utterance: Utterance) -> FinalCaption | LostCaption | None:
         began_s = self._clock()
+        reading = self._reading
+        prediction = reading.last if reading is not None and reading.number == utterance.number else ""
         try:
-            segments = tuple(self._transcriber.segments(self._transcriber.raw(utterance.window, None)))
+            segments = tuple(self._transcriber.segments(self._transcriber.raw(utterance.window, None), prediction))
         except EdgeError as error:
             return _lost(utterance, error)
         if self._is_stopped():
@@ -254,11 +258,13 @@ class LiveTranscription:
             return None
         text = None
         with suppress(EdgeError):  # its final caption reports it
-            text = self._transcriber.partial(opened.window, lambda: bool(self._waiting) or self._control.is_wanted())
+            text = self._transcriber.partial(
+                opened.window, lambda: bool(self._waiting) or self._control.is_wanted(), reading.last
+            )
         reading.cost_s, reading.end_s = self._clock() - began_s, opened.window.end_s
         if text is None:
             return None
-        added = reading.text.observe(text)
+        reading.last, added = text, reading.text.observe(text)
         return PartialCaption(
             number=opened.number,
             start_s=opened.window.start_s,

@@ -59,6 +59,15 @@ def test_a_partial_is_read_only_after_enough_new_speech():
         assert longer - length >= max(1.0, 1.2 * 0.4 * length) - 0.2
 
 
+def test_each_reading_of_an_utterance_predicts_the_next():
+    """So words that stay take few passes; what another utterance had says nothing of this one."""
+    broadcast = Broadcast(turns(1.0, 4.0, 1.0, 4.0, 1.0), _growing, cost=0.1)
+    captions = [caption for _, caption in broadcast.captions()]
+    texts = [one.settled + one.tail if isinstance(one, PartialCaption) else "" for one in captions]
+    assert len(texts) == len(broadcast.model.predictions) >= 6
+    assert broadcast.model.predictions == ["", *texts[:-1]]
+
+
 def test_a_partial_is_given_up_when_its_utterance_ends():
     """A final caption is as late as it would be without partial ones, but for the step that is running."""
     samples = turns(1.0, 8.0, 3.0)
