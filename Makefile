@@ -41,8 +41,9 @@ serve-check: .venv/edgephi.stamp  ## the tests of the server that `make test` le
 serve-conformance: .venv/edgephi.stamp build/clients/stamp  ## other people's clients and their requests, on the server
 	$(BIN)/python -m pytest -m clients tests/serve/clients
 
-load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends, 100 kills; what it costs
+load: .venv/edgephi.stamp  ## the server under 60 clients for a minute, 1,000 that leave, 50 ends, 100 kills, 3 hours of audio; what it costs
 	EDGEPHI_LOAD_S=60 EDGEPHI_LEAVES=1000 EDGEPHI_DRAINS=50 $(BIN)/python -m pytest -s -m slow tests/serve/test_load.py
+	EDGEPHI_LONG_MIN=180 $(BIN)/python -m pytest -s -m slow tests/serve/test_transcription.py -k hours
 	EDGEPHI_KILLS=100 $(BIN)/python -m pytest -m slow tests/serve/test_kill.py
 
 soak: .venv/edgephi.stamp  ## the server under a light mixed load for EDGEPHI_SOAK_S seconds, two hours by default

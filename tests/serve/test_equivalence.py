@@ -123,7 +123,13 @@ def _items(sample: dict[str, Any]) -> list[dict[str, Any]]:
     return items
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=[sample["title"].replace(" ", "-") for sample in SAMPLES])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        pytest.param(sample, id=sample["title"].replace(" ", "-"), marks=[pytest.mark.slow] if number % 2 else [])
+        for number, sample in enumerate(SAMPLES)
+    ],
+)
 def test_a_response_is_what_the_library_answers(nano, sdk, sample):
     reply = _library(nano, sample, "greedy")
     asked: dict[str, Any] = {

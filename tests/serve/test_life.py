@@ -79,6 +79,7 @@ def _ends(process: subprocess.Popen[str]) -> int:
     return process.wait(10)
 
 
+@pytest.mark.slow
 def test_a_unix_socket(launch, tmp_path):
     path = tmp_path / "socket"
     left = socket.socket(socket.AF_UNIX)

@@ -49,7 +49,13 @@ def _asked(client: httpx.Client, content: bytes) -> httpx.Response:
     return client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": parts}]})
 
 
-@pytest.mark.parametrize(("container", "name"), [("ipod", "memo.m4a"), ("mp4", "memo.wav"), ("adts", "memo.aac")])
+@pytest.mark.parametrize(
+    ("container", "name"),
+    [
+        ("ipod", "memo.m4a"), pytest.param("mp4", "memo.wav", marks=pytest.mark.slow),
+        pytest.param("adts", "memo.aac", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_with_the_extra_it_is_written_down(server, container, name):
     content = _phone(container)
     with server.client() as client:

@@ -228,6 +228,7 @@ def test_a_request_leaves_no_word_in_the_log(server, client):
     assert canary not in text
 
 
+@pytest.mark.slow
 def test_sigterm_ends_an_open_stream_with_a_last_event(start):
     running = start("--drain", "0.2")
     with running.client() as client, client.stream("POST", "/v1/chat/completions", json=LONG) as answer:
