@@ -165,7 +165,7 @@ def test_a_client_that_leaves_frees_everything(model, state):
                 _sentence(opened)
         thread.until(lambda: not thread.engine._jobs)
         assert thread.has_left()
-        assert not [one for one in threading.enumerate() if one.name == "edgephi-request" and one.is_alive()]
+        thread.until(lambda: "edgephi-request" not in [one.name for one in threading.enumerate()])
         model.gate.set()
         with session(thread.url, format=PCM) as opened:
             _sentence(opened)
