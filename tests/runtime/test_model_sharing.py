@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -17,6 +17,7 @@ from edgephi import CapacityError, ConfigError, DoneEvent, Model, SamplingOption
 from edgephi.media.encoders import SpeechEncoder, VisionEncoder
 from support.bundles import small_bundle
 from support.signals import random_audio, random_image
+from support.waiting import until
 
 FEW = SamplingOptions(max_new_tokens=5, temperature=0.0)
 MANY = SamplingOptions(max_new_tokens=2000, temperature=5.0, seed=0)
@@ -60,15 +61,6 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(kind, "encode", observed)
     return seen
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        waiting.wait(0.005)
-    raise AssertionError("never happened")
 
 
 def _alone(messages: Any, **media: Any) -> tuple[int, ...]:
@@ -155,7 +147,7 @@ def test_requests_of_threads_are_served_in_their_order():
         for number in range(6):
             threads.append(threading.Thread(target=ask, args=(number,)))
             threads[-1].start()
-            _until(lambda: len(model._queue._queue) == len(threads) + 1)
+            until(lambda: len(model._queue._queue) == len(threads) + 1)
         first.close()
         for thread in threads:
             thread.join(20)
@@ -188,7 +180,7 @@ def test_a_request_is_cancelled_by_another_thread_while_it_waits_and_while_it_ru
         target=lambda: replies.append(model.generate("more", options=MANY, should_stop=stop.is_set))
     )
     waiting.start()
-    _until(lambda: len(model._queue._queue) == 2)
+    until(lambda: len(model._queue._queue) == 2)
     stop.set()
     waiting.join(20)
     assert (replies[0].finish_reason, replies[0].token_ids) == ("cancelled", ())
@@ -219,7 +211,7 @@ def test_closing_ends_what_runs_and_what_waits():
 
     thread = threading.Thread(target=ask)
     thread.start()
-    _until(lambda: len(model._queue._queue) == 2)
+    until(lambda: len(model._queue._queue) == 2)
     model.close()
     thread.join(20)
     with pytest.raises(ConfigError, match="this model is closed"):

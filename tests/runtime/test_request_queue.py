@@ -10,15 +10,7 @@ import pytest
 from edgephi.base.cancellation import Stopped, never
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.request_queue import RequestQueue
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        waiting.wait(0.005)
-    raise AssertionError("never happened")
+from support.waiting import until
 
 
 class Visitor(threading.Thread):
@@ -32,7 +24,7 @@ class Visitor(threading.Thread):
         self.error: BaseException | None = None
         before = len(queue._queue)
         self.start()
-        _until(lambda: len(queue._queue) > before or not self.is_alive())
+        until(lambda: len(queue._queue) > before or not self.is_alive())
 
     def run(self) -> None:
         try:

@@ -21,6 +21,7 @@ from edgephi_serve.keys import Keys
 from edgephi_serve.server import HttpServer, http_config
 from edgephi_serve.settings import Settings
 from support.bundles import nano_bundle
+from support.waiting import until
 
 _POLL_S = 0.005
 
@@ -194,11 +195,7 @@ class ServeThread:
         with socket.create_connection(self.address, timeout=10) as opened:
             yield opened
 
-    def until(self, condition: Callable[[], bool], seconds: float = 5) -> None:
-        ends_s = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < ends_s, "it did not happen in time"
-            time.sleep(0.005)
+    until = staticmethod(until)
 
     def has_left(self) -> bool:
         """Whether nothing runs and nothing waits."""

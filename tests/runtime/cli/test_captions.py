@@ -25,6 +25,7 @@ from support.bundles import small_bundle
 from support.shell import invoke
 from support.speech_command import CommandModel, install_model
 from support.speech_model import turns
+from support.waiting import until
 
 NANO = Path(__file__).parents[3] / "nano"
 THREE = turns(1.0, 2.0, 1.0, 3.0, 1.0, 2.0)
@@ -250,7 +251,9 @@ def test_a_model_that_is_slower_than_the_pipe_makes_the_pipe_wait(
 
     def script(number: int, samples: np.ndarray) -> list[int]:
         nonlocal most
-        time.sleep(0.01)
+        if number == 0:
+            until(lambda: session[0].waiting_s > 20)
+            time.sleep(0.2)  # the pipe goes on, if nothing makes it wait
         most = max(most, session[0].waiting_s)
         return [number]
 
