@@ -3,51 +3,82 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 
 def one_thread_in(library: str) -> Callable[[], AbstractContextManager[None]]:
-    """A context in which this thread's calls into a library run on this thread alone.
+    """A context in which calls into a library run on the calling thread alone.
 
-    The setting is the calling thread's and is put back at the end, so nothing else in a host program changes: an
-    environment variable would be read by every library that is loaded later.
+    The setting is the process's, in all libraries that share the OpenMP runtime; it is put back when the last context
+    of any thread ends, so a host program's own use is as before: an environment variable would be read by each library
+    that is loaded later.
 
     Args:
         library: The path of a loaded shared library.
     """
     # Through the library's own handle the linker finds the OpenMP runtime that it was linked to, which bears another
     # name in every wheel. One that was loaded before for all (LD_PRELOAD) takes its place.
-    found = {runtime.address: runtime for runtime in map(_runtime, (library, None)) if runtime is not None}
-    runtimes = list(found.values())
+    found = [runtime for runtime in map(_runtime, (library, None)) if runtime is not None]
+    limits = {limit.address: limit for limit in map(_limit, found)}
 
     @contextmanager
     def alone() -> Iterator[None]:
-        before = [runtime.get() for runtime in runtimes]
-        for runtime in runtimes:
-            runtime.set(0)  # levels of parallel regions that may have more than one thread
-        try:
+        with ExitStack() as stack:
+            for limit in limits.values():
+                stack.enter_context(limit.held())
             yield
-        finally:
-            for runtime, levels in zip(runtimes, before, strict=True):
-                runtime.set(levels)
 
     return alone
 
 
-class _Runtime:
-    """The two functions of an OpenMP runtime that are needed."""
+class _Limit:
+    """The limit of one OpenMP runtime, held by any number of threads at once."""
 
     def __init__(self, functions: Any) -> None:
-        self.get = functions.omp_get_max_active_levels
-        self.set = functions.omp_set_max_active_levels
-        self.address = ctypes.cast(self.set, ctypes.c_void_p).value
+        self._get = functions.omp_get_max_active_levels
+        self._set = functions.omp_set_max_active_levels
+        self.address = _address(functions)
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._before = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                self._holders += 1
+                if self._holders == 1:
+                    self._before = self._get()
+                    self._set(0)  # levels of parallel regions that may have more than one thread
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._set(self._before)
 
 
-def _runtime(library: str | None) -> _Runtime | None:
-    """The OpenMP runtime that a library's symbols lead to; None for a library built without."""
+_limits: dict[int, _Limit] = {}
+_limits_lock = threading.Lock()
+
+
+def _limit(functions: Any) -> _Limit:
+    with _limits_lock:
+        return _limits.setdefault(_address(functions), _Limit(functions))
+
+
+def _address(functions: Any) -> int:
+    return ctypes.cast(functions.omp_set_max_active_levels, ctypes.c_void_p).value or 0
+
+
+def _runtime(library: str | None) -> Any:
+    """The library whose symbols lead to an OpenMP runtime; None for one built without."""
     try:
-        return _Runtime(ctypes.CDLL(library))
+        functions = ctypes.CDLL(library)
+        _address(functions)
     except (AttributeError, OSError):
         return None
+    return functions

@@ -6,6 +6,7 @@ import ctypes
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,21 @@ def test_the_limit_ends_with_the_call_even_when_it_fails():
     assert functions.omp_get_max_active_levels() == before > 0
     silero_detector()(np.zeros(512, np.float32))
     assert functions.omp_get_max_active_levels() == before
+
+
+def test_the_limit_ends_with_the_last_of_several_threads():
+    """The setting is the process's: the second of two recordings at once must not put back what the first had set."""
+    functions = ctypes.CDLL(silero_vad.__file__)
+    before = functions.omp_get_max_active_levels()
+    first, second = one_thread_in(silero_vad.__file__)(), one_thread_in(silero_vad.__file__)()
+    first.__enter__()
+    thread = threading.Thread(target=second.__enter__)
+    thread.start()
+    thread.join()
+    first.__exit__(None, None, None)
+    assert functions.omp_get_max_active_levels() == 0
+    second.__exit__(None, None, None)
+    assert functions.omp_get_max_active_levels() == before > 0
 
 
 def test_a_library_without_openmp_is_left_alone():
