@@ -18,6 +18,7 @@ PACKAGES = {
     "edgephi_agent": ROOT / "runtime/edgephi_agent",
     "edgephi_serve": ROOT / "runtime/edgephi_serve",
     "edgephi_export": ROOT / "export/edgephi_export",
+    "edgephi_pack": ROOT / "export/edgephi_pack",
     "edgephi_quantize": ROOT / "quantize/edgephi_quantize",
     "edgephi_bench": ROOT / "benchmarks/edgephi_bench",
     "edgephi_nano": ROOT / "nano/edgephi_nano",

@@ -1,0 +1,1 @@
+"""Makes the signed bundles that `edgephi-agent` installs: on the host, with the keys."""
