@@ -93,7 +93,7 @@ class Disk:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.absolute()  # programs of releases are started in other folders
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def path(self, path: str) -> Path:

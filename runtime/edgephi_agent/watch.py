@@ -56,7 +56,7 @@ def watch(disk: Disk) -> State:
         return commit(disk)
     left = give_up(disk, f"its probe failed: {report.message}").serving
     serving = "nothing serves" if left is None else f"{left} serves again"
-    raise ProbeError(f"{report.release} does not answer as recorded ({report.message}); {serving}")
+    raise ProbeError(f"{report.release} did not pass its probe ({report.message}); {serving}")
 
 
 def run_probe(disk: Disk, name: str) -> ProbeReport:

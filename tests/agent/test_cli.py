@@ -56,6 +56,11 @@ def test_a_release_that_answers_as_recorded_is_kept(capsys: pytest.CaptureFixtur
     assert _run(capsys, device, "install", bundle)[0] == 0  # again is no error
 
 
+def test_the_agents_folder_may_be_given_relative_to_the_present_one(device: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(device.parent)
+    assert main(["install", str(write_bundle(device.parent / "one", _made(1))), "--root", device.name]) == 0
+
+
 def test_a_release_that_answers_otherwise_is_exit_5_and_the_former_one_serves(
     capsys: pytest.CaptureFixture[str], device: Path
 ):
@@ -64,7 +69,7 @@ def test_a_release_that_answers_otherwise_is_exit_5_and_the_former_one_serves(
     bundle = write_bundle(device.parent / "two", bad)
     code, facts = _run(capsys, device, "install", bundle)
     assert (code, facts["error"]["type"]) == (5, "ProbeError")
-    assert "does not answer as recorded (a logit differs)" in facts["error"]["message"]
+    assert "did not pass its probe (a logit differs)" in facts["error"]["message"]
     _, status = _run(capsys, device, "status")
     assert (status["serving"]["name"], status["floor"]["counter"]) == (good.index.name, 1)
     assert status["bad"] == [{"name": bad.index.name, "why": "its probe failed: a logit differs"}]
