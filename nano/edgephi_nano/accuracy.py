@@ -2,7 +2,7 @@
 
     python -m edgephi_nano.accuracy [--recipes fp32,int8,int4,int4-fast] [--engine edgephi|transformers] [--count 300]
                                     [--override PATTERN=FORMAT]... [--kv-cache float|int8] [--prefill int8]
-                                    [--checkpoint DIR] [--json]
+                                    [--stress] [--checkpoint DIR] [--json]
 
 Needs espeak-ng's C library and the DejaVu fonts; no PyTorch with the `edgephi` engine. Exit code 1 when a bar is
 missed: the set's own, or a recipe's distance from fp32.
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from edgephi_nano.engines import EdgephiEngine, Engine, transformers_engine
 from edgephi_nano.questions import SETS, Question, QuestionSet
+from edgephi_nano.stress import STRESS
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoint"
 BASELINE = "fp32"
@@ -125,6 +126,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--prefill", choices=("int8",), help="as for `edgephi export`; every prompt then goes through it"
     )
+    parser.add_argument("--stress", action="store_true", help="harder sets: noise, accents, small type, long copying")
     parser.add_argument("--count", type=int, default=300, help="items per set")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
@@ -137,7 +139,7 @@ def main() -> None:
     rows = []
     with contextlib.ExitStack() as stack:
         engines = {name: stack.enter_context(engine) for name, engine in _engines(given).items()}
-        for chosen in SETS:
+        for chosen in STRESS if given.stress else SETS:
             print(f"measuring {chosen.name} ...", file=sys.stderr, flush=True)
             rows.append(measure(engines, chosen, list(chosen.draw(given.count))))
     if given.json:

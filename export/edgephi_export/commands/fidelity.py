@@ -38,6 +38,15 @@ _EXAMPLE_OPTIONS = group(
         help="Most tokens of a reply.",
     ),
 )
+_PARTS_OPTION = group(
+    "Comparison",
+    click.option(
+        "--parts",
+        is_flag=True,
+        help="Also measure the KL that each layer and each kind of tensor causes alone: one run of the reference, with "
+        "these weights exchanged, for each.",
+    ),
+)
 _RUN_OPTIONS = group(
     "Model",
     click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads.  [default: every physical core]"),
@@ -141,6 +150,7 @@ def _output_options(command: Command) -> Command:
         help="The folder to compare with: an export of the same checkpoint with --recipe fp32.",
     ),
 )
+@_PARTS_OPTION
 @_EXAMPLE_OPTIONS
 @_RUN_OPTIONS
 @kv_cache_option

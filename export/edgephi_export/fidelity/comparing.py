@@ -23,7 +23,8 @@ from edgephi_export.fidelity.measuring import Comparison, LoadedSubject, RunSett
 from edgephi_export.fidelity.noise import NoiseTask, measure_noise, noise_digests, other_threads
 from edgephi_export.fidelity.options import FidelityOptions, chosen_examples
 from edgephi_export.fidelity.outcomes import ModelOutcome
-from edgephi_export.fidelity.report import SCHEMA_VERSION, ExampleSource, FidelityReport, ModelFidelity
+from edgephi_export.fidelity.parts import PartsRun
+from edgephi_export.fidelity.report import SCHEMA_VERSION, ExampleSource, FidelityReport, ModelFidelity, PartFigures
 from edgephi_export.fidelity.store import RunStore, run_name
 from edgephi_export.fidelity.subject import FolderFacts, check_same_model, folder_facts
 
@@ -131,7 +132,8 @@ class _Run:
                     self._reporter(folder.name, self._examples),
                     free=True,
                 )
-            yield self._figures(folder, comparison, judged, noise)
+            figures = self._figures(folder, comparison, judged, noise)
+            yield dataclasses.replace(figures, parts=self._parts(path, comparison)) if self._options.parts else figures
 
     def _noise(self, store: RunStore) -> NoiseRun:
         self._on_step(Step(label="measuring the noise floor", done=0, total=0))
@@ -148,6 +150,18 @@ class _Run:
                 max_new_tokens=settings.max_new_tokens,
             )
         )
+
+    def _parts(self, path: Path, comparison: Comparison) -> tuple[PartFigures, ...]:
+        digests = noise_digests(self._examples)
+        return PartsRun(
+            reference=self._options.reference,
+            model=path,
+            settings=self._reference_settings,
+            comparison=comparison,
+            examples=[one for one in self._examples if one.digest in digests],
+            work_dir=self._work_dir,
+            reporter=self._reporter,
+        ).measure()
 
     def _figures(
         self, folder: FolderFacts, comparison: Comparison, outcomes: dict[str, ModelOutcome], noise: NoiseRun

@@ -26,6 +26,7 @@ class FidelityOptions:
         threads: Threads that the models run with; None for the physical cores.
         work_dir: Keeps finished examples, so that the same comparison can go on later; None for a folder that is
             removed at the end.
+        parts: Also measure what each layer and each kind of tensor costs alone.
         requirements: That every model must meet.
         command: The command line, for the report.
     """
@@ -38,6 +39,7 @@ class FidelityOptions:
     kv_cache: CacheChoice = "auto"
     threads: int | None = None
     work_dir: Path | None = None
+    parts: bool = False
     requirements: tuple[Requirement, ...] = ()
     command: tuple[str, ...] = ()
 

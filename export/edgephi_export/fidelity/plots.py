@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgephi.base.units import human_bytes
-from edgephi_export.fidelity.report import FidelityReport, ModeFigures, ModelFidelity
+from edgephi_export.fidelity.report import FidelityReport, ModeFigures, ModelFidelity, PartKind
 from edgephi_export.fidelity.tables import number
 
 WIDTH, HEIGHT = 1000.0, 360.0
@@ -70,7 +70,9 @@ def plots(report: FidelityReport) -> tuple[Plot, ...]:
         ("bytes of weights that a decode step reads", _step_bytes, _size),
         ("tokens per second", lambda _, mode: mode.free.decode_tok_s, lambda value: f"{value:.3g}"),
     )
-    return tuple(plot for name, value, words in wanted for plot in _plot(report, name, value, words))
+    against = [plot for name, value, words in wanted for plot in _plot(report, name, value, words)]
+    kinds: tuple[PartKind, ...] = ("layer", "tensors")
+    return (*against, *(plot for model in report.models for kind in kinds for plot in _part_plot(report, model, kind)))
 
 
 def series_names(report: FidelityReport) -> tuple[str, ...]:
@@ -102,6 +104,37 @@ def _plot(report: FidelityReport, name: str, value: _Value, words: Callable[[flo
         across=name,
         dots=tuple(dots),
         columns=tuple(Label(place=across.place(x), words=words(x)) for x in _ends([x for _, _, x in found])),
+        rows=tuple(Label(place=up.place(10.0**power), words=f"1e{power}") for power in _powers(up)),
+    )
+
+
+def _part_plot(report: FidelityReport, model: ModelFidelity, kind: PartKind) -> Iterator[Plot]:
+    """The parts of one kind side by side."""
+    parts = [part for part in model.parts if part.kind == kind]
+    if not parts:
+        return
+    series = series_names(report)
+    up = _axis([max(one.kl, _LEAST_KL) for part in parts for one in part.kl], _BOTTOM, _TOP, 0.2)
+    places = [round(_LEFT + (place + 0.5) * (_RIGHT - _LEFT) / len(parts), 1) for place in range(len(parts))]
+    dots = [
+        Dot(
+            x=place,
+            y=up.place(max(one.kl, _LEAST_KL)),
+            series=series.index(one.mode),
+            name="",
+            tip=f"{part.name}, {one.mode}: KL {number(one.kl)}, {_size(part.bytes)}",
+        )
+        for place, part in zip(places, parts, strict=True)
+        for one in part.kl
+    ]
+    yield Plot(
+        title=f"{model.folder.name}: KL of {'each layer' if kind == 'layer' else 'each kind of tensor'} alone",
+        across="",
+        dots=tuple(dots),
+        columns=tuple(
+            Label(place=place, words=part.name.removeprefix("layer ").rpartition(".")[2])
+            for place, part in zip(places, parts, strict=True)
+        ),
         rows=tuple(Label(place=up.place(10.0**power), words=f"1e{power}") for power in _powers(up)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edgephi.prompt.routing import Mode
 from edgephi_export.calibration.examples import Measure
@@ -10,6 +11,7 @@ from edgephi_export.fidelity.estimates import Estimate, Interval
 from edgephi_export.fidelity.subject import FolderFacts
 
 SCHEMA_VERSION = 1
+PartKind = Literal["layer", "tensors"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +136,48 @@ class TaskFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModeKl:
+    """Mean KL of one mode."""
+
+    mode: Mode
+    kl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartFigures:
+    """The reference with only a part of its weights taken from the folder.
+
+    Attributes:
+        kind: A `layer` of the decoder, or `tensors` of one kind.
+        name: `layer 3`, the tensors' name without the layer, or the component.
+        tensors: How many.
+        bytes: That the folder stores for them.
+        kl: Of each mode, over a part of the examples.
+    """
+
+    kind: PartKind
+    name: str
+    tensors: int
+    bytes: int
+    kl: tuple[ModeKl, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFidelity:
-    """One folder beside the reference; `failed` are the requirements that it does not meet, in words."""
+    """One folder beside the reference.
+
+    Attributes:
+        folder: The folder.
+        modes: By mode.
+        tasks: By set of judged examples.
+        parts: By part of the weights; empty unless that was asked for.
+        failed: Requirements that it does not meet, in words.
+    """
 
     folder: FolderFacts
     modes: tuple[ModeFigures, ...]
     tasks: tuple[TaskFigures, ...]
+    parts: tuple[PartFigures, ...] = ()
     failed: tuple[str, ...] = ()
 
 

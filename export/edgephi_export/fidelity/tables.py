@@ -30,7 +30,7 @@ class Table:
 
 def tables(report: FidelityReport) -> tuple[Table, ...]:
     """The tables of a report, without those that have no rows."""
-    found = (overview(report), _forced(report), _free(report), _tasks(report), _lengths(report))
+    found = (overview(report), _forced(report), _free(report), _tasks(report), _lengths(report), _parts(report))
     return tuple(table for table in found if table.rows)
 
 
@@ -164,6 +164,17 @@ def _lengths(report: FidelityReport) -> Table:
     )
     columns = ("folder", "set", "audio", "replies", "errors", "reference's")
     return Table(title="Errors by length of the audio", columns=columns, rows=rows, text_columns=3)
+
+
+def _parts(report: FidelityReport) -> Table:
+    modes = [one.mode for one in report.models[0].modes]
+    rows = tuple(
+        (model.folder.name, part.name, str(part.tensors), human_bytes(part.bytes), *(number(one.kl) for one in part.kl))
+        for model in report.models
+        for part in model.parts
+    )
+    columns = ("folder", "part", "tensors", "size", *(f"KL {mode}" for mode in modes))
+    return Table(title="The reference with one part quantized alone", columns=columns, rows=rows)
 
 
 def _modes(report: FidelityReport) -> Iterator[tuple[str, ModeFigures]]:

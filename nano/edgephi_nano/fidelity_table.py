@@ -1,0 +1,110 @@
+"""One table of nano in many recipes: bytes, errors with their intervals, KL by mode, loops and rates, all beside fp32.
+
+    python -m edgephi_nano.fidelity_table FOLDER [--rows rtn-32,gptq-128] [--count 64] [--threads 2]
+
+Makes the examples and exports each row in FOLDER, runs `edgephi fidelity` over all of them, and leaves table.md and
+page.html there. What is in FOLDER already is not made again, so an interrupted run goes on, and more
+rows may be added later.
+
+Needs espeak-ng's C library and the DejaVu fonts; no PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edgephi_nano.accuracy import CHECKPOINT
+from edgephi_nano.lessons import LESSONS
+from edgephi_nano.make_examples import EXAMPLES_NAME, KINDS, write_examples
+from edgephi_nano.questions import QuestionSet
+
+REFERENCE = "fp32"
+#: Examples that a calibrated row is solved on.
+_CALIBRATION_COUNT = 64
+_ADAPTERS = "--override '*.lora_?.*=int8:32'"
+_LONGEST_REPLY = 64
+
+
+def _decoder(format_: str) -> str:
+    """Every linear of the decoder in one format; head, adapters and encoders as in the recipe int4."""
+    return f"--recipe int4 --override 'layers.*={format_}' {_ADAPTERS}"
+
+
+#: The options of `edgephi export` for each row; CALIBRATION stands for the folder of calibration examples.
+ROWS: dict[str, str] = {
+    "int8": "--recipe int8",
+    "int4": "--recipe int4",
+    "int4-fast": "--recipe int4-fast",
+    **{f"rtn-{size}": f"{_decoder(f'int4:{size}')} --method rtn" for size in (32, 128, 256)},
+    **{f"search-{size}": f"{_decoder(f'int4:{size}')} --method search" for size in (32, 128, 256)},
+    "everything-int4-256": "--recipe int4 --method rtn --override '*=int4:256'",
+    "everything-int2-32": "--recipe int4 --method search --override '*=int2:32'",
+    "int2-rtn-32": f"{_decoder('int2:32')} --method rtn",
+    "int2-search-32": f"{_decoder('int2:32')} --method search",
+}
+
+
+def make_rows(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Export the reference and every named row that is not there yet.
+
+    Raises:
+        subprocess.CalledProcessError: An export failed; the reason is on stderr.
+    """
+    made = []
+    for name, options in {REFERENCE: "--recipe fp32", **{name: ROWS[name] for name in names}}.items():
+        path = folder / name
+        if not path.is_dir():
+            given = [str(folder / "calibration") if word == "CALIBRATION" else word for word in shlex.split(options)]
+            _edgephi("export", str(CHECKPOINT), "-o", str(path), *given)
+        made.append(path)
+    return made
+
+
+def make_examples(folder: Path, sets: Sequence[QuestionSet], count: int) -> Path:
+    """A folder of examples, unless it is there."""
+    if not (folder / EXAMPLES_NAME).is_file():
+        write_examples(folder, sets, count)
+    return folder
+
+
+def _edgephi(*arguments: str) -> None:
+    program = "from edgephi.__main__ import program; program()"
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", default=",".join(ROWS), help="names of rows, separated by commas")
+    parser.add_argument("--count", type=int, default=64, help="examples of each set")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    if unknown := sorted(set(given.rows.split(",")) - ROWS.keys()):
+        parser.error(f"unknown row {unknown[0]!r}; known: {', '.join(ROWS)}")
+    return given
+
+
+def main() -> None:
+    """Make whatever is missing, and compare."""
+    given = _parse()
+    folder: Path = given.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    make_examples(folder / "calibration", LESSONS, _CALIBRATION_COUNT)
+    examples = make_examples(folder / f"examples-{given.count}", KINDS["heldout"] + KINDS["stress"], given.count)
+    reference, *models = make_rows(folder, given.rows.split(","))
+    _edgephi(
+        "fidelity",
+        *map(str, models),
+        *("--reference", str(reference), "--examples", str(examples), "--work", str(folder / "work")),
+        *("--max-new-tokens", str(_LONGEST_REPLY), "--threads", str(given.threads)),
+        *("--markdown", str(folder / "table.md"), "--page", str(folder / "page.html")),
+    )
+
+
+if __name__ == "__main__":
+    main()
