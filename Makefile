@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -70,6 +70,9 @@ accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, 
 
 accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers
+
+fidelity: .venv/edgephi.stamp  ## nano's table of recipes beside fp32, in build/fidelity: half an hour; ARGS="--count 20 --rows rtn-32"
+	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.fidelity_table build/fidelity $(ARGS)
 
 compare-check: .venv/edgephi.stamp  ## how often `bench compare` is right, on nano: about ten minutes on a quiet machine
 	$(BIN)/python tests/benchmarks/compare_check.py

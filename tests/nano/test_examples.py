@@ -35,7 +35,7 @@ def test_calibration_texts_are_on_the_training_side():
 
 
 @needs_fonts
-def test_calibration_pictures_show_no_held_out_text():
+def test_calibration_images_show_no_held_out_text():
     answers = [question.answer for question in _set(LESSONS, "pictures").draw(40)]
     written = [answer for answer in answers if answer.isupper() or answer.isdigit()]
     assert len(written) > 5

@@ -68,7 +68,7 @@ def _forced(results: Sequence[Divergence]) -> ForcedFigures:
     ratio = math.exp(loss.value)
     return ForcedFigures(
         positions=len(kl),
-        kl=mean_of_sums([math.fsum(one.kl) for one in results], counts),
+        kl=_mean_kl(results),
         kl_median=float(np.median(kl)),
         **{name: float(np.percentile(kl, tail)) for name, tail in (("kl_p95", 95), ("kl_p99", 99), ("kl_p999", 99.9))},
         kl_max=float(kl.max()),
@@ -77,6 +77,10 @@ def _forced(results: Sequence[Divergence]) -> ForcedFigures:
         reference_perplexity=math.exp(wanted),
         perplexity_ratio=Estimate(value=ratio, error=None if loss.error is None else ratio * loss.error),
     )
+
+
+def _mean_kl(results: Sequence[Divergence]) -> Estimate:
+    return mean_of_sums([math.fsum(one.kl) for one in results], [len(one.kl) for one in results])
 
 
 def _free(judged: Sequence[JudgedExample]) -> FreeFigures:
@@ -137,6 +141,7 @@ def _task(key: tuple[str, Measure, Mode], members: Sequence[JudgedExample]) -> T
         measure=measure,
         mode=mode,
         examples=len(members),
+        kl=_mean_kl([one.forced for one in members]),
         units=sum(units),
         substitutions=sum(one.substitutions for one in found),
         deletions=sum(one.deletions for one in found),

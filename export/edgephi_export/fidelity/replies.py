@@ -17,7 +17,9 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 
 def is_loop(token_ids: Sequence[int]) -> bool:
     """Whether the reply ends in the same 1 to 64 tokens at least three times over, 12 tokens or more in all."""
-    return any(_ends_in_period(token_ids, period) for period in range(1, min(_LONGEST_PERIOD, len(token_ids) // 3) + 1))
+    return any(
+        _ends_in_period(token_ids, period) for period in range(1, min(_LONGEST_PERIOD, len(token_ids) // _REPEATS) + 1)
+    )
 
 
 def _ends_in_period(token_ids: Sequence[int], period: int) -> bool:

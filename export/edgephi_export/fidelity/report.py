@@ -111,6 +111,7 @@ class TaskFigures:
         measure: How they are judged.
         mode: Of the examples.
         examples: How many.
+        kl: Mean KL along the answers of this set.
         units: Words, characters or answers in all.
         substitutions: See TextErrors.
         deletions: Likewise.
@@ -125,6 +126,7 @@ class TaskFigures:
     measure: Measure
     mode: Mode
     examples: int
+    kl: Estimate
     units: int
     substitutions: int
     deletions: int

@@ -40,6 +40,7 @@ MODE_METRICS: dict[str, Callable[[ModeFigures], float]] = {
     "missing_end_increase": lambda one: one.free.missing_end - one.free.reference_missing_end,
 }
 TASK_METRICS: dict[str, Callable[[TaskFigures], float]] = {
+    "set_kl": lambda one: one.kl.value,
     "error_rate": lambda one: one.error_rate.value,
     "error_increase": lambda one: one.increase.value,
     "error_increase_high": lambda one: one.increase.high,

@@ -132,13 +132,14 @@ def _free(report: FidelityReport) -> Table:
 
 
 def _tasks(report: FidelityReport) -> Table:
-    columns = ("folder", "set", "measure", "replies", "S / D / I", "errors", "reference's", "increase")
+    columns = ("folder", "set", "measure", "replies", "KL", "S / D / I", "errors", "reference's", "increase")
     rows = tuple(
         (
             folder,
             one.group,
             one.measure,
             f"{one.examples:,}",
+            estimate(one.kl),
             f"{one.substitutions} / {one.deletions} / {one.insertions}",
             interval(one.error_rate),
             percent(one.reference_error_rate.value),

@@ -93,6 +93,9 @@ def test_fewer_bits_are_further_away_than_noise(models: dict[str, ModelFidelity]
         assert one.forced.perplexity / one.forced.reference_perplexity == pytest.approx(
             one.forced.perplexity_ratio.value
         )
+    sets = {one.group: one.kl.value for one in models["fewer"].tasks}
+    assert sets["far <away>"] == models["fewer"].modes[1].forced.kl.value  # the only speech there is
+    assert 0 < sets["text"] != models["fewer"].modes[0].forced.kl.value
     assert models["fewer"].folder.bits_per_weight < models["same"].folder.bits_per_weight / 2
 
 
