@@ -5,6 +5,7 @@ Calibration runs the model, so it and the runtime behind it are imported only wh
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,14 +25,14 @@ from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.documents import add_documents
 from edgephi_export.graphs.check import check_graphs
 from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
-from edgephi_export.layouts.edgephi.plan import plan_bundle
+from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
 from edgephi_export.layouts.genai.record import RECORD_NAME
 from edgephi_export.layouts.genai.writer import GENAI_GRAPH, check_genai_recipe, choose_genai, plan_genai, write_genai
 from edgephi_export.options import ExportOptions, LayoutName, PrefillKind
 from edgephi_export.progress import Meter, OnProgress, Progress
 from edgephi_export.weights.plan import WeightPlan
-from edgephi_quantize.recipe import Recipe, make_recipe, parse_rule
+from edgephi_quantize.recipe import Recipe, Rule, make_recipe, parse_rule
 
 if TYPE_CHECKING:
     from edgephi_export.calibration.samples import CalibrationFiles
@@ -70,10 +71,10 @@ def export(
     """
     options, output = options or ExportOptions(), Path(output)
     overrides = tuple(map(parse_rule, options.overrides))
-    with_prefill = options.prefill is not None
-    if with_prefill:
+    if options.prefill is not None:
         _check_cpu_recipe(options.recipe, "--prefill int8")
-    recipe = make_recipe(options.recipe, method=options.method, overrides=overrides, with_prefill=with_prefill)
+        runtime()  # its gate runs the model: if that cannot be done, say so before the weights are read
+    recipe = _recipe(options)
     threads = num_threads(options.threads)
     _check_layout(options, recipe)
     calibration = _calibration_files(options)
@@ -164,17 +165,51 @@ def _plan(
         check_graphs({GENAI_GRAPH: plan.graph})
         return partial(write_genai, plan)
     with_prefill = options.prefill is not None
-    bundle = plan_bundle(checkpoint, selection, weights, options.kv_cache, with_prefill=with_prefill)
-    check_graphs(bundle.graphs)
+
+    def planned(weights: WeightPlan) -> BundlePlan:
+        made = plan_bundle(checkpoint, selection, weights, options.kv_cache, with_prefill=with_prefill)
+        check_graphs(made.graphs)
+        return made
+
+    first = planned(weights)
 
     def write(source: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
+        bundle = first
         write_bundle(bundle, source, folder, threads, meter)
+        if with_prefill and (rules := _beyond_gate(folder, calibration, options.threads, meter)):
+            bundle = planned(WeightPlan(_recipe(options, rules)))
+            _empty(folder)
+            meter.restart(_totals(bundle.weights))
+            write_bundle(bundle, source, folder, threads, meter)
         if calibration is not None:
             from edgephi_export.calibration.run import add_int8_cache
 
             add_int8_cache(folder, bundle, calibration, options.threads, meter)
 
     return write
+
+
+def _recipe(options: ExportOptions, gated: tuple[Rule, ...] = ()) -> Recipe:
+    """The recipe; the user's rules count more than those of the gate of the graph for prefill."""
+    overrides = (*gated, *map(parse_rule, options.overrides))
+    with_prefill = options.prefill is not None
+    return make_recipe(options.recipe, method=options.method, overrides=overrides, with_prefill=with_prefill)
+
+
+def _beyond_gate(
+    folder: Path, calibration: CalibrationFiles | None, threads: int | None, meter: Meter
+) -> tuple[Rule, ...]:
+    from edgephi_export.calibration.prefill_gate import rules_beyond_gate
+
+    return rules_beyond_gate(folder, calibration, threads, meter)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def num_threads(asked: int | None) -> int:

@@ -48,6 +48,10 @@ class Meter:
         self._on_progress = on_progress
         self._step = totals
 
+    def restart(self, totals: Progress) -> None:
+        """Everything is written anew, by another plan."""
+        self._step = totals
+
     def stage(self, name: str) -> None:
         """A new part of the work begins."""
         self._report(replace(self._step, stage=name, prompts=0, total_prompts=0))

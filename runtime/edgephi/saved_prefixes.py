@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi.bundle.manifest import Adapter
 from edgephi.cache.kv_cache import KVCache
 from edgephi.cache.prefix_file import check_prefix_output, read_prefix, write_prefix
 from edgephi.loaded_model import LoadedModel
@@ -49,6 +53,23 @@ class SavedPrefixes(LoadedModel):
         """
         with self._computed(as_request(request, **fields)) as decoder:
             visit(decoder.sequences.export().cache)
+
+    def visit_rows(
+        self,
+        request: Messages | Request,
+        visit: Callable[[NDArray[np.float32], Adapter], None],
+        **fields: Unpack[RequestFields],
+    ) -> None:
+        """Encode a conversation's media without answering it, and call `visit` with the decoder's input.
+
+        `visit` gets float32 [1, S, H], the embedding of every position, and the adapter that the request asks for.
+        Other arguments and errors are those of `stream`.
+        """
+        control = self._control()
+        with self._turn(control) as decoder:
+            prompt = self._prefill.prompt(as_request(request, **fields), control.timer)
+            ready = self._begin(decoder, prompt, control, fresh=True)
+            visit(ready.sequence.rows(0, len(ready.sequence)), ready.route.adapter)
 
     def load_prefix(self, path: str | Path) -> int:
         """Put what `save_prefix` wrote into the prefix cache: later requests that begin with it need not compute it.
