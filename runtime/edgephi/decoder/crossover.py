@@ -79,6 +79,11 @@ class PrefillThreshold:
         self._key, self._value = key, fixed
         self._is_read = False
 
+    @property
+    def value(self) -> int | None:
+        """Positions, NEVER for none; None until it is read or measured."""
+        return self._value
+
     def pays(self, stretch: int, measured: Callable[[], int | None]) -> bool:
         """Whether a stretch of so many positions goes through it.
 

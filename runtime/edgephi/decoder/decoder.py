@@ -84,6 +84,11 @@ class Decoder:
         return self._cache.used
 
     @property
+    def prefill_threshold(self) -> int | None:
+        """Positions from which on a stretch takes the graph for prefill, 0 for never; None where it is not known."""
+        return None if self._threshold is None else self._threshold.value
+
+    @property
     def _cache(self) -> KVCache:
         return self.sequences.present.cache
 
@@ -208,7 +213,7 @@ class Decoder:
             return
         while self._cache.used < stop:
             ask(should_stop)
-            rows = sequence.rows(self._cache.used, min(self._cache.used + self._chunk, stop))
+            rows = sequence.rows(self._cache.used, min(self._cache.used + self._prefill.chunk, stop))
             self._run(rows, adapter, num_rows=0, should_stop=should_stop)
 
     def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> int | None:
@@ -279,7 +284,8 @@ class Decoder:
             step = DecoderPass(graph, self._memory, num_new, num_rows)
             step.attach(self._cache, self._rope)
             # Only the shapes that come again are kept: a decode step, a verification, and a full chunk.
-            if num_new <= _SMALL or (num_rows <= 1 and num_new == self._chunk):
+            chunk = self._chunk if num_rows else self._prefill.chunk
+            if num_new <= _SMALL or (num_rows <= 1 and num_new == chunk):
                 self._passes[num_new, num_rows] = step
         total, began_s = self._cache.used + num_new, time.perf_counter()
         logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)

@@ -21,7 +21,7 @@ from edgephi.base.log import logger
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheKind
 from edgephi.decoder.graph import GraphShape, check_session
-from edgephi.model_options import ModelOptions
+from edgephi.model_options import PREFILL_CHUNKS, ModelOptions
 from edgephi.ort.memory_budget import check_budget
 from edgephi.ort.memory_check import check_graph_fits, weight_bytes, work_bytes
 from edgephi.ort.session import WeightForm, open_session
@@ -42,12 +42,14 @@ class PrefillGraph:
     Attributes:
         session: The session; None while it is closed.
         takes_adapter: Whether it has the input `adapter`.
+        chunk: Most positions of one pass.
     """
 
     def __init__(self, bundle: Bundle, options: ModelOptions, kind: CacheKind) -> None:
         info = bundle.manifest.decoder
         self._bundle, self._options = bundle, options
         self._name = info.pair(kind).prefill_graph
+        self.chunk = PREFILL_CHUNKS * options.chunk
         self._is_refused = False
         self._form: WeightForm = "mapped"
         self.session: Any = None
@@ -92,10 +94,10 @@ class PrefillGraph:
     def _fitting(self, name: str) -> WeightForm:
         """The form of the weights that memory allows. Raises CapacityError where it allows none."""
         options, path = self._options, self._bundle.file(name)
-        check_graph_fits(self._bundle, name, chunk=options.chunk, ignore=options.ignore_memory)
+        check_graph_fits(self._bundle, name, chunk=self.chunk, ignore=options.ignore_memory)
         if options.memory_bytes is None:
             return "mapped"
-        work = work_bytes(self._bundle.manifest, options.chunk)
+        work = work_bytes(self._bundle.manifest, self.chunk)
         check_budget(path, work, options.memory_bytes)
         with suppress(CapacityError):
             needed = weight_bytes(self._bundle, name) + work + options.cache_bytes

@@ -113,7 +113,7 @@ def test_a_second_run_gives_the_same_bits_and_the_cache_is_used():
 
 def test_after_a_stop_it_goes_on_where_it_was():
     bundle = _bundle()
-    decoder, asked = _decoder(bundle, chunk=50), iter([False] * 5 + [True] * 9)
+    decoder, asked = _decoder(bundle, chunk=25), iter([False] * 5 + [True] * 9)
     with pytest.raises(Stopped):
         decoder.forward(_sequence(bundle, IDS[:400]), adapter="none", rows=3, should_stop=lambda: next(asked))
     assert 0 < decoder.num_cached < 397
@@ -171,7 +171,7 @@ def test_weights_are_packed_where_memory_has_room_for_them_and_the_cache(monkeyp
     bundle, chunk, cache = _bundle(), 256, 1 << 20
     name = bundle.manifest.decoder.pair("int8").prefill_graph
     assert name is not None
-    work = work_bytes(bundle.manifest, chunk)
+    work = work_bytes(bundle.manifest, 2 * chunk)
     packed = weight_bytes(bundle, name) + work + cache
     for left, expected in ((packed, "packed"), (packed - 1, "mapped"), (work, "mapped"), (work - 1, None)):
         decoder = _decoder(bundle, memory_bytes=1 << 30, cache_bytes=cache)
