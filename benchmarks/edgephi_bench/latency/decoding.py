@@ -17,11 +17,14 @@ from edgephi_bench.latency.plan import BenchPlan, routed_adapters
 from edgephi_bench.latency.report import PeerFacts, Repeat
 from edgephi_bench.latency.results import DecodeResult, Results
 from edgephi_bench.latency.rounds import OURS, OnLine, RoundOptions, RunnerError, Task, measure_in_turn
-from edgephi_bench.measure.measurement import Figure
+from edgephi_bench.measure.arithmetic import ArithmeticFloor, prefill_operations
+from edgephi_bench.measure.measurement import PREFILL, Figure
 from edgephi_bench.measure.memory_bandwidth import LEAST_BYTES, MemoryReader
 from edgephi_bench.measure.roofline import Roofline, RooflineRound, step_bytes
 
 _REPEAT_RUNS = 3
+#: The runner that reads prompts as a folder without a graph for prefill does.
+DECODE_GRAPH = "edgephi, decode graph"
 
 
 def measure_decoding(
@@ -32,7 +35,9 @@ def measure_decoding(
     if tasks := _tasks(plan):
         with _opened(plan, peers, results) as runners:
             for task in tasks:
-                session.measure(task, runners)
+                if task.do == "decode":
+                    session.measure(task, runners)
+            session.measure_prefill([task for task in tasks if task.do == "prefill"], runners, bundle)
     depth = min(plan.depths)
     if "decode" in plan.parts:
         for adapter in routed_adapters(bundle.manifest):
@@ -127,6 +132,46 @@ class _Session:
         with open_ours(self.plan, task.threads, adapter) as worker:
             self.measure(task, {OURS: worker}, adapter)
 
+    def measure_prefill(self, tasks: list[Task], runners: dict[str, Runner], bundle: Bundle) -> None:
+        """Measure them; where the folder has a graph for prefill, in turn with the same folder without it."""
+        if not tasks:
+            return
+        with ExitStack() as stack:
+            every = dict(runners)
+            if bundle.manifest.decoder.prefill_graph is not None:
+                self.results.peers[DECODE_GRAPH] = PeerFacts(name=DECODE_GRAPH, version=None, error=None)
+                with self.results.noting(DECODE_GRAPH):
+                    every[DECODE_GRAPH] = stack.enter_context(
+                        open_ours(self.plan, self.plan.threads, "none", prefill_threshold=0)
+                    )
+            for task in tasks:
+                self.measure(task, every)
+            if error := self._error_of(DECODE_GRAPH):
+                self.results.notes.append(f"{DECODE_GRAPH}: {error}")
+        self._add_arithmetic(runners, bundle)
+
+    def _error_of(self, name: str) -> str | None:
+        return self.results.peers[name].error if name in self.results.peers else None
+
+    def _add_arithmetic(self, runners: dict[str, Runner], bundle: Bundle) -> None:
+        """The floor of each prefill that was measured, and from which length on the graph for prefill serves."""
+        ours = runners.get(OURS)
+        if not isinstance(ours, Worker):
+            return
+        rate = float(ours.ask("int8_rate"))
+        self.results.prefill_threshold = ours.ask("threshold")
+        self.results.arithmetic += [
+            ArithmeticFloor(
+                mode=figure.mode,
+                condition=figure.condition,
+                operations=prefill_operations(bundle, figure.condition.tokens),
+                int8_rate=rate,
+                median_s=figure.median,
+            )
+            for figure in self.results.figures
+            if (figure.runner, figure.name) == (OURS, PREFILL) and figure.condition.tokens is not None
+        ]
+
     def add_floors(self, bundle: Bundle) -> None:
         """One for each decode that was measured."""
         ours = {figure.key: figure for figure in self.results.figures}
@@ -148,9 +193,9 @@ class _Session:
             )
 
 
-def open_ours(plan: BenchPlan, threads: int, adapter: Adapter) -> Worker:
-    """A new process with edgephi's decoder."""
-    return Worker(WORKERS / "edgephi_decoder.py", plan.engine(threads) | {"adapter": adapter})
+def open_ours(plan: BenchPlan, threads: int, adapter: Adapter, **options: int) -> Worker:
+    """A new process with edgephi's decoder; `options` are further ones of the model."""
+    return Worker(WORKERS / "edgephi_decoder.py", plan.engine(threads) | {"adapter": adapter} | options)
 
 
 def measure_repeats(plan: BenchPlan, count: int, on_line: OnLine) -> list[float]:

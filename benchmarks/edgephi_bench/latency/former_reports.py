@@ -61,7 +61,8 @@ def update(raw: dict[str, Any], where: str) -> None:
 def conditioned(raw: dict[str, Any]) -> list[dict[str, Any]]:
     """All objects of a report that have a condition."""
     rounds = [item["round"] for item in objects(raw, "rounds") if isinstance(item.get("round"), dict)]
-    return [*objects(raw, "figures"), *objects(raw, "floors"), *objects(raw, "repeats"), *rounds]
+    kinds = ("figures", "floors", "arithmetic", "repeats")
+    return [*(item for kind in kinds for item in objects(raw, kind)), *rounds]
 
 
 def objects(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:

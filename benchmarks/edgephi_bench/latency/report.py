@@ -13,6 +13,7 @@ from edgephi.bundle.manifest import CacheKind
 from edgephi_bench.engines.fixed_logits import FixedLogits
 from edgephi_bench.latency import former_reports
 from edgephi_bench.latency.aliases import known_as
+from edgephi_bench.measure.arithmetic import ArithmeticFloor
 from edgephi_bench.measure.condition import Condition
 from edgephi_bench.measure.environment import Environment
 from edgephi_bench.measure.measurement import Figure, Ratio, ratios
@@ -29,6 +30,7 @@ _DERIVED = {
     "figures": ("min", "median", "mean", "sd", "p90", "p99", "max", "known_as"),
     "floors": ("bandwidth", "floor_s", "reached", "reached_of_best"),
     "repeats": ("spread",),
+    "arithmetic": ("floor_s", "reached"),
 }
 
 
@@ -113,6 +115,9 @@ class BenchReport:
         rounds: What the machine did beside each round.
         energy_source: Where the rounds' joules were read; None where the machine reports none.
         fixed: Logits of the fixed requests, one for each mode.
+        arithmetic: One for each prefill of edgephi.
+        prefill_threshold: Positions from which on prompts took the graph for prefill, 0 for never; None without one, or
+            where no prompt was long enough to measure it.
     """
 
     model: ModelFacts
@@ -129,6 +134,8 @@ class BenchReport:
     rounds: tuple[RoundFacts, ...] = ()
     energy_source: str | None = None
     fixed: tuple[FixedLogits, ...] = ()
+    arithmetic: tuple[ArithmeticFloor, ...] = ()
+    prefill_threshold: int | None = None
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:
@@ -142,6 +149,10 @@ def report_json(report: BenchReport) -> dict[str, Any]:
     content["figures"] = list(map(figure_json, report.figures))
     content["floors"] = [
         _with_condition(floor) | {name: getattr(floor, name) for name in _DERIVED["floors"]} for floor in report.floors
+    ]
+    content["arithmetic"] = [
+        _with_condition(floor) | {name: getattr(floor, name) for name in _DERIVED["arithmetic"]}
+        for floor in report.arithmetic
     ]
     content["repeats"] = [_with_condition(repeat) | {"spread": repeat.spread} for repeat in report.repeats]
     content["rounds"] = [dataclasses.asdict(item) | {"round": _with_condition(item.round)} for item in report.rounds]
@@ -166,7 +177,7 @@ def _parsed(text: str, where: str) -> Any:
         return parse_json(lines[-1], where)
 
 
-def _with_condition(item: Figure | Roofline | Repeat | Ratio | Round) -> dict[str, Any]:
+def _with_condition(item: Figure | Roofline | ArithmeticFloor | Repeat | Ratio | Round) -> dict[str, Any]:
     """Its fields, with the condition as words and as numbers."""
     return dataclasses.asdict(item) | {"condition": str(item.condition), "setting": item.condition.values}
 

@@ -11,6 +11,7 @@ from edgephi_bench.engines.fixed_logits import FixedLogits
 from edgephi_bench.engines.worker import WorkerError
 from edgephi_bench.latency.report import GreedyOutput, PeerFacts
 from edgephi_bench.latency.rounds import Task
+from edgephi_bench.measure.arithmetic import ArithmeticFloor
 from edgephi_bench.measure.measurement import Figure
 from edgephi_bench.measure.observer import Observer
 from edgephi_bench.measure.roofline import Roofline
@@ -36,6 +37,8 @@ class Results:
     output: GreedyOutput | None = None
     fixed: tuple[FixedLogits, ...] = ()
     decoded: list[DecodeResult] = field(default_factory=list)
+    arithmetic: list[ArithmeticFloor] = field(default_factory=list)
+    prefill_threshold: int | None = None
     observer: Observer = field(default_factory=Observer)
 
     @contextmanager

@@ -83,6 +83,8 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_step: OnStep) -> Bench
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         figures=tuple(results.figures),
         floors=tuple(results.floors),
+        arithmetic=tuple(results.arithmetic),
+        prefill_threshold=results.prefill_threshold,
         peers=tuple(results.peers[peer.name] for peer in plan.peers),
         output=results.output,
         notes=tuple(results.notes),

@@ -131,6 +131,20 @@ def memory_words(report: BenchReport) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def prefill_words(report: BenchReport) -> tuple[str, ...]:
+    """How near each prefill came to the machine's rate of products of bytes, and which graph prompts took."""
+    lines = [
+        f"arithmetic, {floor.condition}: the linears' {floor.operations / 1e9:,.0f} G operations take "
+        f"{quantity(floor.floor_s, 's')} at the {floor.int8_rate / 1e9:,.0f} G/s of int8 products here; "
+        f"{floor.reached:.0%} of that speed was reached"
+        for floor in report.arithmetic
+    ]
+    if report.prefill_threshold is not None:
+        words = f"from {report.prefill_threshold:,} positions on" if report.prefill_threshold else "at no length"
+        lines.append(f"graph for prefill: faster {words}, as measured on this machine")
+    return tuple(lines)
+
+
 def _labelled(item: Figure | Ratio) -> str:
     if item.mode == "text" or _is_request(item):
         return item.name
@@ -217,7 +231,7 @@ def remarks(report: BenchReport) -> tuple[str, ...]:
         f"{peer}: reports only the mean of a round's steps, so the means are compared; a stall counts in either"
         for peer, _ in sorted(by["means"] - by["medians"])
     ]
-    return (*lines, *memory_words(report), *report.notes)
+    return (*lines, *memory_words(report), *prefill_words(report), *report.notes)
 
 
 def _machine_lines(report: BenchReport) -> list[str]:

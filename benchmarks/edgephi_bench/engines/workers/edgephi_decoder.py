@@ -13,11 +13,12 @@ import numpy as np
 
 from edgephi import ModelOptions, __version__
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import Adapter, CacheKind
+from edgephi.bundle.manifest import Adapter
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
 from edgephi.ort.session import runtime
 from edgephi.prompt.input_sequence import InputSequence
+from edgephi_bench.measure.int8_rate import int8_rate
 
 _LONGEST_REST_S = 60.0
 
@@ -28,8 +29,13 @@ def prepare() -> None:
 
 
 def open_engine(options: dict[str, Any]) -> DecoderEngine:
-    """Load the model folder `model` for `threads` threads, the `adapter` and the kind of `kv_cache`."""
-    return DecoderEngine(Bundle(options["model"]), options["threads"], options["adapter"], options["kv_cache"])
+    """Load the model folder `model` for `threads` threads, the `adapter` and the kind of `kv_cache`.
+
+    `prefill_threshold` may be given.
+    """
+    names = ("threads", "kv_cache", "prefill_threshold")
+    given: dict[str, Any] = {name: options[name] for name in names if name in options}
+    return DecoderEngine(Bundle(options["model"]), options["adapter"], given)
 
 
 class DecoderEngine:
@@ -37,17 +43,16 @@ class DecoderEngine:
 
     Args:
         bundle: The model folder.
-        threads: Threads that it runs with; None for the physical cores.
         adapter: Every sequence is read with it.
-        kv_cache: What keys and values are kept in.
+        options: Further options of a model, by name.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None, adapter: Adapter, kv_cache: CacheKind = "float") -> None:
+    def __init__(self, bundle: Bundle, adapter: Adapter, options: dict[str, Any]) -> None:
         self.version = __version__
         self._adapter = adapter
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
-        options = ModelOptions(threads=threads, with_adapters=adapter != "none", cache_bytes=0, kv_cache=kv_cache)
-        self._decoder = Decoder(bundle, options)
+        self._options = ModelOptions(with_adapters=adapter != "none", cache_bytes=0, **options)
+        self._decoder = Decoder(bundle, self._options)
         self._ids = np.random.default_rng(0).integers(0, len(self._table), bundle.manifest.rope.max_positions)
         self._depth: int | None = None
         self._sequence: InputSequence | None = None
@@ -70,6 +75,14 @@ class DecoderEngine:
         self._settle()
         self._steps(depth, 1)
         return self._steps(depth, tokens - 1)
+
+    def threshold(self) -> int | None:
+        """Positions from which on a prompt takes the graph for prefill; None without one, or where none was read."""
+        return self._decoder.prefill_threshold
+
+    def int8_rate(self) -> float:
+        """Operations per second of products of bytes with as many threads."""
+        return int8_rate(runtime(), self._options.device_options.num_threads)
 
     def _settle(self) -> None:
         """Rest as a model does between requests, once for all and in nobody's time: peers are asked in turn."""
