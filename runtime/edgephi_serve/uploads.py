@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,13 +44,14 @@ class Form:
 
 @contextmanager
 def spool() -> Iterator[IO[bytes]]:
-    """A file that no directory lists.
+    """A file in $TMPDIR that no directory lists.
 
     Raises:
         ApiError: The disk takes none.
     """
     try:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+        # Without a folder, tempfile first writes a named file to look for one, which a killed server would leave.
+        file = tempfile.TemporaryFile(dir=os.environ.get("TMPDIR") or "/tmp")  # noqa: SIM115 - closed below
     except OSError:
         raise _no_room() from None
     with file:

@@ -21,6 +21,8 @@ import soundfile
 from edgephi import Model, Transcript
 from edgephi.transcription.formats import render
 from edgephi.transcription.prompts import TRANSCRIBE
+from edgephi_serve.errors import ApiError
+from edgephi_serve.uploads import spool
 from support.bundles import nano_bundle
 
 NANO = Path(__file__).parents[2] / "nano/samples"
@@ -256,6 +258,20 @@ def test_metrics_count_the_seconds(client):
     before = seconds()
     _post(client, recording())
     assert seconds() - before == pytest.approx(transcript().duration_s)
+
+
+def test_an_upload_has_no_name_on_the_disk_at_any_moment(tmp_path, monkeypatch):
+    """Not even while a folder for it is chosen: a killed server leaves nothing."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: pytest.fail("writes a file that has a name"))
+    with spool() as file:
+        file.write(b"RIFF")
+        assert os.readlink(f"/proc/self/fd/{file.fileno()}").startswith(f"{tmp_path}/")
+        assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with pytest.raises(ApiError) as refused, spool():
+        pass
+    assert refused.value.status == 503
 
 
 def test_a_chat_waits_for_a_segment_and_not_for_the_recording(server):
