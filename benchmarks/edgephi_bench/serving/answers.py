@@ -16,6 +16,7 @@ class Answer:
         text: The whole reply.
         new_tokens: Generated.
         num_texts: Pieces of text; fewer than tokens where some write nothing alone.
+        read_s: Reading its text and media before any encoder or decoder runs; None where the side does not report it.
         num_before: Tokens up to and with the first text; None where the side does not report it.
     """
 
@@ -25,6 +26,7 @@ class Answer:
     text: str
     new_tokens: int
     num_texts: int
+    read_s: float | None = None
     num_before: int | None = None
 
     @property

@@ -50,7 +50,7 @@ class DirectCalls:
                     first_s, num_before = time.perf_counter() - began, num_tokens
                 texts.append(event.text)
             elif isinstance(event, DoneEvent):
-                finish_s = time.perf_counter() - began
+                finish_s, read_s = time.perf_counter() - began, event.reply.timing.preprocess_s
         return {
             "first_s": finish_s if first_s is None else first_s,
             "finish_s": finish_s,
@@ -58,5 +58,6 @@ class DirectCalls:
             "text": "".join(texts),
             "new_tokens": num_tokens,
             "num_texts": len(texts),
+            "read_s": read_s,
             "num_before": num_before if first_s is not None else num_tokens,
         }

@@ -102,6 +102,12 @@ def measure_serving(plan: ServingPlan, command: tuple[str, ...], on_step: OnStep
 def _notes(plan: ServingPlan, answers: list[PairedAnswer]) -> Iterator[str]:
     if 1 not in plan.clients:
         yield "overhead: not measured, as it takes one client; add 1 to --clients"
+    if max(plan.clients) > 1:
+        read = sum(pair.direct.read_s or 0.0 for pair in answers) / sum(pair.direct.end_s for pair in answers)
+        yield (
+            "throughput over direct calls: with several clients the server reads the text and media of requests that "
+            f"wait beside the one that is answered; direct calls read theirs in turn, {read:.0%} of their time"
+        )
     share = sum(pair.server.num_texts for pair in answers) / sum(pair.server.new_tokens for pair in answers)
     if share < _LEAST_TEXTS:
         yield f"{share:.0%} of the tokens came with text of their own; the server sends nothing for the others"

@@ -88,7 +88,8 @@ def test_every_kind_is_measured_on_both_sides(
     assert (len(waits), report["questions"]) == (6, 6)
     assert len(alone) == len(share) == min(len(whole), 3)
     assert share == pytest.approx([one / other for one, other in zip(whole, alone, strict=False)])
-    (note,) = report["notes"]
+    beside, note = report["notes"]
+    assert re.search(r"direct calls read theirs in turn, \d+% of their time$", beside)
     assert re.fullmatch(r"6 questions behind \d+ images: first token within \d+\.\d\d s \(p95\)", note)
     assert [server._process.poll() for server in servers] == [0]
     ElementTree.fromstring(page.read_text().partition("\n")[2])  # well-formed
