@@ -30,7 +30,17 @@ def launch() -> Iterator[Launch]:
     if chromium is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with api.sync_playwright() as playwright:
-        yield lambda *options: playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *options])
+
+        def begin(*options: str, program: str = chromium) -> Browser:
+            return playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *options])
+
+        yield begin
+
+
+@pytest.fixture(scope="session")
+def devices() -> list[str]:
+    """The options of a browser with a microphone and a camera that are allowed."""
+    return DEVICES
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +73,7 @@ def open_page(browser: Browser, bodies: list[dict[str, Any]]) -> Iterator[Callab
     def get(url: str, *, ready: bool = True, browser: Browser = browser, **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(8000)
+        context.set_default_timeout(20_000)  # a loaded machine is slow, a fault still ends
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if "Security Policy" in message.text else None)
