@@ -67,6 +67,11 @@ class ReleaseFile:
             raise ValueError(f"{self.path!r} is no path of a release")
 
     @property
+    def is_shared(self) -> bool:
+        """Whether releases hold links of one file; not of the model: ONNX Runtime refuses weights with two links."""
+        return not self.path.startswith("model/")
+
+    @property
     def store_name(self) -> str:
         """Its name in the store: files of equal content and mode are one."""
         return f"{self.sha256}.{self.mode:o}"

@@ -1,4 +1,4 @@
-"""A verified release becomes a folder: chunks into files, files into the store, a tree of links, a trial.
+"""A verified release becomes a folder: chunks into files, files into the store, a tree of links and files, a trial.
 
 The barriers, each shown to be needed by the tests: before files get their names in the store, before the tree gets its
 name, and after that. What is done again after a power cut finds what was done before.
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from edgephi_agent.disk import DiskOperations
 from edgephi_agent.errors import RefusedError, RequestError, SpaceError
-from edgephi_agent.index import INDEX_NAME, MOST_CHUNK_BYTES, ReleaseFile, SignedIndex
+from edgephi_agent.index import INDEX_NAME, MOST_CHUNK_BYTES, Chunk, ReleaseFile, SignedIndex
 from edgephi_agent.state import RELEASES, State, Trial, load_state, point, save_state
 
 TARGETS_NAME = "targets.json"
@@ -98,8 +98,7 @@ def install(disk: DiskOperations, candidate: Candidate, source: ChunkSource, *, 
     for folder in (STORE, INCOMING, RELEASES):
         disk.make_folder(folder)
     if not disk.exists(f"{RELEASES}/{name}"):
-        _fill(disk, state, candidate.index, source)
-        _publish(disk, candidate)
+        _publish(disk, candidate, _fill(disk, state, candidate.index, source))
     bad = tuple(one for one in state.bad if one.name != name)
     state = replace(state, trial=Trial(name=name, epoch=candidate.epoch), bad=bad)
     save_state(disk, state)
@@ -119,39 +118,45 @@ def read_index(disk: DiskOperations, name: str) -> SignedIndex:
     return SignedIndex.read(content, path)
 
 
-def _fill(disk: DiskOperations, state: State, index: SignedIndex, source: ChunkSource) -> None:
-    """Every file of the release is in the store."""
+def _fill(disk: DiskOperations, state: State, index: SignedIndex, source: ChunkSource) -> dict[str, str]:
+    """Every shared file is in the store; gives the places of the others, by their paths in the release."""
     folder = f"{INCOMING}/{index.name}"
     disk.make_folder(folder)
     release = index.release
-    missing = {file.store_name: file for file in release.files if not disk.exists(f"{STORE}/{file.store_name}")}
-    parts = {name: f"{folder}/{name}.part" for name in missing}
-    _check_space(disk, missing, parts)
-    found = {name: disk.size(part) or 0 for name, part in parts.items()}
-    for name, part in parts.items():
-        disk.allocate(part, missing[name].bytes)
+    parts = {
+        _identity(file): (f"{folder}/{hashlib.sha256(_identity(file).encode()).hexdigest()}.part", file)
+        for file in release.files
+        if not (file.is_shared and disk.exists(f"{STORE}/{file.store_name}"))
+    }
+    found = {part: min(file.bytes, disk.size(part) or 0) for part, file in parts.values()}
+    _check_space(disk, sum(file.bytes - found[part] for part, file in parts.values()))
+    for part, file in parts.values():
+        disk.allocate(part, file.bytes)
     known = dict(_local_chunks(disk, state))
-    for file in dict.fromkeys(release.files):
-        place = parts.get(file.store_name, f"{STORE}/{file.store_name}")
+    for file in release.files:
+        place = parts[_identity(file)][0] if _identity(file) in parts else f"{STORE}/{file.store_name}"
         for number, offset in _placed(file, index):
             chunk = release.chunks[number]
-            if file.store_name in missing and not (
-                offset < found[file.store_name] and _is_chunk(disk, place, offset, chunk.sha256, chunk.bytes)
-            ):
+            if place in found and not (offset < found[place] and _is_chunk(disk, place, offset, chunk)):
                 disk.write(place, offset, _chunk(disk, known.get(chunk.sha256), source, index, number))
             known.setdefault(chunk.sha256, (place, offset))
     source.finish()
     disk.sync_all()
-    for name, part in parts.items():
-        if file_sha256(disk, part) != missing[name].sha256:
-            raise RefusedError(f"{missing[name].path}: its chunks do not give the signed file; the bundle is wrong")
-        disk.set_mode(part, missing[name].mode)
-        disk.rename(part, f"{STORE}/{name}")
+    for part, file in parts.values():
+        if file_sha256(disk, part) != file.sha256:
+            raise RefusedError(f"{file.path}: its chunks do not give the signed file; the bundle is wrong")
+        disk.set_mode(part, file.mode)
+        if file.is_shared:
+            disk.rename(part, f"{STORE}/{file.store_name}")
+    return {file.path: part for part, file in parts.values() if not file.is_shared}
 
 
-def _check_space(disk: DiskOperations, missing: dict[str, ReleaseFile], parts: dict[str, str]) -> None:
-    """Parts that were allocated before take nothing more."""
-    needed = sum(file.bytes - min(file.bytes, disk.size(parts[name]) or 0) for name, file in missing.items())
+def _identity(file: ReleaseFile) -> str:
+    """Files of one identity are one file: in the store by content and mode, else by path."""
+    return file.store_name if file.is_shared else file.path
+
+
+def _check_space(disk: DiskOperations, needed: int) -> None:
     free = disk.free_bytes()
     if free < needed + _RESERVE_BYTES:
         raise SpaceError(
@@ -166,7 +171,7 @@ def _local_chunks(disk: DiskOperations, state: State) -> Iterator[tuple[str, tup
     index = read_index(disk, state.good)
     for file in index.release.files:
         for number, offset in _placed(file, index):
-            yield index.release.chunks[number].sha256, (f"{STORE}/{file.store_name}", offset)
+            yield index.release.chunks[number].sha256, (f"{RELEASES}/{state.good}/{file.path}", offset)
 
 
 def _placed(file: ReleaseFile, index: SignedIndex) -> Iterator[tuple[int, int]]:
@@ -177,9 +182,9 @@ def _placed(file: ReleaseFile, index: SignedIndex) -> Iterator[tuple[int, int]]:
         offset += index.release.chunks[number].bytes
 
 
-def _is_chunk(disk: DiskOperations, path: str, offset: int, sha256: str, num_bytes: int) -> bool:
-    data = disk.read(path, offset, num_bytes)
-    return data is not None and hashlib.sha256(data).hexdigest() == sha256
+def _is_chunk(disk: DiskOperations, path: str, offset: int, chunk: Chunk) -> bool:
+    data = disk.read(path, offset, chunk.bytes)
+    return data is not None and hashlib.sha256(data).hexdigest() == chunk.sha256
 
 
 def _chunk(
@@ -209,8 +214,8 @@ def file_sha256(disk: DiskOperations, path: str) -> str | None:
     return digest.hexdigest()
 
 
-def _publish(disk: DiskOperations, candidate: Candidate) -> None:
-    """The release has its folder, complete."""
+def _publish(disk: DiskOperations, candidate: Candidate, own: dict[str, str]) -> None:
+    """The release has its folder, complete; `own` are the places of files that are moved into it, by their paths."""
     name = candidate.index.name
     folder = f"{RELEASES}/.new-{name}"
     made = {""}
@@ -221,7 +226,10 @@ def _publish(disk: DiskOperations, candidate: Candidate) -> None:
             if (parent := "/".join(parts[:depth])) not in made:
                 disk.make_folder(f"{folder}/{parent}")
                 made.add(parent)
-        disk.link(f"{STORE}/{file.store_name}", f"{folder}/{file.path}")
+        if file.is_shared:
+            disk.link(f"{STORE}/{file.store_name}", f"{folder}/{file.path}")
+        else:
+            disk.rename(own[file.path], f"{folder}/{file.path}")
     disk.create(f"{folder}/{INDEX_NAME}", candidate.index.content)
     disk.create(f"{folder}/{TARGETS_NAME}", candidate.targets)
     disk.sync_all()

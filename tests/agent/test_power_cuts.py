@@ -19,7 +19,7 @@ import pytest
 
 from edgephi_agent.errors import AgentError
 from edgephi_agent.index import SignedIndex
-from edgephi_agent.install import Candidate, install
+from edgephi_agent.install import Candidate, install, read_index
 from edgephi_agent.lifecycle import collect_garbage, commit, gate
 from edgephi_agent.state import load_state
 from support.releases import MadeRelease, MemoryBundle, make_release, sha256
@@ -133,10 +133,7 @@ def _check_end(disk: SimulatedDisk, cut: Cut) -> None:
     assert state.good == (NEW if cut.accepted else OLD).index.name, "P4"
     used = set()
     for name in state.kept:
-        used |= {
-            file.store_name
-            for file in SignedIndex.read(disk.read(f"releases/{name}/release.json") or b"").release.files
-        }
+        used |= {file.store_name for file in read_index(disk, name).release.files if file.is_shared}
     assert set(disk.names("store")) == used, "P6: store"
     assert set(disk.names("releases")) == state.kept, "P6: releases"
     assert disk.names("incoming") == [], "P6: incoming"

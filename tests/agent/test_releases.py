@@ -24,7 +24,8 @@ def disk(tmp_path: Path) -> Disk:
 
 
 def _made(counter: int, **changes: object) -> MadeRelease:
-    return make_release(counter, {"model/w.bin": [_SHARED, b"%d" % counter], "model/s.bin": [_SHARED]}, **changes)
+    files = {"model/w.bin": [_SHARED, b"%d" % counter], "model/s.bin": [_SHARED], "app/lib.so": [_SHARED]}
+    return make_release(counter, files, **changes)
 
 
 def _install(
@@ -50,7 +51,17 @@ def test_a_release_serves_from_read_only_files_that_equal_ones_share(disk: Disk,
     assert stat.S_IMODE(weights.stat().st_mode) == 0o444
     assert stat.S_IMODE((tmp_path / "current/bin/probe").stat().st_mode) == 0o555
     second = _update(disk, _made(2))
-    assert (tmp_path / f"releases/{second}/model/s.bin").samefile(tmp_path / f"releases/{name}/model/s.bin")
+    assert (tmp_path / f"releases/{second}/app/lib.so").samefile(tmp_path / f"releases/{name}/app/lib.so")
+
+
+def test_no_file_of_a_model_has_a_second_link(disk: Disk, tmp_path: Path):
+    """ONNX Runtime takes weights with one for an attack, and does not load the model."""
+    made = make_release(1, {"model/a.bin": [_SHARED], "model/b.bin": [_SHARED], "app/c.so": [_SHARED]})
+    for release in (made, make_release(2, {"model/a.bin": [_SHARED], "model/d.bin": [b"d"]})):
+        name = _update(disk, release)
+        for path in (tmp_path / f"releases/{name}/model").iterdir():
+            assert path.stat().st_nlink == 1
+            assert path.read_bytes() in (_SHARED, b"d")
 
 
 def test_a_delta_needs_only_what_the_good_release_lacks(disk: Disk, tmp_path: Path):
@@ -98,7 +109,7 @@ def test_twenty_updates_leave_two_releases_and_no_garbage(disk: Disk, tmp_path: 
     names = [_update(disk, _made(counter)) for counter in range(1, 21)]
     assert sorted(os.listdir(tmp_path / "releases")) == sorted(names[-2:])
     assert os.listdir(tmp_path / "incoming") == []
-    assert len(os.listdir(tmp_path / "store")) == 4  # the probe, the shared file, one of each release
+    assert len(os.listdir(tmp_path / "store")) == 2  # the probe and the library
 
 
 def test_a_release_that_never_proves_itself_is_given_up_after_three_starts(disk: Disk):

@@ -28,9 +28,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys, a model and its record. Read only."""
     place = tmp_path_factory.mktemp("pack")
     assert _run("keys", place / "keys").exit_code == 0
-    copy_bundle(small_bundle("phi3"), place / "model")
+    copy_bundle(small_bundle(), place / "model")
     (place / "probe").mkdir()
-    write_samples(place / "probe", place / "model", ("text",))
+    write_samples(place / "probe", place / "model", ("text", "speech"))
     assert invoke("probe", place / "model", "--record").exit_code == 0
     return place
 
