@@ -69,7 +69,9 @@ def measure_noise(task: NoiseTask) -> NoiseRun:
         EdgeError: The other process failed.
     """
     if len(task.outcomes()) < len(task.digests):
-        command = [sys.executable, "-c", f"from {__name__} import main; main()"]
+        # Ctrl-C in a terminal reaches both processes; this one then ends the other.
+        ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+        command = [sys.executable, "-c", f"{ignoring}; from {__name__} import main; main()"]
         done = subprocess.run(command, input=json.dumps(asdict(task)).encode(), stdout=subprocess.PIPE, check=False)
         if done.returncode != 0:
             reason = done.stdout.decode(errors="replace").strip() or f"exit code {done.returncode}"
