@@ -7,8 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+#: Rows of one product: fixed, so that results do not depend on the number of threads.
+_PRODUCT_ROWS = 256
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, threads: int) -> Generator[Result]:
@@ -31,6 +36,28 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, th
     if threads == 1:
         return (function(item) for item in items)
     return _threaded(function, iter(items), threads)
+
+
+def matrix_product(left: NDArray[np.floating], right: NDArray[np.floating], *, threads: int) -> NDArray[np.floating]:
+    """`left @ right`, some rows of `left` at a time; the same for any number of threads while BLAS takes one for each.
+
+    Args:
+        left: [n, k].
+        right: [k, m].
+        threads: Workers, at least 1.
+
+    Returns:
+        [n, m], of the type that NumPy gives the product of the two.
+    """
+    product = np.empty((len(left), right.shape[1]), np.result_type(left, right))
+
+    def work(start: int) -> None:
+        rows = slice(start, start + _PRODUCT_ROWS)
+        np.matmul(left[rows], right, out=product[rows])
+
+    for _ in ordered_map(work, range(0, len(left), _PRODUCT_ROWS), threads=threads):
+        pass
+    return product
 
 
 def _threaded(function: Callable[[Item], Result], items: Iterator[Item], threads: int) -> Generator[Result]:

@@ -17,6 +17,9 @@ DEFAULT_METHOD = "search"
 HEAD = "lm_head"
 #: Starts the names of the decoder's second set of linears, which a graph for prefill has.
 PREFILL = "prefill."
+#: Ends the names of the correction's matrices, where those of adapters have the adapter's.
+_CORRECTION = "text"
+_LORA = "*.lora_?.*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,26 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SolvedAnew:
+    """What takes in the error of the base's codes.
+
+    Attributes:
+        adapters: The routed adapters.
+        correction_rank: A correction of this rank where no adapter is routed; 0 for none.
+
+    Raises:
+        ConfigError: The rank is below 0.
+    """
+
+    adapters: bool = False
+    correction_rank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.correction_rank < 0:
+            raise ConfigError(f"correct_rank is {self.correction_rank}; use 0 for no correction, or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How every linear of a model is stored; all other weights have the type of the activations.
 
@@ -40,12 +63,16 @@ class Recipe:
         activations: What the graphs compute with.
         rules: The last one that matches a weight's name counts.
         method: How codes are chosen; None where there are none.
+        absorbed: Routed adapters are solved anew, so that each takes in the error of the decoder's base.
+        correction_rank: Rank of the correction that takes in the base's error where no adapter is routed; 0 for none.
     """
 
     name: str
     activations: FloatName
     rules: tuple[Rule, ...]
     method: str | None
+    absorbed: bool = False
+    correction_rank: int = 0
 
     def __post_init__(self) -> None:
         has_codes = any(isinstance(rule.format, BlockFormat) for rule in self.rules)
@@ -76,10 +103,27 @@ class Recipe:
         """The format of the weight called `name`."""
         return next(rule.format for rule in reversed(self.rules) if rule.matches(name))
 
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether the decoder's matrices are solved on calibration examples, layer after layer."""
+        chosen = self.method is not None and METHODS[self.method].needs_inputs
+        return chosen or self.absorbed or self.correction_rank > 0
+
+    def is_solved_anew(self, name: str) -> bool:
+        """Whether the tensor called `name` is a matrix that the checkpoint does not hold: it has nothing to equal."""
+        is_adapter = fnmatchcase(name, _LORA) and not name.startswith(PREFILL)
+        return is_adapter and (self.absorbed or name.endswith(f".{_CORRECTION}"))
+
     def to_info(self) -> RecipeInfo:
         """The recipe as the manifest records it."""
-        rules = tuple(RuleInfo(pattern=rule.pattern, format=str(rule.format)) for rule in self.rules)
-        return RecipeInfo(name=self.name, method=self.method, activations=self.activations, rules=rules)
+        return RecipeInfo(
+            name=self.name,
+            method=self.method,
+            activations=self.activations,
+            rules=tuple(RuleInfo(pattern=rule.pattern, format=str(rule.format)) for rule in self.rules),
+            absorbed=self.absorbed,
+            correction_rank=self.correction_rank,
+        )
 
     @classmethod
     def from_info(cls, info: RecipeInfo) -> Recipe:
@@ -89,7 +133,19 @@ class Recipe:
             ConfigError: It names a format or method that this version does not know.
         """
         rules = tuple(Rule(rule.pattern, parse_format(rule.format)) for rule in info.rules)
-        return cls(name=info.name, activations=info.activations, rules=rules, method=info.method)
+        return cls(
+            name=info.name,
+            activations=info.activations,
+            rules=rules,
+            method=info.method,
+            absorbed=info.absorbed,
+            correction_rank=info.correction_rank,
+        )
+
+
+def correction_names(linear: str) -> tuple[str, str]:
+    """The names of the matrices A and B of a linear's correction."""
+    return f"{linear}.lora_A.{_CORRECTION}", f"{linear}.lora_B.{_CORRECTION}"
 
 
 def parse_rule(text: str) -> Rule:
@@ -105,7 +161,12 @@ def parse_rule(text: str) -> Rule:
 
 
 def make_recipe(
-    name: str, *, method: str | None = None, overrides: Iterable[Rule] = (), with_prefill: bool = False
+    name: str,
+    *,
+    method: str | None = None,
+    overrides: Iterable[Rule] = (),
+    with_prefill: bool = False,
+    solve: SolvedAnew | None = None,
 ) -> Recipe:
     """The recipe called `name`, with further rules.
 
@@ -115,6 +176,7 @@ def make_recipe(
         overrides: Rules that count more than the recipe's.
         with_prefill: There is a graph for prefill, whose linears are `int8:rows` but for overrides that name them: a
             pattern that starts with `prefill.`.
+        solve: What is solved anew; None for the recipe's own way.
 
     Raises:
         ConfigError: An unknown name or method, a method where there are no codes to choose, or a rule that cannot be
@@ -131,7 +193,12 @@ def make_recipe(
     if method is not None and not has_codes:
         raise ConfigError(f"--method {method} has nothing to choose: recipe {name} stores floats")
     chosen = method or base.method or (DEFAULT_METHOD if has_codes else None)
-    return dataclasses.replace(base, rules=rules, method=chosen)
+    anew = SolvedAnew() if solve is None else solve
+    if (anew.adapters or anew.correction_rank) and not has_codes:
+        raise ConfigError(f"recipe {name} stores floats, whose error is nothing; leave out --absorb and --correct-rank")
+    return dataclasses.replace(
+        base, rules=rules, method=chosen, absorbed=anew.adapters, correction_rank=anew.correction_rank
+    )
 
 
 def _recipe(name: str, activations: FloatName, rules: dict[str, Format]) -> Recipe:
@@ -144,7 +211,7 @@ def _recipe(name: str, activations: FloatName, rules: dict[str, Format]) -> Reci
     )
 
 
-_LORA, _DOWN = "*.lora_?.*", "layers.*.mlp.down_proj"
+_DOWN = "layers.*.mlp.down_proj"
 _INT8, _INT4 = BlockFormat(bits=8, block_size=32), BlockFormat(bits=4, block_size=32)
 _INT4_128, _INT4_256 = BlockFormat(bits=4, block_size=128), BlockFormat(bits=4, block_size=256)
 _INT8_CUDA = BlockFormat(bits=8, block_size=32, symmetric=True)

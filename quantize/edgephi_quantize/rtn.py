@@ -13,6 +13,7 @@ import numpy as np
 
 from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
+from edgephi_quantize.input_statistics import InputStatistics
 from edgephi_quantize.search_tiles import Floats, Tile, solve_in_tiles
 
 #: The float32 below a half: adding it and cutting off the fraction rounds halves up, and what lies under a half down.
@@ -23,8 +24,14 @@ class Rtn:
     """Fast, and what every other method is measured against."""
 
     name = "rtn"
+    needs_inputs = False
 
-    def quantize(self, weights: Floats, fmt: BlockFormat) -> BlockCodes:
+    def quantize(
+        self,
+        weights: Floats,
+        fmt: BlockFormat,
+        inputs: InputStatistics | None = None,  # noqa: ARG002 - goes by the weights alone
+    ) -> BlockCodes:
         """Quantize float32 [N, K]; see `Method.quantize`."""
         return solve_in_tiles(weights, fmt, _solve)
 

@@ -8,6 +8,9 @@
 their price), then the neighbouring zero points, then codes and scale once more in turn; each takes the scale that fits
 its codes best. 8 bits: the error is the luck of the rounding, so slightly wider steps are tried, and the luckiest is
 fitted. Whatever does not clearly beat round-to-nearest leaves the block with that scale and zero point.
+
+`weighted` counts each squared error by the mean square of the input that the weight is multiplied by, so that all these
+sums have one more factor.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 
 from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat
+from edgephi_quantize.input_statistics import InputStatistics, required
 from edgephi_quantize.rtn import inverses, ranges
 from edgephi_quantize.search_tiles import Floats, Tile, solve_in_tiles
 
@@ -39,10 +43,28 @@ class Search:
     """Smaller error for the same bytes; slower."""
 
     name = "search"
+    needs_inputs = False
 
-    def quantize(self, weights: Floats, fmt: BlockFormat) -> BlockCodes:
+    def quantize(
+        self,
+        weights: Floats,
+        fmt: BlockFormat,
+        inputs: InputStatistics | None = None,  # noqa: ARG002 - goes by the weights alone
+    ) -> BlockCodes:
         """Quantize float32 [N, K]; see `Method.quantize`."""
         return solve_in_tiles(weights, fmt, _solve_fine if fmt.bits == 8 else _solve_coarse)
+
+
+class WeightedSearch:
+    """The search, with the squared error of each weight counted by the mean square of its input."""
+
+    name = "weighted"
+    needs_inputs = True
+
+    def quantize(self, weights: Floats, fmt: BlockFormat, inputs: InputStatistics | None = None) -> BlockCodes:
+        """Quantize float32 [N, K]; see `Method.quantize`."""
+        importance = required(inputs, weights).importance
+        return solve_in_tiles(weights, fmt, _solve_fine if fmt.bits == 8 else _solve_coarse, importance)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -75,7 +97,8 @@ def _solve_coarse(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
 
     def sums(inverse: Floats | np.float32, zero_points: Floats) -> tuple[Floats, Floats]:
         _round(values, inverse, zero_points, fmt, codes)
-        return _dots(values, codes), _dots(codes, codes)
+        counted = _counted(codes, tile)
+        return _dots(values, counted), _dots(codes, counted)
 
     dots, squares = sums(np.float32(1), zero_points)
     unfitted_gains = 2 * dots - squares
@@ -97,7 +120,7 @@ def _solve_coarse(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
 
 
 def _solve_fine(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
-    values, codes, errors = tile.values, tile.codes, tile.spare
+    values, codes, errors, counts = tile.values, tile.codes, tile.spare, tile.importance
     scales, zero_points = ranges(values, fmt)
     values *= inverses(scales)
     best, steps = np.empty(0, np.float32), np.ones_like(scales)
@@ -105,7 +128,7 @@ def _solve_fine(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
         # No codes are cut off here: at 1 an end may round one too far, but is then as far off as when cut.
         np.multiply(values, np.float32(1 / factor), out=errors)
         np.subtract(errors, np.rint(errors, out=codes), out=errors)
-        squares = _dots(errors, errors) * np.float32(factor * factor)
+        squares = _dots(errors, errors if counts is None else errors * counts) * np.float32(factor * factor)
         if factor == 1.0:
             best = squares * (1 - _CERTAIN_OF_ERROR)
         np.copyto(steps, np.float32(factor), where=squares < best)
@@ -113,7 +136,8 @@ def _solve_fine(tile: Tile, fmt: BlockFormat) -> tuple[Floats, Floats]:
     values *= inverses(steps)
     _round(values, np.float32(1), zero_points, fmt, codes)
     np.subtract(values, codes, out=errors)
-    gains, shifts = _fit(_dots(errors, codes), _dots(codes, codes))
+    counted = codes if counts is None else codes * counts
+    gains, shifts = _fit(_dots(errors, counted), _dots(codes, counted))
     # Infinite where the weights are so tiny that the inverse of their scale overflowed.
     fits = (gains > _CERTAIN_STEPS) & (np.abs(shifts) < 1)
     np.multiply(steps, 1 + shifts, out=steps, where=fits)
@@ -127,6 +151,11 @@ def _round(values: Floats, inverse: Floats | np.float32, zero_points: Floats, fm
     np.rint(codes, out=codes)
     np.maximum(codes, -zero_points, out=codes)
     np.minimum(codes, np.float32(fmt.max_code) - zero_points, out=codes)
+
+
+def _counted(codes: Floats, tile: Tile) -> Floats:
+    """The codes, each times its importance."""
+    return codes if tile.importance is None else np.multiply(codes, tile.importance, out=tile.spare)
 
 
 def _dots(left: Floats, right: Floats) -> Floats:

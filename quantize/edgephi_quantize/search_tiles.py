@@ -32,24 +32,29 @@ class Tile:
         values: The weights. May be overwritten.
         codes: For the codes, at least 0 and below 2^bits; a fraction is cut off.
         spare: Scratch.
+        importance: How much the squared error of each weight counts, above 0, its mean over each block 1; None where
+            all count the same.
     """
 
     values: Floats
     codes: Floats
     spare: Floats
+    importance: Floats | None = None
 
 
 #: Quantizes a tile: fills its codes, returns scales and zero points (integers), float32 [n] each.
 Solver = Callable[[Tile, BlockFormat], tuple[Floats, Floats]]
 
 
-def solve_in_tiles(weights: Floats, fmt: BlockFormat, solve: Solver) -> BlockCodes:
+def solve_in_tiles(weights: Floats, fmt: BlockFormat, solve: Solver, importance: Floats | None = None) -> BlockCodes:
     """Quantize a matrix tile by tile; the result for a row depends on that row alone.
 
     Args:
         weights: float32 [N, K]. Not modified.
         fmt: Width and block size.
         solve: Quantizes one tile.
+        importance: float32 [K], above 0: how much the squared error of a weight with this input counts; None where all
+            count the same.
 
     Raises:
         ArtifactError: A weight is infinite or not a number, or a block spans more than float32 holds.
@@ -63,6 +68,7 @@ def solve_in_tiles(weights: Floats, fmt: BlockFormat, solve: Solver) -> BlockCod
     codes = np.empty(blocks.shape, np.uint8)
     scales, zero_points = np.empty(len(blocks), np.float32), np.empty(len(blocks), np.uint8)
     memory, turned = np.empty((3, TILE_VALUES), np.float32), np.empty(TILE_VALUES, np.uint8)
+    shares = None if importance is None else _block_shares(importance, num_blocks, block_size)
     # Blocks of the tiniest weights have scales whose inverse overflows, as in ONNX Runtime.
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(blocks), TILE_VALUES // block_size):
@@ -73,7 +79,8 @@ def solve_in_tiles(weights: Floats, fmt: BlockFormat, solve: Solver) -> BlockCod
             values, found, spare = memory[:, : math.prod(shape)].reshape(3, *shape)
             np.copyto(values[:, : len(part)], part.T)
             values[:, len(part) :] = 0
-            tile_scales, tile_points = solve(Tile(values=values, codes=found, spare=spare), fmt)
+            counts = None if shares is None else shares[:, np.arange(start, start + shape[1]) % num_blocks]
+            tile_scales, tile_points = solve(Tile(values=values, codes=found, spare=spare, importance=counts), fmt)
             scales[done], zero_points[done] = tile_scales[: len(part)], tile_points[: len(part)]
             narrow = turned[: math.prod(shape)].reshape(shape)
             np.copyto(narrow, found, casting="unsafe")
@@ -99,3 +106,11 @@ def _whole_blocks(weights: Floats, padded_size: int) -> Floats:
     padded = np.zeros((len(weights), padded_size), np.float32)
     padded[:, : weights.shape[1]] = weights
     return padded
+
+
+def _block_shares(importance: Floats, num_blocks: int, block_size: int) -> Floats:
+    """The importance of each weight beside that of its block: float32 [bs, kb], as the blocks of a row in a tile."""
+    padded = np.zeros(num_blocks * block_size, np.float32)
+    padded[: len(importance)] = importance
+    blocks = padded.reshape(num_blocks, block_size)
+    return np.ascontiguousarray((blocks / blocks.mean(axis=1, keepdims=True)).T)

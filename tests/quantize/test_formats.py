@@ -54,5 +54,5 @@ def test_impossible_blocks_are_refused(bits: int, block_size: int, message: str)
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
     assert [get_method(name).name for name in METHODS] == list(METHODS)
-    with pytest.raises(ConfigError, match="unknown quantization method 'gptq'; use rtn or search"):
-        get_method("gptq")
+    with pytest.raises(ConfigError, match="unknown quantization method 'hqq'; use rtn or search or weighted or gptq"):
+        get_method("hqq")

@@ -10,7 +10,7 @@ import pytest
 from edgephi.base.errors import ConfigError
 from edgephi.base.json_file import decode
 from edgephi.bundle.manifest import RecipeInfo, RuleInfo
-from edgephi_quantize.recipe import RECIPES, Recipe, make_recipe, parse_rule
+from edgephi_quantize.recipe import RECIPES, Recipe, SolvedAnew, make_recipe, parse_rule
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -76,7 +76,8 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
     ("keywords", "message"),
     [
         ({"name": "int3"}, r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, fp16, int4-cuda"),
-        ({"name": "int4", "method": "gptq"}, r"unknown method 'gptq'; known: rtn, search"),
+        ({"name": "int4", "method": "hqq"}, r"unknown method 'hqq'; known: rtn, search, weighted, gptq"),
+        ({"name": "fp32", "solve": SolvedAnew(correction_rank=1)}, r"recipe fp32 stores floats, whose error is"),
         ({"name": "fp32", "method": "rtn"}, r"--method rtn has nothing to choose: recipe fp32 stores floats"),
         ({"name": "int4", "overrides": [parse_rule("lm_*=int8:rows")]}, r"lm_head cannot be int8:rows"),
         ({"name": "int4", "overrides": [parse_rule("x=float16")]}, r"x=float16: recipe int4 computes with float32"),

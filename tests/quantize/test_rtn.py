@@ -9,10 +9,14 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from edgephi.base.errors import ArtifactError
 from edgephi_quantize.formats import BITS, BLOCK_SIZES, BlockFormat
+from edgephi_quantize.input_statistics import InputStatistics
 from edgephi_quantize.methods import METHODS, get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points
 from edgephi_quantize.rtn import ranges
 from support.random_values import uniform
+
+#: For the methods that go by the inputs.
+EQUAL_INPUTS = InputStatistics(covariance=np.eye(64, dtype=np.float32), num_rows=64)
 
 
 def _hostile_weights(size: int) -> NDArray[np.float32]:
@@ -85,7 +89,7 @@ def test_weights_that_have_no_step_are_refused_instead_of_stored(name: str, bad:
     weights[2, 33] = bad
     weights[2, 34] = -3e38
     with pytest.raises(ArtifactError, match="infinite, not a number or above 1e38; the checkpoint is damaged"):
-        get_method(name).quantize(weights, BlockFormat(bits=4, block_size=32))
+        get_method(name).quantize(weights, BlockFormat(bits=4, block_size=32), EQUAL_INPUTS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -94,11 +98,11 @@ def test_the_weights_are_not_touched_and_need_not_lie_in_one_piece(name: str):
     before = whole.copy()
     part = whole[::2, 32:96]
     fmt = BlockFormat(bits=4, block_size=32)
-    first, second = get_method(name).quantize(part, fmt), get_method(name).quantize(part.copy(), fmt)
+    first, second = (get_method(name).quantize(rows, fmt, EQUAL_INPUTS) for rows in (part, part.copy()))
     np.testing.assert_array_equal(whole, before)
     np.testing.assert_array_equal(first.codes, second.codes)
     np.testing.assert_array_equal(first.scales, second.scales)
-    with pytest.raises(ValueError, match=r"float64 \[8, 128\]; they must be float32 \[N, K\]"):
-        get_method(name).quantize(whole.astype(np.float64), fmt)
-    with pytest.raises(ValueError, match=r"float32 \[128\]; they must be"):
-        get_method(name).quantize(whole[0], fmt)
+    with pytest.raises(ValueError, match=r"float64 \[4, 64\]; they must be float32 \[N, K\]"):
+        get_method(name).quantize(part.astype(np.float64), fmt, EQUAL_INPUTS)
+    with pytest.raises(ValueError, match=r"float32 \[64\]; they must be"):
+        get_method(name).quantize(part[0], fmt, EQUAL_INPUTS)

@@ -1,0 +1,166 @@
+"""What a linear's inputs were during calibration: their second moments, and the factor that error propagation needs.
+
+C = mean of x x' over the rows x of a linear's inputs     K inputs, S rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephi_quantize.parallel import ordered_map
+
+#: Added to the diagonal, as a share of its mean: keeps the factor stable where inputs are few or depend on each other.
+_DAMPING = 0.01
+_TILE = 512  # columns of a covariance that are computed at a time
+_LEAF = 256  # triangles up to this size are inverted by LAPACK
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InputStatistics:
+    """Second moments of the inputs of one linear.
+
+    Attributes:
+        covariance: float32 [K, K], the mean of x x'; not centred, because a matrix multiplies the mean as well.
+        num_rows: How many rows were seen.
+    """
+
+    covariance: NDArray[np.float32]
+    num_rows: int
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return len(self.covariance)
+
+    @cached_property
+    def damping(self) -> np.float32:
+        """What is added to the diagonal; 1 where all inputs are zero."""
+        mean = np.float32(np.diagonal(self.covariance).mean(dtype=np.float64))
+        return np.float32(_DAMPING) * mean if mean > 0 else np.float32(1)
+
+    @cached_property
+    def importance(self) -> NDArray[np.float32]:
+        """float32 [K]: the damped mean square of each input, above 0."""
+        return np.diagonal(self.covariance) + self.damping
+
+    @cached_property
+    def damped(self) -> NDArray[np.float32]:
+        """float32 [K, K]: the covariance with the damping on its diagonal."""
+        damped = self.covariance.copy()
+        damped[np.diag_indices(self.size)] += self.damping
+        return damped
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """int64 [K]: the inputs, the largest first, as error propagation takes them."""
+        return np.argsort(-self.importance, kind="stable")
+
+    @cached_property
+    def factor(self) -> NDArray[np.float32]:
+        """float32 [K, K], upper triangular U with `inverse of the damped covariance = U' U`, inputs in `order`.
+
+        Row i over its diagonal is what an error at input i is spread over the later inputs with. Computed in float64
+        from one Cholesky factor: with rows and columns reversed, C = L L', and U is the inverse of L reversed back.
+        """
+        order = self.order[::-1]
+        reversed_ = self.covariance[np.ix_(order, order)].astype(np.float64)
+        reversed_[np.diag_indices(self.size)] += self.damping
+        _factor_lower(reversed_)
+        _invert_lower(reversed_)
+        return reversed_[::-1, ::-1].astype(np.float32)
+
+
+def measure(sequences: Sequence[NDArray[np.float32]], *, threads: int) -> InputStatistics:
+    """The statistics of inputs.
+
+    Args:
+        sequences: float32 [S, K] each, at least one; together at least one row.
+        threads: Workers. The result does not depend on it while BLAS takes one thread for each.
+
+    Raises:
+        ValueError: There are no rows.
+    """
+    num_rows = sum(map(len, sequences))
+    if not num_rows:
+        raise ValueError("statistics of no rows")
+    size = sequences[0].shape[1]
+    covariance = np.empty((size, size), np.float32)
+
+    def work(start: int) -> None:
+        columns = slice(start, min(start + _TILE, size))
+        part = np.zeros((size - start, columns.stop - start), np.float32)
+        for rows in sequences:
+            part += rows[:, start:].T @ rows[:, columns]
+        part /= np.float32(num_rows)
+        covariance[start:, columns] = part
+        covariance[columns, start:] = part.T
+
+    for _ in ordered_map(work, range(0, size, _TILE), threads=threads):
+        pass
+    return InputStatistics(covariance=covariance, num_rows=num_rows)
+
+
+def mixed(parts: Sequence[InputStatistics]) -> InputStatistics:
+    """Statistics in which every part counts the same, however many rows it has: one part for each kind of request.
+
+    Each is brought to the same mean square first, so that a kind with large inputs does not count for all.
+
+    Raises:
+        ValueError: There are no parts, or they differ in size.
+    """
+    if not parts or len({part.size for part in parts}) != 1:
+        raise ValueError(f"parts have {[part.size for part in parts]} inputs; they must all have the same number")
+    if len(parts) == 1:
+        return parts[0]
+    total = np.zeros_like(parts[0].covariance)
+    for part in parts:
+        mean = np.diagonal(part.covariance).mean(dtype=np.float64)
+        total += part.covariance * np.float32(1 / (mean * len(parts)) if mean > 0 else 0)
+    return InputStatistics(covariance=total, num_rows=sum(part.num_rows for part in parts))
+
+
+def required(inputs: InputStatistics | None, weights: NDArray[np.float32]) -> InputStatistics:
+    """`inputs`, which are there and have the size of a row of `weights`.
+
+    Raises:
+        ValueError: They are not, or have not.
+    """
+    if inputs is None:
+        raise ValueError("this method chooses by the inputs of calibration; there are none")
+    if weights.ndim == 2 and inputs.size != weights.shape[1]:
+        raise ValueError(
+            f"inputs are {inputs.size}, the weights {list(weights.shape)}; they must be [N, {inputs.size}]"
+        )
+    return inputs
+
+
+def _factor_lower(matrix: NDArray[np.floating]) -> None:
+    """The Cholesky factor of a symmetric matrix in its place: LAPACK's call would hold it three times."""
+    for start in range(0, len(matrix), _LEAF):
+        stop = start + _LEAF
+        corner = np.linalg.cholesky(matrix[start:stop, start:stop])
+        matrix[start:stop, start:stop] = corner
+        matrix[start:stop, stop:] = 0
+        below = matrix[stop:, start:stop]
+        below[:] = below @ np.linalg.inv(corner).T
+        for first in range(stop, len(matrix), _TILE):
+            columns = slice(first, first + _TILE)
+            matrix[first:, columns] -= matrix[first:, start:stop] @ matrix[columns, start:stop].T
+
+
+def _invert_lower(matrix: NDArray[np.floating]) -> None:
+    """Invert a lower triangular matrix in place: both diagonal quarters, and then the one that joins them."""
+    size = len(matrix)
+    if size <= _LEAF:
+        matrix[:] = np.tril(np.linalg.inv(matrix))
+        return
+    half = size // 2
+    first, second = matrix[:half, :half], matrix[half:, half:]
+    _invert_lower(first)
+    _invert_lower(second)
+    matrix[half:, :half] = -(second @ (matrix[half:, :half] @ first))
