@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -32,9 +33,10 @@ from edgephi_export.layouts.genai.writer import GENAI_GRAPH, check_genai_recipe,
 from edgephi_export.options import ExportOptions, LayoutName, PrefillKind
 from edgephi_export.progress import Meter, OnProgress, Progress
 from edgephi_export.weights.plan import WeightPlan
-from edgephi_quantize.recipe import Recipe, Rule, make_recipe, parse_rule
+from edgephi_quantize.recipe import Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
 if TYPE_CHECKING:
+    from edgephi_export.calibration.examples import Example
     from edgephi_export.calibration.samples import CalibrationFiles
 
 #: What an export makes, in either layout.
@@ -77,12 +79,14 @@ def export(
     recipe = _recipe(options)
     threads = num_threads(options.threads)
     _check_layout(options, recipe)
-    calibration = _calibration_files(options)
+    examples, calibration = _examples(options, recipe), _calibration_files(options)
     _choose(options, MODALITIES)  # impossible options fail before a download
     check_output(output, MODEL_FOLDER, force=options.force)
     source = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, MODEL_FOLDER, force=options.force, source=source.folder)
     selection = _choose(options, available_modalities(read_layout(source.folder)))
+    if recipe.absorbed and selection.mode != "routed":
+        raise ConfigError("--absorb solves routed adapters; this export has none: use --correct-rank, or leave it out")
     opened = open_checkpoint(source.folder, selection, _adapter(options, source, quiet=on_progress is None))
     if calibration is not None:
         calibration.check(selection.modalities)
@@ -93,7 +97,13 @@ def export(
     weights.check_method(options.method)
     check_space(output, weights.num_bytes + _OVERHEAD_BYTES, what="the export")
     meter = Meter(_totals(weights), on_progress)
-    with staged(output, MODEL_FOLDER, force=options.force) as folder:
+    with ExitStack() as stack:
+        if examples is not None:
+            from edgephi_export.solving import SolvePlan, solving
+
+            solve = SolvePlan(checkpoint=opened, selection=selection, recipe=recipe, examples=examples, threads=threads)
+            weights.solved = stack.enter_context(solving(solve, source, output, meter))
+        folder = stack.enter_context(staged(output, MODEL_FOLDER, force=options.force))
         write(source, folder, threads, meter)
         add_documents(folder, source.folder, push_ready=options.push_ready)
     return output
@@ -135,12 +145,37 @@ def _choose(options: ExportOptions, available: tuple[Modality, ...]) -> Selectio
     return chooser(options.adapters, options.modalities, available)
 
 
+def _examples(options: ExportOptions, recipe: Recipe) -> tuple[Example, ...] | None:
+    """The examples of what is solved on them; None where nothing is."""
+    folders = [path for path in map(Path, options.calibration) if path.is_dir()]
+    if not recipe.needs_inputs:
+        if folders:
+            raise ConfigError(
+                f"--calibration {folders[0]}: a folder of examples is for --method weighted or gptq, --absorb and "
+                "--correct-rank; add one of them, or leave it out"
+            )
+        return None
+    for path in options.calibration:
+        if not Path(path).exists():
+            raise ConfigError(f"--calibration {path}: no such file or folder")
+    if not folders:
+        raise ConfigError(
+            "--method weighted or gptq, --absorb and --correct-rank need examples; add --calibration with a folder of "
+            "them"
+        )
+    from edgephi_export.calibration.examples import read_examples
+
+    runtime()  # the encoders are run on the examples' media
+    return tuple(example for folder in folders for example in read_examples(folder))
+
+
 def _calibration_files(options: ExportOptions) -> CalibrationFiles | None:
     """The user's files to calibrate with, once it is known that calibration can run; None where none will."""
     if options.kv_cache not in CACHE_KINDS:
         raise ConfigError(f"kv_cache is {options.kv_cache!r}; use {' or '.join(map(repr, CACHE_KINDS))}")
+    files = [path for path in options.calibration if not Path(path).is_dir()]
     if options.kv_cache == "float":
-        if options.calibration:
+        if files:
             raise ConfigError("--calibration is for --kv-cache int8; give both, or leave it out")
         return None
     if options.layout == "genai":
@@ -149,7 +184,7 @@ def _calibration_files(options: ExportOptions) -> CalibrationFiles | None:
     from edgephi_export.calibration.samples import read_own_files
 
     runtime()  # calibration runs the model: if it cannot, say so before the weights are read
-    return read_own_files(options.calibration)
+    return read_own_files(files)
 
 
 def _plan(
@@ -177,7 +212,9 @@ def _plan(
         bundle = first
         write_bundle(bundle, source, folder, threads, meter)
         if with_prefill and (rules := _beyond_gate(folder, calibration, options.threads, meter)):
-            bundle = planned(WeightPlan(_recipe(options, rules)))
+            again = WeightPlan(_recipe(options, rules))
+            again.solved = weights.solved
+            bundle = planned(again)
             _empty(folder)
             meter.restart(_totals(bundle.weights))
             write_bundle(bundle, source, folder, threads, meter)
@@ -193,7 +230,13 @@ def _recipe(options: ExportOptions, gated: tuple[Rule, ...] = ()) -> Recipe:
     """The recipe; the user's rules count more than those of the gate of the graph for prefill."""
     overrides = (*gated, *map(parse_rule, options.overrides))
     with_prefill = options.prefill is not None
-    return make_recipe(options.recipe, method=options.method, overrides=overrides, with_prefill=with_prefill)
+    return make_recipe(
+        options.recipe,
+        method=options.method,
+        overrides=overrides,
+        with_prefill=with_prefill,
+        solve=SolvedAnew(adapters=options.absorb, correction_rank=options.correct_rank),
+    )
 
 
 def _beyond_gate(

@@ -22,7 +22,12 @@ class ExportOptions:
 
     Attributes:
         recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `fp16` or `int4-cuda`.
-        method: How codes are chosen: `search` or `rtn`; None for the recipe's own way.
+        method: How codes are chosen: `search`, `rtn`, `weighted` or `gptq`; None for the recipe's own way. The last two
+            choose the decoder's by its inputs on calibration examples.
+        absorb: Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's
+            codes; they are no longer the checkpoint's own.
+        correct_rank: Rank of a correction of that error on every decoder linear, for requests that no adapter is
+            routed to; 0 for none.
         overrides: Rules `PATTERN=FORMAT` that count more than the recipe's, the last one most; a pattern is a glob
             over the canonical names of linears.
         adapters: `routed`, `speech`, `vision` or `none`; None is routed where the model has adapters.
@@ -33,7 +38,8 @@ class ExportOptions:
             them the model is run on this machine when everything else is written.
         prefill: `int8` adds a second decoder graph that reads long prompts faster, over a second set of weights of a
             byte each; None for none.
-        calibration: The user's own texts, images and audio, read beside those that come with edgephi.
+        calibration: For an int8 cache, the user's own texts, images and audio, read beside those that come with
+            edgephi. For what is solved on examples, folders of them.
         layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs: text only.
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.
@@ -44,6 +50,8 @@ class ExportOptions:
     recipe: str = DEFAULT_RECIPE
     method: str | None = None
     overrides: tuple[str, ...] = ()
+    absorb: bool = False
+    correct_rank: int = 0
     adapters: str | None = None
     modalities: tuple[str, ...] | None = None
     merge_adapter: str | Path | None = None

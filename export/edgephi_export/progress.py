@@ -14,6 +14,8 @@ class Progress:
         stage: What is being done.
         prompts: Prompts that calibration has run or is running; 0 in every other stage.
         total_prompts: The same at the end of calibration.
+        layers: Layers that a walk has solved or is solving; 0 in every other stage.
+        total_layers: The same at the end of the walk.
         tensors: Tensors that are complete.
         total_tensors: Tensors in all.
         read_bytes: Bytes of the checkpoint that have been read.
@@ -25,6 +27,8 @@ class Progress:
     stage: str
     prompts: int = 0
     total_prompts: int = 0
+    layers: int = 0
+    total_layers: int = 0
     tensors: int = 0
     total_tensors: int
     read_bytes: int = 0
@@ -52,13 +56,22 @@ class Meter:
         """Everything is written anew, by another plan."""
         self._step = totals
 
+    @classmethod
+    def silent(cls) -> Meter:
+        """One that reports nothing."""
+        return cls(Progress(stage="", total_tensors=0, total_read_bytes=0, total_written_bytes=0), None)
+
     def stage(self, name: str) -> None:
         """A new part of the work begins."""
-        self._report(replace(self._step, stage=name, prompts=0, total_prompts=0))
+        self._report(replace(self._step, stage=name, prompts=0, total_prompts=0, layers=0, total_layers=0))
 
     def prompt(self, number: int, total: int) -> None:
         """Calibration runs the prompt of this number, from 1."""
         self._report(replace(self._step, prompts=number, total_prompts=total))
+
+    def layer(self, number: int, total: int) -> None:
+        """A walk solves the layer of this number, from 1."""
+        self._report(replace(self._step, layers=number, total_layers=total))
 
     def advance(self, read_bytes: int, written_bytes: int, *, tensors: int = 0) -> None:
         """Add what has been done since the last call."""

@@ -89,3 +89,12 @@ def computed(
         source_bytes=source_bytes,
         divisible=False,
     )
+
+
+def solved_tensor(name: str, shape: tuple[int, ...]) -> LazyTensor:
+    """A tensor that no checkpoint holds: it is written as it was solved, and has no rows of its own to read."""
+
+    def read_rows(start: int, stop: int) -> NDArray[np.float32]:
+        raise ValueError(f"{name} [{start}:{stop}] is in no checkpoint; it must be solved before it is written")
+
+    return LazyTensor(name=name, shape=shape, read_rows=read_rows, source_bytes=0)

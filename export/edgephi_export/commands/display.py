@@ -26,6 +26,8 @@ def describe(progress: Progress, elapsed_s: float) -> str:
     """`12/1,003 tensors, 0.42/7.67 GB in, 0.18/3.19 GB out, 140 MB/s, 52 s left`: fits a line of 80 beside a bar."""
     if progress.total_prompts:
         return f"{progress.stage}: prompt {progress.prompts:,} of {progress.total_prompts:,}"
+    if progress.total_layers:
+        return f"{progress.stage}: layer {progress.layers:,} of {progress.total_layers:,}"
     return (
         f"{progress.tensors:,}/{progress.total_tensors:,} tensors, "
         f"{progress.read_bytes / 1e9:.2f}/{progress.total_read_bytes / 1e9:.2f} GB in, "

@@ -49,7 +49,21 @@ _RECIPE_OPTIONS = group(
     click.option(
         "--method",
         metavar="NAME",
-        help="How codes are chosen: search tries many scales, rtn rounds to nearest.  [default: search]",
+        help="How codes are chosen: search tries many scales, rtn rounds to nearest; weighted and gptq go by the "
+        "decoder's inputs on examples, see --calibration.  [default: search]",
+    ),
+    click.option(
+        "--absorb/--keep-adapter-exact",
+        default=False,
+        help="Solve the routed adapters anew on examples, so that each takes in the error of the base's codes.",
+    ),
+    click.option(
+        "--correct-rank",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="R",
+        help="Add a correction of this rank to every decoder linear, solved on examples, for requests that no adapter "
+        "is routed to.",
     ),
     click.option(
         "--override",
@@ -113,9 +127,9 @@ _CACHE_OPTIONS = group(
     click.option(
         "--calibration",
         multiple=True,
-        metavar="FILE",
-        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or audio; repeat for more. Use "
-        "what the model will be asked.",
+        metavar="PATH",
+        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or audio. With --method weighted or "
+        "gptq, --absorb or --correct-rank: a folder of examples. Repeat for more; use what the model will be asked.",
     ),
 )
 

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from edgephi.base.errors import ArtifactError
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle, reading
 from edgephi.bundle.manifest import CacheKind, TokenInfo
+from edgephi.bundle.tensor_index import StoredTensorInfo
 from edgephi.bundle.tensor_ref import TensorRef
 from edgephi.inspection.comparison import ComparisonReport, OnProgress, TensorComparison
 from edgephi_export.checkpoint.checkpoint import available_modalities, open_checkpoint, read_layout
@@ -33,14 +34,17 @@ from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
 from edgephi_export.weights.encode import Encoder, StoredRows, decode
 from edgephi_export.weights.plan import Allocation, WeightPlan
 from edgephi_export.weights.writer import Chunk, chunks
-from edgephi_quantize.formats import RowFormat
+from edgephi_quantize.formats import BlockFormat, RowFormat
+from edgephi_quantize.methods import get_method
 from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import Recipe
 from edgephi_quantize.sqnr import SqnrMeter
 
-#: Decibels by which a method may be worse than rounding to nearest: those there are never are, chunks of a merged
-#: adapter aside, which another processor sums in another order.
+#: Decibels by which a method may be worse than rounding to nearest: those that go by the weights alone never are, but
+#: for chunks of a merged adapter, which another processor sums in another order.
 _MARGIN_DB = 1.0
+#: The same of methods that go by the inputs: they let the weights' error grow to make that of the outputs small.
+_SPREAD_MARGIN_DB = 9.0
 #: Nothing need be closer, float32 included.
 _ENOUGH_DB = 100.0
 _PLAIN = "rtn"
@@ -169,8 +173,10 @@ class _Meters:
         self.stored.merge(other.stored)
         self.rounded.merge(other.rounded)
 
-    def verdict(self, allocation: Allocation) -> TensorComparison:
+    def verdict(self, allocation: Allocation, *, is_spread: bool) -> TensorComparison:
         decibels, floor = self.stored.decibels, min(self.rounded.decibels - _MARGIN_DB, _ENOUGH_DB)
+        if is_spread:  # two matrices that have nothing to do with each other are at -3 dB
+            floor = max(self.rounded.decibels - _SPREAD_MARGIN_DB, 0.0)
         info = allocation.info
         return TensorComparison(
             name=info.name,
@@ -194,15 +200,23 @@ def _compare(bundle: Bundle, plan: WeightPlan, on_progress: OnProgress) -> Itera
         meters.rounded.add(rows, decode(encoder.encode(tensor.name, rows, format_), format_, size))
         return chunk, meters
 
-    done, whole, every = 0, _Meters(), tuple(allocation for held in plan.files.values() for allocation in held)
+    done, whole = 0, _Meters()
+    every = tuple(a for held in plan.files.values() for a in held if not recipe.is_solved_anew(a.info.name))
     with closing(ordered_map(measure, chunks(every), threads=num_threads(None))) as measured:
         for chunk, meters in measured:
             whole.merge(meters)
             done += chunk.source_bytes
             on_progress(done, plan.source_bytes)
             if chunk.is_last:
-                yield whole.verdict(chunk.allocation)
+                is_block = isinstance(chunk.allocation.format, BlockFormat)
+                yield whole.verdict(chunk.allocation, is_spread=is_block and _is_spread(recipe, chunk.allocation.info))
                 whole = _Meters()
+
+
+def _is_spread(recipe: Recipe, info: StoredTensorInfo) -> bool:
+    """Whether the codes of a tensor were chosen by its inputs: those of the decoder's own matrices are."""
+    by_inputs = recipe.method is not None and get_method(recipe.method).needs_inputs
+    return by_inputs and info.part == "decoder" and info.name.startswith("layers.")
 
 
 def _stored_rows(bundle: Bundle, chunk: Chunk) -> StoredRows:

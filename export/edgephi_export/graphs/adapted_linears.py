@@ -13,11 +13,11 @@ import onnx_ir as ir
 
 from edgephi.bundle.manifest import ADAPTER_IDS, AdapterInfo, AdapterMode
 from edgephi.bundle.tensor_index import Part
-from edgephi_export.checkpoint.lazy_tensor import LazyTensor
+from edgephi_export.checkpoint.lazy_tensor import LazyTensor, solved_tensor
 from edgephi_export.graphs.adapters import AdapterPair, merged
 from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.graphs.layers import LayerBuilder
-from edgephi_quantize.recipe import PREFILL
+from edgephi_quantize.recipe import PREFILL, correction_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,9 @@ class AdaptedLinears:
         if self._mode not in ("none", "routed"):
             matrix = merged(matrix, pairs[self._mode])
         base = self._tiled(inputs, self._placed(matrix, half), half)
-        return self._route(inputs, base, list(pairs.values()), half) if self._mode == "routed" else base
+        if self._mode == "routed":
+            return self._route(inputs, base, list(pairs.values()), half)
+        return self._corrected(inputs, base, matrix, self._layers)
 
     def _tiled(self, inputs: ir.Value, matrix: LazyTensor, half: int | None) -> ir.Value:
         """A half of gate and up in as many products as its stored matrices, side by side."""
@@ -145,6 +147,23 @@ class AdaptedLinears:
         return self._layers.graph.choose(
             self._any_adapter,
             some_adapter,
-            lambda branch: branch.op("Identity", base, name=name),
+            lambda branch: self._without_adapter(inputs, base, pairs[0], branch),
             name=f"{name}.adapter",
         )
+
+    def _without_adapter(self, inputs: ir.Value, base: ir.Value, pair: AdapterPair, branch: GraphBuilder) -> ir.Value:
+        matrix = pair.source.lazy(f"{pair.linear}.weight").renamed(pair.linear)
+        corrected = self._corrected(inputs, base, matrix, replace(self._layers, graph=branch))
+        return branch.op("Identity", base, name=pair.linear) if corrected is base else corrected
+
+    def _corrected(self, inputs: ir.Value, base: ir.Value, matrix: LazyTensor, layers: LayerBuilder) -> ir.Value:
+        """`base`, plus the correction of its own error where the recipe has one."""
+        rank = layers.plan.recipe.correction_rank
+        if not rank or self._form.prefix:
+            return base
+        outputs, size = matrix.shape
+        names, shapes = correction_names(matrix.name), ((rank, size), (outputs, rank))
+        term = inputs
+        for name, shape in zip(names, shapes, strict=True):
+            term = layers.apply(term, solved_tensor(name, shape))
+        return layers.graph.op("Add", base, term, name=f"{matrix.name}.corrected")

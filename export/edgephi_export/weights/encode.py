@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.manifest import FloatName
 from edgephi.decoder.dequantize import dequantize
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
+from edgephi_quantize.input_statistics import InputStatistics
 from edgephi_quantize.methods import get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points
 from edgephi_quantize.per_row import quantize_rows
@@ -29,21 +31,35 @@ class StoredRows:
     scales: NDArray[Any] | None = None
     zero_points: NDArray[np.uint8] | None = None
 
+    def rows(self, start: int, stop: int) -> StoredRows:
+        """Those from `start` up to `stop`: views."""
+        rest = (None if part is None else part[start:stop] for part in (self.scales, self.zero_points))
+        return StoredRows(self.values[start:stop], *rest)
+
 
 class Encoder:
     """Encodes chunks of rows as a recipe wants it. Holds no state that changes, so threads may share one."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._method = get_method(recipe.method or DEFAULT_METHOD)
+        self._plain_method = get_method(DEFAULT_METHOD) if self._method.needs_inputs else self._method
         self._scale_dtype: FloatName = recipe.activations
 
-    def encode(self, name: str, rows: NDArray[np.float32], format_: Format) -> StoredRows:
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether the recipe's method chooses codes by the inputs of calibration."""
+        return self._method.needs_inputs
+
+    def encode(
+        self, name: str, rows: NDArray[np.float32], format_: Format, inputs: InputStatistics | None = None
+    ) -> StoredRows:
         """The stored form of `rows`.
 
         Args:
             name: Of the tensor, for messages.
             rows: float32 [n, ...]; [n, inputs] for all formats but floats.
             format_: How to store them.
+            inputs: What the matrix is multiplied by; without them a method that needs them gives way to the default.
 
         Raises:
             ArtifactError: A value is infinite or not a number, as sums of huge ones are, or the values of a block lie
@@ -51,22 +67,36 @@ class Encoder:
             ConfigError: A value is too large for float16.
         """
         try:
-            return self._encode(name, rows, format_)
+            return self._encode(name, rows, format_, inputs)
         except ArtifactError as error:
             raise ArtifactError(f"tensor {name}: {error}") from error
 
-    def _encode(self, name: str, rows: NDArray[np.float32], format_: Format) -> StoredRows:
+    def _encode(
+        self, name: str, rows: NDArray[np.float32], format_: Format, inputs: InputStatistics | None
+    ) -> StoredRows:
         if isinstance(format_, FloatFormat):
             return StoredRows(_narrowed(name, rows, format_.dtype))
         if isinstance(format_, RowFormat):
             codes, row_scales = quantize_rows(rows)
             return StoredRows(codes, _narrowed(name, row_scales, self._scale_dtype))
-        blocks = self._method.quantize(rows, format_)
+        method = self._plain_method if inputs is None else self._method
+        blocks = method.quantize(rows, format_, inputs)
         return StoredRows(
             pack_codes(blocks.codes, format_.bits),
             _narrowed(name, blocks.scales, self._scale_dtype),
             None if format_.symmetric else pack_zero_points(blocks.zero_points, format_.bits),
         )
+
+
+def joined(parts: Sequence[StoredRows]) -> StoredRows:
+    """Rows that follow each other, in one piece.
+
+    Raises:
+        ValueError: There are none.
+    """
+    values, scales, zero_points = zip(*((part.values, part.scales, part.zero_points) for part in parts), strict=True)
+    rest = (None if held[0] is None else np.concatenate(held) for held in (scales, zero_points))
+    return StoredRows(np.concatenate(values), *rest)
 
 
 def decode(stored: StoredRows, format_: Format, size: int) -> NDArray[np.floating]:

@@ -14,6 +14,7 @@ from edgephi.bundle.manifest import FloatName
 from edgephi.bundle.tensor_index import Part, StoredTensorInfo
 from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
+from edgephi_export.weights.solved import SolvedTensors
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
 from edgephi_quantize.recipe import Recipe, Rule
 
@@ -35,10 +36,14 @@ class WeightPlan:
 
     Args:
         recipe: Gives the format of each linear.
+
+    Attributes:
+        solved: Tensors that are written as they were solved, and not as their source is; None for none.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.solved: SolvedTensors | None = None
         self._files: dict[str, _PlannedFile] = {}
         self._linears: set[str] = set()
 

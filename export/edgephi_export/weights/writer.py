@@ -81,10 +81,12 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
         ArtifactError: A tensor cannot be read or holds values that are not finite.
         ConfigError: A value is too large for its format.
     """
-    encoder = Encoder(plan.recipe)
+    encoder, solved = Encoder(plan.recipe), plan.solved
 
     def work(chunk: Chunk) -> tuple[Chunk, StoredRows]:
         tensor = chunk.allocation.tensor
+        if solved is not None and tensor.name in solved:
+            return chunk, solved.rows(tensor.name, chunk.start, chunk.stop)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows in a merge is refused below
             rows = tensor.read_rows(chunk.start, chunk.stop)
         return chunk, encoder.encode(tensor.name, rows, chunk.allocation.format)

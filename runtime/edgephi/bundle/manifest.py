@@ -84,12 +84,16 @@ class RecipeInfo:
         method: How codes were chosen, such as `rtn` or `search`; None where there are none.
         activations: What the graphs compute with.
         rules: The format of each weight; the last rule that matches its name counts.
+        absorbed: The routed adapters were solved anew, so that each takes in the error of the decoder's base.
+        correction_rank: Rank of the correction of that error where no adapter is routed; 0 for none.
     """
 
     name: str
     method: str | None
     activations: FloatName
     rules: tuple[RuleInfo, ...]
+    absorbed: bool = False
+    correction_rank: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

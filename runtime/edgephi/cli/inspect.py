@@ -193,7 +193,10 @@ def _recipe(recipe: RecipeInfo) -> list[tuple[str, object]]:
     width = max((len(rule.pattern) for rule in recipe.rules), default=0)
     rules = [f"{rule.pattern:<{width}}  {rule.format}" for rule in recipe.rules]
     codes = f"codes by {recipe.method}" if recipe.method else "no codes"
-    head = ("recipe", f"{recipe.name}, {codes}, activations {recipe.activations}")
+    anew = ", adapters solved anew" * recipe.absorbed
+    if recipe.correction_rank:
+        anew += f", correction of rank {recipe.correction_rank}"
+    head = ("recipe", f"{recipe.name}, {codes}, activations {recipe.activations}{anew}")
     return [head, *((("rules" if place == 0 else ""), rule) for place, rule in enumerate(rules))]
 
 

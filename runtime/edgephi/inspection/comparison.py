@@ -39,7 +39,10 @@ class TensorComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReport:
-    """Every tensor of a model folder beside its source, in no particular order; the manifest describes that source."""
+    """Every tensor of a model folder beside its source, in no particular order; the manifest describes that source.
+
+    Adapters and corrections that were solved anew have no source, and are not among them.
+    """
 
     tensors: tuple[TensorComparison, ...]
 

@@ -191,7 +191,7 @@ NOT_FINITE = {
 VALUES = {"NaN": np.nan, "infinity": np.inf, "minus infinity": -np.inf}
 OPTIONS = {
     "recipe": (("--recipe", "int3"), "unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, fp16, int4-cuda"),
-    "method": (("--method", "gptq"), "unknown method 'gptq'; known: rtn, search"),
+    "method": (("--method", "hqq"), "unknown method 'hqq'; known: rtn, search, weighted, gptq"),
     "method without codes": (("--recipe", "fp32", "--method", "rtn"), "--method rtn has nothing to choose"),
     "method for codes that overrides took away": (
         ("--recipe", "int4", "--method", "rtn", "--override", "*=float32"),
