@@ -50,20 +50,21 @@ _RECIPE_OPTIONS = group(
         "--method",
         metavar="NAME",
         help="How codes are chosen: search tries many scales, rtn rounds to nearest; weighted and gptq go by the "
-        "decoder's inputs on examples, see --calibration.  [default: search]",
+        "decoder's inputs on calibration examples.  [default: search]",
     ),
     click.option(
         "--absorb/--keep-adapter-exact",
         default=False,
-        help="Solve the routed adapters anew on examples, so that each takes in the error of the base's codes.",
+        help="Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's "
+        "codes.",
     ),
     click.option(
         "--correct-rank",
         type=click.IntRange(min=0),
         default=0,
         metavar="R",
-        help="Add a correction of this rank to every decoder linear, solved on examples, for requests that no adapter "
-        "is routed to.",
+        help="Add a correction of this rank to every decoder linear, solved on calibration examples, for requests that "
+        "no adapter is routed to.",
     ),
     click.option(
         "--override",
@@ -128,8 +129,8 @@ _CACHE_OPTIONS = group(
         "--calibration",
         multiple=True,
         metavar="PATH",
-        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or audio. With --method weighted or "
-        "gptq, --absorb or --correct-rank: a folder of examples. Repeat for more; use what the model will be asked.",
+        help="With --kv-cache int8: also calibrate with this text (UTF-8), image or audio. For what is solved on "
+        "examples: a folder of them. Repeat for more; use what the model will be asked.",
     ),
 )
 
