@@ -27,6 +27,8 @@ REFERENCE = "fp32"
 #: Examples that a calibrated row is solved on.
 _CALIBRATION_COUNT = 64
 _ADAPTERS = "--override '*.lora_?.*=int8:32'"
+#: For rows that are solved on examples.
+_SOLVED = "--calibration CALIBRATION"
 _LONGEST_REPLY = 64
 
 
@@ -46,6 +48,16 @@ ROWS: dict[str, str] = {
     "everything-int2-32": "--recipe int4 --method search --override '*=int2:32'",
     "int2-rtn-32": f"{_decoder('int2:32')} --method rtn",
     "int2-search-32": f"{_decoder('int2:32')} --method search",
+    **{f"weighted-{size}": f"{_decoder(f'int4:{size}')} --method weighted {_SOLVED}" for size in (32, 128, 256)},
+    **{f"gptq-{size}": f"{_decoder(f'int4:{size}')} --method gptq {_SOLVED}" for size in (32, 128, 256)},
+    **{f"rtn-{size}-absorb": f"{_decoder(f'int4:{size}')} --method rtn --absorb {_SOLVED}" for size in (32, 128, 256)},
+    **{
+        f"gptq-{size}-absorb": f"{_decoder(f'int4:{size}')} --method gptq --absorb {_SOLVED}" for size in (32, 128, 256)
+    },
+    "gptq-128-absorb-16": f"{_decoder('int4:128')} --method gptq --absorb --correct-rank 16 {_SOLVED}",
+    "int2-gptq-128": f"{_decoder('int2:128')} --method gptq {_SOLVED}",
+    "int2-gptq-128-absorb": f"{_decoder('int2:128')} --method gptq --absorb {_SOLVED}",
+    "int2-gptq-128-absorb-16": f"{_decoder('int2:128')} --method gptq --absorb --correct-rank 16 {_SOLVED}",
 }
 
 
