@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -38,7 +39,8 @@ def _python(script: str, url: str) -> dict[str, Any]:
 
 
 def _printed(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=BUILD)
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it asks the network for prices first
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=BUILD, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
