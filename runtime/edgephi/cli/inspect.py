@@ -49,7 +49,7 @@ def inspect(
 ) -> None:
     """Show what the model folder MODEL holds: source, recipe, modalities, adapters, precision, sizes.
 
-    With --image: the crops of an image, its positions in the prompt, and the seconds until the first new token, at the
+    With --image: the crops of an image, its tokens in the prompt, and the seconds until the first new token, at the
     speed of the latest request with an image on this machine.
 
     \b
