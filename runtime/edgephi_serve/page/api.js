@@ -8,7 +8,6 @@ export function load(name) {
 	}
 }
 
-// False if the browser has no room.
 export function save(name, value) {
 	try {
 		sessionStorage.setItem(`edgephi.${name}`, JSON.stringify(value));

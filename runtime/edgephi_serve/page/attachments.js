@@ -62,7 +62,7 @@ function detailOf(image) {
 
 export function mediaItem(item, ...controls) {
 	const { url, data, name, plan } = item;
-	if (data) item.src ??= URL.createObjectURL(new Blob([Uint8Array.fromBase64(data)]));
+	if (data) item.src ??= URL.createObjectURL(new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))]));
 	return el('figure',
 		url ? el('span.framed', el('img', { src: url, alt: name }), plan?.scaled && grid(plan))
 			: el('audio', { controls: true, preload: 'metadata', src: item.src, 'aria-label': name }),

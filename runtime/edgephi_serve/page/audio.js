@@ -19,7 +19,6 @@ const pcm = (samples) => Int16Array.from(samples, (sample) => Math.round(Math.ma
 
 export function wav(blocks, name) {
 	const data = new Blob(blocks);
-	// RIFF, WAVE, fmt and data, little-endian.
 	const header = Uint32Array.of(0x46464952, 36 + data.size, 0x45564157, 0x20746d66, 16, 0x10001, RATE, RATE * 2, 0x100002, 0x61746164, data.size);
 	return new File([header, data], `${name}.wav`, { type: 'audio/wav' });
 }
@@ -65,7 +64,7 @@ export async function listen(onBlock) {
 		};
 		const node = new AudioWorkletNode(context, 'capture', { channelCount: 1, channelCountMode: 'explicit' });
 		node.port.onmessage = ({ data }) => device.isPaused || onBlock(pcm(data), loudness(data));
-		context.createMediaStreamSource(stream).connect(node).connect(context.destination); // Its output is silence.
+		context.createMediaStreamSource(stream).connect(node).connect(context.destination);
 		stream.getTracks()[0].onended = () => device.onended?.();
 		return device;
 	} catch (error) {

@@ -8,9 +8,16 @@ const MAX_PIXELS = 40 * 448 * 448;
 const MAX_BYTES = 8e6;
 const SENT_AS_THEY_ARE = ['image/jpeg', 'image/png', 'image/webp'];
 
-export const base64 = async (blob) => new Uint8Array(await blob.arrayBuffer()).toBase64();
+const dataUrl = (blob) => new Promise((resolve, reject) => {
+	const reader = new FileReader();
+	reader.onload = () => resolve(reader.result);
+	reader.onerror = () => reject(reader.error);
+	reader.readAsDataURL(blob);
+});
 
-const image = async (blob, name) => ({ url: `data:${blob.type};base64,${await base64(blob)}`, name, detail: 'auto' });
+export const base64 = async (blob) => (await dataUrl(blob)).split(',')[1];
+
+const image = async (blob, name) => ({ url: await dataUrl(blob), name, detail: 'auto' });
 
 export async function readImage(file) {
 	const bitmap = await createImageBitmap(file).catch(() => {

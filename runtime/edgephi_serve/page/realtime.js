@@ -33,7 +33,7 @@ export class RealtimeSession {
 
 	push(block) {
 		if (this.#early) this.#early.push(block);
-		else this.#send('input_audio_buffer.append', { audio: new Uint8Array(block.buffer).toBase64() });
+		else this.#send('input_audio_buffer.append', { audio: btoa(String.fromCharCode(...new Uint8Array(block.buffer))) });
 	}
 
 	commit() {
