@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edgephi import ModelOptions
 from edgephi.bundle.bundle import Bundle
 from edgephi_bench.engines.worker import WORKERS, Worker, WorkerError
 from edgephi_bench.engines.workers.edgephi_decoder import DecoderEngine
@@ -98,7 +99,7 @@ def test_a_closed_worker_is_gone(engine: Path) -> None:
 
 @pytest.fixture
 def decoder() -> DecoderEngine:
-    return DecoderEngine(Bundle(small_bundle()), 1, "none")
+    return DecoderEngine(Bundle(small_bundle()), "none", ModelOptions(threads=1))
 
 
 @pytest.mark.parametrize("depth", [0, 1, 20])

@@ -7,6 +7,7 @@ token. The cache is really filled: its content does not matter for time, but tha
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ def open_engine(options: dict[str, Any]) -> DecoderEngine:
     `prefill_threshold` may be given.
     """
     names = ("threads", "kv_cache", "prefill_threshold")
-    given: dict[str, Any] = {name: options[name] for name in names if name in options}
-    return DecoderEngine(Bundle(options["model"]), options["adapter"], given)
+    given: Any = {name: options[name] for name in names if name in options}
+    return DecoderEngine(Bundle(options["model"]), options["adapter"], ModelOptions(**given))
 
 
 class DecoderEngine:
@@ -44,14 +45,14 @@ class DecoderEngine:
     Args:
         bundle: The model folder.
         adapter: Every sequence is read with it.
-        options: Further options of a model, by name.
+        options: Of the model; it loads adapters if `adapter` is one, and caches no prefix.
     """
 
-    def __init__(self, bundle: Bundle, adapter: Adapter, options: dict[str, Any]) -> None:
+    def __init__(self, bundle: Bundle, adapter: Adapter, options: ModelOptions) -> None:
         self.version = __version__
         self._adapter = adapter
         self._table = EmbeddingTable(bundle, bundle.manifest.decoder.embedding)
-        self._options = ModelOptions(with_adapters=adapter != "none", cache_bytes=0, **options)
+        self._options = replace(options, with_adapters=adapter != "none", cache_bytes=0)
         self._decoder = Decoder(bundle, self._options)
         self._ids = np.random.default_rng(0).integers(0, len(self._table), bundle.manifest.rope.max_positions)
         self._depth: int | None = None
