@@ -27,7 +27,7 @@ from support.serve_thread import ServeThread, body, request_bytes
 from support.signals import random_image
 
 #: A text so long that its request is not taken for a short one.
-LETTERS = "x" * 200_000
+LETTERS = "x" * 2_000_000
 SLOW = pytest.mark.slow
 
 
