@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgephi import AsyncModel, CapacityError, ConfigError, DoneEvent, Model, SamplingOptions, TokenEvent
+from edgephi import AsyncModel, CapacityError, ConfigError, DoneEvent, Model, Reply, SamplingOptions, TokenEvent
 from support.bundles import small_bundle
 from support.vocabulary import SPECIAL_TOKENS, special_id
 
@@ -150,15 +150,17 @@ def test_errors_are_raised_where_the_reply_is_awaited(model: Model):
 
 
 def test_a_full_queue_is_refused():
-    async def ask() -> list[Any]:
+    async def ask() -> tuple[BaseException | None, Reply]:
         async with await AsyncModel.load(small_bundle(), threads=1, max_queue=1) as waiting:
-            asked = (waiting.generate("hello", options=FEW) for _ in range(8))
-            return await asyncio.gather(*asked, return_exceptions=True)
+            async with aclosing(waiting.stream("hello", options=MANY)) as running:
+                await anext(running)
+                asked = [asyncio.ensure_future(waiting.generate("more", options=FEW)) for _ in range(2)]
+                refused, queued = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            return refused.pop().exception(), await queued.pop()
 
-    results = _run(ask())
-    refused = [result for result in results if isinstance(result, CapacityError)]
-    assert refused
-    assert all(result.token_ids for result in results if not isinstance(result, CapacityError))
+    refusal, reply = _run(ask())
+    assert isinstance(refusal, CapacityError)
+    assert reply.token_ids
 
 
 def test_a_closed_model_says_so():
