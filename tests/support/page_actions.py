@@ -44,7 +44,7 @@ def _long_recording(folder: Path) -> Path:
     with wave.open(str(SAMPLES / "sentence.wav")) as sample, wave.open(str(folder / "long.wav"), "wb") as long:
         long.setparams(sample.getparams())
         once = sample.readframes(sample.getnframes()) + bytes(sample.getframerate() * 2)
-        for _ in range(150):
+        for _ in range(600):  # seconds of work for a fast machine
             long.writeframes(once)
     return folder / "long.wav"
 
