@@ -82,11 +82,13 @@ class LiveAudio:
         self._taken += len(samples)
         self._uncommitted += len(samples)
         self._live.push(samples)
-        is_behind = self._live.waiting_s > self._behind_s
-        if is_behind and not self._is_behind:
-            message = f"The machine is behind: {self._live.waiting_s:.0f} s of speech wait to be written down."
+        waiting_s = self._live.waiting_s
+        if waiting_s > self._behind_s and not self._is_behind:
+            self._is_behind = True
+            message = f"The machine is behind: {waiting_s:.0f} s of speech wait to be written down."
             self._job.emit(error_event(ApiError(503, "server_error", "falling_behind", message)))
-        self._is_behind = is_behind
+        elif waiting_s < self._behind_s / 2:  # each item that is taken lets less wait: that alone is no catching up
+            self._is_behind = False
 
     def commit(self) -> None:
         """End the item here.
