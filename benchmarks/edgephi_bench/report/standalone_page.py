@@ -9,8 +9,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from edgephi.console.tables import Table
 from edgephi_bench.report.charts import Plot
-from edgephi_bench.report.tables import Table
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from edgephi.console.tables import Table
 from edgephi_bench.latency.aliases import known_as
 from edgephi_bench.latency.report import BenchReport
 from edgephi_bench.measure.condition import Condition, count_of_threads
@@ -16,23 +16,6 @@ from edgephi_bench.measure.measurement import DECODE_STEP, PREFILL, Figure, Rati
 from edgephi_bench.measure.units import quantity
 
 _OURS = "edgephi"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A titled table.
-
-    Attributes:
-        title: What it shows.
-        columns: Their names.
-        rows: As many cells each.
-        text_columns: How many of the first are words; the others are numbers.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text_columns: int = 2
 
 
 def tables(report: BenchReport) -> tuple[Table, ...]:

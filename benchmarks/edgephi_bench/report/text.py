@@ -8,9 +8,10 @@ import shlex
 import sys
 from collections.abc import Iterable
 
+from edgephi.console.tables import Table, drawn, markdown_cell, markdown_table
 from edgephi_bench.latency.aliases import known_as
 from edgephi_bench.latency.report import BenchReport
-from edgephi_bench.report.tables import Table, environment_facts, heading, remarks, tables
+from edgephi_bench.report.tables import environment_facts, heading, remarks, tables
 
 _FIGURE_COLUMNS = (
     "runner", "mode", "name", "condition", "known_as", "unit", "min", "median", "mean", "sd", "p90", "p99", "count",
@@ -26,39 +27,23 @@ def print_tables(report: BenchReport) -> None:
 
 def print_parts(title: str, parts: Iterable[Table], lines: Iterable[str]) -> None:
     """Print a report's heading, tables and remarks on stdout."""
-    from rich import box  # noqa: PLC0415 - keeps --help fast
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
 
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=True)
     console.print(title, markup=False)
     for table in parts:
-        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for number, column in enumerate(table.columns):
-            shown.add_column(column, justify="left" if number < table.text_columns else "right")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown, soft_wrap=False)
+        console.print(drawn(table), soft_wrap=False)
     for line in lines:
         console.print(line, markup=False)
 
 
 def markdown(report: BenchReport) -> str:
     """The same as Markdown."""
-    parts = [f"**{_cell(heading(report))}**"]
-    parts += [f"{_cell(table.title)}:\n\n{_markdown_table(table)}" for table in tables(report)]
+    parts = [f"**{markdown_cell(heading(report))}**"]
+    parts += [f"{markdown_cell(table.title)}:\n\n{markdown_table(table)}" for table in tables(report)]
     lines = (*remarks(report), *environment_facts(report.environment), _provenance(report))
-    parts.append("\n".join(f"- {_cell(line)}" for line in lines))
+    parts.append("\n".join(f"- {markdown_cell(line)}" for line in lines))
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    rule = ["---"] * table.text_columns + ["---:"] * (len(table.columns) - table.text_columns)
-    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in (table.columns, rule, *table.rows))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def comma_separated(report: BenchReport) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 
+from edgephi.console.tables import Table
 from edgephi_bench.measure.condition import count_of_clients, count_of_threads
 from edgephi_bench.measure.machine_state import busy_warning
 from edgephi_bench.measure.measurement import Figure
-from edgephi_bench.report.tables import Table, environment_facts, figure_table
+from edgephi_bench.report.tables import environment_facts, figure_table
 from edgephi_bench.serving.fairness import FAIRNESS
 from edgephi_bench.serving.figures import MIXED
 from edgephi_bench.serving.report import ServingReport

@@ -189,20 +189,14 @@ def fidelity(requirements: tuple[str, ...], output: Output, **options: Any) -> N
 
 def _print(report: FidelityReport) -> None:
     """The tables on stdout, and what they are to be read with."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
+    from edgephi.console.tables import drawn
     from edgephi_export.fidelity.tables import tables
 
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     for table in tables(report)[int(len(report.models) == 1) :]:  # an overview of one says nothing new
-        drawn = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for place, name in enumerate(table.columns):
-            drawn.add_column(name, justify="left" if place < table.text_columns else "right")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
+        console.print(drawn(table))
     left_out = f", {report.examples.left_out:,} left out" if report.examples.left_out else ""
     console.print(
         f"{report.examples.examples:,} examples{left_out}; KL in nats; noise: the reference beside itself with "

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgephi.base.units import human_bytes
+from edgephi.console.tables import Table, markdown_table
 from edgephi_export.fidelity.estimates import Estimate, Interval
 from edgephi_export.fidelity.report import FidelityReport, ModeFigures, ModelFidelity, TaskFigures
 from edgephi_export.fidelity.subject import FolderFacts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A titled table.
-
-    Attributes:
-        title: What it shows.
-        columns: Their names.
-        rows: As many cells each.
-        text_columns: How many of the first are words; the others are numbers.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text_columns: int = 2
 
 
 def tables(report: FidelityReport) -> tuple[Table, ...]:
@@ -188,18 +171,7 @@ def _sets(report: FidelityReport) -> Iterator[tuple[str, TaskFigures]]:
 
 def as_markdown(report: FidelityReport) -> str:
     """Every table of a report under its title."""
-    return "\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables(report))
-
-
-def markdown(table: Table) -> str:
-    """The table as Markdown; what cells hold cannot end them."""
-    rules = ["---"] * table.text_columns + ["---:"] * (len(table.columns) - table.text_columns)
-    rows = (table.columns, tuple(rules), *table.rows)
-    return "".join(f"| {' | '.join(map(_escaped, row))} |\n" for row in rows)
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    return "\n".join(f"## {table.title}\n\n{markdown_table(table)}\n" for table in tables(report))
 
 
 def number(value: float) -> str:
