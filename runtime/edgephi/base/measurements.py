@@ -5,6 +5,7 @@ It does not know what they mean. Where the file cannot be read or written, every
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -29,6 +30,11 @@ class _Measurements:
     """The whole content of a file, the latest measurement last."""
 
     measurements: tuple[_Measurement, ...]
+
+
+def measurement_key(*facts: str) -> str:
+    """Names a measurement that holds for these facts alone, in their order."""
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 class MeasurementFile:

@@ -8,12 +8,11 @@ The file lies in the user's cache folder. Where it cannot be read or written, ev
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 
 from edgephi.base.hardware import cpu_name
-from edgephi.base.measurements import MeasurementFile
+from edgephi.base.measurements import MeasurementFile, measurement_key
 
 #: Positions of the passes that are timed.
 LENGTHS = (32, 128)
@@ -58,7 +57,7 @@ def crossing(own: dict[int, float], prefill: dict[int, float]) -> int:
 
 def crossover_key(manifest_sha256: str, ort_version: str, threads: int) -> str:
     """Names a measurement: it holds for this model, library, processor and number of threads."""
-    return hashlib.sha256("\n".join([manifest_sha256, ort_version, cpu_name(), str(threads)]).encode()).hexdigest()
+    return measurement_key(manifest_sha256, ort_version, cpu_name(), str(threads))
 
 
 def stored(key: str) -> int | None:

@@ -5,11 +5,11 @@ seconds of an image = seconds per patch * patches that are computed + seconds pe
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 from edgephi.base.hardware import cpu_name
-from edgephi.base.measurements import MeasurementFile
+from edgephi.base.measurements import MeasurementFile, measurement_key
 
 #: Work that takes less is over before its rate rises above the noise.
 _LEAST_S = 0.5
@@ -37,7 +37,12 @@ class ImageRateRecord:
     """
 
     def __init__(self, manifest_sha256: str) -> None:
-        self._key = hashlib.sha256(f"{manifest_sha256}\n{cpu_name()}".encode()).hexdigest()
+        self._manifest_sha256 = manifest_sha256
+
+    @cached_property
+    def _key(self) -> str:
+        """Made when a rate is read or kept: a load, and a request that is over at once, need not name the processor."""
+        return measurement_key(self._manifest_sha256, cpu_name())
 
     def read(self) -> ImageRates:
         """What is known."""
