@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi.base.errors import ConfigError
+from edgephi.base.output_file import staged_file
 from edgephi.bundle.manifest import Adapter
 from edgephi_export.layer_walk.sequences import CalibrationSequence
 from edgephi_export.weights.encode import StoredRows
@@ -154,12 +154,8 @@ class WalkFiles:
         self._write(f"hidden-{layer:03}.npy", lambda stream: np.save(stream, np.concatenate(hidden)))
 
     def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
-        part = self.folder / f"{name}.partial"
-        with part.open("wb") as stream:
+        with staged_file(self.folder / name) as stream:
             write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self.folder / name)
 
 
 def _layer_file(layer: int) -> str:
