@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
@@ -19,6 +16,7 @@ from edgephi.prefill import Prefill
 from edgephi.prompt.prompt_files import open_prompts
 from edgephi.prompt.routing import available_routes
 from edgephi_export.calibration.examples import Example
+from edgephi_export.calibration.sequences import forced_after, spelled_ids
 from edgephi_export.layer_walk.sequences import CalibrationSequence
 
 
@@ -48,9 +46,8 @@ def embedded(folder: Path, examples: Sequence[Example], threads: int) -> Iterato
             for example in served:
                 control = RequestControl()
                 prompt = prefill.prompt(example.request, control.timer)
-                answer = prompts.tokenizer.encode(prompts.tokenizer.split(example.answer or ""))
-                ids = np.concatenate([prompt.token_ids, np.array(answer, dtype=np.int64)])
-                ready = prefill.prepare(replace(prompt, token_ids=ids), limit, control)
+                answer = spelled_ids(prompts.tokenizer, example.answer or "")
+                ready = prefill.prepare(forced_after(prompt, answer).prompt, limit, control)
                 ready.encode(0)
                 yield CalibrationSequence(
                     adapter=ready.route.adapter, rows=ready.sequence.rows(0, len(ready.sequence))[0]

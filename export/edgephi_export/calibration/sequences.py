@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from edgephi import ConfigError, Model
 from edgephi.bundle.bundle import Bundle
 from edgephi.prompt.prompt import Prompt
 from edgephi.prompt.prompt_files import open_prompts
+from edgephi.prompt.tokenizer import Tokenizer
 from edgephi.sources.source import ImageSource
 from edgephi_export.calibration.examples import Example
 
@@ -67,7 +68,7 @@ class SequenceBuilder:
 
     def answer_ids(self, answer: str) -> list[int]:
         """Ids of an answer, whose control tokens may be spelled."""
-        return self._tokenizer.encode(self._tokenizer.split(answer))
+        return spelled_ids(self._tokenizer, answer)
 
     def without_end(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """A reply's ids without the token that ended it."""
@@ -96,5 +97,9 @@ class SequenceBuilder:
 def forced_after(made: Prompt, answer_ids: Sequence[int]) -> ForcedSequence:
     """A prompt with an answer of these ids after it."""
     ids = np.concatenate([made.token_ids, np.array(answer_ids, dtype=np.int64)])
-    prompt = Prompt(ids, made.images, made.audio, made.adapter, made.max_crops)
-    return ForcedSequence(prompt=prompt, num_answer_tokens=len(answer_ids))
+    return ForcedSequence(prompt=replace(made, token_ids=ids), num_answer_tokens=len(answer_ids))
+
+
+def spelled_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of a text in which control tokens may be spelled."""
+    return tokenizer.encode(tokenizer.split(text))
