@@ -27,8 +27,8 @@ from edgephi_export import ExportOptions, export
 from edgephi_export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.commands.export import export as export_command
+from edgephi_export.graphs.rotary_positions import rotary_table
 from edgephi_export.layouts.genai.config import genai_config
-from edgephi_export.layouts.genai.graph import rotary_table
 from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
 from support.bundles import small_checkpoint
 from support.cases import words
