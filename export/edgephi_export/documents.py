@@ -2,61 +2,57 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
 from edgephi.bundle.documents import MOST_BYTES, SOURCE_CARD, is_document, read_documents
-from edgephi.bundle.manifest import FileInfo, Manifest
-from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
+from edgephi_export.layouts.layout import FolderDescription, Layout
 from edgephi_export.provenance import describe
 
 _CARD = "README.md"
 _TASKS = {"vision": "image-text-to-text", "speech": "automatic-speech-recognition"}
 
 
-def add_documents(folder: Path, checkpoint: Path, *, push_ready: bool) -> None:
-    """Copy what is there and list it in the folder's description.
+def add_documents(folder: Path, checkpoint: Path, layout: Layout, *, push_ready: bool) -> None:
+    """Copy what is there and list it in the folder's record.
 
     Args:
-        folder: A finished model folder, in either layout.
+        folder: A finished model folder.
         checkpoint: What it was made from.
+        layout: The layout of the folder.
         push_ready: Also write a model card, so that the folder can be uploaded as it is.
 
     Raises:
         OSError: A file cannot be copied.
     """
-    is_genai = (folder / RECORD_NAME).is_file()
-    described = GenaiRecord.load(folder) if is_genai else Bundle(folder).manifest
     names = _copy(checkpoint, folder)
-    if push_ready:
+    if push_ready or layout.has_readme:
+        described = layout.describe(folder)
         licence = read_documents(folder, names).licence
+        text = model_card(described, layout, licence) if push_ready else _lines(layout.usage(described))
         # Not listed: its owner may go on writing it.
-        (folder / _CARD).write_text(model_card(described, licence), encoding="utf-8")
-    if not names:
-        return
-    files = _with(described.files, [describe(folder, name) for name in names])
-    text = dataclasses.replace(described, files=files).to_json()
-    (folder / (RECORD_NAME if is_genai else MANIFEST_NAME)).write_text(text, encoding="utf-8")
+        (folder / _CARD).write_text(text, encoding="utf-8")
+    if names:
+        layout.add_files(folder, [describe(folder, name) for name in names])
 
 
-def model_card(described: Manifest | GenaiRecord, licence: str | None) -> str:
+def model_card(described: FolderDescription, layout: Layout, licence: str | None) -> str:
     """The text of README.md as the Hugging Face hub reads it.
 
     Args:
-        described: What the folder says about itself.
+        described: The record of the folder.
+        layout: Its layout.
         licence: Of the checkpoint; None where it states none.
     """
     source, recipe, modalities = described.source, described.recipe.name, described.modalities
     task = next((_TASKS[name] for name in modalities if name in _TASKS), "text-generation")
-    is_genai = isinstance(described, GenaiRecord)
     known = re.fullmatch(r"[a-z0-9.+-]+", licence or "")
     front = ["---", f"license: {licence if known else 'other'}"]
     if source.revision is not None:  # only then is it an id
         front += [f"base_model: {source.id}", "base_model_relation: quantized"]
-    front += [f"pipeline_tag: {task}", f"library_name: {'onnxruntime-genai' if is_genai else 'edgephi'}", "tags:"]
+    front += [f"pipeline_tag: {task}", f"library_name: {layout.library}", "tags:"]
     front += [f"- {tag}" for tag in ("onnx", "edgephi", recipe, *modalities)] + ["---", ""]
     made_from = f"{source.id} at {source.revision}" if source.revision else source.id
     body = [
@@ -65,23 +61,15 @@ def model_card(described: Manifest | GenaiRecord, licence: str | None) -> str:
         f"ONNX graphs and weights made from **{made_from}** by {described.generator}: recipe `{recipe}`, adapters "
         f"`{described.adapters.mode}`, takes {', '.join(modalities)}.",
         "",
-        *_how_to_run(modalities, is_genai=is_genai),
+        *layout.usage(described),
         "",
         _licence_words(licence),
-        "",
     ]
-    return "\n".join([*front, *body])
+    return _lines([*front, *body])
 
 
-def _how_to_run(modalities: tuple[str, ...], *, is_genai: bool) -> list[str]:
-    if is_genai:
-        return ["Runs with onnxruntime-genai: give it this folder."]
-    lines = ["```sh", 'pip install "edgephi[cpu]"', "edgephi pull ORG/NAME -o model", 'edgephi run model "Hello"']
-    if "vision" in modalities:
-        lines.append('edgephi run model "What is this?" --image photo.jpg')
-    if "speech" in modalities:
-        lines.append("edgephi transcribe model recording.wav")
-    return [*lines, "```"]
+def _lines(lines: Sequence[str]) -> str:
+    return "\n".join([*lines, ""])
 
 
 def _licence_words(licence: str | None) -> str:
@@ -101,7 +89,3 @@ def _copy(checkpoint: Path, folder: Path) -> list[str]:
         shutil.copyfile(path, folder / name)
         names.append(name)
     return names
-
-
-def _with(files: tuple[FileInfo, ...], more: list[FileInfo]) -> tuple[FileInfo, ...]:
-    return tuple(sorted((*files, *more), key=lambda info: info.path))

@@ -13,7 +13,7 @@ import pytest
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.documents import is_document, stated_licence
 from edgephi_export import ExportOptions, export
-from edgephi_export.layouts.genai.record import GenaiRecord
+from edgephi_export.layouts.record import ExportRecord
 from support.bundles import small_bundle, small_checkpoint
 from support.fake_hub import COMMIT, FakeHub
 from support.hub_process import run_with_hub
@@ -57,7 +57,7 @@ def test_licence_and_card_travel_with_their_hashes(checkpoint: Path, tmp_path: P
     )
     facts = json.loads(invoke("inspect", folder, "--json").stdout)
     assert (facts["licence"], len(facts["papers"])) == ("mit", 5)
-    genai = GenaiRecord.load(export(checkpoint, tmp_path / "genai", ExportOptions(layout="genai")))
+    genai = ExportRecord.load(export(checkpoint, tmp_path / "genai", ExportOptions(layout="genai")))
     assert "LICENSE" in {info.path for info in genai.files}
 
 

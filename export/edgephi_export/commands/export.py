@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -79,7 +79,7 @@ _PART_OPTIONS = group(
     "Content",
     click.option(
         "--layout",
-        type=click.Choice(["edgephi", "genai"]),
+        type=click.Choice(get_args(LayoutName)),
         default="edgephi",
         show_default=True,
         help="genai: for onnxruntime-genai 0.18 instead of edgephi; text only, on the CPU.",
@@ -207,23 +207,21 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
 
 
 def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
-    from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
     from edgephi.bundle.documents import read_documents
-    from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
+    from edgephi_export.layouts.registry import find_layout
 
-    is_genai = layout == "genai"
-    manifest = GenaiRecord.load(output) if is_genai else Bundle(output).manifest
-    described = output / (RECORD_NAME if is_genai else MANIFEST_NAME)
+    form = find_layout(layout)
+    described = form.describe(output)
     return Summary(
         path=str(output),
-        source=manifest.source.id,
-        revision=manifest.source.revision,
-        recipe=manifest.recipe.name,
-        adapters=manifest.adapters.mode,
-        modalities=manifest.modalities,
-        bytes=sum(file.bytes for file in manifest.files) + described.stat().st_size,
+        source=described.source.id,
+        revision=described.source.revision,
+        recipe=described.recipe.name,
+        adapters=described.adapters.mode,
+        modalities=described.modalities,
+        bytes=sum(file.bytes for file in described.files) + (output / form.record_name).stat().st_size,
         seconds=round(seconds, 2),
-        ends=() if isinstance(manifest, GenaiRecord) else tuple(end.text for end in manifest.tokens.ends),
-        not_applied=() if isinstance(manifest, GenaiRecord) else manifest.generation.not_applied,
-        licence=read_documents(output, (file.path for file in manifest.files)).licence,
+        ends=described.ends,
+        not_applied=described.not_applied,
+        licence=read_documents(output, (file.path for file in described.files)).licence,
     )

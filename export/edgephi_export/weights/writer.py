@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from edgephi.bundle.block_hashes import FileBlocks
 from edgephi.bundle.manifest import FileInfo
 from edgephi.bundle.tensor_ref import TensorRef
-from edgephi_export.progress import Meter
+from edgephi_export.progress import Meter, Progress
 from edgephi_export.weights.encode import Encoder, StoredRows
 from edgephi_export.weights.file import WeightsFile
 from edgephi_export.weights.plan import Allocation, WeightPlan
@@ -63,6 +63,16 @@ class WrittenFile:
 
     info: FileInfo
     blocks: FileBlocks
+
+
+def progress_totals(plan: WeightPlan) -> Progress:
+    """All that there is to do for a plan, of which nothing is done."""
+    return Progress(
+        stage="reading",
+        total_tensors=sum(map(len, plan.files.values())),
+        total_read_bytes=plan.source_bytes,
+        total_written_bytes=plan.num_bytes,
+    )
 
 
 def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) -> list[WrittenFile]:

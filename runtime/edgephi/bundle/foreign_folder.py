@@ -37,7 +37,7 @@ def why_not_folder(path: Path) -> str:
 def why_not_model(folder: Path) -> str:
     """The error for a folder without a manifest."""
     names = sorted(os.listdir(folder))
-    found = _written_for_genai(folder, names) or _checkpoint(folder, names) or _nested(folder, names)
+    found = _written_for_another_runtime(folder, names) or _checkpoint(folder, names) or _nested(folder, names)
     return found or f"not an edgephi model folder (no {_MANIFEST}{_else_there(names)}); {_EXPORT}"
 
 
@@ -56,16 +56,17 @@ def _file_kind(path: Path) -> str:
     return "a file"
 
 
-def _written_for_genai(folder: Path, names: list[str]) -> str | None:
+def _written_for_another_runtime(folder: Path, names: list[str]) -> str | None:
     if _RECORD in names:
-        source = "CHECKPOINT"
+        source, layout = "CHECKPOINT", "another layout"
         try:
-            facts = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["source"]
-            source = facts["id"] if facts["revision"] else source
+            facts = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+            layout = f"`--layout {facts['layout']}`"
+            source = facts["source"]["id"] if facts["source"]["revision"] else source
         except (OSError, ValueError, KeyError, TypeError):
             pass  # the advice is the same without its name
         return (
-            f"not an edgephi model folder (no {_MANIFEST}) but one for onnxruntime-genai, made with `--layout genai`; "
+            f"not an edgephi model folder (no {_MANIFEST}) but one for another runtime, made with {layout}; "
             f"run it there, or export again without that: `edgephi export {source} -o DIR`"
         )
     if "genai_config.json" in names:

@@ -26,7 +26,7 @@ from edgephi_export.checkpoint.safetensors_file import read_header
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.commands import export as cli
-from edgephi_export.layouts.genai.record import GenaiRecord
+from edgephi_export.layouts.record import ExportRecord
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_bundle, small_checkpoint
 from support.checkpoints import Layout
@@ -201,7 +201,7 @@ def test_the_layout_of_onnxruntime_genai_gets_the_merged_weights(tmp_path: Path)
     matrix = _weights(folder, adapter).read("layers.1.mlp.down_proj.weight").tobytes()
     assert matrix in found
     assert matrix not in base
-    assert GenaiRecord.load(merged).source.merged_adapter is not None
+    assert ExportRecord.load(merged).source.merged_adapter is not None
 
 
 def test_an_adapter_of_the_image_tower_is_merged_there(tmp_path: Path):

@@ -20,6 +20,7 @@ from edgephi_export.graphs.check import check_graphs
 from edgephi_export.graphs.layers import LayerBuilder
 from edgephi_export.layouts.edgephi.plan import plan_bundle
 from edgephi_export.layouts.genai.writer import plan_genai
+from edgephi_export.layouts.layout import LayoutInput
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.recipe import make_recipe
 from support.bundles import small_checkpoint
@@ -99,7 +100,13 @@ def test_the_full_size_graphs_are_valid_and_the_operators_are_unknown_again_afte
     folder = write_public_checkpoint(tmp_path / "checkpoint", filled=False)
     recipe, everything = make_recipe("int4-fast"), choose(None, None, MODALITIES)
     bundle = plan_bundle(open_checkpoint(folder, everything), everything, WeightPlan(recipe), "int8")
-    text = open_checkpoint(folder, choose("none", ("text",), MODALITIES))
-    check_graphs({**bundle.graphs, "model.onnx": plan_genai(text, WeightPlan(recipe)).graph})
+    text = choose("none", ("text",), MODALITIES)
+    given = LayoutInput(
+        options=ExportOptions(layout="genai"),
+        checkpoint=open_checkpoint(folder, text),
+        selection=text,
+        weights=WeightPlan(recipe),
+    )
+    check_graphs({**bundle.graphs, "model.onnx": plan_genai(given).graph})
     assert len(bundle.graphs) == 6
     assert not defs.has("QuickGelu", MICROSOFT)

@@ -53,7 +53,7 @@ def test_a_path_with_nothing_there_is_no_id(path: str, monkeypatch: pytest.Monke
 
 def test_a_folder_that_edgephi_wrote_for_another_runtime_is_known(tmp_path: Path):
     folder = export(small_checkpoint("phi3").path, tmp_path / "genai", ExportOptions(layout="genai"))
-    _refused(folder, "one for onnxruntime-genai, made with `--layout genai`", "`edgephi export CHECKPOINT -o DIR`")
+    _refused(folder, "one for another runtime, made with `--layout genai`", "`edgephi export CHECKPOINT -o DIR`")
     record = json.loads((folder / "edgephi_export.json").read_text())
     record["source"] |= {"id": "some/model", "revision": "abc"}
     (folder / "edgephi_export.json").write_text(json.dumps(record))

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import CHAT_TEMPLATE_NAME, TOKENIZER_NAME
-from edgephi.bundle.manifest import AdaptersInfo
 from edgephi_export.checkpoint.checkpoint import Checkpoint
 from edgephi_export.checkpoint.config import Modality
 from edgephi_export.checkpoint.json_fields import Fields
@@ -25,12 +24,11 @@ from edgephi_export.graphs.decoder import DecoderParts
 from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.genai.config import genai_config
 from edgephi_export.layouts.genai.graph import build_genai
-from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
+from edgephi_export.layouts.layout import LayoutInput
+from edgephi_export.layouts.record import write_record
 from edgephi_export.progress import Meter
-from edgephi_export.provenance import describe, generator, source_info
-from edgephi_export.weights.plan import WeightPlan
+from edgephi_export.provenance import describe
 from edgephi_export.weights.writer import write_weights
-from edgephi_quantize.recipe import Recipe
 
 GENAI_GRAPH = "model.onnx"
 _CONFIG, _TOKENIZER_CONFIG = "genai_config.json", "tokenizer_config.json"
@@ -43,29 +41,31 @@ class GenaiPlan:
     """The folder that will be written.
 
     Attributes:
-        checkpoint: What from.
-        weights: Every tensor's place.
+        given: What it was planned from.
         graph: The one graph.
         tokenizer_config: The text of tokenizer_config.json.
     """
 
-    checkpoint: Checkpoint
-    weights: WeightPlan
+    given: LayoutInput
     graph: GraphBuilder
     tokenizer_config: str
 
-
-def check_genai_recipe(recipe: Recipe) -> None:
-    """Refuse a recipe that the CPU cannot compute with.
-
-    Raises:
-        ConfigError: It is one for GPUs.
-    """
-    if recipe.activations != "float32":
-        raise ConfigError(
-            f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; --layout genai is for the CPU: use "
-            "int4, int4-fast, int8 or fp32"
-        )
+    def write(self, source: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
+        """Write every file; the record comes last. See `FolderPlan`."""
+        checkpoint = self.given.checkpoint
+        files = [file.info for file in write_weights(self.given.weights, folder, threads, meter)]
+        meter.stage("graphs")
+        self.graph.save(folder / GENAI_GRAPH)
+        shutil.copyfile(checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
+        texts = {
+            _CONFIG: genai_config(checkpoint.config, GENAI_GRAPH).to_json(),
+            _TOKENIZER_CONFIG: self.tokenizer_config,
+            CHAT_TEMPLATE_NAME: checkpoint.chat_template,
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        files += [describe(folder, name) for name in (GENAI_GRAPH, TOKENIZER_NAME, *texts)]
+        write_record(folder, self.given, source, files)
 
 
 def choose_genai(adapters: str | None, modalities: Sequence[str] | None, available: tuple[Modality, ...]) -> Selection:
@@ -91,58 +91,15 @@ def choose_genai(adapters: str | None, modalities: Sequence[str] | None, availab
     return choose("none", ("text",), available)
 
 
-def plan_genai(checkpoint: Checkpoint, weights: WeightPlan) -> GenaiPlan:
-    """Build the graph; `weights` gets every tensor it needs.
+def plan_genai(given: LayoutInput) -> GenaiPlan:
+    """Build the graph; the plan of weights gets every tensor it needs.
 
     Raises:
         ArtifactError: The checkpoint's tokenizer_config.json is damaged.
     """
-    parts = DecoderParts(config=checkpoint.config, source=checkpoint.weights, plan=weights, mode="none")
-    return GenaiPlan(
-        checkpoint=checkpoint,
-        weights=weights,
-        graph=build_genai(parts),
-        tokenizer_config=_tokenizer_config(checkpoint),
-    )
-
-
-def write_genai(plan: GenaiPlan, located: CheckpointSource, folder: Path, threads: int, meter: Meter) -> None:
-    """Write every file; the record comes last.
-
-    Args:
-        plan: What to write.
-        located: What to call the source.
-        folder: Where to; it exists and is empty.
-        threads: Workers.
-        meter: Gets the progress.
-
-    Raises:
-        ArtifactError: A tensor of the checkpoint cannot be read or holds values that are not finite.
-        ConfigError: A value is too large for its format.
-    """
-    checkpoint = plan.checkpoint
-    files = [file.info for file in write_weights(plan.weights, folder, threads, meter)]
-    meter.stage("graphs")
-    plan.graph.save(folder / GENAI_GRAPH)
-    shutil.copyfile(checkpoint.path / TOKENIZER_NAME, folder / TOKENIZER_NAME)
-    texts = {
-        _CONFIG: genai_config(checkpoint.config, GENAI_GRAPH).to_json(),
-        _TOKENIZER_CONFIG: plan.tokenizer_config,
-        CHAT_TEMPLATE_NAME: checkpoint.chat_template,
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    files += [describe(folder, name) for name in (GENAI_GRAPH, TOKENIZER_NAME, *texts)]
-    record = GenaiRecord(
-        layout="genai",
-        generator=generator(),
-        source=source_info(checkpoint, located),
-        recipe=plan.weights.recipe.to_info(),
-        adapters=AdaptersInfo(mode="none", available=()),
-        modalities=("text",),
-        files=tuple(sorted(files, key=lambda info: info.path)),
-    )
-    (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
+    checkpoint = given.checkpoint
+    parts = DecoderParts(config=checkpoint.config, source=checkpoint.weights, plan=given.weights, mode="none")
+    return GenaiPlan(given=given, graph=build_genai(parts), tokenizer_config=_tokenizer_config(checkpoint))
 
 
 def _tokenizer_config(checkpoint: Checkpoint) -> str:

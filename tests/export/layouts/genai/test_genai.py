@@ -29,7 +29,7 @@ from edgephi_export.checkpoint.selection import choose
 from edgephi_export.commands.export import export as export_command
 from edgephi_export.graphs.rotary_positions import rotary_table
 from edgephi_export.layouts.genai.config import genai_config
-from edgephi_export.layouts.genai.record import RECORD_NAME, GenaiRecord
+from edgephi_export.layouts.record import RECORD_NAME, ExportRecord
 from support.bundles import small_checkpoint
 from support.cases import words
 from support.checkpoints import write_checkpoint
@@ -185,7 +185,7 @@ def test_only_the_last_row_goes_through_the_head(folder: Path):
 
 
 def test_every_file_is_there_and_listed(folder: Path):
-    record = GenaiRecord.load(folder)
+    record = ExportRecord.load(folder)
     there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert there == {info.path for info in record.files} | {RECORD_NAME}
     assert there == {

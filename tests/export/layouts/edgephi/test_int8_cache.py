@@ -19,12 +19,12 @@ from edgephi.cache.kv_cache import CacheShape, KVCache
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi_export import ExportOptions, Progress, export
 from edgephi_export.calibration.requests import calibration_requests
-from edgephi_export.calibration.run import add_cache
 from edgephi_export.calibration.samples import CalibrationFiles, read_own_files
 from edgephi_export.checkpoint.checkpoint import open_checkpoint
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.fidelity.weights import compare_with_checkpoint
 from edgephi_export.graphs.decoder import INT32, DecoderBuilder, DecoderParts, Positions
+from edgephi_export.layouts.edgephi.int8_cache import add_cache
 from edgephi_export.weights.kv_scales import layer_scales, place_scales, write_scales
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.cache_ranges import CacheRanges

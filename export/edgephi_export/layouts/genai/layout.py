@@ -1,0 +1,76 @@
+"""The folder that onnxruntime-genai loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import FileInfo
+from edgephi_export.checkpoint.config import Modality
+from edgephi_export.checkpoint.selection import Selection
+from edgephi_export.graphs.check import check_graphs
+from edgephi_export.layouts.genai.writer import GENAI_GRAPH, GenaiPlan, choose_genai, plan_genai
+from edgephi_export.layouts.layout import FolderDescription, FolderPlan, LayoutInput
+from edgephi_export.layouts.record import RECORD_NAME, ExportRecord, add_files
+from edgephi_export.options import ExportOptions
+from edgephi_export.recipe_options import check_cpu_recipe
+
+
+class GenaiLayout:
+    """See `Layout`."""
+
+    record_name = RECORD_NAME
+    library = "onnxruntime-genai"
+    has_readme = False
+
+    def check(self, options: ExportOptions) -> None:
+        """Refuse what needs edgephi's own runtime, and recipes that the CPU cannot compute with.
+
+        Raises:
+            ConfigError: One of these was asked for.
+        """
+        if options.prefill is not None:
+            raise ConfigError("--prefill int8 is for edgephi's own layout; leave out --layout genai or --prefill")
+        if options.kv_cache == "int8":
+            raise ConfigError("--kv-cache int8 is for edgephi's own layout; leave out --layout genai or --kv-cache")
+        check_cpu_recipe(options, "--layout genai")
+
+    def choose(self, options: ExportOptions, available: tuple[Modality, ...]) -> Selection:
+        """Text without adapters.
+
+        Raises:
+            ConfigError: Something else was asked for.
+        """
+        return choose_genai(options.adapters, options.modalities, available)
+
+    def plan(self, given: LayoutInput) -> FolderPlan:
+        """The graph, checked.
+
+        Raises:
+            ArtifactError: The checkpoint's tokenizer_config.json is damaged.
+            EdgeError: The graph is not valid ONNX.
+        """
+        plan: GenaiPlan = plan_genai(given)
+        check_graphs({GENAI_GRAPH: plan.graph})
+        return plan
+
+    def describe(self, folder: Path) -> FolderDescription:
+        """The folder's record.
+
+        Raises:
+            ArtifactError: There is none, or it is damaged.
+        """
+        return ExportRecord.load(folder).describe()
+
+    def add_files(self, folder: Path, added: Sequence[FileInfo]) -> None:
+        """List more files in the record.
+
+        Raises:
+            ArtifactError: There is none, or it is damaged.
+        """
+        add_files(folder, added)
+
+    def usage(self, described: FolderDescription) -> tuple[str, ...]:  # noqa: ARG002
+        """One line."""
+        return ("Runs with onnxruntime-genai: give it this folder.",)

@@ -1,0 +1,44 @@
+"""The recipe that the options of an export ask for."""
+
+from __future__ import annotations
+
+from edgephi.base.errors import ConfigError
+from edgephi_export.options import ExportOptions
+from edgephi_quantize.recipe import Recipe, Rule, SolvedAnew, make_recipe, parse_rule
+
+
+def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = ()) -> Recipe:
+    """The recipe of an export.
+
+    Args:
+        options: The options.
+        gated: Rules of the gate of the graph for prefill; the user's own count more.
+
+    Raises:
+        ConfigError: The options name no recipe, or a rule cannot be read.
+    """
+    return make_recipe(
+        options.recipe,
+        method=options.method,
+        overrides=(*gated, *map(parse_rule, options.overrides)),
+        with_prefill=options.prefill is not None,
+        solve=SolvedAnew(adapters=options.absorb, correction_rank=options.correct_rank),
+    )
+
+
+def check_cpu_recipe(options: ExportOptions, what: str) -> None:
+    """Refuse a recipe that computes with float16.
+
+    Args:
+        options: The options.
+        what: The option that the CPU is needed for.
+
+    Raises:
+        ConfigError: The recipe is one for GPUs, or unknown.
+    """
+    recipe = make_recipe(options.recipe)
+    if recipe.activations != "float32":
+        raise ConfigError(
+            f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; {what} is for the CPU: use int4, "
+            "int4-fast, int8 or fp32"
+        )
