@@ -17,7 +17,7 @@ serve: .venv/edgephi.stamp  ## the demo's model behind OpenAI's interface, on 12
 	$(BIN)/edgephi serve $(DEMO_MODEL)
 
 test: .venv/edgephi.stamp  ## everything that needs no PyTorch
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not reference and not genai and not browser and not clients and not fuzz"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 reference: .venv/reference.stamp  ## compare live with transformers, and the golden values with it
 	$(BIN)/python -m pytest -m reference

@@ -24,8 +24,6 @@ from mutations.listing import Mutation
 
 #: Folders of the tree whose packages are imported.
 SOURCES = ("runtime", "export", "quantize", "benchmarks")
-#: As `make test` selects them.
-_QUICK = "not slow and not reference and not genai and not browser"
 
 
 class CopyError(Exception):
@@ -98,7 +96,7 @@ class WorkingCopy:
 
     def test(self, tests: tuple[str, ...], timeout_s: float) -> TestRun:
         """Run tests up to the first failure."""
-        options = ["-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-m", _QUICK]
+        options = ["-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
         before = time.monotonic()
         code, output = self._run([*options, *tests], timeout_s)
         failed = next((line.split()[1] for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))), None)
