@@ -68,7 +68,7 @@ class Completions:
                     self._check_done(delivery, job, event)
                 await delivery.begin("text/event-stream; charset=utf-8")
                 for chunk in writer.chunks(index, event, job):
-                    await delivery.send(chunk)
+                    delivery.add(chunk)
                 if writer.has_enough(index):
                     job.end_reply(index)
         except Exception as error:

@@ -6,8 +6,9 @@ import asyncio
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -82,7 +83,9 @@ class Job(Generic[T]):
         self._turns, self._preparing = admission.turns, admission.preparing
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[T | Stage | BaseException | None] = asyncio.Queue()
+        self._items: deque[T | Stage | BaseException | None] = deque()
+        self._has_items = asyncio.Event()
+        self._is_awaited = False
         self._has_ended = asyncio.Event()
         self._entered_s = self._beat_s = time.monotonic()
         self._began_s: float | None = None
@@ -162,11 +165,10 @@ class Job(Generic[T]):
             TimeoutError: Nothing came within the time.
             BaseException: What ended the work.
         """
-        if self._items.empty():
+        if not self._items:
             async with asyncio.timeout(timeout_s):
-                item = await self._items.get()
-        else:
-            item = self._items.get_nowait()
+                await self._some()
+        item = self._items.popleft()
         if isinstance(item, BaseException):
             try:
                 raise item
@@ -186,9 +188,16 @@ class Job(Generic[T]):
             if not isinstance(item, Stage):
                 return item
 
-    async def ended(self) -> None:
-        """Wait until its thread has left the model."""
-        await self._has_ended.wait()
+    @property
+    def has_next(self) -> bool:
+        """Whether `next` will not wait."""
+        return bool(self._items)
+
+    async def ended(self, timeout_s: float | None = None) -> None:
+        """Wait until its thread has left the model, or until the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._has_ended.wait()
 
     def is_wanted(self) -> bool:
         """Whether the model is wanted by others; what could as well be left undone makes room for them."""
@@ -327,8 +336,18 @@ class Job(Generic[T]):
         self._push(None)
         self._call(self._has_ended.set)
 
+    async def _some(self) -> None:
+        while not self._items:
+            self._has_items.clear()
+            self._is_awaited = True
+            if not self._items:  # else an item came before the thread could see that it is awaited
+                await self._has_items.wait()
+
     def _push(self, item: T | Stage | BaseException | None) -> None:
-        self._call(self._items.put_nowait, item)
+        self._items.append(item)
+        if self._is_awaited:  # waking the event loop costs a system call
+            self._is_awaited = False
+            self._call(self._has_items.set)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         try:
