@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+
+from edgephi.bundle.bundle import Bundle
 
 MOST_BYTES = 4 << 20
 #: Smaller neighbours are one chunk.
@@ -13,10 +13,16 @@ _LEAST_BYTES = 64 << 10
 
 
 def tensor_offsets(model: Path) -> dict[str, tuple[int, ...]]:
-    """Where tensors begin in each weight file of a model folder, by the file's path in it."""
+    """Where tensors begin in each weight file of a model folder, by the file's path in it.
+
+    Raises:
+        ArtifactError: The folder is damaged, or no model folder.
+    """
+    with closing(Bundle(model)) as bundle:
+        index = bundle.tensor_index()
     found: dict[str, set[int]] = {}
-    for file, offset in _references(json.loads((model / "tensors.json").read_text(encoding="utf-8"))):
-        found.setdefault(file, set()).add(offset)
+    for ref in (*(ref for one in index.tensors for ref in one.tensors), *(one.tensor for one in index.constants)):
+        found.setdefault(ref.file, set()).add(ref.offset)
     return {file: tuple(sorted(offsets)) for file, offsets in found.items()}
 
 
@@ -38,15 +44,3 @@ def cuts(size: int, offsets: tuple[int, ...] = ()) -> tuple[int, ...]:
             ends.append(edge)
             start = edge
     return tuple(ends)
-
-
-def _references(value: Any) -> Iterator[tuple[str, int]]:
-    """Every `{"file": ..., "offset": ...}` below."""
-    if isinstance(value, dict):
-        if isinstance(value.get("file"), str) and isinstance(value.get("offset"), int):
-            yield value["file"], value["offset"]
-        for one in value.values():
-            yield from _references(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _references(one)

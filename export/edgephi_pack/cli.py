@@ -15,6 +15,9 @@ import click
 from edgephi.base.atomic_write import writing
 from edgephi.base.errors import NOT_AS_RECORDED, ConfigError, EdgeError
 from edgephi.base.output_file import check_output_file, staged_file
+from edgephi.console import interruption
+from edgephi.console.ending import mend_streams, run_to_end
+from edgephi.console.reporting import ReportingGroup
 from edgephi_agent.index import Audience, Requirements
 from edgephi_pack.bundle_writer import ReleaseFacts, Signing, cut_tree, make_index, write_bundle
 from edgephi_pack.keys import RELEASE_KEY, make_keys, read_chain, read_key
@@ -24,22 +27,7 @@ _FOLDER = click.Path(path_type=Path)
 _positive = click.IntRange(min=1)
 
 
-class PackGroup(click.Group):
-    """Turns errors into one line and their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except EdgeError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except OSError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(EdgeError.exit_code)
-
-
-@click.group(cls=PackGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Make the signed bundles that edgephi-agent installs."""
 
@@ -96,8 +84,9 @@ def bundle(model: Path, output: Path, cases: Path, key_folder: Path, as_json: bo
 
 def program() -> NoReturn:
     """The command as a process of its own."""
-    main(prog_name="edgephi-pack")
-    raise AssertionError("click ends the process")
+    interruption.install()
+    mend_streams()
+    run_to_end(lambda: main(prog_name="edgephi-pack"))
 
 
 def _facts(asked: dict[str, Any]) -> ReleaseFacts:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
@@ -25,6 +26,7 @@ MOST_ROOTS = 64
 MOST_ROOT_BYTES = 32 << 10
 MOST_TARGETS_BYTES = 64 << 10
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+Signed = TypeVar("Signed", Root, Targets)
 #: What `tuf` raises of bytes that are no metadata, or metadata that does not hold.
 _BAD = (RepositoryError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
@@ -55,8 +57,9 @@ def trust_first_root(content: bytes) -> TrustedRoot:
     Raises:
         RefusedError: It is no such metadata.
     """
-    root, signed = _root(content)
-    _verify(root, "root", signed)
+    signed = _root(content)
+    root = signed.signed
+    _verify(root, signed)
     if root.version != 1:
         raise RefusedError(f"the root metadata has version {root.version}; a device begins with version 1")
     return TrustedRoot(root, (content,), epoch=1)
@@ -69,7 +72,8 @@ def follow_chain(trusted: TrustedRoot, roots: Sequence[bytes]) -> TrustedRoot:
         RefusedError: A version is left out, changed, or not signed by enough keys.
     """
     for content in roots:
-        root, signed = _root(content)
+        signed = _root(content)
+        root: Root = signed.signed
         known = len(trusted.chain)
         if root.version <= known:
             if content != trusted.chain[root.version - 1]:
@@ -77,8 +81,8 @@ def follow_chain(trusted: TrustedRoot, roots: Sequence[bytes]) -> TrustedRoot:
             continue
         if root.version != known + 1:
             raise RefusedError(f"root metadata {known + 1} is missing; get the whole bundle")
-        _verify(trusted.root, "root", signed)
-        _verify(root, "root", signed)
+        _verify(trusted.root, signed)
+        _verify(root, signed)
         changed = frozenset(root.roles["targets"].keyids) != trusted.release_keys
         epoch = root.version if changed else trusted.epoch
         trusted = TrustedRoot(root, (*trusted.chain, content), epoch)
@@ -172,27 +176,26 @@ def signers(trusted: TrustedRoot, targets: bytes) -> tuple[str, ...]:
 
 
 def _targets(content: bytes) -> Metadata[Targets]:
+    return _metadata(Targets, content, "metadata/targets.json")
+
+
+def _root(content: bytes) -> Metadata[Root]:
+    return _metadata(Root, content, "root metadata")
+
+
+def _metadata(kind: type[Signed], content: bytes, where: str) -> Metadata[Signed]:
+    """Metadata of this kind, whose signatures are still to be verified."""
     try:
-        metadata = Metadata[Targets].from_bytes(content)
-        if not isinstance(metadata.signed, Targets):
-            raise ValueError(f"its type is {metadata.signed.type}, expected targets")
+        metadata: Metadata[Signed] = Metadata.from_bytes(content)
+        if not isinstance(metadata.signed, kind):
+            raise ValueError(f"its type is {metadata.signed.type}, expected {kind.type}")
     except _BAD as error:
-        raise RefusedError(f"metadata/targets.json: cannot be read ({error})") from None
+        raise RefusedError(f"{where}: cannot be read ({error})") from None
     return metadata
 
 
-def _root(content: bytes) -> tuple[Root, Metadata[Root]]:
+def _verify(by: Root, metadata: Metadata[Root]) -> None:
     try:
-        metadata = Metadata[Root].from_bytes(content)
-        if not isinstance(metadata.signed, Root):
-            raise ValueError(f"its type is {metadata.signed.type}, expected root")
-    except _BAD as error:
-        raise RefusedError(f"root metadata cannot be read ({error})") from None
-    return metadata.signed, metadata
-
-
-def _verify(by: Root, role: str, metadata: Metadata[Root]) -> None:
-    try:
-        by.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+        by.verify_delegate("root", metadata.signed_bytes, metadata.signatures)
     except _BAD as error:
         raise RefusedError(f"root metadata {metadata.signed.version} is not trusted here ({error})") from None

@@ -99,6 +99,14 @@ def test_what_is_missing_is_one_line(bench: Path, tmp_path: Path):
         assert (done.exit_code, match in done.stderr) == (code, True), done.stderr
 
 
+def test_a_damaged_model_is_one_line(bench: Path, tmp_path: Path):
+    (copy_bundle(bench / "model", tmp_path / "model") / "tensors.json").write_text('{"tensors": [')
+    done = _pack(bench, tmp_path / "out", 1, "--json", model=tmp_path / "model")
+    assert (done.exit_code, json.loads(done.stdout)["error"]["type"]) == (3, "ArtifactError")
+    assert "tensors.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_chunks_begin_at_tensors_and_are_neither_tiny_nor_huge():
     mebi, kibi = 1 << 20, 1 << 10
     assert cuts(0) == ()

@@ -11,7 +11,7 @@ import io
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -19,11 +19,11 @@ from edgephi.base.errors import CapacityError, EdgeError
 from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.base.version import package_version
 from edgephi.console import interruption
-from edgephi.console.commands import SuggestingGroup
-from edgephi.console.ending import NO_MEMORY, broken_stdout, mend_streams, run_to_end, say, spare_memory
-from edgephi.console.failures import fail, remember_arguments, write_json_error
+from edgephi.console.ending import NO_MEMORY, mend_streams, run_to_end, spare_memory
+from edgephi.console.failures import fail
 from edgephi.console.logs import log_options
 from edgephi.console.packing import decorated_with
+from edgephi.console.reporting import ReportingGroup
 from edgephi.ort.thread_pool import share_threads
 
 COMMAND_GROUP = "edgephi.commands"
@@ -42,8 +42,8 @@ _OWN = {
 }
 
 
-class CommandGroup(SuggestingGroup):
-    """Loads a subcommand when it is asked for, and reports every expected failure as `error: ...`."""
+class CommandGroup(ReportingGroup):
+    """Loads a subcommand when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names of the device's commands and of those that host packages add."""
@@ -59,53 +59,14 @@ class CommandGroup(SuggestingGroup):
                 return _load(point)
         return None
 
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """As click does it, which prints the group's own help and version here."""
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except OSError as error:
-            code = broken_stdout(error)
-            if code is None:
-                raise
-            sys.exit(code)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; an error is reported as the arguments ask for it."""
-        remember_arguments(ctx, args)
-        return super().parse_args(ctx, args)
-
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; the exit code is the error's own."""
+        """Run the command; one whose libraries are missing says how to install them."""
         try:
-            with interruption.released():
-                return super().invoke(ctx)
-        except click.UsageError as error:
-            write_json_error(ctx, "UsageError", error.format_message(), error.exit_code)
-            raise
-        except EdgeError as error:
-            fail(ctx, type(error).__name__, error, error.exit_code)
+            return super().invoke(ctx)
         except ModuleNotFoundError as error:
             if ctx.invoked_subcommand is None or ctx.invoked_subcommand in _OWN:
                 raise
             fail(ctx, "EdgeError", _install_line(ctx.invoked_subcommand, error), EdgeError.exit_code)
-        except (MemoryError, ImportError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
-        except OSError as error:
-            code = broken_stdout(error)
-            if code is None and is_out_of_memory(error):  # a library that cannot be loaded
-                fail(ctx, "CapacityError", NO_MEMORY, CapacityError.exit_code)
-            if code is None:
-                fail(ctx, "OSError", error, EdgeError.exit_code)
-            ctx.exit(code)
-        except KeyboardInterrupt:
-            code = interruption.answered()
-            say("interrupted")
-            write_json_error(ctx, "Interrupted", "interrupted", code)
-            ctx.exit(code)
 
 
 def _escape_unencodable() -> None:

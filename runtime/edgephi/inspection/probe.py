@@ -7,9 +7,10 @@ does not change those after it. Tokens alone would accept damage that leaves the
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ from edgephi.generation.timing import Timing, peak_rss_bytes
 from edgephi.inspection.probe_record import CaseRequest, Limits, ProbeCase, ProbeRecord, RecordedMachine, RecordedRow
 from edgephi.model import Model
 from edgephi.ort.session import runtime
+from edgephi.prompt.prompt import Prompt
 from edgephi.request import Request
+from edgephi.sources.source import ImageSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +96,10 @@ def judge_cases(model: Model, record: ProbeRecord, folder: Path) -> Iterator[Cas
     """
     accepted = tolerance_sd(record)
     for index, case in enumerate(record.cases):
-        prompt_ids = prompt_token_ids(model, case.request, folder)
+        prompt = read_prompt(model, case.request, folder)
+        prompt_ids = tuple(map(int, prompt.token_ids))
         if prompt_ids == case.prompt_ids:
-            logits = reply_logits(model, case.request, folder, (*prompt_ids, *case.token_ids[:-1]), len(case.rows))
+            logits = reply_logits(model, prompt, case.token_ids)
             yield _judged(case, logits, record.head.difference_sd(logits[0]) if index == 0 else 0.0, accepted)
         else:
             problem = f"the prompt's {len(prompt_ids):,} token ids are not the {len(case.prompt_ids):,} recorded"
@@ -127,34 +131,36 @@ def _difference_sd(row: RecordedRow, values: NDArray[np.float64]) -> float:
     return float(max(recorded, others.max() - row.logits[-1]) / row.sd)
 
 
-def prompt_token_ids(model: Model, request: CaseRequest, folder: Path) -> tuple[int, ...]:
-    """Token ids of a prompt, by this folder's template and tokenizer.
+def read_prompt(model: Model, request: CaseRequest, folder: Path) -> Prompt:
+    """Token ids by this folder's template and tokenizer, and the features of the media.
 
     Raises:
         EdgeError: The request cannot be used.
     """
     images, audio = request.media_of(folder)
-    prepared = model.prepare(Request(request.messages(), images=images, audio=audio))
-    return tuple(map(int, prepared.prompt.token_ids))
+    return model.prepare(Request(request.messages(), images=images, audio=audio)).prompt
 
 
-def reply_logits(
-    model: Model, request: CaseRequest, folder: Path, token_ids: tuple[int, ...], num_rows: int
-) -> NDArray[np.float64]:
-    """float64 [R, V]: the logits from which each token of a reply is chosen.
+def reply_logits(model: Model, prompt: Prompt, reply_ids: Sequence[int]) -> NDArray[np.float64]:
+    """float64 [R, V]: the logits from which each of R tokens of a reply is chosen.
 
     Args:
         model: Answers.
-        request: Its media are used.
-        folder: Holds them.
-        token_ids: Of the prompt and of the reply but for its last.
-        num_rows: R, the tokens of the reply.
+        prompt: From `read_prompt`.
+        reply_ids: R token ids.
 
     Raises:
         EdgeError: They cannot be computed.
     """
-    images, audio = request.media_of(folder)
-    return model.logits(token_ids, images=images, audio=audio, rows=num_rows).astype(np.float64)
+    logits = model.logits(
+        (*map(int, prompt.token_ids), *reply_ids[:-1]),
+        images=cast("tuple[ImageSource, ...]", prompt.images),  # features are taken as well, as of audio
+        audio=prompt.audio,
+        adapter=prompt.adapter,
+        max_crops=prompt.max_crops,
+        rows=len(reply_ids),
+    )
+    return logits.astype(np.float64)
 
 
 def measure(model: Model, record: ProbeRecord, folder: Path, *, with_replies: bool) -> Usage:

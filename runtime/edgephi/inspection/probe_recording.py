@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgephi.base.errors import NOT_AS_RECORDED, EdgeError
 from edgephi.bundle.manifest import TokenInfo
 from edgephi.generation.reply import Reply
-from edgephi.inspection.probe import prompt_token_ids, reply_logits, this_machine
+from edgephi.inspection.probe import read_prompt, reply_logits, this_machine
 from edgephi.inspection.probe_record import (
     NUM_TOP,
     SCHEMA,
@@ -53,8 +53,9 @@ def record_cases(model: Model, samples: Sequence[Sample], folder: Path) -> Itera
     for result in run_samples(model, samples, folder):
         token_ids = _beginning(_right(result).token_ids, model.manifest.tokens)
         request = _request(result.sample, folder)
-        prompt_ids = prompt_token_ids(model, request, folder)
-        logits = reply_logits(model, request, folder, (*prompt_ids, *token_ids[:-1]), len(token_ids))
+        prompt = read_prompt(model, request, folder)
+        prompt_ids = tuple(map(int, prompt.token_ids))
+        logits = reply_logits(model, prompt, token_ids)
         rows = tuple(map(_row, logits))
         case = ProbeCase(request=request, prompt_ids=prompt_ids, token_ids=token_ids, rows=rows)
         yield case, HeadRow.of(logits[0])
