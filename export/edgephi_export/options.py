@@ -40,7 +40,8 @@ class ExportOptions:
             byte each; None for none.
         calibration: For an int8 cache, the user's own texts, images and audio, read beside those that come with
             edgephi. For what is solved on examples, folders of them.
-        layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs: text only.
+        layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs.
+        max_crops: For `genai`, the tiles that an image is cut into, at most; None for as many as the checkpoint says.
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.
         revision: Branch, tag or commit of a Hugging Face id; None for its main branch.
@@ -59,6 +60,7 @@ class ExportOptions:
     prefill: PrefillKind | None = None
     calibration: tuple[str | Path, ...] = ()
     layout: LayoutName = "edgephi"
+    max_crops: int | None = None
     force: bool = False
     threads: int | None = None
     revision: str | None = None

@@ -82,7 +82,7 @@ _PART_OPTIONS = group(
         type=click.Choice(get_args(LayoutName)),
         default="edgephi",
         show_default=True,
-        help="genai: for onnxruntime-genai 0.18 instead of edgephi; text only, on the CPU.",
+        help="genai: for onnxruntime-genai 0.18 instead of edgephi, on the CPU.",
     ),
     click.option(
         "--adapters",
@@ -95,6 +95,12 @@ _PART_OPTIONS = group(
         callback=_words,
         metavar="LIST",
         help="text,vision,speech or fewer.  [default: all there are]",
+    ),
+    click.option(
+        "--max-crops",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="With --layout genai: cut an image into N tiles at most.  [default: as the checkpoint]",
     ),
     click.option(
         "--merge-adapter",
@@ -188,7 +194,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export microsoft/Phi-4-multimodal-instruct -o phi4mm
       edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
       edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
-      edgephi export ./Phi-4-mini-instruct -o mini-genai --layout genai
+      edgephi export ./Phi-4-multimodal-instruct -o phi4mm-genai --layout genai --max-crops 12
       edgephi export microsoft/Phi-4-mini-instruct -o mini --push-ready
       edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
       edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt

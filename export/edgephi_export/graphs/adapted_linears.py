@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from edgephi.bundle.manifest import ADAPTER_IDS, AdapterInfo, AdapterMode
+from edgephi.bundle.manifest import ADAPTER_IDS, AdapterInfo, AdapterMode, EncoderName
 from edgephi.bundle.tensor_index import Part
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor, solved_tensor
 from edgephi_export.graphs.adapters import AdapterPair, merged
@@ -74,11 +74,21 @@ class AdaptedLinears:
         """The input that chooses among the adapters; before the first linear, where they are routed."""
         graph = self._layers.graph
         adapter = graph.input("adapter", ir.DataType.INT64, [])
-        for info in self._adapters:
-            number = graph.constant(ADAPTER_IDS[info.name])
-            self._is_adapter[info.name] = graph.op("Equal", adapter, number, name=f"is_{info.name}")
+        self.choose_by(
+            {
+                info.name: graph.op("Equal", adapter, graph.constant(ADAPTER_IDS[info.name]), name=f"is_{info.name}")
+                for info in self._adapters
+            }
+        )
+
+    def choose_by(self, is_adapter: Mapping[EncoderName, ir.Value]) -> None:
+        """Choose among the adapters by values of the graph, bool [], of which one at most holds.
+
+        Before the first linear, where they are routed; `is_adapter` may name adapters that the model has not.
+        """
+        self._is_adapter = {info.name: is_adapter[info.name] for info in self._adapters}
         first, *others = self._is_adapter.values()
-        self._any_adapter = graph.op("Or", first, others[0], name="any_adapter") if others else first
+        self._any_adapter = self._layers.graph.op("Or", first, others[0], name="any_adapter") if others else first
 
     def apply(self, inputs: ir.Value, name: str) -> ir.Value:
         """A linear by its canonical name: floats [B, S, inputs] to [B, S, outputs]."""

@@ -122,6 +122,21 @@ class GraphBuilder:
         then_branch, else_branch = self._branch(f"{name}.then", then), self._branch(f"{name}.else", otherwise)
         return self.op("If", condition, name=name, then_branch=then_branch, else_branch=else_branch)
 
+    def repeat(self, count: ir.Value, body: Callable[[GraphBuilder, ir.Value], ir.Value], *, name: str) -> ir.Value:
+        """A `Loop`: the results of `body(branch, index)` for 0 ... count - 1, stacked along a new first axis.
+
+        The function adds nodes to its branch, may use values of this graph, and returns a value of its own branch that
+        has the same shape at every call. `count` and `index` are int64 [].
+        """
+        branch = GraphBuilder(name, self._root)
+        index = branch.input(f"{name}.index", ir.DataType.INT64, [])
+        going_on = branch.input(f"{name}.going_on", ir.DataType.BOOL, [])
+        result = body(branch, index)
+        outputs = [branch.op("Identity", going_on, name=name), result]
+        initializers = list(branch._constants.values())
+        graph = ir.Graph(branch._inputs, outputs, nodes=branch._nodes, initializers=initializers, name=name)
+        return self.op("Loop", count, None, name=name, body=graph)
+
     @cached_property
     def serialized(self) -> bytes:
         """The finished graph as a file holds it, for checking and for writing. Nothing can be added afterwards."""

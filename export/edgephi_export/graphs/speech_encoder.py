@@ -9,6 +9,8 @@ output   audio_features float32 [1, A, H]
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -41,7 +43,39 @@ def build_speech(
         projections: Which output projections to include: `speech`, `vision` or both.
     """
     layers = LayerBuilder(graph=GraphBuilder("speech"), source=source, plan=plan, part="speech")
-    return _SpeechBuilder(config, layers).build(projections)
+    graph = layers.graph
+    window = Window(
+        log_mel=graph.input("log_mel", FLOAT, [1, "T", config.num_mels]),
+        drop_rows=graph.input("drop_rows", INT64, []),
+        window_rows=graph.input("window_rows", INT64, []),
+        projection=graph.input("projection", INT64, []),
+    )
+    features = encode_window(layers, config, window, projections)
+    hidden = source.shape("speech.projector.speech.down.bias")[0]
+    graph.output(features, "audio_features", FLOAT, [1, "A", hidden])
+    return graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The input of one pass through the tower; see the top of this file."""
+
+    log_mel: ir.Value
+    drop_rows: ir.Value
+    window_rows: ir.Value
+    projection: ir.Value
+
+
+def encode_window(layers: LayerBuilder, config: SpeechConfig, window: Window, projections: tuple[str, ...]) -> ir.Value:
+    """The embedding rows of one window, float32 [1, A, H].
+
+    Args:
+        layers: Adds the nodes.
+        config: The tower.
+        window: The input.
+        projections: Which output projections there are: `speech`, `vision` or both.
+    """
+    return _SpeechBuilder(config, layers).encode(window, projections)
 
 
 class _SpeechBuilder:
@@ -50,25 +84,18 @@ class _SpeechBuilder:
         self.layers = layers
         self.graph = layers.graph
 
-    def build(self, projections: tuple[str, ...]) -> GraphBuilder:
+    def encode(self, window: Window, projections: tuple[str, ...]) -> ir.Value:
         graph = self.graph
-        log_mel = graph.input("log_mel", FLOAT, [1, "T", self.config.num_mels])
-        drop_rows = graph.input("drop_rows", INT64, [])
-        window_rows = graph.input("window_rows", INT64, [])
-        projection = graph.input("projection", INT64, [])
-        first = graph.op("Reshape", drop_rows, graph.constant([1]), name="drop_rows")
-        stem = self._stem(self.layers.enter(log_mel, "log_mel"))
+        first = graph.op("Reshape", window.drop_rows, graph.constant([1]), name="drop_rows")
+        stem = self._stem(self.layers.enter(window.log_mel, "log_mel"))
         rows = graph.op("Slice", stem, first, graph.constant([_TO_THE_END]), graph.constant([1]), name="rows")
         count = graph.op("Shape", rows, name="rows.count", start=1, end=2)
-        state = self._pad(rows, count, window_rows)
+        state = self._pad(rows, count, window.window_rows)
         keys = AttentionKeys(num_heads=self.config.num_heads, bias=self._relative_bias(state))
         for block in range(self.config.num_blocks):
             state = self._block(f"speech.blocks.{block}", state, keys)
         state = graph.op("Slice", state, graph.constant([0]), count, graph.constant([1]), name="unpad")
-        features = self.layers.leave(self._project(state, projection, projections), "audio_features")
-        hidden = self.layers.source.shape("speech.projector.speech.down.bias")[0]
-        graph.output(features, "audio_features", FLOAT, [1, "A", hidden])
-        return graph
+        return self.layers.leave(self._project(state, window.projection, projections), "audio_features")
 
     def _stem(self, log_mel: ir.Value) -> ir.Value:
         """Normalization and three strided convolutions: float32 [1, R, D]."""

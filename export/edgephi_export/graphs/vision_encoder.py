@@ -50,19 +50,40 @@ def build_vision(
     pixels = graph.input("pixel_values", FLOAT, [1, 3, side, side])
     patch_mask = graph.input("patch_mask", BOOL, [1, count])
     position_ids = graph.input("position_ids", INT64, [1, count])
-    chosen, num_attended = _choose(graph, config, patch_mask)
-    state = _embed(layers, config, layers.enter(pixels, "pixel_values"), position_ids)
+    features = encode_view(layers, config, View(pixels, patch_mask, position_ids))
+    graph.output(features, "image_features", FLOAT, [1, count // 4, hidden])
+    return graph, place_separators(source, plan, hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view: pixels float32 [1, 3, C, C], its patch mask bool [1, L] and their positions int64 [1, L]."""
+
+    pixels: ir.Value
+    patch_mask: ir.Value
+    position_ids: ir.Value
+
+
+def encode_view(layers: LayerBuilder, config: VisionConfig, view: View) -> ir.Value:
+    """The embedding rows of one view, float32 [1, g * g, H]."""
+    graph = layers.graph
+    chosen, num_attended = _choose(graph, config, view.patch_mask)
+    state = _embed(layers, config, layers.enter(view.pixels, "pixel_values"), view.position_ids)
     state = graph.op("Gather", state, chosen, name="chosen.rows", axis=1)
     keys = AttentionKeys(num_heads=config.num_heads, count=num_attended)
     for layer in range(config.num_used_layers):
         state = _layer(layers, f"vision.layers.{layer}", state, keys, config.layer_norm_eps)
     features = layers.project(_pool(layers, config, state, chosen), "vision.projector")
-    graph.output(layers.leave(features, "image_features"), "image_features", FLOAT, [1, count // 4, hidden])
-    places = (
+    return layers.leave(features, "image_features")
+
+
+def place_separators(source: WeightSource, plan: WeightPlan, hidden: int) -> Separators:
+    """Places of the separators between rows of patches and between the tiles and the overview."""
+    row_separator, global_separator = (
         plan.place_array("vision", _separator(source, f"vision.{name}", hidden), "float32").values
         for name in ("row_separator", "global_separator")
     )
-    return graph, Separators(*places)
+    return Separators(row_separator, global_separator)
 
 
 def _choose(graph: GraphBuilder, config: VisionConfig, patch_mask: ir.Value) -> tuple[ir.Value, ir.Value]:

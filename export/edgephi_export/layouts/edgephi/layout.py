@@ -45,6 +45,11 @@ class EdgephiLayout:
         """
         if options.prefill not in (None, *get_args(PrefillKind)):
             raise ConfigError(f"prefill is {options.prefill!r}; use 'int8', or leave it out")
+        if options.max_crops is not None:
+            raise ConfigError(
+                f"--max-crops {options.max_crops} is for --layout genai; leave it out: edgephi encodes one crop at a "
+                "time, and takes `detail` for each image"
+            )
         if options.prefill is not None:
             check_cpu_recipe(options, "--prefill int8")
         if options.kv_cache == "int8":

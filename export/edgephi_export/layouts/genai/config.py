@@ -9,12 +9,22 @@ from typing import Any
 
 from edgephi.bundle.manifest import GenerationDefaults
 from edgephi_export.checkpoint.config import ModelConfig
+from edgephi_export.layouts.genai.media_config import (
+    NO_SPEECH,
+    EmbeddingInputs,
+    EmbeddingOutputs,
+    GenaiEmbedding,
+    GenaiSpeech,
+    GenaiVision,
+)
 
 #: The cache is allocated for this many positions when a generator is made, used or not; 131,072 of the public model
 #: would be 32 GiB. A program that needs more passes `max_length` of its own.
 MAX_LENGTH = 4096
 #: For this type onnxruntime-genai reads the whole sequence again when a token makes it longer than 4,096 positions.
-MODEL_TYPE = "phi3"
+TEXT_TYPE = "phi3"
+#: For this type it loads four graphs and two processors.
+MEDIA_TYPE = "phi4mm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,7 @@ class GenaiInputs:
     """Names of the graph's inputs; `%d` stands for the layer."""
 
     input_ids: str = "input_ids"
+    inputs_embeds: str | None = None
     attention_mask: str = "attention_mask"
     position_ids: str = "position_ids"
     past_key_names: str = "past_key_values.%d.key"
@@ -80,6 +91,9 @@ class GenaiModel:
         pad_token_id: Fills up the shorter prompts of a batch.
         bos_token_id: Only named; chat templates begin with what they need.
         decoder: The graph.
+        vision: The graph for images; None for text.
+        speech: The graph for audio; None for text.
+        embedding: The graph that joins them with tokens; None for text.
     """
 
     type: str
@@ -89,6 +103,9 @@ class GenaiModel:
     pad_token_id: int
     bos_token_id: int | None
     decoder: GenaiDecoder
+    vision: GenaiVision | None = None
+    speech: GenaiSpeech | None = None
+    embedding: GenaiEmbedding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,31 +148,58 @@ class GenaiConfig:
 
 
 def genai_config(config: ModelConfig, graph: str) -> GenaiConfig:
-    """The configuration of a model.
+    """The configuration of a model for text.
 
     Args:
         config: The checkpoint.
         graph: Path of the ONNX file.
     """
-    decoder, tokens, positions = config.decoder, config.tokens, config.rope.max_positions
+    positions = config.rope.max_positions
     return GenaiConfig(
-        model=GenaiModel(
-            type=MODEL_TYPE,
-            context_length=positions,
-            vocab_size=decoder.vocab_size,
-            eos_token_id=tokens.eos,
-            pad_token_id=tokens.eos[0] if tokens.pad is None else tokens.pad,
-            bos_token_id=tokens.bos,
-            decoder=GenaiDecoder(
-                filename=graph,
-                hidden_size=decoder.hidden_size,
-                num_attention_heads=decoder.num_heads,
-                num_key_value_heads=decoder.num_kv_heads,
-                num_hidden_layers=decoder.num_layers,
-                head_size=decoder.head_size,
-            ),
-        ),
+        model=_model(config, graph),
         search=_search(config.generation, min(positions, MAX_LENGTH)),
+    )
+
+
+def media_config(config: ModelConfig, graph: str) -> GenaiConfig:
+    """The configuration of a model that also takes images and, where there is a tower for it, audio.
+
+    Args:
+        config: The checkpoint.
+        graph: Path of the decoder's ONNX file.
+    """
+    text = genai_config(config, graph)
+    has_speech = config.speech is not None
+    inputs = GenaiInputs(inputs_embeds=EmbeddingOutputs().inputs_embeds)
+    slots = EmbeddingInputs() if has_speech else EmbeddingInputs(audio_features=None)
+    model = dataclasses.replace(
+        text.model,
+        type=MEDIA_TYPE,
+        decoder=dataclasses.replace(text.model.decoder, inputs=inputs),
+        vision=GenaiVision(),
+        speech=GenaiSpeech() if has_speech else NO_SPEECH,
+        embedding=GenaiEmbedding(inputs=slots),
+    )
+    return dataclasses.replace(text, model=model)
+
+
+def _model(config: ModelConfig, graph: str) -> GenaiModel:
+    decoder, tokens = config.decoder, config.tokens
+    return GenaiModel(
+        type=TEXT_TYPE,
+        context_length=config.rope.max_positions,
+        vocab_size=decoder.vocab_size,
+        eos_token_id=tokens.eos,
+        pad_token_id=tokens.eos[0] if tokens.pad is None else tokens.pad,
+        bos_token_id=tokens.bos,
+        decoder=GenaiDecoder(
+            filename=graph,
+            hidden_size=decoder.hidden_size,
+            num_attention_heads=decoder.num_heads,
+            num_key_value_heads=decoder.num_kv_heads,
+            num_hidden_layers=decoder.num_layers,
+            head_size=decoder.head_size,
+        ),
     )
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import FileInfo
 from edgephi_export.checkpoint.config import Modality
-from edgephi_export.checkpoint.selection import Selection
+from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.graphs.check import check_graphs
-from edgephi_export.layouts.genai.writer import GENAI_GRAPH, GenaiPlan, choose_genai, plan_genai
+from edgephi_export.layouts.genai.plan import plan_genai
+from edgephi_export.layouts.genai.usage import usage
+from edgephi_export.layouts.genai.writer import GenaiFolder
 from edgephi_export.layouts.layout import FolderDescription, FolderPlan, LayoutInput
 from edgephi_export.layouts.record import RECORD_NAME, ExportRecord, add_files
 from edgephi_export.options import ExportOptions
@@ -22,7 +24,7 @@ class GenaiLayout:
 
     record_name = RECORD_NAME
     library = "onnxruntime-genai"
-    has_readme = False
+    has_readme = True
 
     def check(self, options: ExportOptions) -> None:
         """Refuse what needs edgephi's own runtime, and recipes that the CPU cannot compute with.
@@ -37,23 +39,26 @@ class GenaiLayout:
         check_cpu_recipe(options, "--layout genai")
 
     def choose(self, options: ExportOptions, available: tuple[Modality, ...]) -> Selection:
-        """Text without adapters.
+        """Any parts that can follow the model's rule for adapters.
 
         Raises:
-            ConfigError: Something else was asked for.
+            ConfigError: See `checkpoint.selection.choose`.
         """
-        return choose_genai(options.adapters, options.modalities, available)
+        return choose(options.adapters, options.modalities, available)
 
     def plan(self, given: LayoutInput) -> FolderPlan:
-        """The graph, checked.
+        """The graphs, checked.
 
         Raises:
-            ArtifactError: The checkpoint's tokenizer_config.json is damaged.
-            EdgeError: The graph is not valid ONNX.
+            ArtifactError: The checkpoint's tokenizer_config.json is damaged, or its tokens for media are unknown to
+                onnxruntime-genai.
+            ConfigError: More crops were asked for than the checkpoint cuts.
+            EdgeError: A graph is not valid ONNX.
         """
-        plan: GenaiPlan = plan_genai(given)
-        check_graphs({GENAI_GRAPH: plan.graph})
-        return plan
+        _check_crops(given)
+        plan = plan_genai(given)
+        check_graphs(plan.graphs)
+        return GenaiFolder(given, plan)
 
     def describe(self, folder: Path) -> FolderDescription:
         """The folder's record.
@@ -71,6 +76,16 @@ class GenaiLayout:
         """
         add_files(folder, added)
 
-    def usage(self, described: FolderDescription) -> tuple[str, ...]:  # noqa: ARG002
-        """One line."""
-        return ("Runs with onnxruntime-genai: give it this folder.",)
+    def usage(self, described: FolderDescription) -> tuple[str, ...]:
+        """See `usage.py` beside this file."""
+        return usage(described)
+
+
+def _check_crops(given: LayoutInput) -> None:
+    asked, vision = given.options.max_crops, given.checkpoint.config.vision
+    if asked is None:
+        return
+    if vision is None:
+        raise ConfigError(f"--max-crops {asked}: this export takes no images; leave it out")
+    if not 1 <= asked <= vision.max_crops:
+        raise ConfigError(f"--max-crops is {asked}; this model cuts an image into 1 to {vision.max_crops} crops")
