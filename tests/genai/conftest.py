@@ -81,7 +81,7 @@ def pair(
 ) -> Iterator[Pair]:
     """Nano by each recipe."""
     out = tmp_path_factory.mktemp(request.param)
-    folder = export(checkpoint, out / "genai", ExportOptions(recipe=request.param, layout="genai"))
+    folder = export(checkpoint, out / "genai", ExportOptions(recipe=request.param, layout="genai", adapters="none"))
     bundle = export(checkpoint, out / "edgephi", ExportOptions(recipe=request.param, adapters="none"))
     with Model.load(bundle) as model:
         yield Pair(model, og.Model(str(folder)), folder)

@@ -68,7 +68,7 @@ def tokenizer_config(checkpoint: Checkpoint) -> str:
 
 
 def catalogue_entry(name: str, recipe: str) -> str:
-    """The text of inference_model.json, by which Foundry Local finds a folder; the chat template is the folder's own."""
+    """The text of inference_model.json, by which Foundry Local finds a folder and uses its chat template."""
     entry = {"Name": f"{name.lower()}-{recipe}:0", "PromptTemplate": None}
     return json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
 

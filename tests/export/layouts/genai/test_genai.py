@@ -40,7 +40,7 @@ RECIPES = ("fp32", "int8", "int4", "int4-fast")
 #: LongRoPE's boundary and the context, small enough to cross both in a test.
 BOUNDARY, POSITIONS = 24, 64
 PROMPT = words("genai", 40)
-GENAI = ExportOptions(recipe="fp32", layout="genai")
+GENAI = ExportOptions(recipe="fp32", layout="genai", adapters="none")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ class Pair:
 @pytest.fixture(scope="module", params=RECIPES)
 def pair(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp(request.param)
-    genai = export(checkpoint, folder / "genai", ExportOptions(recipe=request.param, layout="genai"))
+    genai = export(checkpoint, folder / "genai", ExportOptions(recipe=request.param, layout="genai", adapters="none"))
     edgephi = export(checkpoint, folder / "edgephi", ExportOptions(recipe=request.param, adapters="none"))
     with Model.load(edgephi) as model:
         yield Pair(genai, edgephi, model)
@@ -71,7 +71,7 @@ def pair(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pyt
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the small multimodal checkpoint with its default options."""
     out = tmp_path_factory.mktemp("genai") / "out"
-    return export(small_checkpoint("original").path, out, ExportOptions(layout="genai"))
+    return export(small_checkpoint("original").path, out, ExportOptions(layout="genai", adapters="none"))
 
 
 class _FedGenerator:
@@ -187,10 +187,10 @@ def test_only_the_last_row_goes_through_the_head(folder: Path):
 def test_every_file_is_there_and_listed(folder: Path):
     record = ExportRecord.load(folder)
     there = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    assert there == {info.path for info in record.files} | {RECORD_NAME}
+    assert there == {info.path for info in record.files} | {RECORD_NAME, "README.md"}  # whose owner may change it
     assert there == {
         "genai_config.json", "model.onnx", "weights/decoder.bin", "tokenizer.json", "tokenizer_config.json",
-        "chat_template.jinja", RECORD_NAME,
+        "chat_template.jinja", "inference_model.json", "README.md", RECORD_NAME,
     }  # fmt: skip
     for info in record.files:
         assert (info.bytes, info.sha256) == ((folder / info.path).stat().st_size, file_sha256(folder / info.path))
@@ -288,12 +288,13 @@ def test_the_tokenizer_can_be_opened_whatever_the_checkpoint_brings(tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"adapters": "routed"}, "--layout genai is text only and has no adapters, so not --adapters routed"),
-        ({"adapters": "speech"}, "--layout genai is text only and has no adapters, so not --adapters speech"),
-        ({"modalities": ("text", "speech")}, "--layout genai is text only, not text,speech; leave --modalities out"),
+        ({"adapters": "none", "modalities": ("text", "speech")}, "--adapters none is text only"),
         ({"recipe": "int4-cuda"}, "recipe int4-cuda computes with float16, for GPUs; --layout genai is for the CPU"),
         ({"layout": "gguf"}, "unknown layout 'gguf'; known: edgephi, genai"),
-        ({"overrides": ("speech.*=int4:32",)}, r"pattern 'speech\.\*' matches no linear of this model"),
+        (
+            {"overrides": ("speech.*=int4:32",), "adapters": "none"},
+            r"pattern 'speech\.\*' matches no linear of this model",
+        ),
     ],
 )
 def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path, options: dict[str, Any], message: str):
@@ -333,11 +334,12 @@ def test_force_keeps_a_folder_that_another_tool_made(tmp_path: Path):
 
 def test_the_command_line_says_what_it_made(tmp_path: Path):
     out = tmp_path / "out"
-    arguments = [str(small_checkpoint().path), "-o", str(out), "--layout", "genai", "--json"]
+    arguments = [str(small_checkpoint().path), "-o", str(out), "--layout", "genai", "--adapters", "none", "--json"]
     result = CliRunner().invoke(export_command, arguments, catch_exceptions=False)
     report = json.loads(result.stdout)
     assert (report["modalities"], report["adapters"], report["recipe"]) == (["text"], "none", "int4")
-    assert report["bytes"] == sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    sizes = {file.name: file.stat().st_size for file in out.rglob("*") if file.is_file()}
+    assert report["bytes"] == sum(sizes.values()) - sizes["README.md"]
 
 
 @pytest.mark.parametrize("arguments", [["inspect"], ["run"]])
