@@ -88,7 +88,7 @@ def test_a_request_gets_edgephis_logits_and_keeps_its_adapter(model: Model, name
         np.testing.assert_allclose(pipeline.append(token), _expected(model, ids, images, audio), atol=2e-4)
 
 
-def test_every_mode_is_told_apart():
+def test_every_mode_has_an_adapter_of_its_own():
     """Otherwise the comparison above would hold for a graph that has one adapter for all."""
     logits = {name: GenaiPipeline(_folder()).start(_tensors(name)) for name in ("text", "an image", "audio")}
     off = _without_switch()
