@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from edgephi.console.commands import in_group
-from edgephi.console.options import kv_cache_option
+from edgephi.console.options import kv_cache_option, memory_option
 from edgephi.console.packing import packed
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class MeasurementOptions:
     memory_context: int
     drop_cache: bool
     kv_cache: CacheChoice
+    memory_bytes: int | None
     peers: str
     peer_python: tuple[str, ...]
     peer_model: tuple[str, ...]
@@ -111,6 +112,7 @@ class MeasurementOptions:
             memory_context=self.memory_context,
             drop_cache=self.drop_cache,
             kv_cache=self.kv_cache,
+            memory_bytes=self.memory_bytes,
             peers=parse_peers(self.peers, self.peer_python, self.peer_model),
             **({"repeats": _QUICK_REPEATS} if self.quick else {}),
         )
@@ -229,6 +231,7 @@ _OPTIONS = (
                 "--threads", type=_POSITIVE, help="Of edgephi and of every peer.  [default: edgephi's own choice]"
             ),
             kv_cache_option,
+            memory_option,
         ],
     ),
 )

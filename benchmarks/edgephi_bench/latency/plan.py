@@ -39,6 +39,7 @@ class BenchPlan:
         memory_context: Positions of the request whose memory is measured.
         drop_cache: Whether the model's files may be dropped from the page cache, to load it cold.
         kv_cache: What edgephi keeps keys and values in.
+        memory_bytes: What each of edgephi's processes may hold; None for no limit.
         peers: TaskResult in turn with edgephi.
         repeats: New processes that measure the first decode again, for the report's A/A level.
     """
@@ -59,6 +60,7 @@ class BenchPlan:
     memory_context: int = 512
     drop_cache: bool = False
     kv_cache: CacheChoice = "auto"
+    memory_bytes: int | None = None
     peers: tuple[PeerSpec, ...] = ()
     repeats: int = 3
 
@@ -77,7 +79,8 @@ class BenchPlan:
 
     def engine(self, threads: int | None = None) -> dict[str, Any]:
         """The settings that our workers are opened with; `threads` None for the plan's own."""
-        return {"model": str(self.model), "threads": threads or self.threads, "kv_cache": self.kv_cache}
+        options = {"model": str(self.model), "threads": threads or self.threads, "kv_cache": self.kv_cache}
+        return options if self.memory_bytes is None else options | {"memory_bytes": self.memory_bytes}
 
     @property
     def longest(self) -> int:

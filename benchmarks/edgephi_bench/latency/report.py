@@ -118,6 +118,7 @@ class BenchReport:
         arithmetic: One for each prefill of edgephi.
         prefill_threshold: Positions from which on prompts took the graph for prefill, 0 for never; None without one, or
             where no prompt was long enough to measure it.
+        memory_limit_bytes: What each of edgephi's processes was allowed to hold; None for no limit.
     """
 
     model: ModelFacts
@@ -136,6 +137,7 @@ class BenchReport:
     fixed: tuple[FixedLogits, ...] = ()
     arithmetic: tuple[ArithmeticFloor, ...] = ()
     prefill_threshold: int | None = None
+    memory_limit_bytes: int | None = None
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:

@@ -85,6 +85,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_step: OnStep) -> Bench
         floors=tuple(results.floors),
         arithmetic=tuple(results.arithmetic),
         prefill_threshold=results.prefill_threshold,
+        memory_limit_bytes=plan.memory_bytes,
         peers=tuple(results.peers[peer.name] for peer in plan.peers),
         output=results.output,
         notes=tuple(results.notes),

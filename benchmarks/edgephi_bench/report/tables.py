@@ -242,9 +242,11 @@ def _machine_lines(report: BenchReport) -> list[str]:
 
 
 def heading(report: BenchReport) -> str:
-    """Which model."""
+    """Which model, and in how much memory where that was limited."""
+    limit = report.memory_limit_bytes
+    memory = "" if limit is None else f"at most {quantity(limit, 'bytes')} of memory, "
     return (
-        f"{report.model.path}: {report.model.source}, recipe {report.model.recipe}, {report.kv_cache} cache, "
+        f"{report.model.path}: {report.model.source}, recipe {report.model.recipe}, {report.kv_cache} cache, {memory}"
         f"manifest {report.model.manifest_sha256[:12]}"
     )
 

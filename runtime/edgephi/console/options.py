@@ -38,6 +38,23 @@ kv_cache_option = group(
         "have been made with `edgephi export --kv-cache int8`. auto: int8 for such a folder, else float.",
     ),
 )
+
+
+def _size(_: click.Context, option: click.Parameter, given: str | None) -> int | None:
+    return None if given is None else parse_size(given, option.opts[0])
+
+
+memory_option = group(
+    "Model",
+    click.option(
+        "--memory",
+        "memory_bytes",
+        callback=_size,
+        metavar="SIZE",
+        help="Most memory for this process, such as 6GB, mapped files aside. Where the model has a graph for prefill, "
+        "room for its weights makes long prompts faster.  [default: no limit]",
+    ),
+)
 quiet_option = group(
     "Output",
     click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."),
@@ -231,22 +248,11 @@ def _memory_options() -> list[Callable[[Command], Command]]:
             metavar="N",
             help="Tokens of a prompt read at once: more are faster and take more memory.  [default: 256]",
         ),
-        click.option(
-            "--memory",
-            "memory_bytes",
-            callback=_size,
-            metavar="SIZE",
-            help="Most memory for this process, such as 6GB, mapped files aside. Where the model has a graph for "
-            "prefill, room for its weights makes long prompts faster.  [default: no limit]",
-        ),
+        memory_option,
         click.option(
             "--ignore-memory", is_flag=True, help="Try even what this machine does not seem to have the memory for."
         ),
     ]
-
-
-def _size(_: click.Context, option: click.Parameter, given: str | None) -> int | None:
-    return None if given is None else parse_size(given, option.opts[0])
 
 
 max_crops_option = click.option(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgephi import DoneEvent, Reply, TextEvent, Timing, TokenEvent
+from edgephi import DoneEvent, ModelOptions, Reply, TextEvent, Timing, TokenEvent
 from edgephi.bundle.bundle import TOKENIZER_NAME, Bundle
 from edgephi.generation.reply import Choice
 from edgephi.media.processor import MediaProcessor
@@ -30,7 +30,7 @@ def test_rows_and_crops_are_those_that_the_runtime_counts(media: dict[str, Any],
     """A wrong number would make `tokens per image` and `encode per crop` wrong, and nobody could see it."""
     bundle = Bundle(small_bundle(adapters=adapters))
     processor = MediaProcessor(bundle, DeviceOptions(threads=1))
-    engine = RequestEngine(str(bundle.path), 1, "float")
+    engine = RequestEngine(str(bundle.path), ModelOptions(threads=1, kv_cache="float"))
     for _ in range(2):
         answer = engine.request(media, 1, 2)
         rows = engine.media_tokens(media)
@@ -74,14 +74,14 @@ def test_plain_text_has_the_ids_that_the_runtime_gives_it() -> None:
 
 def test_noise_differs_from_request_to_request() -> None:
     """Equal media would be answered by the cache, and encoding would cost nothing."""
-    engine = RequestEngine(str(small_bundle()), 1, "float")
+    engine = RequestEngine(str(small_bundle()), ModelOptions(threads=1, kv_cache="float"))
     first = engine._media({"image": [8, 8]})["images"][0]
     engine._count += 1
     assert not np.array_equal(first, engine._media({"image": [8, 8]})["images"][0])
 
 
 def test_detokenizing_reads_every_token_of_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = RequestEngine(str(small_bundle()), 1, "float")
+    engine = RequestEngine(str(small_bundle()), ModelOptions(threads=1, kv_cache="float"))
     asked: list[int] = []
     token_bytes = engine._model.token_bytes
     monkeypatch.setattr(

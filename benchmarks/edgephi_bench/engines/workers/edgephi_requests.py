@@ -26,10 +26,8 @@ from edgephi import (
     __version__,
 )
 from edgephi.bundle.bundle import Bundle
-from edgephi.bundle.manifest import CacheKind
 from edgephi.ort.session import runtime
 
-DEFAULT_CACHE_BYTES = ModelOptions().cache_bytes
 WORDS = " when the rain had stopped we walked along the river and talked about boats that had gone out in the morning"
 _QUESTION = "Describe this."
 _HERTZ = 16_000
@@ -43,9 +41,13 @@ def prepare() -> None:
 
 
 def open_engine(options: dict[str, Any]) -> RequestEngine:
-    """Load the model folder `model` for `threads` threads and the kind of `kv_cache`; `cache_bytes` may be given."""
-    cache_bytes = options.get("cache_bytes", DEFAULT_CACHE_BYTES)
-    return RequestEngine(options["model"], options["threads"], options["kv_cache"], cache_bytes)
+    """Load the model folder `model` for `threads` threads and the kind of `kv_cache`.
+
+    `cache_bytes` and `memory_bytes` may be given.
+    """
+    names = ("threads", "kv_cache", "cache_bytes", "memory_bytes")
+    given: Any = {name: options[name] for name in names if name in options}
+    return RequestEngine(options["model"], ModelOptions(**given))
 
 
 @dataclass(slots=True)
@@ -105,9 +107,9 @@ class _Answer:
 class RequestEngine:
     """One model and a count of its requests."""
 
-    def __init__(self, model: str, threads: int, kv_cache: CacheKind, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+    def __init__(self, model: str, options: ModelOptions) -> None:
         self.version = __version__
-        self._model = Model.load(model, threads=threads, kv_cache=kv_cache, cache_bytes=cache_bytes)
+        self._model = Model.load(model, options)
         self._bundle = Bundle(model)
         self._count = 0
 
