@@ -21,6 +21,7 @@ PACKAGES = {
     "edgephi_pack": ROOT / "export/edgephi_pack",
     "edgephi_quantize": ROOT / "quantize/edgephi_quantize",
     "edgephi_bench": ROOT / "benchmarks/edgephi_bench",
+    "edgephi_evaluate": ROOT / "benchmarks/edgephi_evaluate",
     "edgephi_nano": ROOT / "nano/edgephi_nano",
 }
 #: What nano's training and its accuracy take from the runtime: the audio and images that the model was made to expect.

@@ -1,0 +1,1 @@
+"""How good a model folder is: public benchmarks with their prompts and metrics, on data that lies on this machine."""

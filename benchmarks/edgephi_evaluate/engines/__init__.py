@@ -1,0 +1,1 @@
+"""What answers items: edgephi, a server, and peers."""

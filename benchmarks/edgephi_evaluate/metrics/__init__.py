@@ -1,0 +1,1 @@
+"""How replies are judged, as counts that can be added."""

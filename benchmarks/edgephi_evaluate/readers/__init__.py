@@ -1,0 +1,1 @@
+"""Rows of JSON lines, TSV and Parquet, and items of the neutral form."""
