@@ -67,6 +67,8 @@ class Suite:
         metric: How replies are judged.
         max_new_tokens: Most tokens of a reply.
         adapter: `auto` for the model's rule, `none` to measure without adapters.
+        keeps_cache: Whether what an item has in common with earlier ones, such as examples, may come from the prefix
+            cache. Answers then depend on the order of items by rounding.
         overall: How the suite's own figure is made of its parts: their plain mean, or over all items.
         published: Figures to compare with.
         notes: What a figure is to be read with.
@@ -84,6 +86,7 @@ class Suite:
     metric: Metric
     max_new_tokens: int
     adapter: Adapter = "auto"
+    keeps_cache: bool = False
     overall: Literal["mean", "pooled"] = "pooled"
     published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()

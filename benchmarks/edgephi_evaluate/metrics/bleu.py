@@ -51,6 +51,10 @@ class Bleu:
         counts = (found.sys_len, found.ref_len, *found.counts, *found.totals)
         return Score(counts=tuple(map(float, counts)), reference=item.answers[0], reply=answer.text)
 
+    def cost(self, counts: tuple[float, ...]) -> float:
+        """See Metric."""
+        return counts[1] - counts[2]
+
     def value(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """See Metric."""
         compute = need("sacrebleu", "for BLEU").BLEU.compute_bleu

@@ -53,6 +53,9 @@ class Metric(Protocol):
             ConfigError: A package of the extra `evaluate` is missing.
         """
 
+    def cost(self, counts: tuple[float, ...]) -> float:
+        """How much one reply costs the figure; 0 for a reply that is right."""
+
     def value(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Figures of sums of counts.
 

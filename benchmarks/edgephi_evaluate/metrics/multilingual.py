@@ -46,6 +46,10 @@ class MultilingualErrors:
             reference, reply = join_compounds(reference, reply)
         return WordErrors().compare(reference, reply)
 
+    def cost(self, counts: tuple[float, ...]) -> float:
+        """See Metric."""
+        return counts[0]
+
     def value(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """See Metric."""
         return ratio(sums)

@@ -45,6 +45,10 @@ class Share:
         reference = item.answers[0] if len(item.answers) == 1 else ""
         return Score(counts=(self.mark(item, answer), 1.0), reference=reference, reply=answer.text)
 
+    def cost(self, counts: tuple[float, ...]) -> float:
+        """See Metric."""
+        return counts[1] - counts[0]
+
     def value(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """See Metric."""
         return ratio(sums)

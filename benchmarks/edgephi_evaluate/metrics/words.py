@@ -29,11 +29,13 @@ class WordErrors:
     Args:
         normalize: Applied to both sides.
         name: `wer`, or `cer` where the normalizer gives characters.
+        is_marked: Whether control tokens of the reply count as text.
         merge_compounds: Whether "white paper" and "whitepaper" are the same, as in OpenASR since 2026.
     """
 
     normalize: Normalize = unchanged
     name: str = "wer"
+    is_marked: bool = False
     merge_compounds: bool = False
 
     @property
@@ -54,7 +56,8 @@ class WordErrors:
     def score(self, item: Item, answer: Answer) -> Score:
         """See Metric."""
         reference = self.normalize(item.answers[0], item.language)
-        return self.compare(reference, self.normalize(answer.text, item.language))
+        text = answer.marked_text if self.is_marked else answer.text
+        return self.compare(reference, self.normalize(text, item.language))
 
     def compare(self, reference: str, reply: str) -> Score:
         """Count the errors between texts that are normalized already.
@@ -63,6 +66,10 @@ class WordErrors:
             ConfigError: A package of the extra is missing.
         """
         return Score(counts=self._counts(reference, reply), reference=reference, reply=reply)
+
+    def cost(self, counts: tuple[float, ...]) -> float:
+        """See Metric."""
+        return counts[0]
 
     def value(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """See Metric."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,20 @@ class Cell:
     def block(self) -> str:
         """What is read at once."""
         return f"{self.path}:{self.group}:{self.column}"
+
+    @property
+    def name(self) -> str:
+        """By which `cell_named` finds it again."""
+        place = "" if self.place is None else f"[{self.place}]"
+        return f"{self.path}#{self.group}/{self.row}/{self.column}{place}"
+
+
+def cell_named(name: str) -> Cell | None:
+    """The cell of a name, or None where the name is of something else."""
+    found = re.fullmatch(r"(.+\.parquet)#(\d+)/(\d+)/(.+?)(?:\[(\d+)\])?", name)
+    if found is None:
+        return None
+    return Cell(found[1], int(found[2]), int(found[3]), found[4], None if found[5] is None else int(found[5]))
 
 
 def rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:

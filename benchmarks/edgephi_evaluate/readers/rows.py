@@ -19,8 +19,9 @@ from typing import Any
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi_evaluate.item import Media
 from edgephi_evaluate.readers import parquet
+from edgephi_evaluate.readers.json_lines import json_lines
 
-SUFFIXES = (".jsonl", ".tsv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".tsv", ".parquet")
 #: No path is as long; a shorter text in a column of media is a path.
 _LEAST_BASE64 = 300
 
@@ -140,7 +141,8 @@ class Row:
         if isinstance(data, int):  # Parquet: its length, so that a pass over the rows keeps nothing
             assert self.group is not None  # only the reader of Parquet gives lengths
             cell = parquet.Cell(str(self.path), *self.group, column, place)
-            return Media(name=name, size_bytes=data, block=cell.block, read=functools.partial(parquet.read_cell, cell))
+            read = functools.partial(parquet.read_cell, cell)
+            return Media(name=cell.name, size_bytes=data, block=cell.block, read=read)
         if not isinstance(data, bytes):
             raise ArtifactError(f"{name}: no image or recording; give a path, base64 or bytes")
         return Media(name=name, size_bytes=len(data), block="", read=functools.partial(_same, data))
@@ -181,27 +183,14 @@ def read_rows(path: Path) -> Iterator[Row]:
         if path.suffix == ".parquet":
             for number, (group, place, values) in enumerate(parquet.rows(path)):
                 yield Row(path, number, values, (group, place))
-        elif path.suffix == ".jsonl":
-            yield from _json_lines(path)
+        elif path.suffix in (".jsonl", ".json"):
+            yield from (Row(path, number, values) for number, values in enumerate(json_lines(path)))
         else:
             yield from _tab_separated(path)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: not UTF-8 at byte {error.start:,}; convert it") from error
-
-
-def _json_lines(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as stream:
-        lines = ((number, line) for number, line in enumerate(stream) if line.strip())
-        for place, (number, line) in enumerate(lines):
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ArtifactError(f"{path}, line {number + 1:,}: not valid JSON ({error})") from error
-            if not isinstance(values, dict):
-                raise ArtifactError(f"{path}, line {number + 1:,}: no JSON object; give one object a line")
-            yield Row(path, place, values)
 
 
 def _tab_separated(path: Path) -> Iterator[Row]:

@@ -103,7 +103,7 @@ def test_a_row_that_is_no_item_is_named(tmp_path: Path, line: str, words: str):
 
 
 def test_files_that_are_no_data_are_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"end in \.jsonl, \.tsv, \.parquet"):
+    with pytest.raises(ConfigError, match=r"end in \.jsonl, \.json, \.tsv, \.parquet"):
         list(read_rows(tmp_path / "items.csv"))
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
     with pytest.raises(ArtifactError, match="is no Parquet file"):
