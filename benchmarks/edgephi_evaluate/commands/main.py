@@ -1,0 +1,52 @@
+"""`edgephi evaluate`: finds its subcommands; a model folder in their place is measured."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import click
+
+from edgephi.console.commands import SuggestingGroup, did_you_mean, is_near
+
+_COMMANDS = {name: f"edgephi_evaluate.commands.{name}" for name in ("check", "merge", "model", "report", "suites")}
+_DEFAULT = "model"
+_HELP = ("-h", "--help")
+
+
+class EvaluateGroup(SuggestingGroup):
+    """Subcommands by name, in modules that are imported late; anything else is a model folder to measure."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the subcommands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`edgephi evaluate DIR` is `edgephi evaluate model DIR`; a folder that is named `check` is `./check`."""
+        if args and args[0] not in (*_HELP, *_COMMANDS):
+            word = args[0]
+            if not word.startswith("-") and not os.path.exists(word) and is_near(word, _COMMANDS):
+                ctx.fail(f"no model folder and no command {word!r}{did_you_mean(word, _COMMANDS)}")
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=EvaluateGroup, context_settings={"help_option_names": list(_HELP)})
+def evaluate() -> None:
+    """Measure how good a model is on public benchmarks, or on data of your own.
+
+    Prompts, normalizers and metrics are those of the public harnesses. Data are never downloaded: they lie in --data.
+
+    \b
+    edgephi evaluate suites                                    what there is, and the data it needs
+    edgephi evaluate check openasr-2025 --data data            whether they are complete
+    edgephi evaluate phi4mm openasr-2025 --data data -o run    ask everything; again goes on after a kill
+    edgephi evaluate report run --baseline fp32-run            figures with intervals, beside published ones
+    """
