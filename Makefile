@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -67,6 +67,9 @@ signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcr
 
 accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy
+
+evaluate-check: .venv/edgephi.stamp  ## evaluate killed 20 times and shards merged on nano
+	$(BIN)/python -m pytest -m slow tests/evaluate
 
 accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers

@@ -25,7 +25,13 @@ PACKAGES = {
     "edgephi_nano": ROOT / "nano/edgephi_nano",
 }
 #: What nano's training and its accuracy take from the runtime: the audio and images that the model was made to expect.
-NANO_MAY_IMPORT = {"edgephi", "edgephi.audio.decoding", "edgephi.bundle.manifest", "edgephi.images.crops"}
+NANO_MAY_IMPORT = {
+    "edgephi",
+    "edgephi.audio.decoding",
+    "edgephi.base.step",
+    "edgephi.bundle.manifest",
+    "edgephi.images.crops",
+}
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 70
 P95_FUNCTION_LINES = 30

@@ -1,8 +1,10 @@
 """Accuracy of the demo checkpoint on held-out data, for every recipe, against the bars it must clear.
 
+The sets are suites of `edgephi evaluate`, which asks and judges.
+
     python -m edgephi_nano.accuracy [--recipes fp32,int8,int4,int4-fast] [--engine edgephi|transformers] [--count 300]
                                     [--override PATTERN=FORMAT]... [--kv-cache float|int8] [--prefill int8]
-                                    [--stress] [--checkpoint DIR] [--json]
+                                    [--stress] [--checkpoint DIR] [--keep DIR] [--json]
 
 Needs espeak-ng's C library and the DejaVu fonts; no PyTorch with the `edgephi` engine. Exit code 1 when a bar is
 missed: the set's own, or a recipe's distance from fp32.
@@ -14,16 +16,22 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from edgephi.base.step import Step
+from edgephi_evaluate.runs.evaluation import Evaluation, evaluate, load_suites
+from edgephi_evaluate.runs.folder import read_records, read_run, suite_folder
+from edgephi_evaluate.statistics.summary import SuiteSummary, summarize
+from edgephi_evaluate.suites.registry import Selection, find_suite
 from edgephi_nano.engines import EdgephiEngine, Engine, transformers_engine
-from edgephi_nano.questions import SETS, Question, QuestionSet
+from edgephi_nano.evaluation_items import write_items
+from edgephi_nano.questions import SETS, QuestionSet
 from edgephi_nano.stress import STRESS
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoint"
@@ -59,14 +67,30 @@ class Figure:
     seconds: float
 
 
-def measure(engines: dict[str, Engine], chosen: QuestionSet, questions: Sequence[Question]) -> list[Figure]:
-    """Ask every engine the questions of a set."""
-    wanted = [question.answer for question in questions]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a measurement keeps what it needs: the items of every set, and the answers of every engine."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """Items."""
+        return self.folder / "data"
+
+    def run(self, engine: str) -> Path:
+        """Answers of one engine, for `edgephi evaluate report`."""
+        return self.folder / engine
+
+
+def measure(engines: dict[str, Engine], chosen: QuestionSet, place: Place) -> list[Figure]:
+    """Ask every engine the items of a set."""
     figures: list[Figure] = []
     baseline: float | None = None
     for name, engine in engines.items():
         before = time.perf_counter()
-        figure = chosen.figure(wanted, [engine.answer(question, chosen.adapter) for question in questions])
+        summary = _summary(engine, chosen.suite, place.data, place.run(name))
+        figure = summary.whole.estimate.value / 100
         if name == BASELINE and chosen.adapter == "auto":
             baseline = figure
         lost = None if baseline is None else (figure - baseline) * (1 if chosen.measure == "wer" else -1)
@@ -75,7 +99,7 @@ def measure(engines: dict[str, Engine], chosen: QuestionSet, questions: Sequence
                 engine=name,
                 name=chosen.name,
                 measure=chosen.measure,
-                count=len(questions),
+                count=summary.whole.items,
                 figure=figure,
                 bar=chosen.bar,
                 lost=lost,
@@ -84,6 +108,18 @@ def measure(engines: dict[str, Engine], chosen: QuestionSet, questions: Sequence
             )
         )
     return figures
+
+
+def _summary(engine: Engine, suite: str, data: Path, run: Path) -> SuiteSummary:
+    loaded = load_suites((suite,), data, Selection())
+    wanted = Evaluation(engine=engine.asked(), run=run, selection=Selection(), command=tuple(sys.argv))
+    evaluate(wanted, loaded, _unshown)
+    folder = suite_folder(run, suite)
+    return summarize(find_suite(suite), read_run(folder), read_records(folder))
+
+
+def _unshown(_: Step) -> None:
+    """Sets take seconds; their names are enough."""
 
 
 def as_table(rows: list[list[Figure]]) -> Table:
@@ -128,6 +164,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--stress", action="store_true", help="harder sets: noise, accents, small type, long copying")
     parser.add_argument("--count", type=int, default=300, help="items per set")
+    parser.add_argument("--keep", type=Path, help="keep items and answers here, for `edgephi evaluate report`")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     return parser.parse_args()
@@ -138,10 +175,12 @@ def main() -> None:
     given = _parse()
     rows = []
     with contextlib.ExitStack() as stack:
+        place = Place(given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory())))
         engines = {name: stack.enter_context(engine) for name, engine in _engines(given).items()}
         for chosen in STRESS if given.stress else SETS:
             print(f"measuring {chosen.name} ...", file=sys.stderr, flush=True)
-            rows.append(measure(engines, chosen, list(chosen.draw(given.count))))
+            write_items(place.data, (chosen,), given.count)
+            rows.append(measure(engines, chosen, place))
     if given.json:
         print(json.dumps({"figures": [asdict(figure) for row in rows for figure in row]}))
     else:

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from edgephi import Model, SamplingOptions
+from edgephi import Model
 from edgephi.bundle.manifest import CacheKind
+from edgephi_evaluate.engines.edgephi_engine import EdgephiEngine as EvaluatedFolder
+from edgephi_evaluate.engines.engine import Engine as Evaluated
 from edgephi_export import ExportOptions, export
 from edgephi_export.options import PrefillKind
-from edgephi_nano.questions import MOST_NEW_TOKENS, Question
-from edgephi_nano.tokenizer import END, END_OF_TEXT, build_tokenizer, special_id
-from edgephi_nano.tools import SYSTEM_TEXT
 
 
 class Engine(Protocol):
@@ -30,8 +29,8 @@ class Engine(Protocol):
     ) -> None:
         """Free it."""
 
-    def answer(self, question: Question, adapter: str) -> str:
-        """The answer with control tokens, without the end token; `adapter` is `auto` or `none`."""
+    def asked(self) -> Evaluated:
+        """The loaded model as `edgephi evaluate` asks it."""
 
 
 class EdgephiEngine:
@@ -59,13 +58,11 @@ class EdgephiEngine:
             if recipe == "fp32"
             else ExportOptions(recipe=recipe, overrides=overrides, kv_cache=kv_cache, prefill=prefill)
         )
-        self._tokenizer = build_tokenizer()
-        self._stops = {special_id(END), special_id(END_OF_TEXT)}
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
-        folder = export(self._checkpoint, Path(self._folder.name) / "model", self._options)
-        self._model = Model.load(folder, kv_cache=self._options.kv_cache, prefill_threshold=1)
+        self._path = export(self._checkpoint, Path(self._folder.name) / "model", self._options)
+        self._model = Model.load(self._path, kv_cache=self._options.kv_cache, prefill_threshold=1)
         return self
 
     def __exit__(
@@ -74,22 +71,9 @@ class EdgephiEngine:
         self._model.close()
         self._folder.cleanup()
 
-    def answer(self, question: Question, adapter: str) -> str:
-        """See Engine.answer."""
-        messages: list[dict[str, str]] = [{"role": "user", "content": question.text}]
-        if question.tools is not None:
-            messages.insert(0, {"role": "system", "content": SYSTEM_TEXT, "tools": question.tools})
-        reply = self._model.generate(
-            messages,
-            images=[question.image] if question.image is not None else [],
-            audio=[(question.samples, 16_000)] if question.samples is not None else [],
-            options=SamplingOptions.greedy(
-                max_new_tokens=MOST_NEW_TOKENS, speculation=False
-            ),  # the same figures each run
-            adapter="none" if adapter == "none" else "auto",
-        )
-        ids = [token_id for token_id in reply.token_ids if token_id not in self._stops]
-        return self._tokenizer.decode(ids, skip_special_tokens=False)
+    def asked(self) -> Evaluated:
+        """See Engine."""
+        return EvaluatedFolder(self._model, self._path)
 
 
 def transformers_engine(checkpoint: Path) -> Engine:

@@ -5,7 +5,7 @@ The sets that accuracy is measured on, their measures and the limits they must r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from edgephi_nano.heldout import commands, pictures, speech_clips, spoken_questions
-from edgephi_nano.scoring import word_error_rate
 from edgephi_nano.tokenizer import END, USER
 
 SEED = 11
@@ -59,6 +58,7 @@ class QuestionSet:
         bar: The figure must be at most this for `wer`, at least this for `exact`; the other way round with the
             adapter off, where being good would mean that the adapter does nothing.
         draw: Gives a number of questions.
+        suite: Of `edgephi evaluate`, by which it is measured; empty for sets of the training side.
     """
 
     name: str
@@ -66,12 +66,7 @@ class QuestionSet:
     adapter: Literal["auto", "none"]
     bar: float
     draw: Callable[[int], Iterator[Question]]
-
-    def figure(self, wanted: Sequence[str], got: Sequence[str]) -> float:
-        """The measure over answers."""
-        if self.measure == "wer":
-            return word_error_rate(wanted, got)
-        return sum(a == b for a, b in zip(wanted, got, strict=True)) / len(wanted)
+    suite: str = ""
 
     def is_met(self, figure: float) -> bool:
         """Whether the bar is cleared."""
@@ -106,12 +101,44 @@ def _spoken(voices: Literal["known", "unseen"]) -> Callable[[int], Iterator[Ques
 
 
 SETS = (
-    QuestionSet(name="speech, known voices", measure="wer", adapter="auto", bar=0.05, draw=_speech("known")),
-    QuestionSet(name="speech, unseen voices", measure="wer", adapter="auto", bar=0.12, draw=_speech("unseen")),
-    QuestionSet(name="speech, adapter off", measure="wer", adapter="none", bar=0.70, draw=_speech("known")),
-    QuestionSet(name="pictures", measure="exact", adapter="auto", bar=0.90, draw=_pictures),
-    QuestionSet(name="pictures, adapter off", measure="exact", adapter="none", bar=0.20, draw=_pictures),
-    QuestionSet(name="tool calls", measure="exact", adapter="auto", bar=0.95, draw=_commands),
-    QuestionSet(name="spoken questions, known", measure="exact", adapter="auto", bar=0.85, draw=_spoken("known")),
-    QuestionSet(name="spoken questions, unseen", measure="exact", adapter="auto", bar=0.85, draw=_spoken("unseen")),
+    QuestionSet(
+        name="speech, known voices", suite="nano-speech", measure="wer", adapter="auto", bar=0.05, draw=_speech("known")
+    ),
+    QuestionSet(
+        name="speech, unseen voices",
+        suite="nano-speech-unseen",
+        measure="wer",
+        adapter="auto",
+        bar=0.12,
+        draw=_speech("unseen"),
+    ),
+    QuestionSet(
+        name="speech, adapter off",
+        suite="nano-speech-off",
+        measure="wer",
+        adapter="none",
+        bar=0.70,
+        draw=_speech("known"),
+    ),
+    QuestionSet(name="pictures", suite="nano-images", measure="exact", adapter="auto", bar=0.90, draw=_pictures),
+    QuestionSet(
+        name="pictures, adapter off", suite="nano-images-off", measure="exact", adapter="none", bar=0.20, draw=_pictures
+    ),
+    QuestionSet(name="tool calls", suite="nano-calls", measure="exact", adapter="auto", bar=0.95, draw=_commands),
+    QuestionSet(
+        name="spoken questions, known",
+        suite="nano-spoken",
+        measure="exact",
+        adapter="auto",
+        bar=0.85,
+        draw=_spoken("known"),
+    ),
+    QuestionSet(
+        name="spoken questions, unseen",
+        suite="nano-spoken-unseen",
+        measure="exact",
+        adapter="auto",
+        bar=0.85,
+        draw=_spoken("unseen"),
+    ),
 )

@@ -91,8 +91,12 @@ def _long_copying(count: int) -> Iterator[Question]:
 
 
 STRESS = (
-    QuestionSet(name="stress, noise", measure="wer", adapter="auto", bar=0.25, draw=_noisy),
-    QuestionSet(name="stress, accents", measure="wer", adapter="auto", bar=0.10, draw=_accents),
-    QuestionSet(name="stress, small type", measure="exact", adapter="auto", bar=0.45, draw=_small_type),
-    QuestionSet(name="stress, long copying", measure="wer", adapter="auto", bar=0.60, draw=_long_copying),
+    QuestionSet(name="stress, noise", suite="nano-noise", measure="wer", adapter="auto", bar=0.25, draw=_noisy),
+    QuestionSet(name="stress, accents", suite="nano-accents", measure="wer", adapter="auto", bar=0.10, draw=_accents),
+    QuestionSet(
+        name="stress, small type", suite="nano-small-type", measure="exact", adapter="auto", bar=0.45, draw=_small_type
+    ),
+    QuestionSet(
+        name="stress, long copying", suite="nano-copying", measure="wer", adapter="auto", bar=0.60, draw=_long_copying
+    ),
 )

@@ -6,20 +6,28 @@ them with the reference; everything after them is PyTorch.
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import soundfile
 import torch
+import transformers
+from PIL import Image
 from transformers import DynamicCache, Phi4MultimodalForCausalLM
 
 from edgephi.audio.decoding import Waveform, log_mel
 from edgephi.images.crops import num_image_rows, split_views
+from edgephi_evaluate.answer import Answer, Seconds
+from edgephi_evaluate.engines.engine import AnswerRules
+from edgephi_evaluate.item import Item, Media
+from edgephi_evaluate.runs.identity import EngineIdentity
 from edgephi_nano.config import vision_config
 from edgephi_nano.questions import MOST_NEW_TOKENS, Question
-from edgephi_nano.tokenizer import AUDIO_SLOT, END, END_OF_TEXT, IMAGE_SLOT, build_tokenizer, special_id
+from edgephi_nano.tokenizer import ASSISTANT, AUDIO_SLOT, END, END_OF_TEXT, IMAGE_SLOT, build_tokenizer, special_id
 
 _MAX_CROPS = 36
 _FRAMES_PER_ROW = 8
@@ -50,9 +58,24 @@ class TransformersEngine:
     ) -> None:
         del self._model
 
+    def asked(self) -> Self:
+        """See Engine: it answers items itself."""
+        return self
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """See Engine of `edgephi evaluate`."""
+        version = f"{transformers.__version__}, torch {torch.__version__}"
+        return EngineIdentity(name="transformers", version=version, model=str(self._checkpoint))
+
+    def answer(self, item: Item, rules: AnswerRules) -> Answer:
+        """See Engine of `edgephi evaluate`."""
+        began_s = time.perf_counter()
+        text = self._reply(_question(item), rules.adapter)
+        return Answer(text=text, marked_text=text, seconds=Seconds(total=time.perf_counter() - began_s))
+
     @torch.inference_mode()
-    def answer(self, question: Question, adapter: str) -> str:
-        """See Engine.answer."""
+    def _reply(self, question: Question, adapter: str) -> str:
         self._switch(question, adapter)
         prompt, inputs = question.prompt, {}
         if question.image is not None:
@@ -86,6 +109,27 @@ class TransformersEngine:
             answer.append(token_id)
             ids, inputs = torch.tensor([[token_id]]), {}
         return self._tokenizer.decode(answer, skip_special_tokens=False)
+
+
+def _question(item: Item) -> Question:
+    """The prompt that the chat template makes of an item, and its media."""
+    prompt = ""
+    for turn in item.turns:
+        tools = "" if turn.tools is None else f"<|tool|>{turn.tools}<|/tool|>"
+        tags = "<|image_1|>" * len(item.images) + "<|audio_1|>" * len(item.audio) if turn is item.turns[-1] else ""
+        prompt += f"<|{turn.role}|>{tags}{turn.text}{tools}{END}"
+    return Question(
+        prompt=prompt + ASSISTANT,
+        answer=item.answers[0],
+        image=Image.open(_path(item.images[0])).convert("RGB") if item.images else None,
+        samples=soundfile.read(_path(item.audio[0]), dtype="float32")[0] if item.audio else None,
+    )
+
+
+def _path(media: Media) -> str:
+    source = media.read()
+    assert isinstance(source, str)  # nano's items have files
+    return source
 
 
 def _image_inputs(question: Question) -> tuple[int, dict[str, Any]]:
