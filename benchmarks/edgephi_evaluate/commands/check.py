@@ -22,6 +22,11 @@ def check(suites: tuple[str, ...], data: Path, as_json: bool) -> None:
     """Read all data of each SUITE: rows and columns found and missing, and the sha256.
 
     Ends with exit code 1 where a part is missing, has another number of rows than was published, or cannot be read.
+
+    \b
+    Examples:
+      edgephi evaluate check openasr-2025 --data data
+      edgephi evaluate check docvqa,chartqa --data data --json
     """
     from edgephi_evaluate.runs.checking import check_data
     from edgephi_evaluate.suites.registry import find_suite

@@ -37,6 +37,11 @@ class EvaluateGroup(SuggestingGroup):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Both ways to use it."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] MODEL SUITE...")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
+
 
 @click.group(cls=EvaluateGroup, context_settings={"help_option_names": list(_HELP)})
 def evaluate() -> None:

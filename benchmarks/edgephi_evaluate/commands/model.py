@@ -31,8 +31,6 @@ class _Shard(click.ParamType[tuple[int, int]]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """Two numbers."""
-        if isinstance(value, tuple):
-            return value
         first, slash, last = str(value).partition("/")
         if not (slash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
             self.fail(f"{value!r} is no shard; write I/N with I from 1 to N, such as 1/4", param, ctx)
@@ -60,7 +58,12 @@ _RUN_OPTIONS = group(
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Ask at most N items of each part."),
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Draws them."),
     click.option(
-        "--shard", type=_Shard(), default=(1, 1), metavar="I/N", help="Ask part I of N only; `merge` joins the parts."
+        "--shard",
+        type=_Shard(),
+        default="1/1",
+        show_default=True,
+        metavar="I/N",
+        help="Ask part I of N only; `merge` joins the parts.",
     ),
 )
 _ENGINE_OPTION = group(

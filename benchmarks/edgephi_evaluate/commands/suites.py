@@ -14,7 +14,13 @@ from edgephi.console.options import json_option
 @click.argument("names", nargs=-1, metavar="[SUITE]...")
 @json_option
 def suites(names: tuple[str, ...], as_json: bool) -> None:
-    """List the suites; of a SUITE, its prompt, metric, data and published figures."""
+    """List the suites; of a SUITE, its prompt, metric, data and published figures.
+
+    \b
+    Examples:
+      edgephi evaluate suites
+      edgephi evaluate suites openasr-2025 docvqa
+    """
     from edgephi_evaluate.report.suite_facts import suite_facts
     from edgephi_evaluate.suites.registry import SUITES, find_suite
 
