@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,18 @@ def run_graph(session: Any, given: Tensors) -> Tensors:
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
+@functools.cache
+def _graphs(folder: Path) -> tuple[Any, ...]:
+    """Opened once: a folder is read only here."""
+    paths = [folder / f"{name}.onnx" for name in ("vision", "speech", "embedding", "model")]
+    return tuple(open_graph(path) if path.is_file() else None for path in paths)
+
+
 class GenaiPipeline:
     """One sequence."""
 
     def __init__(self, folder: Path) -> None:
-        self._vision, self._speech, self._embedding, self._decoder = (
-            open_graph(path) if (path := folder / f"{name}.onnx").is_file() else None
-            for name in ("vision", "speech", "embedding", "model")
-        )
+        self._vision, self._speech, self._embedding, self._decoder = _graphs(folder)
         self._states: Tensors = {}
         self._length = 0
 

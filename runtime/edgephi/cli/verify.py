@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgephi.base.errors import ArtifactError
+from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.base.units import human_bytes
 from edgephi.console.commands import MODEL_VARIABLE, GroupedCommand, group
 from edgephi.console.failures import end_unsuccessful
@@ -18,6 +19,7 @@ from edgephi.console.progress import ProgressLine
 
 if TYPE_CHECKING:
     from edgephi.inspection.comparison import TensorComparison
+    from edgephi.inspection.runtime_comparison import RuntimeComparison
     from edgephi.inspection.verification import Verification
 
 _MOST_ROWS = 10
@@ -28,19 +30,32 @@ _MOST_ROWS = 10
 @group(
     "Comparison",
     click.option("--reference", metavar="CHECKPOINT", help="Also compare every tensor with this checkpoint."),
+    click.option(
+        "--runtime",
+        metavar="NAME",
+        help="Run a folder of another layout in the runtime that it was made for, and compare its answers with "
+        "edgephi's: genai. --reference is then the checkpoint, or edgephi's own model folder of it.",
+    ),
 )
 @json_option
-def verify(model: str, reference: str | None, as_json: bool) -> None:
+def verify(model: str, reference: str | None, runtime: str | None, as_json: bool) -> None:
     """Read every file of the model folder MODEL and compare its sha256 with the manifest.
 
     With --reference, a local folder or Hugging Face id, the manifest and every stored tensor are also compared with
     their source; that needs the packages of `edgephi export`. The exit code is 3 if anything is off.
 
+    With --runtime, requests that come with edgephi are run in both runtimes: the first logits and the replies must be
+    the same. A checkpoint as --reference is exported once more, with the recipe and the parts of MODEL.
+
     \b
     Examples:
       edgephi verify phi4mm
       edgephi verify phi4mm --reference microsoft/Phi-4-multimodal-instruct
+      edgephi verify phi4mm-genai --runtime genai --reference ./Phi-4-multimodal-instruct
     """
+    if runtime is not None:
+        _verify_runtime(Path(model), runtime, reference, as_json=as_json)
+        return
     from edgephi.inspection.verification import verify_folder
 
     with ProgressLine() as progress:
@@ -50,6 +65,48 @@ def verify(model: str, reference: str | None, as_json: bool) -> None:
     click.echo(json.dumps(_json(result), ensure_ascii=False) if as_json else "\n".join(_lines(result)))
     if result.problem is not None:
         end_unsuccessful(result.problem, ArtifactError.exit_code)
+
+
+def _verify_runtime(folder: Path, runtime: str, reference: str | None, *, as_json: bool) -> None:
+    from edgephi.inspection.runtime_comparison import find_compare_runtime
+
+    if reference is None:
+        raise ConfigError("--runtime compares with edgephi: add --reference, the checkpoint or edgephi's model folder")
+    compare = find_compare_runtime()
+    with ProgressLine() as progress:
+        result = compare(folder, runtime, reference, progress.counter("running"))
+    click.echo(json.dumps(_runtime_json(result)) if as_json else "\n".join(_runtime_lines(result)))
+    if result.problem is not None:
+        end_unsuccessful(result.problem, ArtifactError.exit_code)
+
+
+def _runtime_json(result: RuntimeComparison) -> dict[str, Any]:
+    return {
+        "model": str(result.folder),
+        "runtime": result.runtime,
+        "version": result.version,
+        "reference": result.reference,
+        "requests": [{**dataclasses.asdict(request), "ok": request.ok} for request in result.requests],
+        "ok": result.problem is None,
+    }
+
+
+def _runtime_lines(result: RuntimeComparison) -> list[str]:
+    width = max(len(request.name) for request in result.requests)
+    lines = [
+        f"model     {result.folder}",
+        f"runtime   {result.runtime} {result.version}",
+        f"reference {result.reference}",
+        "",
+    ]
+    lines.append(f"  {'request':<{width}}  {'positions':>9}  {'logits off':>10}  reply")
+    for request in result.requests:
+        same = "the same" if request.first_difference is None else f"differs at token {request.first_difference + 1}"
+        lines.append(
+            f"{'  ' if request.ok else '! '}{request.name:<{width}}  {request.num_positions:>9,}  "
+            f"{request.deviation:>7.0e} sd  {request.num_tokens} tokens, {same}"
+        )
+    return lines
 
 
 def _json(result: Verification) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgephi.bundle.manifest import GenerationDefaults
 from edgephi_export.checkpoint.config import ModelConfig
+from edgephi_export.checkpoint.json_fields import Fields
 from edgephi_export.layouts.genai.media_config import (
     NO_SPEECH,
     EmbeddingInputs,
@@ -18,6 +20,7 @@ from edgephi_export.layouts.genai.media_config import (
     GenaiVision,
 )
 
+GENAI_CONFIG = "genai_config.json"
 #: The cache is allocated for this many positions when a generator is made, used or not; 131,072 of the public model
 #: would be 32 GiB. A program that needs more passes `max_length` of its own.
 MAX_LENGTH = 4096
@@ -181,6 +184,16 @@ def media_config(config: ModelConfig, graph: str) -> GenaiConfig:
         embedding=GenaiEmbedding(inputs=slots),
     )
     return dataclasses.replace(text, model=model)
+
+
+def is_media_folder(folder: Path) -> bool:
+    """Whether a folder takes more than text.
+
+    Raises:
+        ArtifactError: genai_config.json is missing or damaged.
+    """
+    model = Fields.load(folder / GENAI_CONFIG).section("model")
+    return model.get("type", str) == MEDIA_TYPE
 
 
 def _model(config: ModelConfig, graph: str) -> GenaiModel:

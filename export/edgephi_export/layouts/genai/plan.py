@@ -11,7 +11,7 @@ from edgephi_export.checkpoint.config import VisionConfig
 from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.graphs.decoder import DecoderParts
 from edgephi_export.graphs.layers import LayerBuilder
-from edgephi_export.layouts.genai.config import genai_config, media_config
+from edgephi_export.layouts.genai.config import GENAI_CONFIG, genai_config, media_config
 from edgephi_export.layouts.genai.embedding_graph import build_embedding
 from edgephi_export.layouts.genai.graph import build_decoder, build_text
 from edgephi_export.layouts.genai.media_config import (
@@ -32,7 +32,7 @@ from edgephi_export.layouts.genai.speech_graph import build_speech
 from edgephi_export.layouts.genai.vision_graph import build_vision, build_without_vision
 from edgephi_export.layouts.layout import LayoutInput
 
-GENAI_GRAPH, GENAI_CONFIG = "model.onnx", "genai_config.json"
+GENAI_GRAPH = "model.onnx"
 #: The public model's: what the processor of a folder without an image tower is set to.
 _PUBLIC_CROP, _PUBLIC_CROPS = 448, 36
 

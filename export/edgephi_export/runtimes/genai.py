@@ -1,0 +1,122 @@
+"""onnxruntime-genai as a `Runtime`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from edgephi.base.errors import ArtifactError, EdgeError
+from edgephi_export.layouts.genai.config import is_media_folder
+from edgephi_export.options import LayoutName
+from edgephi_export.runtimes.genai_tensors import request_tensors
+from edgephi_export.runtimes.runtime import RuntimeReply, RuntimeRequest
+
+
+class GenaiRuntime:
+    """See `Runtime`."""
+
+    layout: LayoutName = "genai"
+
+    def version(self) -> str:
+        """The version that is installed.
+
+        Raises:
+            EdgeError: None is.
+        """
+        return str(_library().__version__)
+
+    def load(self, folder: Path) -> LoadedGenai:
+        """Load a folder, with all of its graphs.
+
+        Raises:
+            ArtifactError: The library refuses it.
+            EdgeError: It is not installed.
+        """
+        return LoadedGenai(folder)
+
+
+class LoadedGenai:
+    """A folder that onnxruntime-genai has loaded.
+
+    Args:
+        folder: The folder.
+
+    Attributes:
+        library: The module.
+        model: Its model.
+
+    Raises:
+        ArtifactError: The library refuses it.
+        EdgeError: It is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.library = _library()
+        self._takes_media = is_media_folder(folder)
+        try:
+            self.model = self.library.Model(str(folder))
+        except Exception as error:  # the library raises whatever its C++ code threw
+            raise ArtifactError(f"{folder}: onnxruntime-genai does not load it ({_one_line(error)})") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.model = None
+
+    def reply(self, request: RuntimeRequest) -> RuntimeReply:
+        """Answer greedily.
+
+        Raises:
+            ArtifactError: The library fails.
+        """
+        try:
+            generator = self.begin(request)
+            logits = np.array(generator.get_logits(), np.float32).reshape(-1)
+            return RuntimeReply(logits=logits, token_ids=greedy(generator, request.max_new_tokens))
+        except Exception as error:
+            raise ArtifactError(f"onnxruntime-genai cannot answer ({_one_line(error)})") from error
+
+    def begin(self, request: RuntimeRequest) -> Any:
+        """A generator that has read the prompt."""
+        tensors = request_tensors(request.token_ids, request.images, request.audio, request.tokens)
+        parameters = self.library.GeneratorParams(self.model)
+        length = request.num_positions + request.max_new_tokens
+        parameters.set_search_options(do_sample=False, max_length=length)
+        generator = self.library.Generator(self.model, parameters)
+        if not self._takes_media:
+            generator.append_tokens(tensors["input_ids"])
+            return generator
+        named = self.library.NamedTensors()
+        for name, values in tensors.items():
+            named[name] = values
+        generator.set_inputs(named)
+        return generator
+
+
+def greedy(generator: Any, max_new_tokens: int) -> tuple[int, ...]:
+    """The tokens of a generator's reply, with the one that ended it."""
+    tokens: list[int] = []
+    while not generator.is_done() and len(tokens) < max_new_tokens:
+        generator.generate_next_token()
+        tokens.append(int(generator.get_next_tokens()[0]))
+    return tuple(tokens)
+
+
+def _library() -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        return importlib.import_module("onnxruntime_genai")
+    except ImportError as error:
+        raise EdgeError(f'onnxruntime-genai is not installed ({error}); run: pip install "edgephi[genai]"') from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
