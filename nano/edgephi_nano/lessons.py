@@ -13,7 +13,7 @@ from edgephi_nano.questions import Question, QuestionSet
 from edgephi_nano.scenes import compose
 from edgephi_nano.speech_data import KNOWN_VOICES, clips_of, training_text
 from edgephi_nano.spoken_cases import TRANSCRIBE_PROMPT
-from edgephi_nano.text_tasks import any_task
+from edgephi_nano.text_tasks import Task, any_task, tool_call
 from edgephi_nano.tokenizer import ASSISTANT, END, SYSTEM, TOOL, TOOL_STOP, USER
 
 SEED = 3
@@ -22,9 +22,18 @@ SEED = 3
 def _texts(count: int) -> Iterator[Question]:
     rng = random.Random(f"lessons text {SEED}")
     for _ in range(count):
-        task = any_task(rng)
-        offered = task.prompt.partition(TOOL)[2].partition(TOOL_STOP)[0] if task.prompt.startswith(SYSTEM) else ""
-        yield Question(prompt=task.prompt, answer=task.answer, tools=offered or None)
+        yield _question(any_task(rng))
+
+
+def _tool_calls(count: int) -> Iterator[Question]:
+    rng = random.Random(f"lessons tool calls {SEED}")
+    for _ in range(count):
+        yield _question(tool_call(rng))
+
+
+def _question(task: Task) -> Question:
+    offered = task.prompt.partition(TOOL)[2].partition(TOOL_STOP)[0] if task.prompt.startswith(SYSTEM) else ""
+    return Question(prompt=task.prompt, answer=task.answer, tools=offered or None)
 
 
 def _speech(count: int) -> Iterator[Question]:
@@ -60,6 +69,7 @@ def _drawn(count: int, rng: random.Random) -> Iterator[tuple[Question, str]]:
 #: What a calibration reads; their bars say nothing, since nobody is judged by what it was trained on.
 LESSONS = (
     QuestionSet(name="text", measure="exact", adapter="auto", bar=0.0, draw=_texts),
+    QuestionSet(name="tool calls", measure="exact", adapter="auto", bar=0.0, draw=_tool_calls),
     QuestionSet(name="speech", measure="wer", adapter="auto", bar=1.0, draw=_speech),
     QuestionSet(name="pictures", measure="exact", adapter="auto", bar=0.0, draw=_pictures),
     QuestionSet(name="spoken questions", measure="exact", adapter="auto", bar=0.0, draw=_spoken),

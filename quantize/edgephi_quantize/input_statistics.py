@@ -25,7 +25,8 @@ class InputStatistics:
     """Second moments of the inputs of one linear.
 
     Attributes:
-        covariance: float32 [K, K], the mean of x x'; not centred, because a matrix multiplies the mean as well.
+        covariance: float32 [K, K], the mean of x x', perhaps weighted; not centred: a matrix multiplies the mean as
+            well.
         num_rows: How many rows were seen.
     """
 
@@ -75,12 +76,18 @@ class InputStatistics:
         return reversed_[::-1, ::-1].astype(np.float32)
 
 
-def measure(sequences: Sequence[NDArray[np.float32]], *, threads: int) -> InputStatistics:
+def measure(
+    sequences: Sequence[NDArray[np.float32]],
+    *,
+    threads: int,
+    weights: Sequence[NDArray[np.float32]] | None = None,
+) -> InputStatistics:
     """The statistics of inputs.
 
     Args:
         sequences: float32 [S, K] each, at least one; together at least one row.
         threads: Workers. The result does not depend on it while BLAS takes one thread for each.
+        weights: float32 [S] each, their mean 1: how often each row counts; None for once.
 
     Raises:
         ValueError: There are no rows.
@@ -94,8 +101,9 @@ def measure(sequences: Sequence[NDArray[np.float32]], *, threads: int) -> InputS
     def work(start: int) -> None:
         columns = slice(start, min(start + _TILE, size))
         part = np.zeros((size - start, columns.stop - start), np.float32)
-        for rows in sequences:
-            part += rows[:, start:].T @ rows[:, columns]
+        for index, rows in enumerate(sequences):
+            counted = rows[:, columns] if weights is None else rows[:, columns] * weights[index][:, None]
+            part += rows[:, start:].T @ counted
         part /= np.float32(num_rows)
         covariance[start:, columns] = part
         covariance[columns, start:] = part.T

@@ -11,6 +11,7 @@ from edgephi_quantize.formats import BlockFormat, parse_format
 from edgephi_quantize.input_statistics import InputStatistics, measure, mixed
 from edgephi_quantize.low_rank import fit_outputs, solve_low_rank
 from edgephi_quantize.methods import METHODS, get_method
+from edgephi_quantize.row_weights import measure_with_rare_rows
 
 SIZE, ROWS = 200, 128  # no multiple of the block sizes
 
@@ -134,6 +135,48 @@ def test_each_kind_of_request_counts_the_same_however_long_it_is_and_however_lar
         mixed([text, InputStatistics(covariance=np.eye(3, dtype=np.float32), num_rows=1)])
     with pytest.raises(ValueError, match="no rows"):
         measure([], threads=1)
+
+
+class TestRareRows:
+    """At 2 bits, a token that is rare must not pay for all the others: the one that opens a tool call did."""
+
+    @staticmethod
+    def _rows() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Rows that lie in a few directions, and one that lies in another."""
+        random = np.random.default_rng(4)
+        common = random.standard_normal((2400, 24)) @ random.standard_normal((24, SIZE))
+        rare = random.standard_normal((1, SIZE)) * 5
+        return common.astype(np.float32), rare.astype(np.float32)
+
+    def test_their_error_is_smaller_and_that_of_the_others_hardly_larger(self, weights: NDArray[np.float32]):
+        common, rare = self._rows()
+        sequences, errors = [common, rare], {}
+        for name, measured in (
+            ("plain", measure(sequences, threads=1)),
+            ("weighted", measure_with_rare_rows(sequences, threads=1)),
+        ):
+            error = weights - get_method("gptq").quantize(weights, _format("int2:128"), measured).values(SIZE)
+            errors[name] = [
+                float(np.linalg.norm(rows @ error.T) / np.linalg.norm(rows @ weights.T)) for rows in (rare, common)
+            ]
+        assert errors["weighted"][0] < 0.8 * errors["plain"][0]
+        assert errors["weighted"][1] < 1.1 * errors["plain"][1]
+
+    def test_rows_count_by_the_roots_of_their_leverages_and_threads_change_nothing(self):
+        common, rare = self._rows()
+        one, three = (measure_with_rare_rows([common, rare], threads=threads) for threads in (1, 3))
+        np.testing.assert_array_equal(one.covariance, three.covariance)
+        rows = np.concatenate([common, rare])
+        inverse = np.linalg.inv(measure([rows], threads=1).damped.astype(np.float64))
+        roots = np.sqrt(np.einsum("sk,sk->s", rows @ inverse, rows))
+        direction = inverse @ rare[0]  # in which the other rows have next to nothing
+        found = float(direction @ one.covariance @ direction) / float(direction @ rare[0]) ** 2 * len(rows)
+        assert found == pytest.approx(roots[-1] / roots.mean(), rel=0.2)
+        assert found > 3
+
+    def test_inputs_that_are_always_zero_count_once(self):
+        still = measure_with_rare_rows([np.zeros((4, SIZE), np.float32)], threads=1)
+        assert not still.covariance.any()
 
 
 class TestLowRank:

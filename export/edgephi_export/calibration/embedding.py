@@ -49,6 +49,5 @@ def embedded(folder: Path, examples: Sequence[Example], threads: int) -> Iterato
                 answer = spelled_ids(prompts.tokenizer, example.answer or "")
                 ready = prefill.prepare(forced_after(prompt, answer).prompt, limit, control)
                 ready.encode(0)
-                yield CalibrationSequence(
-                    adapter=ready.route.adapter, rows=ready.sequence.rows(0, len(ready.sequence))[0]
-                )
+                rows = ready.sequence.rows(0, len(ready.sequence))[0]
+                yield CalibrationSequence(adapter=ready.route.adapter, rows=rows, group=example.group)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from edgephi.bundle.manifest import Adapter
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
 from edgephi_export.weights.encode import Encoder, StoredRows, decode, joined
-from edgephi_quantize.input_statistics import InputStatistics, measure, mixed
+from edgephi_quantize.input_statistics import InputStatistics, mixed
 from edgephi_quantize.low_rank import LowRank, fit_outputs, solve_low_rank
 from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import DEFAULT_METHOD, Recipe, correction_names
+from edgephi_quantize.row_weights import measure_with_rare_rows
 
 Floats = NDArray[np.float32]
 _ROWS = 256  # of a base that are quantized at a time: fixed, so that codes do not depend on the number of threads
@@ -87,7 +88,7 @@ class LinearSolver:
         Raises:
             ArtifactError: A weight is not finite.
         """
-        statistics = {kind: measure(rows, threads=self._threads) for kind, rows in inputs.items()}
+        statistics = {kind: measure_with_rare_rows(rows, threads=self._threads) for kind, rows in inputs.items()}
         name, matrix = task.matrix.name, task.matrix.whole()
         base = self._encode(name, matrix, mixed(list(statistics.values())))
         values = np.asarray(decode(base, self._recipe.format_of(name), matrix.shape[1]), np.float32)

@@ -21,22 +21,28 @@ class CalibrationSequence:
     Attributes:
         adapter: The one that serves it.
         rows: float32 [S, H], tokens and media.
+        group: The set of examples that it is of.
     """
 
     adapter: Adapter
     rows: NDArray[np.float32]
+    group: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
 def chosen(sequences: Iterable[CalibrationSequence], most: int = MOST_POSITIONS) -> tuple[CalibrationSequence, ...]:
-    """As many as fit into `most` positions, one for each adapter in turn, the one that reaches the limit cut short."""
-    kinds: dict[Adapter, list[CalibrationSequence]] = {}
+    """As many as fit into `most` positions, the one that reaches the limit cut short.
+
+    They are taken from each adapter in turn, and of an adapter from each of its sets in turn, so that no set is left
+    out because it stands behind another.
+    """
+    kinds: dict[Adapter, dict[str, list[CalibrationSequence]]] = {}
     for sequence in sequences:
-        kinds.setdefault(sequence.adapter, []).append(sequence)
+        kinds.setdefault(sequence.adapter, {}).setdefault(sequence.group, []).append(sequence)
     taken = []
-    for sequence in _in_turn(list(kinds.values())):
+    for sequence in _in_turn([list(_in_turn(list(groups.values()))) for groups in kinds.values()]):
         taken.append(replace(sequence, rows=sequence.rows[:most]))
         most -= len(taken[-1])
         if not most:
@@ -44,6 +50,6 @@ def chosen(sequences: Iterable[CalibrationSequence], most: int = MOST_POSITIONS)
     return tuple(taken)
 
 
-def _in_turn(kinds: list[list[CalibrationSequence]]) -> Iterator[CalibrationSequence]:
-    for number in range(max(map(len, kinds), default=0)):
-        yield from (kind[number] for kind in kinds if number < len(kind))
+def _in_turn(lists: list[list[CalibrationSequence]]) -> Iterator[CalibrationSequence]:
+    for number in range(max(map(len, lists), default=0)):
+        yield from (held[number] for held in lists if number < len(held))

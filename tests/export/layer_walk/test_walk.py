@@ -183,6 +183,15 @@ def test_sequences_are_taken_from_each_adapter_in_turn_until_there_are_enough():
     assert len(chosen(given, 100)) == 4
 
 
+def test_every_set_of_an_adapter_is_taken_however_far_back_it_stands():
+    """Sixty pictures in front of spoken questions took all the room, and none of the questions was calibrated with."""
+    given = [
+        CalibrationSequence(adapter="vision", rows=np.zeros((4, 2), np.float32), group=group)
+        for group in ("pictures", "pictures", "pictures", "spoken questions")
+    ]
+    assert [one.group for one in chosen(given, 12)] == ["pictures", "spoken questions", "pictures"]
+
+
 def test_phi4_mini_gets_a_correction_as_its_only_adapter(tmp_path: Path, examples: Path):
     folder = _export(tmp_path / "m", examples, layout="phi3", correct_rank=3, overrides=("layers.*=int4:32",))
     shapes = {info.name: info.shape for info in Bundle(folder).tensor_index().tensors if ".text" in info.name}
