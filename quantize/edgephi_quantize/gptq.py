@@ -5,9 +5,16 @@
 
 Scales and zero points of all blocks are found before (static groups), on the matrix as it is, so the order of the
 inputs is free, and the codes lie where they would in any other method: no index of groups is stored.
+
+The scales with the least squared error make weights smaller: at 2 bits outputs have 0.86 of their size. Spreading gives
+frequent inputs their size back and rare ones not, so that two layers on, a rare token had half of its size beside
+others, and was taken for one of them. Wider steps keep the size of whatever comes in, and leave room for the errors
+that are added to a weight before it is rounded.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +27,9 @@ from edgephi_quantize.search_tiles import Floats
 
 #: Inputs whose errors reach the inputs after them together, in one product.
 _SPAN = 128
+#: Steps, relative to those with the least squared error. At 2 bits, outputs of inputs that calibration did not see keep
+#: over 0.9 of their size; nano's KL is least with 1.3 to 1.6. At 4 bits they keep it without.
+_WIDER = {2: np.float32(1.3), 4: np.float32(1), 8: np.float32(1)}
 
 
 class Gptq:
@@ -32,6 +42,7 @@ class Gptq:
         """Quantize float32 [N, K]; see `Method.quantize`."""
         inputs = required(inputs, weights)
         groups = WeightedSearch().quantize(weights, fmt, inputs)
+        groups = replace(groups, scales=groups.scales * _WIDER[fmt.bits])
         codes = np.zeros((len(weights), groups.codes.shape[1] * fmt.block_size), np.uint8)
         codes[:, inputs.order] = _propagate(weights, groups, fmt, inputs).T
         return BlockCodes(codes=codes.reshape(groups.codes.shape), scales=groups.scales, zero_points=groups.zero_points)
