@@ -1,7 +1,6 @@
 """The KV cache of one sequence: two buffers for each layer, which ONNX Runtime reads and writes in place.
 
-Every buffer is an anonymous map of its own: pages cost memory when they are first written, and all of it goes back to
-the system when the buffer is dropped.
+The buffers are memory of the device that the decoder runs on.
 
     batch 1 | key/value heads H_kv | capacity C (positions) | head size D
     buffer shape [1, H_kv, C, D]; over the 32 layers of the real model 256 KiB per position in float32, 128 in float16,
@@ -10,8 +9,7 @@ the system when the buffer is dropped.
 
 from __future__ import annotations
 
-import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +20,8 @@ from edgephi.base.free_memory import headroom, is_ignored
 from edgephi.base.units import human_bytes
 from edgephi.bundle.cache_choice import cache_kind
 from edgephi.bundle.manifest import CacheChoice, CacheDtype, Manifest
+from edgephi.ort.cpu import CPU
+from edgephi.ort.device import Buffer, Device
 
 _BLOCK = 256
 _GROWTH = 1.25
@@ -40,6 +40,7 @@ class CacheShape:
         model_positions: The context the model was made for; at least `max_positions`.
         dtype: Of every key and value.
         ignores_memory: Take memory although there does not seem to be enough.
+        device: Has the memory.
     """
 
     num_layers: int
@@ -49,6 +50,7 @@ class CacheShape:
     model_positions: int
     dtype: CacheDtype
     ignores_memory: bool = False
+    device: Device = field(default=CPU)
 
     @property
     def bytes_per_position(self) -> int:
@@ -84,15 +86,15 @@ class KVCache:
 
     Attributes:
         shape: Sizes.
-        buffers: floats or int8 [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`. ONNX Runtime
-            writes into them.
+        buffers: floats or int8 [1, H_kv, C, D] by graph name, `past_key_values.{i}.key` and `.value`: memory of the
+            shape's device, which ONNX Runtime writes into.
         used: Positions filled.
     """
 
     def __init__(self, shape: CacheShape, *, capacity: int = 0) -> None:
         self.shape = shape
         self.used = 0
-        self.buffers: dict[str, NDArray[Any]] = self._zeros(self.rounded(capacity))
+        self.buffers: dict[str, Buffer] = self._zeros(self.rounded(capacity))
 
     @property
     def capacity(self) -> int:
@@ -121,6 +123,10 @@ class KVCache:
         # A prompt gets what it asks for; a reply that grows token by token must not be copied for each block.
         grown = int(self.capacity * _GROWTH) if self.used else 0
         self._replace(self.rounded(max(total, grown)))
+
+    def filled(self, name: str) -> NDArray[Any]:
+        """The filled positions of one buffer in host memory, floats or int8 [1, H_kv, used, D]; not to be changed."""
+        return self.shape.device.read(self.buffers[name], self.used)
 
     def truncate(self, length: int) -> None:
         """Drop every position from `length` on.
@@ -151,7 +157,7 @@ class KVCache:
         _check_memory(total, self.shape)
         copied = type(self)(self.shape, capacity=total)
         for name, buffer in copied.buffers.items():
-            buffer[:, :, :length] = self.buffers[name][:, :, :length]
+            self.shape.device.copy(self.buffers[name], buffer, length)
         copied.used = length
         return copied
 
@@ -169,17 +175,19 @@ class KVCache:
         moved = self._zeros(capacity)
         try:
             for name, buffer in moved.items():
-                buffer[:, :, : self.used] = self.buffers.pop(name)[:, :, : self.used]
+                self.shape.device.copy(self.buffers.pop(name), buffer, self.used)
         except BaseException:  # a signal between two buffers: neither set is whole
             self.used = 0
             raise
         finally:
             self.buffers = moved
 
-    def _zeros(self, capacity: int) -> dict[str, NDArray[Any]]:
+    def _zeros(self, capacity: int) -> dict[str, Buffer]:
         shape = (1, self.shape.num_kv_heads, capacity, self.shape.head_size)
         try:
-            return {name: _mapped_zeros(shape, self.shape.dtype) for name in cache_names(self.shape.num_layers)}
+            return {
+                name: self.shape.device.zeros(shape, self.shape.dtype) for name in cache_names(self.shape.num_layers)
+            }
         except (MemoryError, OSError, OverflowError, ValueError):  # what a map says depends on how much too large it is
             size = capacity * self.shape.bytes_per_position / 2**20
             raise CapacityError(
@@ -203,15 +211,6 @@ def _check_memory(positions: int, shape: CacheShape) -> None:
             f"{positions:,} more tokens need {human_bytes(needed, 2)} but {short}; {', or '.join(advice)}; a smaller "
             "--cache-bytes keeps less of earlier requests"
         )
-
-
-def _mapped_zeros(shape: tuple[int, ...], dtype: CacheDtype) -> NDArray[Any]:
-    """Zeros in pages that take memory when they are written."""
-    count = 1
-    for size in shape:
-        count *= size
-    pages = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(pages, dtype).reshape(shape)
 
 
 def cache_names(num_layers: int) -> list[str]:

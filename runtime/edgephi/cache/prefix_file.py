@@ -153,8 +153,8 @@ def _body(read: CachedSequence) -> Iterator[bytes]:
     used = read.cache.used
     yield read.ids[:used].astype("<i8").tobytes()
     for name in cache_names(read.cache.shape.num_layers):
-        for head in read.cache.buffers[name][0]:
-            yield head[:used].tobytes()
+        for head in read.cache.filled(name)[0]:
+            yield head.tobytes()
 
 
 def _read_header(stream: BinaryIO, path: Path) -> PrefixHeader:
@@ -184,9 +184,10 @@ def _read_body(stream: BinaryIO, header: PrefixHeader, shape: CacheShape) -> Cac
     count = header.positions
     ids: NDArray[np.int64] = np.frombuffer(stream.read(8 * count), "<i8").astype(np.int64)
     cache = KVCache(shape, capacity=count)
+    rows = np.empty((1, shape.num_kv_heads, count, shape.head_size), shape.dtype)
     for name in cache_names(shape.num_layers):
-        for head in cache.buffers[name][0]:
-            stream.readinto(memoryview(head[:count]).cast("B"))  # type: ignore[attr-defined]
+        stream.readinto(rows.data.cast("B"))  # type: ignore[attr-defined]
+        shape.device.write(cache.buffers[name], rows)
     cache.used = count
     spans = tuple(MediaSpan(item.start, item.length, bytes.fromhex(item.digest)) for item in header.media)
     return CachedSequence(cache=cache, adapter=header.adapter, is_long=header.is_long, ids=ids, spans=spans)

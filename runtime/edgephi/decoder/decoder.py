@@ -33,7 +33,7 @@ from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.prefill_graph import PrefillGraph
 from edgephi.decoder.rope import RotaryTables
 from edgephi.model_options import ModelOptions
-from edgephi.ort.session import runtime
+from edgephi.ort.library import runtime
 from edgephi.prompt.input_sequence import InputSequence
 
 _log = logger(__name__)
@@ -66,7 +66,8 @@ class Decoder:
             raise ConfigError(f"max_context is {most!r}; this model takes 1 to {rope.max_positions:,}")
         kind = cache_kind(bundle.manifest, options.kv_cache)
         shape = cache_shape(bundle.manifest, most, kind)
-        self.limit = ContextLimit(replace(shape, ignores_memory=options.ignore_memory), rope)
+        device = options.device_options.opened
+        self.limit = ContextLimit(replace(shape, ignores_memory=options.ignore_memory, device=device), rope)
         self._info = info
         self._chunk = options.chunk
         self._graph = DecoderGraph(bundle, options.device_options, kind, options.chunk)
@@ -76,7 +77,7 @@ class Decoder:
         self._passes: dict[tuple[int, int], DecoderPass] = {}
         self.sequences = PrefixCache(self.limit, options.kv_bytes, release=self._passes.clear)
         self._rope = RotaryTables(rope, info.dtype)
-        self._memory = PassMemory(info, _SMALL)
+        self._memory = PassMemory(info, _SMALL, device)
 
     @property
     def num_cached(self) -> int:

@@ -15,7 +15,9 @@ from edgephi.bundle.manifest import DecoderInfo
 from edgephi.cache.kv_cache import KVCache
 from edgephi.decoder.rope import RotaryTables
 from edgephi.ort.cancellable_run import cancellable_run
-from edgephi.ort.session import running, runtime
+from edgephi.ort.cpu import CPU
+from edgephi.ort.device import Device
+from edgephi.ort.library import running, runtime
 
 
 class PassMemory:
@@ -24,10 +26,11 @@ class PassMemory:
     Args:
         info: Sizes and dtype of the decoder.
         max_rows: Most rows of logits that the shared arrays serve, and of new positions.
+        device: Runs the passes.
     """
 
-    def __init__(self, info: DecoderInfo, max_rows: int) -> None:
-        self.info = info
+    def __init__(self, info: DecoderInfo, max_rows: int, device: Device = CPU) -> None:
+        self.info, self.device = info, device
         # Zero pages cost nothing until they are written: a decode step touches one row.
         self._embeds = np.zeros((1, max_rows, info.hidden_size), info.dtype)
         self._logits = np.zeros((1, max_rows, info.vocab_size), info.dtype)
@@ -53,7 +56,7 @@ class OpenGraph(Protocol):
 
 
 class DecoderPass:
-    """A persistent binding for one shape: inputs are written through arrays that ONNX Runtime aliases.
+    """A persistent binding for one shape: inputs are written through arrays that every run reads.
 
     Args:
         graph: Open. The pass holds its session.
@@ -64,29 +67,26 @@ class DecoderPass:
 
     def __init__(self, graph: OpenGraph, memory: PassMemory, num_new: int, num_rows: int) -> None:
         self._ort = runtime()
-        self._session = graph.session
-        self._binding = graph.session.io_binding()
-        self._bound: dict[str, NDArray[Any]] = {}  # ONNX Runtime holds no reference to the memory it aliases
+        binding = self._binding = memory.device.bind(graph.session)
         self._embeds, self._logits = memory.embeds(num_new), memory.logits(num_rows)
         self._seqlens_k = np.zeros(1, dtype=np.int32)
         self._total = np.zeros((), dtype=np.int32)
         self._adapter = np.zeros((), dtype=np.int64)
-        self._bind_input("inputs_embeds", self._embeds)
+        binding.add_input("inputs_embeds", self._embeds)
         if num_rows:
-            self._bind_input("logits_rows", np.arange(num_new - num_rows, num_new, dtype=np.int64))
-            self._bind_output("logits", self._logits)
-        self._bind_input("seqlens_k", self._seqlens_k)
-        self._bind_input("total_sequence_length", self._total)
+            binding.add_constant("logits_rows", np.arange(num_new - num_rows, num_new, dtype=np.int64))
+            binding.add_output("logits", self._logits)
+        binding.add_input("seqlens_k", self._seqlens_k)
+        binding.add_input("total_sequence_length", self._total)
         if graph.takes_adapter:
-            self._bind_input("adapter", self._adapter)
+            binding.add_input("adapter", self._adapter)
 
     def attach(self, cache: KVCache, rope: RotaryTables) -> None:
         """Bind the cache's and the tables' present arrays."""
         for past, buffer in cache.buffers.items():
-            self._bind_input(past, buffer)
-            self._bind_output(past.replace("past_key_values", "present"), buffer)
-        self._bind_input("cos_cache", rope.cos)
-        self._bind_input("sin_cache", rope.sin)
+            self._binding.add_cache(past, past.replace("past_key_values", "present"), buffer)
+        self._binding.add_constant("cos_cache", rope.cos)
+        self._binding.add_constant("sin_cache", rope.sin)
 
     def run(
         self,
@@ -121,12 +121,4 @@ class DecoderPass:
 
     def _run(self, options: Any) -> None:
         with running(f"the decoder at {self._total:,} tokens"):
-            self._session.run_with_iobinding(self._binding, options)
-
-    def _bind_input(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(array))
-        self._bound[name] = array
-
-    def _bind_output(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_ortvalue_output(name, self._ort.OrtValue.ortvalue_from_numpy(array))
-        self._bound[name] = array
+            self._binding.run(options)

@@ -82,9 +82,10 @@ class DecoderGraph:
         check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=ignore, with_vocabulary=is_first)
         needed = weight_bytes(self._bundle, name) + work_bytes(self._bundle.manifest, self._chunk)
         check_budget(path, needed, self._options.memory_bytes)
-        before, began_s = own_memory(), time.perf_counter()
+        is_host = self._options.opened.is_host
+        before, began_s = own_memory() if is_host else [], time.perf_counter()
         session = open_session(path, self._options, should_stop, self._bundle)
-        self.pages.take(without(own_memory(), before))
+        self.pages.take(without(own_memory(), before) if is_host else ())
         check_session(session, self._info, GraphShape(self._cache_dtype, takes_adapter), str(path))
         self.session, self._name, self.takes_adapter = session, name, takes_adapter
         _log.info("opened %s in %.2f s with %d threads", name, time.perf_counter() - began_s, self._options.num_threads)

@@ -48,7 +48,8 @@ class PrefillGraph:
     def __init__(self, bundle: Bundle, options: ModelOptions, kind: CacheKind) -> None:
         info = bundle.manifest.decoder
         self._bundle, self._options = bundle, options
-        self._name = info.pair(kind).prefill_graph
+        # Its formats are the CPU's: another device reads long prompts by the decoder's own graph.
+        self._name = info.pair(kind).prefill_graph if options.device_options.opened.is_host else None
         self.chunk = PREFILL_CHUNKS * options.chunk
         self._is_refused = False
         self._form: WeightForm = "mapped"
@@ -58,7 +59,7 @@ class PrefillGraph:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder has one."""
+        """Whether the folder has one that the device takes."""
         return self._name is not None
 
     @property

@@ -25,7 +25,7 @@ from edgephi.bundle.manifest import PROJECTION_IDS, EncoderName, SpeechInfo, Vis
 from edgephi.images.crops import ImageViews, position_ids, useful_grid
 from edgephi.images.repeated_views import first_equal_views
 from edgephi.ort.cancellable_run import cancellable_run
-from edgephi.ort.session import running, runtime
+from edgephi.ort.library import running, runtime
 
 _log = logger(__name__)
 

@@ -1,11 +1,9 @@
-"""Opening ONNX Runtime sessions on the chosen device: the one place that imports ONNX Runtime."""
+"""Opening ONNX Runtime sessions on the chosen device."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edgephi.base.cancellation import never
-from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
+from edgephi.base.errors import ArtifactError, CapacityError, ConfigError
 from edgephi.base.hardware import num_physical_cores
 from edgephi.base.numbers import is_utf8, is_whole
 from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.folder_files import PlainFiles
 from edgephi.ort.cancellable_run import cancellable
+from edgephi.ort.device import Device
+from edgephi.ort.devices import DEVICES, device_named
+from edgephi.ort.library import first_line, running, runtime
 from edgephi.ort.mapped_weights import MappedWeights
 from edgephi.ort.thread_pool import Pool, share_threads
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEVICES", "DeviceOptions", "open_session", "running", "runtime", "share_threads"]
 
-DEVICES = ("cpu",)
 #: How a session holds its weights and its activations.
 WeightForm = Literal["resident", "packed", "mapped"]
 _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
@@ -62,33 +62,20 @@ class DeviceOptions:
             )
 
     @property
+    def opened(self) -> Device:
+        """The device, whose library is loaded at its first use in this process.
+
+        Raises:
+            ConfigError: This machine has no such device, or a package is missing.
+        """
+        return device_named(self.device)
+
+    @property
     def num_threads(self) -> int:
         """Threads a session gets."""
         if self.threads is not None:
             return self.threads
         return num_physical_cores()
-
-
-def runtime() -> Any:
-    """The `onnxruntime` module, imported on first use with its telemetry off.
-
-    Raises:
-        EdgeError: It is not installed, and the message is the pip command; or it cannot be loaded.
-        CapacityError: There is not enough memory to load it.
-    """
-    # Read once by the library when it loads; a device at a customer's must not call home.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    with suppress(OSError):  # loaded while there is memory: without it the first C++ exception ends the process
-        ctypes.CDLL("libgcc_s.so.1")
-    try:
-        import onnxruntime  # noqa: PLC0415 - optional, and heavy
-    except ModuleNotFoundError as error:
-        raise EdgeError('ONNX Runtime is not installed; run: pip install "edgephi[cpu]"') from error
-    except (ImportError, OSError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise CapacityError(f"not enough free memory to load ONNX Runtime ({_first_line(error)})") from error
-        raise EdgeError(f"ONNX Runtime is installed but cannot be loaded ({_first_line(error)})") from error
-    return onnxruntime
 
 
 def open_session(
@@ -120,8 +107,9 @@ def open_session(
     if not is_utf8(path):
         raise ConfigError(f"{os.fsencode(path)!r}: not UTF-8, so ONNX Runtime cannot open it; rename the folder")
     files = PlainFiles(path.parent) if bundle is None else bundle.files
-    ort = runtime()
+    ort, device = runtime(), options.opened
     settings = _settings(ort, options.num_threads)
+    providers = device.configure(settings)
     if form == "mapped":
         settings.add_session_config_entry("session.disable_prepacking", "1")
     settings.enable_cpu_mem_arena = form == "resident"
@@ -131,20 +119,26 @@ def open_session(
         except (FileNotFoundError, IsADirectoryError):
             raise ArtifactError(f"{path}: missing; export the model again") from None
         weights = MappedWeights(files, () if bundle is None else bundle.tensor_index().constants_of(path.name))
-    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays.items()}
-    for name, value in values.items():
-        settings.add_initializer(name, value)
+    values = _add_weights(ort, settings, weights) if device.is_host else {}
     with weights.giving_back(), files.names_beside() as folder:
         settings.add_session_config_entry(_FOLDER_KEY, str(folder))
-        if folder != files.folder:
+        if folder != files.folder or not device.is_host:
             _add_files(settings, weights)
         session = cancellable(
-            lambda: _load(ort, path, graph, settings),
+            lambda: device.session(_load(ort, path, graph, settings, providers)),
             lambda: settings.set_load_cancellation_flag(True),
             should_stop,
         )
     session.edgephi_weights = weights, values  # it reads them by address as long as it lives
     return session
+
+
+def _add_weights(ort: Any, settings: Any, weights: MappedWeights) -> dict[str, Any]:
+    """Give ONNX Runtime the constants by address; the values must live as long as the session."""
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.arrays.items()}
+    for name, value in values.items():
+        settings.add_initializer(name, value)
+    return values
 
 
 def _add_files(settings: Any, weights: MappedWeights) -> None:
@@ -156,9 +150,9 @@ def _add_files(settings: Any, weights: MappedWeights) -> None:
     settings.add_external_initializers_from_files_in_memory([*weights.maps], arrays, [array.nbytes for array in arrays])
 
 
-def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSession:
+def _load(ort: Any, path: Path, graph: bytes, settings: Any, providers: list[str] | None) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(graph, settings, providers=providers)
     except MemoryError:
         raise
     except Exception as error:  # the library raises a dozen unrelated classes for a bad file
@@ -167,7 +161,7 @@ def _load(ort: Any, path: Path, graph: bytes, settings: Any) -> ort.InferenceSes
                 f"{path}: not enough free memory to load it; free some, or export the model with a smaller recipe"
             ) from error
         raise ArtifactError(
-            f"{path}: ONNX Runtime cannot load it ({_first_line(error)}); export the model again"
+            f"{path}: ONNX Runtime cannot load it ({first_line(error)}); export the model again"
         ) from error
 
 
@@ -199,28 +193,3 @@ def _make_pool(ort: Any, num_threads: int) -> None:
             f"threads is {num_threads}, but the sessions of this process share a pool of {Pool.num_threads}; "
             "use that number, or another process"
         )
-
-
-@contextmanager
-def running(where: str) -> Iterator[None]:
-    """Around a session's run: what ONNX Runtime raises becomes one line.
-
-    Args:
-        where: What runs, such as `the decoder`.
-
-    Raises:
-        CapacityError: This machine has not enough free memory.
-        EdgeError: ONNX Runtime failed.
-    """
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:  # the library raises a dozen unrelated classes
-        if is_out_of_memory(error):
-            raise CapacityError(f"not enough free memory for {where}; free some, or shorten the input") from error
-        raise EdgeError(f"ONNX Runtime failed in {where} ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -96,11 +96,11 @@ def test_an_empty_cache_frees_its_buffers_before_it_grows(monkeypatch: pytest.Mo
     old = [weakref.ref(buffer) for buffer in cache.buffers.values()]
     alive = []
 
-    def observed(shape: tuple[int, ...], dtype: FloatName) -> np.ndarray:
+    def observed(_: object, shape: tuple[int, ...], dtype: FloatName) -> np.ndarray:
         alive.append(any(ref() is not None for ref in old))
         return np.zeros(shape, dtype)
 
-    monkeypatch.setattr("edgephi.cache.kv_cache._mapped_zeros", observed)
+    monkeypatch.setattr("edgephi.ort.cpu.CpuDevice.zeros", observed)
     cache.reserve(600)
     assert alive
     assert not any(alive)

@@ -64,7 +64,7 @@ def add_cache(ranges: CacheRanges, cache: KVCache) -> None:
     """
     names = cache_names(cache.shape.num_layers)
     for layer in range(cache.shape.num_layers):
-        keys, values = (cache.buffers[name][0, :, : cache.used] for name in names[2 * layer : 2 * layer + 2])
+        keys, values = (cache.filled(name)[0] for name in names[2 * layer : 2 * layer + 2])
         ranges.add(layer, keys, values)
 
 

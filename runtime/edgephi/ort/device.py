@@ -1,0 +1,101 @@
+"""`Device`: where graphs run and where their caches are. Nothing above this room names ONNX Runtime's providers.
+
+Buffer    memory of a device that a graph reads and writes in place: on the CPU a numpy array
+Binding   the inputs and outputs of one session for passes of one shape
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Buffer(Protocol):
+    """Memory of a device, for values of one shape and type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of every value."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Its size."""
+        ...
+
+
+class Binding(Protocol):
+    """What a session reads and writes. Host memory that is bound is read and written by each run."""
+
+    @property
+    def run(self) -> Callable[[Any], None]:
+        """Runs the session, given RunOptions or None."""
+        ...
+
+    def add_input(self, name: str, array: NDArray[Any]) -> None:
+        """Host memory whose content may change before each run."""
+        ...
+
+    def add_constant(self, name: str, array: NDArray[Any]) -> None:
+        """Host memory whose content stays."""
+        ...
+
+    def add_output(self, name: str, array: NDArray[Any]) -> None:
+        """Host memory that each run writes."""
+        ...
+
+    def add_cache(self, past: str, present: str, buffer: Buffer) -> None:
+        """A buffer of the device that is input and output at once."""
+        ...
+
+
+class Device(Protocol):
+    """Where graphs run.
+
+    Attributes:
+        name: As in `ModelOptions.device`.
+        is_host: Weights, caches and activations are in the process's own memory.
+    """
+
+    name: str
+    is_host: bool
+
+    def configure(self, settings: Any) -> list[str] | None:
+        """Make a session that is opened with these SessionOptions run here; gives its `providers`."""
+        ...
+
+    def session(self, opened: Any) -> Any:
+        """A session that was opened here, as it is to be used."""
+        ...
+
+    def bind(self, session: Any) -> Binding:
+        """A binding of a session, with nothing bound."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Buffer:
+        """A buffer of zeros.
+
+        Raises:
+            MemoryError: There is not so much memory; also OSError, OverflowError and ValueError.
+        """
+        ...
+
+    def copy(self, source: Buffer, target: Buffer, length: int) -> None:
+        """Copy the first `length` positions, axis 2, into another buffer, whose others are undefined then."""
+        ...
+
+    def read(self, buffer: Buffer, length: int) -> NDArray[Any]:
+        """The first `length` positions, axis 2, in host memory; not to be changed."""
+        ...
+
+    def write(self, buffer: Buffer, rows: NDArray[Any]) -> None:
+        """Replace the first positions, axis 2, by `rows`; the others are undefined then."""
+        ...
