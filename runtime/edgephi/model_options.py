@@ -8,6 +8,7 @@ from typing import TypedDict
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
 from edgephi.bundle.manifest import CacheChoice
+from edgephi.ort.device_names import DeviceName
 from edgephi.ort.session import DeviceOptions
 
 #: Of `cache_bytes`, the part for encoded images and audio: an embedding row is a twentieth of its keys and values.
@@ -24,7 +25,7 @@ DEFAULT_QUEUE = 32
 class ModelFields(TypedDict, total=False):
     """The fields of `ModelOptions`, which `Model.load` takes as keywords."""
 
-    device: str
+    device: DeviceName
     threads: int | None
     max_context: int | None
     chunk: int
@@ -43,7 +44,7 @@ class ModelOptions:
     """How a model folder is loaded.
 
     Attributes:
-        device: `cpu`.
+        device: `cpu`, or `webgpu` for a GPU, which keeps weights, keys and values in its memory.
         threads: Threads to use; None for the physical cores this process may use. Each session has a pool of its own
             unless the program called `edgephi.ort.session.share_threads()`.
         max_context: Positions a request may take; None for the model's own limit. Memory is taken as it fills.
@@ -70,7 +71,7 @@ class ModelOptions:
         ConfigError: A number is out of range, or the device is unknown.
     """
 
-    device: str = "cpu"
+    device: DeviceName = "cpu"
     threads: int | None = None
     max_context: int | None = None
     chunk: int = DEFAULT_CHUNK
@@ -85,6 +86,8 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         _ = self.device_options  # checks the device and the threads
+        if self.kv_cache == "int8" and self.device != "cpu":
+            raise ConfigError(f"kv_cache is 'int8', which device {self.device!r} has no kernels for; use 'float'")
         for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):
             value = getattr(self, name)
             if not (is_whole(value) and value >= least):
@@ -108,6 +111,11 @@ class ModelOptions:
             ignore_memory=self.ignore_memory,
             memory_bytes=self.memory_bytes,
         )
+
+    @property
+    def cache_choice(self) -> CacheChoice:
+        """What keys and values are kept in on this device: int8 has kernels on the CPU only."""
+        return "float" if self.kv_cache == "auto" and not self.device_options.opened.is_host else self.kv_cache
 
     @property
     def media_bytes(self) -> int:

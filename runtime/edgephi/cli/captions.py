@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -128,7 +129,7 @@ def caption_options(command: Command) -> Command:
 
 
 @click.command(cls=ModelCommand)
-@model_options
+@partial(model_options, device_flag="--model-device")
 @click.argument("audio", required=False, metavar="[-]")
 @caption_options
 def captions(source: ModelSource, audio: str | None, options: CaptionOptions) -> None:

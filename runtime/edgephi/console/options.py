@@ -19,6 +19,7 @@ from edgephi.console.packing import Command, packed
 from edgephi.console.sizes import parse_size
 from edgephi.console.tools_file import read_tools_file, tools_option
 from edgephi.images.detail import DETAILS, Detail
+from edgephi.ort.device_names import DEVICES, DeviceName
 
 if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
@@ -73,6 +74,7 @@ class ModelSource:
     """Which model folder, and how it runs; None where Model.load's own default serves."""
 
     model: str
+    model_device: DeviceName
     threads: int | None
     kv_cache: CacheChoice
     max_context: int | None
@@ -106,6 +108,7 @@ class ModelSource:
         from edgephi.model_options import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, ModelOptions
 
         options = ModelOptions(
+            device=self.model_device,
             threads=self.threads,
             max_context=self.max_context,
             chunk=DEFAULT_CHUNK if self.chunk is None else self.chunk,
@@ -196,17 +199,44 @@ class RequestSource:
         )
 
 
-def model_options(command: Command) -> Command:
-    """Adds MODEL and how it runs; passes them as `source: ModelSource`."""
+def model_options(command: Command, device_flag: str = "--device") -> Command:
+    """Adds MODEL and how it runs; passes them as `source: ModelSource`.
+
+    Args:
+        command: Gets them.
+        device_flag: What the option for the device is called; `--device` of some commands is another.
+    """
     return packed(
         command,
         ModelSource,
         "source",
         [
             click.argument("model", shell_complete=complete_folders),
-            *in_group("Model", [_threads_option(), kv_cache_option, *_memory_options(), check_hashes_option]),
+            *in_group(
+                "Model",
+                [
+                    _device_option(device_flag),
+                    _threads_option(),
+                    kv_cache_option,
+                    *_memory_options(),
+                    check_hashes_option,
+                ],
+            ),
             *in_group("Output", log_options()),
         ],
+    )
+
+
+def _device_option(flag: str) -> Callable[[Command], Command]:
+    return click.option(
+        flag,
+        "model_device",
+        type=click.Choice(DEVICES),
+        default="cpu",
+        show_default=True,
+        envvar="EDGEPHI_DEVICE",
+        show_envvar=True,
+        help="What computes: webgpu is a GPU (docs/devices.md).",
     )
 
 

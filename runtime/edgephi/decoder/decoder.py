@@ -64,7 +64,7 @@ class Decoder:
         info, rope, most = bundle.manifest.decoder, bundle.manifest.rope, options.max_context
         if most is not None and most > rope.max_positions:
             raise ConfigError(f"max_context is {most!r}; this model takes 1 to {rope.max_positions:,}")
-        kind = cache_kind(bundle.manifest, options.kv_cache)
+        kind = cache_kind(bundle.manifest, options.cache_choice)
         shape = cache_shape(bundle.manifest, most, kind)
         device = options.device_options.opened
         self.limit = ContextLimit(replace(shape, ignores_memory=options.ignore_memory, device=device), rope)

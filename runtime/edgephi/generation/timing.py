@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from edgephi.ort.device_names import DeviceName
+
 try:
     import resource
 except ModuleNotFoundError:  # not on every system
@@ -35,6 +37,7 @@ class Timing:
         ttft_s: Request accepted -> first token id known: the five above and what lies between.
         decode_s: Making every token after the first; what the caller does between two events is not in it.
         peak_rss_bytes: Most memory the process has held so far; 0 where the system does not state it.
+        device: What computed, as in `ModelOptions.device`.
     """
 
     prompt_tokens: int
@@ -50,6 +53,7 @@ class Timing:
     ttft_s: float
     decode_s: float
     peak_rss_bytes: int
+    device: DeviceName = "cpu"
 
     @property
     def decode_tok_s(self) -> float:
@@ -74,9 +78,11 @@ class StageTimer:
         first_token_s: `time.perf_counter()` when the first id was known; 0.0 before.
         seconds: By stage.
         parse_s: Seconds that were spent on reading the request's messages, part of preprocess.
+        device: See Timing.
     """
 
     parse_s: InitVar[float] = 0.0
+    device: DeviceName = "cpu"
     started_s: float = field(default_factory=time.perf_counter)
     cached_tokens: int = 0
     image_tokens: int = 0
@@ -118,6 +124,7 @@ class StageTimer:
             ttft_s=self.first_token_s - self.started_s if new_tokens else 0.0,
             decode_s=seconds["decode"],
             peak_rss_bytes=peak_rss_bytes(),
+            device=self.device,
         )
 
 

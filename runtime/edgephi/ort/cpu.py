@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,9 +29,9 @@ class CpuDevice:
         del settings
         return ["CPUExecutionProvider"]
 
-    def session(self, opened: Any) -> Any:
+    def open(self, load: Callable[[], Any]) -> Any:
         """Used as it is."""
-        return opened
+        return load()
 
     def bind(self, session: Any) -> Binding:
         """A binding that aliases what is bound."""

@@ -72,8 +72,8 @@ class Device(Protocol):
         """Make a session that is opened with these SessionOptions run here; gives its `providers`."""
         ...
 
-    def session(self, opened: Any) -> Any:
-        """A session that was opened here, as it is to be used."""
+    def open(self, load: Callable[[], Any]) -> Any:
+        """The session that `load` opens with settings of `configure`, as it is to be used."""
         ...
 
     def bind(self, session: Any) -> Binding:

@@ -49,7 +49,7 @@ def running(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, EdgeError):
         raise
     except Exception as error:  # the library raises a dozen unrelated classes
         if is_out_of_memory(error):

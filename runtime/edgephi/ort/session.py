@@ -19,7 +19,8 @@ from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.folder_files import PlainFiles
 from edgephi.ort.cancellable_run import cancellable
 from edgephi.ort.device import Device
-from edgephi.ort.devices import DEVICES, device_named
+from edgephi.ort.device_names import DEVICES, DeviceName
+from edgephi.ort.devices import device_named
 from edgephi.ort.library import first_line, running, runtime
 from edgephi.ort.mapped_weights import MappedWeights
 from edgephi.ort.thread_pool import Pool, share_threads
@@ -42,13 +43,13 @@ class DeviceOptions:
     """Where graphs run.
 
     Attributes:
-        device: `cpu`.
+        device: `cpu` or `webgpu`.
         threads: Threads of each session; None takes the physical cores this process may use.
         ignore_memory: Load what does not seem to fit.
         memory_bytes: What this process may hold; None for no limit.
     """
 
-    device: str = "cpu"
+    device: DeviceName = "cpu"
     threads: int | None = None
     ignore_memory: bool = False
     memory_bytes: int | None = None
@@ -125,7 +126,7 @@ def open_session(
         if folder != files.folder or not device.is_host:
             _add_files(settings, weights)
         session = cancellable(
-            lambda: device.session(_load(ort, path, graph, settings, providers)),
+            lambda: device.open(lambda: _load(ort, path, graph, settings, providers)),
             lambda: settings.set_load_cancellation_flag(True),
             should_stop,
         )
