@@ -233,10 +233,9 @@ def _device_option(flag: str) -> Callable[[Command], Command]:
         "model_device",
         type=click.Choice(DEVICES),
         default="cpu",
-        show_default=True,
         envvar="EDGEPHI_DEVICE",
         show_envvar=True,
-        help="What computes: webgpu is a GPU (docs/devices.md).",
+        help="What computes: webgpu is a GPU.  [default: cpu]",
     )
 
 
