@@ -12,7 +12,7 @@ import edgephi
 from support.bundles import small_bundle
 
 FORBIDDEN = {"torch", "transformers", "onnx", "onnx_ir", "scipy", "safetensors", "ml_dtypes", "rich"}
-HOST_PACKAGES = {"edgephi_export", "edgephi_quantize", "edgephi_bench", "edgephi_evaluate"}
+HOST_PACKAGES = {"edgephi_export", "edgephi_quantize", "edgephi_bench", "edgephi_evaluate", "edgephi_batch"}
 
 
 def _modules_after(code: str) -> set[str]:

@@ -22,6 +22,7 @@ PACKAGES = {
     "edgephi_quantize": ROOT / "quantize/edgephi_quantize",
     "edgephi_bench": ROOT / "benchmarks/edgephi_bench",
     "edgephi_evaluate": ROOT / "benchmarks/edgephi_evaluate",
+    "edgephi_batch": ROOT / "batch/edgephi_batch",
     "edgephi_nano": ROOT / "nano/edgephi_nano",
 }
 #: What nano's training and its accuracy take from the runtime: the audio and images that the model was made to expect.

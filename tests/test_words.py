@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("runtime", "export", "quantize", "benchmarks", "tests")
+FOLDERS = ("runtime", "export", "quantize", "benchmarks", "batch", "tests")
 #: Words that are no part of a name, each with the word to use and the reason.
 REPLACED = {
     "picture": "image: papers, ONNX graphs and messages know only that word",

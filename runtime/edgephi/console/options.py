@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
     from edgephi.bundle.manifest import CacheChoice
     from edgephi.model import Model
+    from edgephi.model_options import ModelOptions
     from edgephi.prompt.routing import AdapterChoice
     from edgephi.request import Request
 
@@ -102,12 +103,15 @@ class ModelSource:
         with warnings_shown(is_quiet=is_quiet), loaded(partial(self._load, with_adapters), on_stage) as model:
             yield model
 
-    def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
-        from edgephi.base.stage import ignore_stage
-        from edgephi.model import Model
+    def options(self, *, with_adapters: bool = False) -> ModelOptions:
+        """How the model is loaded.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
         from edgephi.model_options import DEFAULT_CACHE_BYTES, DEFAULT_CHUNK, ModelOptions
 
-        options = ModelOptions(
+        return ModelOptions(
             device=self.model_device,
             threads=self.threads,
             max_context=self.max_context,
@@ -119,6 +123,12 @@ class ModelSource:
             ignore_memory=self.ignore_memory,
             memory_bytes=self.memory_bytes,
         )
+
+    def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
+        from edgephi.base.stage import ignore_stage
+        from edgephi.model import Model
+
+        options = self.options(with_adapters=with_adapters)
         return Model.load(self.path, options, on_stage=on_stage or ignore_stage)
 
 

@@ -1,0 +1,1 @@
+"""The workers: processes of this machine, or actors of Ray."""

@@ -1,0 +1,73 @@
+"""Where the workers are and how many: decided when the items that are still to do are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from edgephi.base.hardware import memory, num_physical_cores
+from edgephi_batch.engines.processes import run_in_processes
+from edgephi_batch.engines.ray_data import RayActors, cluster_rooms, ray_session, run_on_ray
+from edgephi_batch.row import Row
+from edgephi_batch.work.work import T, Work
+from edgephi_batch.workforce import Room, Workforce, workforce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """What is asked of the workers.
+
+    Attributes:
+        on_ray: Actors of Ray instead of processes.
+        address: Of a cluster of Ray; None for this machine.
+        actors: Workers; None for as many as cores and memory allow.
+        threads: Of each; None divides the cores among them.
+        worker_bytes: Memory that each may take.
+        ignore_memory: Start them whether it is there or not.
+        item_s: Most seconds for one item.
+    """
+
+    on_ray: bool
+    address: str | None = None
+    actors: int | None = None
+    threads: int | None = None
+    worker_bytes: int
+    ignore_memory: bool = False
+    item_s: float
+
+    def rows(
+        self, make_work: Callable[[int], Work[T]], items: Sequence[T], on_start: Callable[[Workforce], None]
+    ) -> Generator[Row, None, None]:
+        """Do the items; closing the generator ends the workers.
+
+        Args:
+            make_work: The work of a worker with so many threads.
+            items: In the order in which they are begun.
+            on_start: Called with the workers before they start.
+
+        Yields:
+            One row for each item, rarely two.
+
+        Raises:
+            CapacityError: There is no memory for the workers.
+            EdgeError: Ray or the workers cannot be started, or a worker cannot open the work.
+        """
+        if self.address is None:
+            chosen = self._workforce([Room(cores=num_physical_cores(), memory_bytes=memory().available_bytes)], items)
+            on_start(chosen)
+            if not self.on_ray:
+                work = make_work(chosen.threads)
+                yield from run_in_processes(work, items, workers=chosen.workers, item_s=self.item_s)
+                return
+        with ray_session(self.address, 0 if self.address else chosen.workers * chosen.threads):
+            if self.address is not None:
+                chosen = self._workforce(cluster_rooms(), items)
+                on_start(chosen)
+            # On this machine alone the memory was looked at, and Ray counts it in another way.
+            asked = chosen.worker_bytes if self.address is not None and not self.ignore_memory else 0
+            actors = RayActors(count=chosen.workers, threads=chosen.threads, memory_bytes=asked)
+            yield from run_on_ray(make_work(chosen.threads), items, actors, item_s=self.item_s)
+
+    def _workforce(self, rooms: list[Room], items: Sequence[T]) -> Workforce:
+        needed = 1 if self.ignore_memory else self.worker_bytes
+        return workforce(rooms, needed, actors=self.actors, threads=self.threads, num_items=len(items))

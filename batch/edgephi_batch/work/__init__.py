@@ -1,0 +1,1 @@
+"""One item: its request, its time limit, its row."""
