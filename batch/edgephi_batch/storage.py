@@ -41,15 +41,11 @@ def is_folder(place: str) -> bool:
     """
     with _reaching(place):
         if not is_uri(place):
-            if not os.path.exists(place):
-                raise FileNotFoundError("no such file or folder")
-            return os.path.isdir(place)
+            return _is_there(os.path.exists(place)) and os.path.isdir(place)
         arrow_fs = _arrow_fs()
         filesystem, path = arrow_fs.FileSystem.from_uri(place)
         kind = filesystem.get_file_info(path).type
-        if kind == arrow_fs.FileType.NotFound:
-            raise FileNotFoundError("no such file or folder")
-        return bool(kind == arrow_fs.FileType.Directory)
+        return _is_there(kind != arrow_fs.FileType.NotFound) and bool(kind == arrow_fs.FileType.Directory)
 
 
 def files_below(folder: str) -> list[str]:
@@ -99,6 +95,12 @@ def _reaching(place: str) -> Iterator[None]:
     except (OSError, ValueError) as error:  # pyarrow's own errors are subclasses of these
         why = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ConfigError(f"{place}: cannot be read ({why}); check the path") from None
+
+
+def _is_there(found: bool) -> bool:
+    if not found:
+        raise FileNotFoundError("no such file or folder")
+    return True
 
 
 def _raise(error: OSError) -> None:

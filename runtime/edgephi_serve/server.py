@@ -142,7 +142,7 @@ class Server:
     async def _start(self) -> None:
         try:
             model = await asyncio.to_thread(self._load)
-            self._engine.pace.note_reply(await asyncio.to_thread(_warm, model))
+            self._engine.pace.note_reply(await asyncio.to_thread(warm, model))
         except BaseException as error:
             self._error = error
             self._http.should_exit = True
@@ -224,6 +224,6 @@ def _take_few_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
-def _warm(model: Model) -> Timing:
+def warm(model: Model) -> Timing:
     """Make what is made at the first use before the first client comes."""
     return model.generate("Hello", options=SamplingOptions.greedy(max_new_tokens=_WARM_TOKENS)).timing

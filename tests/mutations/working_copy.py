@@ -23,7 +23,7 @@ from pathlib import Path
 from mutations.listing import Mutation
 
 #: Folders of the tree whose packages are imported.
-SOURCES = ("runtime", "export", "quantize", "benchmarks")
+SOURCES = ("runtime", "export", "quantize", "benchmarks", "batch")
 
 
 class CopyError(Exception):

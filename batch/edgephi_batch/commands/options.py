@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,8 +52,17 @@ class BatchOptions:
         if self.address is not None and self.engine == "processes":
             raise click.UsageError("--address is that of a Ray cluster; give it with --engine ray")
         if self.engine == "auto":
-            return self.address is not None or importlib.util.find_spec("ray") is not None
+            return self.address is not None or _has_ray()
         return self.engine == "ray"
+
+
+def _has_ray() -> bool:
+    """By its metadata: a folder of that name would do for an import."""
+    try:
+        importlib.metadata.distribution("ray")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def batch_options(command: Command) -> Command:

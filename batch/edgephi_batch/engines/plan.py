@@ -53,20 +53,28 @@ class WorkerPlan:
             EdgeError: Ray or the workers cannot be started, or a worker cannot open the work.
         """
         if self.address is None:
-            chosen = self._workforce([Room(cores=num_physical_cores(), memory_bytes=memory().available_bytes)], items)
+            yield from self._here(make_work, items, on_start)
+            return
+        with ray_session(self.address, 0):
+            chosen = self._workforce(cluster_rooms(), items)
             on_start(chosen)
-            if not self.on_ray:
-                work = make_work(chosen.threads)
-                yield from run_in_processes(work, items, workers=chosen.workers, item_s=self.item_s)
-                return
-        with ray_session(self.address, 0 if self.address else chosen.workers * chosen.threads):
-            if self.address is not None:
-                chosen = self._workforce(cluster_rooms(), items)
-                on_start(chosen)
-            # On this machine alone the memory was looked at, and Ray counts it in another way.
-            asked = chosen.worker_bytes if self.address is not None and not self.ignore_memory else 0
+            asked = 0 if self.ignore_memory else chosen.worker_bytes
             actors = RayActors(count=chosen.workers, threads=chosen.threads, memory_bytes=asked)
             yield from run_on_ray(make_work(chosen.threads), items, actors, item_s=self.item_s)
+
+    def _here(
+        self, make_work: Callable[[int], Work[T]], items: Sequence[T], on_start: Callable[[Workforce], None]
+    ) -> Generator[Row, None, None]:
+        """On this machine, whose memory is looked at as for every command: Ray counts it in another way."""
+        chosen = self._workforce([Room(cores=num_physical_cores(), memory_bytes=memory().available_bytes)], items)
+        on_start(chosen)
+        work = make_work(chosen.threads)
+        if not self.on_ray:
+            yield from run_in_processes(work, items, workers=chosen.workers, item_s=self.item_s)
+            return
+        with ray_session(None, chosen.workers * chosen.threads):
+            actors = RayActors(count=chosen.workers, threads=chosen.threads, memory_bytes=0)
+            yield from run_on_ray(work, items, actors, item_s=self.item_s)
 
     def _workforce(self, rooms: list[Room], items: Sequence[T]) -> Workforce:
         needed = 1 if self.ignore_memory else self.worker_bytes

@@ -10,10 +10,11 @@ import logging
 import math
 import os
 import pickle
+import re
 import signal
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from socket import gethostname
 from typing import TYPE_CHECKING, Any, Generic
@@ -35,8 +36,15 @@ _MOST_BLOCK_ITEMS = 16
 _MOST_FAILED_STARTS = 3
 #: Only references and rows go through it.
 _OBJECT_STORE_BYTES = 200 << 20
-#: Ray reports usage to its makers unless it is told not to; the second is a warning on every actor without a GPU.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+#: Ray reports usage to its makers by default; the others keep remarks off stderr: on actors without a GPU, and on
+#: constructor arguments that it could lose, which Ray Data holds.
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+#: The name of an exception's class before its message.
+_CLASS = re.compile(r"[\w.]+(?:Error|Exception): ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,9 @@ class RayActors:
 
 @contextmanager
 def ray_session(address: str | None, cpus: int) -> Iterator[None]:
-    """Connect to a cluster, or start Ray on this machine, for the block.
+    """Connect to a cluster, or start Ray on this machine, for the block, in which nothing can be printed to stdout.
+
+    A thread of Ray prints there how each actor ended.
 
     Args:
         address: Of the cluster, `auto` for the one this machine is a node of; None for this machine alone.
@@ -65,26 +75,28 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     Raises:
         EdgeError: Ray is not installed, or the cluster cannot be reached.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
     ray = _ray()
-    # One more than the actors take: whatever else is scheduled would wait for ever.
-    own = (
-        {}
-        if address
-        else {"num_cpus": cpus + 1, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
-    )
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise EdgeError(f"Ray at {address or 'this machine'}: {_line(error)}; check --address") from None
+        _connect(address, cpus)
+    except Exception as error:  # a node that does not start in time raises no other
+        advice = "--engine processes does without it" if address is None else "check --address"
+        raise EdgeError(f"Ray at {address or 'this machine'}: {_line(error)}; {advice}") from None
     finally:
         with suppress(ValueError):  # not the main thread: Ray has not set it either
             signal.signal(signal.SIGTERM, before)
     try:
-        yield
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str | None, cpus: int) -> None:
+    os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
+    # One more than the actors take: whatever else is scheduled would wait for ever.
+    own = {"num_cpus": cpus + 1, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+    _ray().init(address=address, log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
 
 
 def cluster_rooms() -> list[Room]:
@@ -114,11 +126,23 @@ def run_on_ray(work: Work[T], items: Sequence[T], actors: RayActors, *, item_s: 
     """
     ray = _ray()
     _set_up(item_s)
+    rows = _dataset(work, items, actors, item_s)
+    try:
+        for batch in rows.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+            for id_, is_failed, line in zip(batch["id"], batch["is_failed"], batch["line"], strict=True):
+                yield Row(id=str(id_), is_failed=bool(is_failed), line=str(line))
+    except ray.exceptions.RayError as error:
+        raise EdgeError(f"Ray gave the run up: {_line(error)}") from None
+
+
+def _dataset(work: Work[T], items: Sequence[T], actors: RayActors, item_s: float) -> Any:
+    """What gives the rows while it is iterated, in batches of columns."""
+    ray = _ray()
     block = min(_MOST_BLOCK_ITEMS, max(1, len(items) // (_BLOCKS_EACH * actors.count)))
     pickled = [{"item": pickle.dumps(item)} for item in items]
     ledger = ray.remote(_Ledger).options(num_cpus=0).remote()
     asked = {"memory": actors.memory_bytes} if actors.memory_bytes else {}
-    rows = ray.data.from_items(pickled, override_num_blocks=math.ceil(len(items) / block)).map_batches(
+    return ray.data.from_items(pickled, override_num_blocks=math.ceil(len(items) / block)).map_batches(
         _Actor,
         fn_constructor_kwargs={"work": pickle.dumps(work), "item_s": item_s, "ledger": ledger},
         batch_size=block,
@@ -126,12 +150,6 @@ def run_on_ray(work: Work[T], items: Sequence[T], actors: RayActors, *, item_s: 
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors.count, initial_size=actors.count),
         **asked,
     )
-    try:
-        for batch in rows.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-            for id_, is_failed, line in zip(batch["id"], batch["is_failed"], batch["line"], strict=True):
-                yield Row(id=str(id_), is_failed=bool(is_failed), line=str(line))
-    except ray.exceptions.RayError as error:
-        raise EdgeError(f"Ray gave the run up: {_line(error)}; the same command goes on") from None
 
 
 class _Ledger:
@@ -192,7 +210,7 @@ def _set_up(item_s: float) -> None:
 def _line(error: BaseException) -> str:
     """The cause of an error of Ray, whose own text is a traceback of many lines."""
     lines = [line.strip() for line in str(getattr(error, "cause", None) or error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return _CLASS.sub("", lines[-1], count=1) if lines else type(error).__name__
 
 
 def _ray() -> Any:
