@@ -100,8 +100,7 @@ def _worker_options() -> list[Command]:
                 "--actors",
                 type=click.IntRange(min=1),
                 metavar="N",
-                help="Workers, each with a model of its own and --threads threads.  [default: as many as cores and "
-                "memory allow]",
+                help="Workers, each with a model of its own.  [default: as many as cores and memory allow]",
             ),
             click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster, or auto; without it this machine."),
             click.option(
