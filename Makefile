@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -71,6 +71,9 @@ accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, 
 evaluate-check: .venv/edgephi.stamp  ## evaluate killed 20 times and shards merged on nano
 	$(BIN)/python -m pytest -m slow tests/evaluate
 
+lm-eval: .venv/edgephi.stamp build/lm-eval/stamp  ## lm-evaluation-harness on nano
+	$(BIN)/python -m pytest -m lm_eval
+
 accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers
 
@@ -112,6 +115,12 @@ build/clients/stamp: tests/serve/clients/requirements.txt tests/serve/clients/pa
 	rm -rf build/clients && mkdir -p build/clients/node && $(PYTHON) -m venv build/clients/python
 	build/clients/python/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	cp tests/serve/clients/package.json build/clients/node && cd build/clients/node && npm install --silent --no-audit --no-fund
+	touch $@
+
+# The harness brings packages that transformers of the extra `reference` does not work with.
+build/lm-eval/stamp: pyproject.toml
+	rm -rf build/lm-eval && $(PYTHON) -m venv build/lm-eval
+	build/lm-eval/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[cpu,evaluate,lm-eval]"
 	touch $@
 
 build/schemathesis/stamp:
