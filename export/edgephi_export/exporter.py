@@ -24,7 +24,7 @@ from edgephi_export.layouts.layout import LayoutInput
 from edgephi_export.layouts.registry import LAYOUTS, find_layout
 from edgephi_export.options import ExportOptions
 from edgephi_export.progress import Meter, OnProgress
-from edgephi_export.recipe_options import recipe_of
+from edgephi_export.recipe_options import check_purpose, recipe_of, with_rank
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import progress_totals
 from edgephi_quantize.recipe import Recipe, parse_rule
@@ -78,7 +78,7 @@ def export(
     check_output(output, MODEL_FOLDER, force=options.force)
     source = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, MODEL_FOLDER, force=options.force, source=source.folder)
-    given = _open(options, source, calibration, WeightPlan(recipe), quiet=on_progress is None)
+    given = _open(options, source, calibration, quiet=on_progress is None)
     plan, weights = layout.plan(given), given.weights
     weights.check_rules(tuple(map(parse_rule, options.overrides)))
     weights.check_method(options.method)
@@ -91,7 +91,7 @@ def export(
             solve = SolvePlan(
                 checkpoint=given.checkpoint,
                 selection=given.selection,
-                recipe=recipe,
+                recipe=weights.recipe,
                 examples=examples,
                 threads=threads,
             )
@@ -106,20 +106,25 @@ def _open(
     options: ExportOptions,
     source: CheckpointSource,
     calibration: CalibrationFiles | None,
-    weights: WeightPlan,
     *,
     quiet: bool,
 ) -> LayoutInput:
     """The checkpoint and its chosen parts, with the options and files that they must fit."""
     selection = find_layout(options.layout).choose(options, available_modalities(read_layout(source.folder)))
-    if weights.recipe.absorbed and selection.mode != "routed":
+    check_purpose(options, selection)
+    if options.absorb and selection.mode != "routed":
         raise ConfigError("--absorb solves routed adapters; this export has none: use --correct-rank, or leave it out")
     opened = open_checkpoint(source.folder, selection, _adapter(options, source, quiet=quiet))
     if calibration is not None:
         calibration.check(selection.modalities)
         calibration.check_shapes(opened.config.vision)
+    options = with_rank(options, opened.config.adapters)
     return LayoutInput(
-        options=options, checkpoint=opened, selection=selection, weights=weights, calibration=calibration
+        options=options,
+        checkpoint=opened,
+        selection=selection,
+        weights=WeightPlan(recipe_of(options)),
+        calibration=calibration,
     )
 
 
@@ -148,8 +153,8 @@ def _examples(options: ExportOptions, recipe: Recipe) -> tuple[Example, ...] | N
             raise ConfigError(f"--calibration {path}: no such file or folder")
     if not folders:
         raise ConfigError(
-            "--method weighted or gptq, --absorb and --correct-rank need examples; add --calibration with a folder of "
-            "them"
+            "recipe int2-absorbed, --method weighted or gptq, --absorb and --correct-rank need examples; add "
+            "--calibration with a folder of them"
         )
     from edgephi_export.calibration.examples import read_examples
 

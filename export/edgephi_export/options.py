@@ -21,13 +21,13 @@ class ExportOptions:
     """The choices for an export besides its input and output.
 
     Attributes:
-        recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `fp16` or `int4-cuda`.
+        recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `int2-absorbed`, `fp16` or `int4-cuda`.
         method: How codes are chosen: `search`, `rtn`, `weighted` or `gptq`; None for the recipe's own way. The last two
             choose the decoder's by its inputs on calibration examples.
         absorb: Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's
             codes; they are no longer the checkpoint's own.
         correct_rank: Rank of a correction of that error on every decoder linear, for requests that no adapter is
-            routed to; 0 for none.
+            routed to; 0 for none, which with `int2-absorbed` is the rank of the adapter that is merged.
         overrides: Rules `PATTERN=FORMAT` that count more than the recipe's, the last one most; a pattern is a glob
             over the canonical names of linears.
         adapters: `routed`, `speech`, `vision` or `none`; None is routed where the model has adapters.

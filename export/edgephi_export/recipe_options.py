@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import AdapterInfo
+from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.options import ExportOptions
-from edgephi_quantize.recipe import Recipe, Rule, SolvedAnew, make_recipe, parse_rule
+from edgephi_quantize.recipe import ONE_PURPOSE, Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
 
 def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = ()) -> Recipe:
@@ -42,3 +46,28 @@ def check_cpu_recipe(options: ExportOptions, what: str) -> None:
             f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; {what} is for the CPU: use int4, "
             "int4-fast, int8 or fp32"
         )
+
+
+def check_purpose(options: ExportOptions, selection: Selection) -> None:
+    """Refuse the recipe for folders of one purpose for any other folder.
+
+    Raises:
+        ConfigError: No adapter is merged.
+    """
+    if options.recipe == ONE_PURPOSE and selection.mode in ("routed", "none"):
+        raise ConfigError(
+            f"recipe {ONE_PURPOSE} is for folders of one purpose; add --adapters speech or --adapters vision, or use "
+            "another recipe"
+        )
+
+
+def with_rank(options: ExportOptions, adapters: tuple[AdapterInfo, ...]) -> ExportOptions:
+    """The options; the recipe for folders of one purpose corrects in the rank of the adapter, unless another is given.
+
+    Args:
+        options: The options.
+        adapters: Those that the export reads.
+    """
+    if options.recipe != ONE_PURPOSE or options.correct_rank:
+        return options
+    return replace(options, correct_rank=adapters[0].rank)

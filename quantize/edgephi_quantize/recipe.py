@@ -13,6 +13,8 @@ from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
 from edgephi_quantize.methods import METHODS
 
 DEFAULT_METHOD = "search"
+#: The recipe for folders of one purpose: 2 bits, and a correction that takes in their error.
+ONE_PURPOSE = "int2-absorbed"
 #: The tied table: the decoder's head and the embedding rows are the same bytes.
 HEAD = "lm_head"
 #: Starts the names of the decoder's second set of linears, which a graph for prefill has.
@@ -201,18 +203,19 @@ def make_recipe(
     )
 
 
-def _recipe(name: str, activations: FloatName, rules: dict[str, Format]) -> Recipe:
+def _recipe(name: str, activations: FloatName, rules: dict[str, Format], method: str = DEFAULT_METHOD) -> Recipe:
     has_codes = any(isinstance(format_, BlockFormat) for format_ in rules.values())
     return Recipe(
         name=name,
         activations=activations,
         rules=tuple(Rule(pattern, format_) for pattern, format_ in rules.items()),
-        method=DEFAULT_METHOD if has_codes else None,
+        method=method if has_codes else None,
     )
 
 
 _DOWN = "layers.*.mlp.down_proj"
 _INT8, _INT4 = BlockFormat(bits=8, block_size=32), BlockFormat(bits=4, block_size=32)
+_INT2_128 = BlockFormat(bits=2, block_size=128)
 _INT4_128, _INT4_256 = BlockFormat(bits=4, block_size=128), BlockFormat(bits=4, block_size=256)
 _INT8_CUDA = BlockFormat(bits=8, block_size=32, symmetric=True)
 _INT4_CUDA = BlockFormat(bits=4, block_size=32, symmetric=True)
@@ -223,7 +226,8 @@ _HALF_ENCODERS: dict[str, Format] = {"vision.*": _HALF, "speech.*": _HALF}
 #: Phi-4-mini repeats itself with a head of 4 bits and loops with a down_proj of 4 bits (public reports), so `int4` has
 #: both at 8. `int4-fast` moves the fewest bytes per token instead, in finer blocks for these two than for the rest. On
 #: normally distributed weights, blocks of 256 are 0.5 dB worse than blocks of 128. Encoders have hundreds of rows at
-#: once, where int8 by rows is twice as fast on a CPU as int8 in blocks.
+#: once, where int8 by rows is twice as fast on a CPU as int8 in blocks. `int2-absorbed` has 2 bits only
+#: together with a correction in the rank of the adapter that is merged.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -231,6 +235,7 @@ RECIPES: dict[str, Recipe] = {
         _recipe("int8", "float32", {"*": _INT8, **_ENCODERS}),
         _recipe("int4", "float32", {"*": _INT4, HEAD: _INT8, _DOWN: _INT8, _LORA: _INT8, **_ENCODERS}),
         _recipe("int4-fast", "float32", {"*": _INT4_256, HEAD: _INT4_128, _DOWN: _INT4_128, _LORA: _INT8, **_ENCODERS}),
+        _recipe(ONE_PURPOSE, "float32", {"*": _INT2_128, HEAD: _INT4_128, _LORA: _INT8, **_ENCODERS}, "gptq"),
         _recipe("fp16", "float16", {"*": _HALF}),
         _recipe(
             "int4-cuda",

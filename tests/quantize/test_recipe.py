@@ -36,6 +36,9 @@ def test_a_recipe_survives_the_manifest(name: str):
         ("int8", "layers.3.mlp.down_proj", "int8:32"),
         ("int8", "speech.blocks.0.self_attn.q_proj", "int8:rows"),
         ("int4", "vision.projector.up", "int8:rows"),
+        ("int2-absorbed", "layers.3.mlp.down_proj", "int2:128"),
+        ("int2-absorbed", "layers.3.mlp.down_proj.lora_A.text", "int8:32"),
+        ("int2-absorbed", "lm_head", "int4:128"),
         ("int4-fast", "vision.layers.0.mlp.fc1", "int8:rows"),
         ("fp32", "lm_head", "float32"),
         ("fp16", "vision.layers.0.mlp.fc1", "float16"),
@@ -65,6 +68,7 @@ def test_the_method_is_search_unless_asked_otherwise():
     assert make_recipe("int4").method == "search"
     assert make_recipe("int4", method="rtn").method == "rtn"
     assert make_recipe("fp32").method is None
+    assert make_recipe("int2-absorbed").method == "gptq"  # 2 bits are never rounded to nearest
     assert make_recipe("fp32", overrides=[parse_rule("lm_head=int8:32")]).method == "search"
 
 
@@ -77,7 +81,10 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"name": "int3"}, r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, fp16, int4-cuda"),
+        (
+            {"name": "int3"},
+            r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, int2-absorbed, fp16, int4-cuda",
+        ),
         ({"name": "int4", "method": "hqq"}, r"unknown method 'hqq'; known: rtn, search, weighted, gptq"),
         ({"name": "fp32", "solve": SolvedAnew(correction_rank=1)}, r"recipe fp32 stores floats, whose error is"),
         ({"name": "fp32", "method": "rtn"}, r"--method rtn has nothing to choose: recipe fp32 stores floats"),

@@ -185,6 +185,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
     Recipes:
       int4       4 bits, 8 for the head, down_proj, adapters and encoders: the best answers for its size
       int4-fast  4 bits throughout the decoder: the fewest bytes per token
+      int2-absorbed  2 bits and a correction of their error, for --adapters speech or vision; needs --calibration
       int8       8 bits throughout
       fp32       as the checkpoint is
       int4-cuda, fp16   float16 activations, for GPUs

@@ -200,9 +200,32 @@ def test_phi4_mini_gets_a_correction_as_its_only_adapter(tmp_path: Path, example
         assert np.isfinite(model.logits(Request("Say it."))).all()
 
 
+def test_a_folder_of_one_purpose_has_2_bits_and_a_correction_of_its_adapters_rank(tmp_path: Path, examples: Path):
+    """Its base is the sum of base and adapter, so the correction alone stands beside it."""
+    purpose = {"recipe": "int2-absorbed", "method": None, "overrides": (), "adapters": "speech"}
+    folder = _export(tmp_path / "m", examples, **purpose)
+    manifest, tensors = Bundle(folder).manifest, Bundle(folder).tensor_index().tensors
+    formats = {
+        info.name: info.format for info in tensors if info.name.startswith("layers.") and "norm" not in info.name
+    }
+    assert {kind for name, kind in formats.items() if ".lora_" not in name} == {"int2:128"}
+    assert {name.rpartition(".")[2] for name in formats if ".lora_" in name} == {"text"}
+    ranks = {info.shape[0] for info in tensors if ".lora_A." in info.name}
+    assert ranks == {manifest.recipe.correction_rank} == {_plan(make_recipe("fp32"), "speech").config.adapters[0].rank}
+    rounded = tmp_path / "rounded"
+    _export(rounded, examples, **{**purpose, "recipe": "int4", "method": "rtn", "overrides": ("layers.*=int2:128",),
+                                  "correct_rank": 1})  # fmt: skip
+    with Model.load(small_bundle("native", "speech")) as exact, Model.load(folder) as good, Model.load(rounded) as bad:
+        served = [one.request for one in read_examples(examples) if one.mode == "speech"]
+        wanted, close, far = ([model.logits(request) for request in served] for model in (exact, good, bad))
+    errors = [sum(float(((a - b) ** 2).sum()) for a, b in zip(wanted, got, strict=True)) for got in (close, far)]
+    assert errors[0] < 0.5 * errors[1]
+
+
 @pytest.mark.parametrize(
     ("options", "kinds", "message"),
     [
+        ({"recipe": "int2-absorbed", "method": None, "overrides": ()}, ("text",), "is for folders of one purpose; add"),
         ({"absorb": True}, ("text", "speech"), "no calibration example is for the vision adapter"),
         ({"correct_rank": 4}, ("speech",), "no calibration example is for requests without media"),
         ({"adapters": "speech", "overrides": ()}, ("text",), "no calibration example is speech"),
