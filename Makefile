@@ -51,7 +51,7 @@ soak: .venv/edgephi.stamp  ## the server under a light mixed load for EDGEPHI_SO
 
 browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
 	@command -v chromium >/dev/null || { echo "needs Chromium: apt-get install chromium"; exit 1; }
-	$(BIN)/python -m pytest -m browser tests/serve/page
+	$(BIN)/python -m pytest -m browser tests/serve/page tests/evaluate
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
@@ -68,7 +68,7 @@ signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcr
 accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy
 
-evaluate-check: .venv/edgephi.stamp  ## evaluate killed 20 times and shards merged on nano
+evaluate-check: .venv/edgephi.stamp  ## evaluate killed 20 times, and the server asked in place of the library, on nano
 	$(BIN)/python -m pytest -m slow tests/evaluate
 
 lm-eval: .venv/edgephi.stamp build/lm-eval/stamp  ## lm-evaluation-harness on nano

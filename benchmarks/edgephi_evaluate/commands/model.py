@@ -73,7 +73,8 @@ _ENGINE_OPTION = group(
         default="edgephi",
         show_default=True,
         metavar="NAME",
-        help="What answers: edgephi, or openai:URL, a server with the model MODEL (its key in OPENAI_API_KEY).",
+        help="What answers: edgephi; genai, onnxruntime-genai on a folder of --layout genai; or openai:URL, a server "
+        "with the model MODEL (its key in OPENAI_API_KEY).",
     ),
 )
 _OUTPUT_OPTION = group(
@@ -152,8 +153,12 @@ def _engine(name: str, source: ModelSource) -> Iterator[tuple[Engine, Model | No
 
         with source.load() as loaded:
             yield EdgephiEngine(loaded, source.path, source.kv_cache), loaded
+    elif name == "genai":
+        from edgephi_evaluate.engines.genai_engine import GenaiEngine
+
+        yield GenaiEngine(source.path, source.threads), None
     else:
-        raise ConfigError(f"--engine {name}: no such engine; use edgephi or openai:URL")
+        raise ConfigError(f"--engine {name}: no such engine; use edgephi, genai or openai:URL")
 
 
 def _harness_model(engine: Engine, model: Model | None, source: ModelSource) -> HarnessModel:

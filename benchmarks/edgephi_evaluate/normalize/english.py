@@ -36,13 +36,13 @@ def english_2026(text: str, language: str = "en") -> str:  # noqa: ARG001 - as e
     text = re.sub(r"\s*\.{3,}\s*", " ", text.lower())
     text = re.sub(_FILLERS, " ", text)
     text = re.sub(_POSSESSIVE, r"\1s", text)
-    text = re.sub(r"\b((?:[a-z]\.){2,})('?s\b)?", _joined, text)
+    text = re.sub(r"\b((?:[a-z]\.\s?){2,})('?s\b)?", _joined, text)
     plain = " ".join(english_2025(text).split())
     return re.sub(_ACRONYM, _joined_letters, plain)
 
 
 def _joined(found: re.Match[str]) -> str:
-    return found[1].replace(".", "") + ("s" if found[2] else "") + " "
+    return "".join(found[1].replace(".", "").split()) + ("s" if found[2] else "") + " "
 
 
 def _joined_letters(found: re.Match[str]) -> str:

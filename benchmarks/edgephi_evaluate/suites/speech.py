@@ -112,7 +112,8 @@ OPENASR_2026 = dataclasses.replace(
     notes=(
         _ALONE,
         _LONG,
-        "the leaderboard's own list of names is not part of it; `report --manifests DIR` writes what its scorer reads",
+        "the rules for texts follow the leaderboard's, without its list of names: for a figure to publish, give its "
+        "scorer what `report --manifests DIR` writes",
     ),
 )
 

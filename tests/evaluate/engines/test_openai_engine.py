@@ -38,6 +38,7 @@ def _item(text: str, *files: str, tools: str | None = None) -> Item:
     )
 
 
+@pytest.mark.slow
 def test_the_server_answers_as_the_library(tmp_path: Path):
     items = [
         _item("Transcribe the audio clip into text.", "sentence.wav"),
