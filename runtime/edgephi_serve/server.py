@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_soc
 
 #: For the last bytes of answers, once their work has ended.
 _FLUSH_S = 2
+#: For the first bytes of a request whose connection was accepted just before.
+_ACCEPTED_S = 0.2
 _WARM_TOKENS = 8
 #: In GNU's malloc.h.
 _M_ARENA_MAX = -8
@@ -99,6 +102,7 @@ class Server:
         self._identity = Identity.of(folder, settings.name)
         self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
+        self._is_passed = self._is_ending = False
 
     def run(self) -> None:
         """Serve until a signal ends it.
@@ -109,6 +113,7 @@ class Server:
         """
         _take_few_arenas()
         passed = passed_sockets()
+        self._is_passed = bool(passed)
         if passed:
             self._settings = replace(self._settings, listen=listen_of(passed, self._settings.listen))
         access = self._settings.access
@@ -133,7 +138,10 @@ class Server:
         loop.add_signal_handler(signal.SIGINT, self._end)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
         self._address = address_of(sockets[0], self._settings.listen)
-        self._spawn(self._start())
+        if self._is_passed:  # requests wait in the socket, or are another process's, until they can be answered
+            await self._start()
+        else:
+            self._spawn(self._start())
         await self._http.serve(sockets=sockets)
         for task in self._tasks:
             task.cancel()
@@ -162,21 +170,34 @@ class Server:
 
     def _end(self) -> None:
         """The first signal drains; the second ends at once."""
-        if self._engine.state == "draining":
+        if self._is_ending:
             self._engine.stop_all()
             self._http.should_exit = True
         else:
+            self._is_ending = True
             self._spawn(self._drain())
 
     async def _drain(self) -> None:
         notify("STOPPING=1")
         is_loading = self._engine.state == "loading"
+        if self._is_passed and not is_loading:
+            await self._hand_over()
         await self._engine.drain()
         await asyncio.sleep(0.05)  # answers that have just ended are on their way
         self._http.should_exit = True
         if is_loading:  # native code that loads cannot be left otherwise
             sys.stderr.flush()
             os._exit(0)
+
+    async def _hand_over(self) -> None:
+        """Accept nothing more, which the next process on the socket does, and answer all that was accepted."""
+        for server in self._http.servers:
+            server.close()
+        self._engine.dismissal.set()
+        ends_s = time.monotonic() + self._settings.times.drain_s
+        await asyncio.sleep(_ACCEPTED_S)
+        while (self._engine.running or self._engine.waiting) and time.monotonic() < ends_s:
+            await asyncio.sleep(0.05)
 
     async def _reload(self) -> None:
         """Read keys again, and the model if its folder has changed."""
