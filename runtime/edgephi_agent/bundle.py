@@ -85,7 +85,8 @@ class Bundle:
 
     def trust_order(self, index: SignedIndex) -> None:
         """Take the order of chunks from the index, once it was verified."""
-        self._order = {chunk_entry(chunk.sha256): number for number, chunk in enumerate(index.release.chunks)}
+        chunks = enumerate(index.release.chunks)
+        self._order = {chunk_entry(name): number for number, chunk in chunks for name in chunk.carried_names}
         self.entries.expect([*self._order])
 
     def chunk(self, index: int) -> bytes | None:

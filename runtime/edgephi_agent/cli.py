@@ -20,6 +20,7 @@ from edgephi_agent.install import check_candidate, install, read_index
 from edgephi_agent.lifecycle import collect_garbage, gate, roll_back
 from edgephi_agent.state import State, load_state
 from edgephi_agent.trust import follow_chain, load_trust, save_trust, trust_first_root, verified_candidate
+from edgephi_agent.unit_files import write_units
 from edgephi_agent.watch import watch
 
 _ROOT = Path("/var/lib/edgephi")
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, str] = {
     "rollback": "return to the former release",
     "status": "show what runs here",
     "verify": "compare installed files with what was signed",
+    "units": "write the units with which systemd runs the server and this agent",
 }
 
 
@@ -84,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--trial-only", action="store_true", help="leave the probe to `watch`, after the service started")
     one.add_argument("--accept-expired", action="store_true", help="install although the signature has expired")
     one.add_argument("--retry", action="store_true", help="install although this release failed here before")
+    made["units"].add_argument("folder", type=Path, metavar="DIR", help="such as /etc/systemd/system")
     made["verify"].add_argument("--deep", action="store_true", help="read every file, instead of comparing sizes")
     return parser
 
@@ -93,7 +96,7 @@ def _run(options: argparse.Namespace) -> Facts:
         raise RequestError(f"{options.root}: no such folder; make it, owned by root, or give --root")
     disk = Disk(options.root)
     run: Callable[[Disk, argparse.Namespace], Facts] = _RUNS[options.command]
-    if options.command == "status":
+    if options.command in ("status", "units"):
         return run(disk, options)
     with disk.locked():
         return run(disk, options)
@@ -157,6 +160,10 @@ def _verify(disk: Disk, options: argparse.Namespace) -> Facts:
     return {"verified": sorted(load_state(disk).kept), "deep": options.deep}
 
 
+def _units(disk: Disk, options: argparse.Namespace) -> Facts:
+    return {"units": write_units(disk.root, options.folder)}
+
+
 def _facts(disk: Disk, state: State) -> Facts:
     version = None if state.serving is None else read_index(disk, state.serving).release.version
     trial = None if state.trial is None else dataclasses.asdict(state.trial)
@@ -181,4 +188,5 @@ _RUNS: dict[str, Callable[[Disk, argparse.Namespace], Facts]] = {
     "rollback": _rollback,
     "status": _status,
     "verify": _verify,
+    "units": _units,
 }

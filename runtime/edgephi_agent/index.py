@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edgephi_agent.json_values import decode
@@ -21,16 +22,49 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subtraction:
+    """A chunk as its difference from one of an earlier release; see subtraction.py.
+
+    Attributes:
+        base: The sha256 of the earlier chunk, which has as many bytes.
+        sha256: Of the difference as it is carried.
+        bytes: Of the difference as it is carried.
+    """
+
+    base: str
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        _check_sha256(self.base)
+        _check_sha256(self.sha256)
+        if not 1 <= self.bytes <= MOST_CHUNK_BYTES:
+            raise ValueError(f"a difference has {self.bytes:,} bytes; 1 to {MOST_CHUNK_BYTES:,} are allowed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of a file, the unit that is carried and verified."""
+    """A piece of a file, the unit that is carried and verified.
+
+    Attributes:
+        sha256: Of its bytes.
+        bytes: Its size.
+        subtractions: Other ways to carry it, in bundles for devices that have the base.
+    """
 
     sha256: str
     bytes: int
+    subtractions: tuple[Subtraction, ...] = ()
 
     def __post_init__(self) -> None:
         _check_sha256(self.sha256)
         if not 1 <= self.bytes <= MOST_CHUNK_BYTES:
             raise ValueError(f"a chunk has {self.bytes:,} bytes; 1 to {MOST_CHUNK_BYTES:,} are allowed")
+
+    @property
+    def carried_names(self) -> tuple[str, ...]:
+        """The sha256 of each form in which a bundle may have it."""
+        return (self.sha256, *(one.sha256 for one in self.subtractions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +104,17 @@ class ReleaseFile:
     def is_shared(self) -> bool:
         """Whether releases hold links of one file; not of the model: ONNX Runtime refuses weights with two links."""
         return not self.path.startswith("model/")
+
+    def placed(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, int]]:
+        """Indices of its chunks, with their offsets in it.
+
+        Args:
+            chunks: Of the release.
+        """
+        offset = 0
+        for number in self.chunks:
+            yield number, offset
+            offset += chunks[number].bytes
 
     @property
     def store_name(self) -> str:
@@ -154,7 +199,8 @@ class Release:
             raise ValueError(f"schema is {self.schema}, this agent reads {SCHEMA}; update the agent")
         if self.counter < 1 or not _TIME.fullmatch(self.created):
             raise ValueError("counter must be 1 or more, and created a time such as 2026-11-27T02:00:00Z")
-        if len({chunk.sha256 for chunk in self.chunks}) != len(self.chunks):
+        names = [name for chunk in self.chunks for name in chunk.carried_names]
+        if len(set(names)) != len(names):
             raise ValueError("a chunk is listed twice")
         self._check_files()
         if self.probe.command[0] not in {file.path for file in self.files}:

@@ -15,6 +15,7 @@ from edgephi_agent.disk import DiskOperations
 from edgephi_agent.errors import RefusedError, RequestError, SpaceError
 from edgephi_agent.index import INDEX_NAME, MOST_CHUNK_BYTES, Chunk, ReleaseFile, SignedIndex
 from edgephi_agent.state import RELEASES, State, Trial, load_state, point, save_state
+from edgephi_agent.subtraction import added
 
 TARGETS_NAME = "targets.json"
 STORE, INCOMING = "store", "incoming"
@@ -25,7 +26,7 @@ class ChunkSource(Protocol):
     """A bundle whose index was verified; its chunks were not."""
 
     def chunk(self, index: int) -> bytes | None:
-        """The bytes of a chunk, asked for in rising order; None where the bundle leaves it out."""
+        """A chunk in one of its forms, asked for in rising order; None where the bundle leaves it out."""
 
     def finish(self) -> None:
         """Refuse a bundle that does not end as it must."""
@@ -135,10 +136,10 @@ def _fill(disk: DiskOperations, state: State, index: SignedIndex, source: ChunkS
     known = dict(_local_chunks(disk, state))
     for file in release.files:
         place = parts[_identity(file)][0] if _identity(file) in parts else f"{STORE}/{file.store_name}"
-        for number, offset in _placed(file, index):
+        for number, offset in file.placed(release.chunks):
             chunk = release.chunks[number]
             if place in found and not (offset < found[place] and _is_chunk(disk, place, offset, chunk)):
-                disk.write(place, offset, _chunk(disk, known.get(chunk.sha256), source, index, number))
+                disk.write(place, offset, _chunk(disk, known, source, index, number))
             known.setdefault(chunk.sha256, (place, offset))
     source.finish()
     disk.sync_all()
@@ -170,16 +171,8 @@ def _local_chunks(disk: DiskOperations, state: State) -> Iterator[tuple[str, tup
         return
     index = read_index(disk, state.good)
     for file in index.release.files:
-        for number, offset in _placed(file, index):
+        for number, offset in file.placed(index.release.chunks):
             yield index.release.chunks[number].sha256, (f"{RELEASES}/{state.good}/{file.path}", offset)
-
-
-def _placed(file: ReleaseFile, index: SignedIndex) -> Iterator[tuple[int, int]]:
-    """The chunks of a file with their offsets in it."""
-    offset = 0
-    for number in file.chunks:
-        yield number, offset
-        offset += index.release.chunks[number].bytes
 
 
 def _is_chunk(disk: DiskOperations, path: str, offset: int, chunk: Chunk) -> bool:
@@ -188,20 +181,34 @@ def _is_chunk(disk: DiskOperations, path: str, offset: int, chunk: Chunk) -> boo
 
 
 def _chunk(
-    disk: DiskOperations, known: tuple[str, int] | None, source: ChunkSource, index: SignedIndex, number: int
+    disk: DiskOperations, known: dict[str, tuple[str, int]], source: ChunkSource, index: SignedIndex, number: int
 ) -> bytes:
     """A chunk from this device, or from the bundle where it is not here or rotten; its hash was compared."""
     chunk = index.release.chunks[number]
-    if known is not None:
-        data = disk.read(known[0], known[1], chunk.bytes)
-        if data is not None and hashlib.sha256(data).hexdigest() == chunk.sha256:
-            return data
+    if (local := _local(disk, known, chunk.sha256, chunk.bytes)) is not None:
+        return local
     data = source.chunk(number)
     if data is None:
         raise RefusedError(f"chunk {chunk.sha256} is neither here nor in the bundle; install the full bundle")
+    name = hashlib.sha256(data).hexdigest()
+    for one in chunk.subtractions:
+        if one.sha256 == name:
+            base = _local(disk, known, one.base, chunk.bytes)
+            if base is None:
+                raise RefusedError(f"chunk {one.base}, the base of another, is not here; install the full bundle")
+            data = added(base, data)
     if len(data) != chunk.bytes or hashlib.sha256(data).hexdigest() != chunk.sha256:
         raise RefusedError(f"chunk {chunk.sha256} is damaged in the bundle; copy the bundle again")
     return data
+
+
+def _local(disk: DiskOperations, known: dict[str, tuple[str, int]], sha256: str, num_bytes: int) -> bytes | None:
+    """A chunk that this device has, and has not lost a bit of."""
+    if sha256 not in known:
+        return None
+    path, offset = known[sha256]
+    data = disk.read(path, offset, num_bytes)
+    return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
 
 def file_sha256(disk: DiskOperations, path: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from edgephi_agent.disk import DiskOperations
 from edgephi_agent.errors import RequestError
@@ -10,18 +11,40 @@ from edgephi_agent.install import INCOMING, STORE, read_index
 from edgephi_agent.state import RELEASES, Floor, State, load_state, point, save_state
 
 MOST_TRIES = 3
+#: Tries that ended with the machine: somebody pulls the plug, or the release takes the power down.
+MOST_CUTS = 10
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def gate(disk: DiskOperations) -> State:
+def this_boot() -> str:
+    """Another text after each boot of the machine; empty where the system has none."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def gate(disk: DiskOperations, boot: str | None = None) -> State:
     """Before each start of the service: count a try, give the release up after three, mend `current`.
 
-    A crash, a hang that a watchdog ends, a failed probe and a power cut all come back here.
+    A crash, a hang that a watchdog ends and a failed probe all come back here. A try during which the machine was
+    started anew is no failure of the release, so it does not count; after ten such the former release serves again, and
+    this one may be installed once more.
+
+    Args:
+        disk: Of the device.
+        boot: See `this_boot`, which is the default.
     """
-    state = load_state(disk)
-    if state.trial is not None:
-        if state.trial.tries >= MOST_TRIES:
+    state, boot = load_state(disk), this_boot() if boot is None else boot
+    trial = state.trial
+    if trial is not None:
+        if trial.tries and trial.boot != boot:
+            trial = replace(trial, tries=trial.tries - 1, cuts=trial.cuts + 1)
+        if trial.tries >= MOST_TRIES:
             return give_up(disk, f"did not prove itself in {MOST_TRIES} starts")
-        state = replace(state, trial=replace(state.trial, tries=state.trial.tries + 1))
+        if trial.cuts >= MOST_CUTS:
+            return _end_trial(disk, state.without_trial())
+        state = replace(state, trial=replace(trial, tries=trial.tries + 1, boot=boot))
         save_state(disk, state)
     point(disk, state)
     return state
@@ -53,7 +76,10 @@ def commit(disk: DiskOperations) -> State:
 
 def give_up(disk: DiskOperations, why: str) -> State:
     """The release on trial failed: the good one serves again, and this one is refused from now on."""
-    state = load_state(disk).without_trial(why)
+    return _end_trial(disk, load_state(disk).without_trial(why))
+
+
+def _end_trial(disk: DiskOperations, state: State) -> State:
     save_state(disk, state)
     point(disk, state)
     collect_garbage(disk)

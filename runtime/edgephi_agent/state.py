@@ -45,12 +45,16 @@ class Trial:
     Attributes:
         name: Of the release.
         epoch: See Floor.
-        tries: Starts of the service with it.
+        tries: Starts of the service with it, but for those that ended with the machine.
+        cuts: Starts that ended with the machine.
+        boot: The machine's boot in which the last start was.
     """
 
     name: str
     epoch: int
     tries: int = 0
+    cuts: int = 0
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +89,14 @@ class State:
         """Why a release failed here; None if it did not."""
         return next((one.why for one in self.bad if one.name == name), None)
 
-    def without_trial(self, why: str) -> State:
-        """After the release on trial failed."""
-        if self.trial is None:
-            return self
+    def without_trial(self, why: str | None = None) -> State:
+        """After the release on trial was given up.
+
+        Args:
+            why: It failed; None where it may be installed again.
+        """
+        if self.trial is None or why is None:
+            return replace(self, trial=None)
         others = tuple(one for one in self.bad if one.name != self.trial.name)
         bad = (*others, BadRelease(name=self.trial.name, why=why))[-_MOST_BAD:]
         return replace(self, trial=None, bad=bad)
