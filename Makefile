@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -59,8 +59,11 @@ parity: .venv/reference.stamp  ## print how far every mode is from transformers
 slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the real checkpoint
 	$(BIN)/python -m pytest -m "slow and not reference"
 
-power-cuts: .venv/edgephi.stamp  ## the agent under 4,000 simulated power cuts, 1,000 kills, and every changed bit of metadata
-	$(BIN)/python -m pytest -s -m slow tests/agent
+power-cuts: .venv/edgephi.stamp  ## the agent under 4,000 simulated power cuts, 1,000 kills, every changed bit of metadata; pip for other machines
+	$(BIN)/python -m pytest -s -m slow tests/agent tests/pack
+
+arm64: build/arm64/stamp  ## all four modes on arm64, by emulation (apt-get install debootstrap qemu-user-static; as root)
+	$(BIN)/python -m pytest -m arm64 tests/arm64
 
 signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
 	$(BIN)/python -m pytest -s -m slow tests/runtime/cli/test_signals.py
@@ -107,6 +110,16 @@ clean:
 
 .venv/edgephi.stamp: pyproject.toml | .venv/bin/python
 	$(INSTALL) --editable ".[cpu,export,dev]"
+	touch $@
+
+# A device's root: Debian's own Python, unpacked and never booted. ONNX Runtime reads the processor from /proc/cpuinfo.
+build/arm64/stamp: .venv/edgephi.stamp tests/arm64/cpuinfo
+	@command -v qemu-aarch64-static debootstrap >/dev/null || { echo "needs apt-get install debootstrap qemu-user-static"; exit 1; }
+	rm -rf build/arm64 && mkdir -p build/arm64
+	debootstrap --foreign --arch=arm64 --variant=minbase --include=python3.11,libstdc++6 bookworm build/arm64/root >/dev/null
+	for archive in build/arm64/root/var/cache/apt/archives/*.deb; do dpkg -x $$archive build/arm64/root || exit 1; done
+	mkdir -p build/arm64/root/proc && cp tests/arm64/cpuinfo build/arm64/root/proc/cpuinfo
+	$(BIN)/edgephi-pack app build/arm64/app --arch aarch64
 	touch $@
 
 # Other people's clients, each with its dependencies, apart from ours.

@@ -18,7 +18,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Where the short names of docs/architecture.md begin.
 _STARTS = ("", "runtime/edgephi", "export/edgephi_export")
 #: Options of other programs, here of rsync and pip.
-_FOREIGN_OPTIONS = ("--inplace", "--no-deps", "--only-binary", "--target")
+_FOREIGN_OPTIONS = ("--inplace", "--no-deps", "--now", "--only-binary", "--target")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -37,8 +37,9 @@ def test_every_file_of_the_architecture_page_exists():
 def test_every_option_of_a_page_is_one_of_the_commands():
     """In the spelling that help shows."""
     option = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-    sources = ("docs/cli.md", "runtime/edgephi_agent/cli.py", "export/edgephi_pack/cli.py")
-    own = {one for source in sources for one in option.findall((ROOT / source).read_text(encoding="utf-8"))}
+    commands = sorted((ROOT / "export/edgephi_pack/commands").glob("*.py"))
+    sources = (ROOT / "docs/cli.md", ROOT / "runtime/edgephi_agent/cli.py", *commands)
+    own = {one for source in sources for one in option.findall(source.read_text(encoding="utf-8"))}
     known = own | {*_FOREIGN_OPTIONS}
     unknown = {page.name: set(option.findall(page.read_text(encoding="utf-8"))) - known for page in PAGES}
     assert {page: names for page, names in unknown.items() if names} == {}

@@ -52,7 +52,12 @@ def test_the_wheel_holds_the_packages_as_git_has_them_and_nothing_else(tmp_path:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     sources = {name.partition("/")[2] for name in _tracked() if name.partition("/")[0] in SOURCES}
-    data = ("edgephi_serve/page/", "edgephi_bench/report/templates/", "edgephi_export/fidelity/templates/")
+    data = (
+        "edgephi_agent/units/",
+        "edgephi_serve/page/",
+        "edgephi_bench/report/templates/",
+        "edgephi_export/fidelity/templates/",
+    )
     wanted = {name for name in sources if name.endswith((".py", "py.typed")) or name.startswith(data)}
     assert packed == wanted
     assert {f"{package}/py.typed" for package in ("edgephi", "edgephi_export", "edgephi_bench")} <= packed

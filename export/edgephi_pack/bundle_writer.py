@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,7 @@ from edgephi_agent.index import (
     ReleaseFile,
     Requirements,
     SignedIndex,
+    Subtraction,
 )
 from edgephi_agent.json_values import encode
 from edgephi_agent.tar_entries import end, header, padding
@@ -69,38 +70,144 @@ class CutFile:
     ends: tuple[int, ...]
 
 
-def cut_tree(files: tuple[TreeFile, ...], model: Path) -> tuple[CutFile, ...]:
-    """Where each file is cut; `model` is the model folder among them."""
-    offsets = {f"model/{name}": found for name, found in tensor_offsets(model).items()}
-    return tuple(CutFile(file, cuts(file.size, offsets.get(file.path, ()))) for file in files)
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a release and their chunks, each read once."""
+
+    cut: tuple[CutFile, ...]
+    files: tuple[ReleaseFile, ...]
+    chunks: tuple[Chunk, ...]
 
 
-def make_index(cut: tuple[CutFile, ...], facts: ReleaseFacts) -> SignedIndex:
-    """Read every file once, for the index.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """The keys: a product's root metadata, and the keys that release."""
+
+    chain: tuple[bytes, ...]
+    signers: tuple[CryptoSigner, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaSource:
+    """What a bundle for devices with one earlier release has in place of chunks.
+
+    Attributes:
+        known: Chunks of the earlier release.
+        folder: Holds differences, named by their sha256.
+    """
+
+    known: frozenset[str]
+    folder: Path
+
+    def carried(self, chunk: Chunk, piece: bytes) -> tuple[str, bytes]:
+        """Name and bytes of the form that such a device takes."""
+        for one in chunk.subtractions:
+            if one.base in self.known:
+                return one.sha256, (self.folder / one.sha256).read_bytes()
+        return chunk.sha256, piece
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRelease:
+    """An index with its signature and the files that it lists."""
+
+    listing: Listing
+    index: SignedIndex
+    signature: bytes
+    chain: tuple[bytes, ...]
+
+    def entries(self, delta: DeltaSource | None = None) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of the bundle in their order; every file is read a second time.
+
+        Args:
+            delta: Leave out what devices with an earlier release have.
+
+        Raises:
+            ArtifactError: A file changed meanwhile.
+        """
+        yield from ((root_entry(number), content) for number, content in enumerate(self.chain, start=1))
+        yield from ((TARGETS_ENTRY, self.signature), (INDEX_NAME, self.index.content))
+        for chunk, piece in _chunks(self.listing.cut, self.index.release.chunks):
+            if delta is None:
+                yield chunk_entry(chunk.sha256), piece
+            elif chunk.sha256 not in delta.known:
+                name, data = delta.carried(chunk, piece)
+                yield chunk_entry(name), data
+
+
+def list_tree(files: tuple[TreeFile, ...], model: Path) -> Listing:
+    """Cut each file where its tensors begin, and read it once; `model` is the model folder among them.
 
     Raises:
-        ConfigError: A path, or what the packager decided, has no place in an index.
+        ArtifactError: The model folder is damaged.
+        ConfigError: A path has no place in an index.
     """
+    offsets = {f"model/{name}": found for name, found in tensor_offsets(model).items()}
+    cut = tuple(CutFile(file, cuts(file.size, offsets.get(file.path, ()))) for file in files)
     chunks: dict[str, Chunk] = {}
     numbers: dict[str, int] = {}
     try:
         listed = tuple(_indexed(one, chunks, numbers) for one in cut)
+    except ValueError as error:
+        raise ConfigError(f"this cannot be a release: {error}") from error
+    return Listing(cut, listed, tuple(chunks.values()))
+
+
+def sign_release(
+    listing: Listing, facts: ReleaseFacts, signing: Signing, subtractions: Mapping[str, tuple[Subtraction, ...]]
+) -> SignedRelease:
+    """The index of the files, and its signature.
+
+    Args:
+        listing: The files.
+        facts: What the packager decides.
+        signing: The keys.
+        subtractions: Other forms of chunks, by their names.
+
+    Raises:
+        ConfigError: What the packager decided has no place in an index.
+    """
+    chunks = tuple(replace(one, subtractions=subtractions.get(one.sha256, ())) for one in listing.chunks)
+    try:
         release = Release(
             schema=SCHEMA,
             appliance=facts.appliance,
             version=facts.version,
             counter=facts.counter,
             created=facts.created.strftime(_TIME),
-            files=listed,
-            chunks=tuple(chunks.values()),
+            files=listing.files,
+            chunks=chunks,
             probe=ProbeCommand(command=PROBE_COMMAND, deadline_s=facts.deadline_s),
             audience=facts.audience,
             requires=facts.requires,
             revokes_below=facts.revokes_below,
         )
-        return SignedIndex.read(encode(release))
+        index = SignedIndex.read(encode(release))
     except (ValueError, RefusedError) as error:
         raise ConfigError(f"this cannot be a release: {error}") from error
+    signature = sign_index(index.content, facts.counter, facts.expires, signing.signers)
+    return SignedRelease(listing, index, signature, signing.chain)
+
+
+def write_file(stream: BinaryIO, entries: Iterator[tuple[str, bytes]]) -> int:
+    """Write a bundle as one file; gives the number of its entries."""
+    count = 0
+    for name, data in entries:
+        stream.write(header(name, len(data)) + data + padding(len(data)))
+        count += 1
+    stream.write(end())
+    return count
+
+
+def write_folder(folder: Path, entries: Iterator[tuple[str, bytes]]) -> int:
+    """Write a bundle as files of a folder; gives their number."""
+    count = 0
+    for name, data in entries:
+        place = folder / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(data)
+        count += 1
+    return count
 
 
 def _indexed(cut: CutFile, chunks: dict[str, Chunk], numbers: dict[str, int]) -> ReleaseFile:
@@ -118,39 +225,9 @@ def _indexed(cut: CutFile, chunks: dict[str, Chunk], numbers: dict[str, int]) ->
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signing:
-    """The keys: a product's root metadata, and the key that releases."""
-
-    chain: tuple[bytes, ...]
-    signer: CryptoSigner
-
-
-def write_bundle(
-    stream: BinaryIO, cut: tuple[CutFile, ...], index: SignedIndex, facts: ReleaseFacts, signing: Signing
-) -> None:
-    """Write the bundle; every file is read a second time.
-
-    Args:
-        stream: Of the output.
-        cut: As `make_index` took it.
-        index: Of `make_index`.
-        facts: Likewise.
-        signing: The keys.
-
-    Raises:
-        ArtifactError: A file changed meanwhile.
-    """
-    signature = sign_index(index.content, facts.counter, facts.expires, signing.signer)
-    _put(stream, [(root_entry(number), content) for number, content in enumerate(signing.chain, start=1)])
-    _put(stream, [(TARGETS_ENTRY, signature), (INDEX_NAME, index.content)])
-    for name, piece in _chunks(cut, {chunk.sha256 for chunk in index.release.chunks}):
-        _put(stream, [(chunk_entry(name), piece)])
-    stream.write(end())
-
-
-def _chunks(cut: tuple[CutFile, ...], left: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Each chunk at its first use; `left` becomes empty."""
+def _chunks(cut: tuple[CutFile, ...], listed: tuple[Chunk, ...]) -> Iterator[tuple[Chunk, bytes]]:
+    """Each chunk at its first use."""
+    left = {chunk.sha256: chunk for chunk in listed}
     written: set[str] = set()
     for one in cut:
         for piece in one.file.pieces(one.ends):
@@ -159,11 +236,5 @@ def _chunks(cut: tuple[CutFile, ...], left: set[str]) -> Iterator[tuple[str, byt
                 continue
             if name not in left:
                 raise ArtifactError(f"{one.file.path}: changed while it was packed; pack again")
-            left.discard(name)
             written.add(name)
-            yield name, piece
-
-
-def _put(stream: BinaryIO, entries: list[tuple[str, bytes]]) -> None:
-    for name, data in entries:
-        stream.write(header(name, len(data)) + data + padding(len(data)))
+            yield left.pop(name), piece

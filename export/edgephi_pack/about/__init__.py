@@ -1,0 +1,1 @@
+"""What a release says of itself: its bill of materials and how it was made."""

@@ -1,0 +1,1 @@
+"""The application tree of a release: which wheels, installed for another machine, and their licences."""

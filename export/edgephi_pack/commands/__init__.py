@@ -1,0 +1,1 @@
+"""The commands of `edgephi-pack`, one file each."""

@@ -1,0 +1,1 @@
+"""Releases for updaters that are not ours: Debian packages and OCI layouts."""
