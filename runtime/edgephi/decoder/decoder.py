@@ -108,17 +108,12 @@ class Decoder:
         """No pass follows for now: the weights may be moved to where they are read faster, until the next `load`."""
         self._prefill.rest()
         if self._prefill.is_pressed:
-            self._close_prefill()
+            self._prefill.close()
         self._graph.pages.resume()
 
     def clear(self) -> None:
         """Drop every cached sequence, and close the graph for prefill."""
         self.sequences.clear()
-        self._close_prefill()
-
-    def _close_prefill(self) -> None:
-        for shape in [shape for shape in self._passes if not shape[1]]:  # they hold its session
-            del self._passes[shape]
         self._prefill.close()
 
     @property
@@ -203,7 +198,10 @@ class Decoder:
             self._cache.truncate(total - num_rows)
 
     def _fill(self, stop: int, should_stop: Callable[[], bool]) -> None:
-        """Compute the positions up to `stop` by the graph for prefill, if they are enough."""
+        """Compute the positions up to `stop` by the graph for prefill, if they are enough, in few passes of one length.
+
+        A short pass would cost nearly as much as a long one, because each packs all weights.
+        """
         present = self.sequences.present
         sequence, adapter = present.sequence, present.adapter
         stretch = stop - self._cache.used
@@ -212,9 +210,10 @@ class Decoder:
         measured = partial(self._measured, sequence, adapter, should_stop)
         if not (self._threshold.pays(stretch, measured) and self._prefill.open(should_stop)):
             return
-        while self._cache.used < stop:
+        for passes_left in range(-(-stretch // self._prefill.chunk), 0, -1):
             ask(should_stop)
-            rows = sequence.rows(self._cache.used, min(self._cache.used + self._prefill.chunk, stop))
+            start = self._cache.used
+            rows = sequence.rows(start, start - (start - stop) // passes_left)
             self._run(rows, adapter, num_rows=0, should_stop=should_stop)
 
     def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> int | None:
@@ -285,8 +284,7 @@ class Decoder:
             step = DecoderPass(graph, self._memory, num_new, num_rows)
             step.attach(self._cache, self._rope)
             # Only the shapes that come again are kept: a decode step, a verification, and a full chunk.
-            chunk = self._chunk if num_rows else self._prefill.chunk
-            if num_new <= _SMALL or (num_rows <= 1 and num_new == chunk):
+            if num_rows and (num_new <= _SMALL or (num_rows == 1 and num_new == self._chunk)):
                 self._passes[num_new, num_rows] = step
         total, began_s = self._cache.used + num_new, time.perf_counter()
         logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)

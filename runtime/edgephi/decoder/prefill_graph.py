@@ -50,7 +50,7 @@ class PrefillGraph:
         self._bundle, self._options = bundle, options
         # Its formats are the CPU's: another device reads long prompts by the decoder's own graph.
         self._name = info.pair(kind).prefill_graph if options.device_options.opened.is_host else None
-        self.chunk = PREFILL_CHUNKS * options.chunk
+        self.chunk = int(PREFILL_CHUNKS * options.chunk)
         self._is_refused = False
         self._form: WeightForm = "mapped"
         self.session: Any = None

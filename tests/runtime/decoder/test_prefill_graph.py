@@ -23,6 +23,7 @@ from edgephi.decoder import prefill_graph
 from edgephi.decoder.crossover import LENGTHS, NEVER, PrefillThreshold, crossing, stored
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
+from edgephi.decoder.forward import DecoderPass
 from edgephi.model_options import ModelOptions
 from edgephi.ort.memory_check import weight_bytes, work_bytes
 from edgephi.prompt.input_sequence import InputSequence
@@ -82,6 +83,26 @@ def test_chunks_equal_one_shot(kind: CacheKind, chunk: int):
     bundle = _bundle(kind)
     expected, found = _logits(bundle, 150, chunk=1024), _logits(bundle, 150, chunk=chunk)
     assert np.abs(found - expected).max() <= CLOSE[kind] * expected.std()
+
+
+@pytest.mark.parametrize(
+    ("chunk", "stretch", "passes"),
+    [(32, 72, [72]), (32, 73, [37, 36]), (32, 150, [50, 50, 50]), (64, 289, [97, 96, 96]), (1, 5, [2, 2, 1])],
+)
+def test_a_stretch_takes_few_passes_of_one_length(
+    chunk: int, stretch: int, passes: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """A pass for the few positions that are left over would pack all weights once more: a second of the real model."""
+    lengths: list[int] = []
+    run = DecoderPass.run
+
+    def noted(step: DecoderPass, embeds: Any, *rest: Any) -> Any:
+        lengths.append(embeds.shape[1])
+        return run(step, embeds, *rest)
+
+    monkeypatch.setattr(DecoderPass, "run", noted)
+    _logits(_bundle(), stretch + 1, rows=1, chunk=chunk)
+    assert lengths == [*passes, 1]
 
 
 def test_a_stretch_below_the_threshold_takes_the_decoders_own_graph():
@@ -168,10 +189,10 @@ def _held(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
 
 
 def test_weights_are_packed_where_memory_has_room_for_them_and_the_cache(monkeypatch: pytest.MonkeyPatch):
-    bundle, chunk, cache = _bundle(), 256, 1 << 20
+    bundle, cache = _bundle(), 1 << 20
     name = bundle.manifest.decoder.pair("int8").prefill_graph
     assert name is not None
-    work = work_bytes(bundle.manifest, 2 * chunk)
+    work = work_bytes(bundle.manifest, 576)
     packed = weight_bytes(bundle, name) + work + cache
     for left, expected in ((packed, "packed"), (packed - 1, "mapped"), (work, "mapped"), (work - 1, None)):
         decoder = _decoder(bundle, memory_bytes=1 << 30, cache_bytes=cache)
@@ -193,7 +214,6 @@ def test_packed_weights_are_given_up_between_requests_when_memory_is_short(monke
         monkeypatch.setattr(prefill_graph, "headroom", lambda room=room: room)
         decoder.rest()
         assert decoder._prefill.is_packed == is_open
-    assert not any(shape[1] == 0 for shape in decoder._passes)
 
 
 def test_without_memory_for_it_prompts_are_read_as_before_and_that_is_logged_once(
