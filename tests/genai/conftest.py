@@ -20,6 +20,7 @@ import pytest
 
 from edgephi import Model
 from edgephi_export import ExportOptions, export
+from edgephi_export.runtimes.genai import LoadedGenai
 
 NANO = Path(__file__).parents[2] / "nano" / "checkpoint"
 #: The pattern of the public tokenizer.json.
@@ -52,6 +53,20 @@ class Pair:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class MediaPair:
+    """The same weights on both sides, with encoders and adapters."""
+
+    edgephi: Model
+    genai: LoadedGenai
+    folder: Path
+    bundle: Path
+
+    @property
+    def processor(self) -> Any:
+        return self.genai.model.create_multimodal_processor()
+
+
 @pytest.fixture(scope="session")
 def og() -> ModuleType:
     """The library; without it these tests fail rather than pass unseen."""
@@ -73,6 +88,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split["pattern"] = {"Regex": PUBLIC_PATTERN}
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session", params=RECIPES)
+def media_pair(
+    request: pytest.FixtureRequest, og: ModuleType, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MediaPair]:
+    """Nano by each recipe, with images and audio."""
+    out = tmp_path_factory.mktemp(f"media-{request.param}")
+    folder = export(checkpoint, out / "genai", ExportOptions(recipe=request.param, layout="genai"))
+    bundle = export(checkpoint, out / "edgephi", ExportOptions(recipe=request.param))
+    with Model.load(bundle) as model, LoadedGenai(folder) as genai:
+        yield MediaPair(model, genai, folder, bundle)
 
 
 @pytest.fixture(scope="session", params=RECIPES)

@@ -47,6 +47,7 @@ class LoadedGenai:
         folder: The folder.
 
     Attributes:
+        folder: The folder.
         library: The module.
         model: Its model.
 
@@ -56,6 +57,7 @@ class LoadedGenai:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.library = _library()
         self._takes_media = is_media_folder(folder)
         try:

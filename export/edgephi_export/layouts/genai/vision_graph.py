@@ -21,7 +21,7 @@ from edgephi_export.graphs.layers import LayerBuilder
 from edgephi_export.graphs.rotary_positions import refusal
 from edgephi_export.graphs.vision_encoder import View, encode_view, place_separators
 from edgephi_export.layouts.genai.image_rows import ImageGrids, ImageRows
-from edgephi_export.layouts.genai.overview import Overview
+from edgephi_export.layouts.genai.overview import with_overviews
 
 FLOAT, INT64, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 #: The public model's sizes: what a graph declares that refuses every image.
@@ -70,7 +70,7 @@ class _GenaiVision:
         pixels, mask, sizes = _inputs(graph, size, patches)
         down, across = (self._tiles(sizes, axis) for axis in (0, 1))
         grids = ImageGrids(graph, mask, down, across)
-        pixels = Overview(graph, size).replaced(pixels, down, across)
+        pixels = with_overviews(graph, size, pixels, down, across)
         views = graph.op("Reshape", pixels, graph.constant([-1, 3, size, size]), name="views")
         masks = graph.op("Reshape", mask, graph.constant([-1, patches, patches]), name="masks")
         shown = grids.shown_views()
