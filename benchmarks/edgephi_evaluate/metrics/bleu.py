@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi.base.errors import ConfigError
 from edgephi_evaluate.answer import Answer
 from edgephi_evaluate.extras import need
 from edgephi_evaluate.item import Item
@@ -83,5 +84,12 @@ def signature(language: str) -> str:
 
 @functools.cache
 def _scorer(language: str) -> Any:
-    # The effective order changes a sentence's own score, which is not used, and not its counts.
-    return need("sacrebleu", "for BLEU").BLEU(tokenize=_TOKENIZERS.get(language, "13a"), effective_order=True)
+    tokenizer = _TOKENIZERS.get(language, "13a")
+    try:
+        # The effective order changes a sentence's own score, which is not used, and not its counts.
+        return need("sacrebleu", "for BLEU").BLEU(tokenize=tokenizer, effective_order=True)
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(
+            f"sacrebleu cannot cut {language} by {tokenizer} ({' '.join(str(error).split())}); run pip install "
+            "'edgephi[evaluate]'"
+        ) from error

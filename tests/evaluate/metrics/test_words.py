@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sacrebleu
 
+from edgephi.base.errors import ConfigError
 from edgephi_evaluate.answer import Answer, Seconds
 from edgephi_evaluate.item import Item, Turn
 from edgephi_evaluate.metrics.bleu import Bleu, signature
@@ -97,3 +98,12 @@ def test_sums_of_single_replies_are_sacrebleus_corpus_figure():
     assert signature("de").startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert "tok:zh" in signature("zh")
     assert _figure(Bleu(), [("你好世界朋友", "你好世界朋友")], "zh") == pytest.approx(100)
+
+
+def test_a_language_whose_tokenizer_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def refuse(**_: object) -> None:
+        raise RuntimeError("Please install\nMeCab")
+
+    monkeypatch.setattr(sacrebleu, "BLEU", refuse)
+    with pytest.raises(ConfigError, match=r"cannot cut ja by ja-mecab \(Please install MeCab\); run pip install"):
+        Bleu().score(item("a", language="ja"), answer("b"))
