@@ -167,7 +167,7 @@ class Times:
     stall_s: float = 120.0
     session_s: float = 3600.0
     behind_s: float = 60.0
-    slice_s: float | None = 10.0
+    slice_s: float | None = 8.0
 
     def __post_init__(self) -> None:
         for known in fields(self):
