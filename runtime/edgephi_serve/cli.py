@@ -10,6 +10,7 @@ import click
 
 from edgephi.console.commands import ModelCommand, group
 from edgephi.console.options import ModelSource, model_options
+from edgephi_serve.settings import Limits, Times
 
 if TYPE_CHECKING:
     from edgephi import Model
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Holds one more key: an option could be read by every program of the machine.
 KEY_VARIABLE = "EDGEPHI_API_KEY"
+_LIMITS, _TIMES = Limits(), Times()
 _file = click.Path(path_type=Path)
 _address_options = group(
     "Address",
@@ -49,20 +51,30 @@ _answer_options = group(
 )
 _limit_options = group(
     "Limit",
-    click.option("--queue", type=int, default=16, show_default=True, help="Requests that may wait."),
-    click.option("--realtime", type=int, default=2, show_default=True, help="Sessions of live captions at once."),
-    click.option("--request-timeout", "request_s", type=float, default=600.0, show_default=True, help="Seconds."),
-    click.option("--drain", "drain_s", type=float, default=30.0, show_default=True, help="Seconds to end in."),
-    click.option("--ping", "ping_s", type=float, default=5.0, show_default=True, help="Seconds between signs of life."),
+    click.option("--queue", type=int, default=_LIMITS.queue, show_default=True, help="Requests that may wait."),
+    click.option(
+        "--realtime", type=int, default=_LIMITS.realtime, show_default=True, help="Sessions of live captions at once."
+    ),
+    click.option(
+        "--request-timeout", "request_s", type=float, default=_TIMES.request_s, show_default=True, help="Seconds."
+    ),
+    click.option(
+        "--drain", "drain_s", type=float, default=_TIMES.drain_s, show_default=True, help="Seconds to end in."
+    ),
+    click.option(
+        "--ping", "ping_s", type=float, default=_TIMES.ping_s, show_default=True, help="Seconds between signs of life."
+    ),
     click.option(
         "--slice",
         "slice_s",
         type=float,
-        default=10.0,
+        default=_TIMES.slice_s,
         show_default=True,
         help="Seconds until a long request makes room.",
     ),
-    click.option("--stall", "stall_s", type=float, default=120.0, show_default=True, help="Seconds to unhealthy."),
+    click.option(
+        "--stall", "stall_s", type=float, default=_TIMES.stall_s, show_default=True, help="Seconds to unhealthy."
+    ),
 )
 _log_options = group(
     "Output",
@@ -102,7 +114,7 @@ def serve(source: ModelSource, **given: Any) -> None:
 
 def _settings(given: dict[str, Any]) -> Settings:
     """The options as settings, checked."""
-    from edgephi_serve.settings import Access, Limits, Listen, Settings, Times
+    from edgephi_serve.settings import Access, Listen, Settings
 
     def only(*names: str) -> dict[str, Any]:
         return {name: given[name] for name in names}
