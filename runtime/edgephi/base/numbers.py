@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from pathlib import Path
-
-import numpy as np
 
 
 def is_whole(value: object) -> bool:
     """Whether it is an integer, of Python's or numpy's kind."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_finite(value: object) -> bool:
     """Whether it is a real number that a float can hold, neither infinite nor NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
         return math.isfinite(value)
