@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 reference genai serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 reference genai webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -24,6 +24,15 @@ reference: .venv/reference.stamp  ## compare live with transformers, and the gol
 
 genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
 	$(BIN)/python -m pytest -m genai
+
+# Debian's software Vulkan device stands in for a GPU, so that results are the same on every machine.
+SOFTWARE_GPU := VK_DRIVER_FILES=/usr/lib/chromium/vk_swiftshader_icd.json VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json \
+	ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=1 XDG_RUNTIME_DIR=$(CURDIR)/build/webgpu
+
+webgpu: .venv/webgpu.stamp  ## device webgpu on a software GPU: logits and tokens are the CPU's (apt-get install chromium libvulkan1)
+	@test -f /usr/lib/chromium/vk_swiftshader_icd.json || { echo "needs a software GPU: apt-get install chromium libvulkan1"; exit 1; }
+	mkdir -p build/webgpu
+	$(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu
 
 fuzz: .venv/edgephi.stamp build/schemathesis/stamp  ## 12,000 changed requests to the server, 10,000 made from its description, 6,000 messages of sessions
 	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py tests/serve/realtime/test_messages.py -k changed
@@ -143,6 +152,10 @@ build/schemathesis/stamp:
 
 .venv/genai.stamp: .venv/edgephi.stamp
 	$(INSTALL) --editable ".[cpu,export,dev,genai]"
+	touch $@
+
+.venv/webgpu.stamp: .venv/edgephi.stamp
+	$(INSTALL) --editable ".[cpu,export,dev,webgpu]"
 	touch $@
 
 .venv/browser.stamp: .venv/edgephi.stamp

@@ -21,7 +21,8 @@ class ExportOptions:
     """The choices for an export besides its input and output.
 
     Attributes:
-        recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `int2-absorbed`, `fp16` or `int4-cuda`.
+        recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `int2-absorbed`, `fp16`, `int4-gpu` or
+            `int4-gpu-fp32`.
         method: How codes are chosen: `search`, `rtn`, `weighted` or `gptq`; None for the recipe's own way. The last two
             choose the decoder's by its inputs on calibration examples.
         absorb: Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's

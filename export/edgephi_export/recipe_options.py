@@ -31,7 +31,7 @@ def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = ()) -> Recipe:
 
 
 def check_cpu_recipe(options: ExportOptions, what: str) -> None:
-    """Refuse a recipe that computes with float16.
+    """Refuse a recipe whose graphs are for GPUs.
 
     Args:
         options: The options.
@@ -41,7 +41,7 @@ def check_cpu_recipe(options: ExportOptions, what: str) -> None:
         ConfigError: The recipe is one for GPUs, or unknown.
     """
     recipe = make_recipe(options.recipe)
-    if recipe.activations != "float32":
+    if recipe.is_for_gpu:
         raise ConfigError(
             f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; {what} is for the CPU: use int4, "
             "int4-fast, int8 or fp32"

@@ -22,6 +22,7 @@ PREFILL = "prefill."
 #: Ends the names of the correction's matrices, where those of adapters have the adapter's.
 _CORRECTION = "text"
 _LORA = "*.lora_?.*"
+_FOR_GPU = ("fp16", "int4-gpu", "int4-gpu-fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ class Recipe:
                 f"{rule.pattern}={rule.format}: recipe {self.name} computes with {self.activations}, and ONNX Runtime "
                 "multiplies rows with float32 only; use a block format or another recipe"
             )
+
+    @property
+    def is_for_gpu(self) -> bool:
+        """Whether the graphs are made of what GPUs have kernels for."""
+        return self.name in _FOR_GPU
 
     def format_of(self, name: str) -> Format:
         """The format of the weight called `name`."""
@@ -217,17 +223,20 @@ _DOWN = "layers.*.mlp.down_proj"
 _INT8, _INT4 = BlockFormat(bits=8, block_size=32), BlockFormat(bits=4, block_size=32)
 _INT2_128 = BlockFormat(bits=2, block_size=128)
 _INT4_128, _INT4_256 = BlockFormat(bits=4, block_size=128), BlockFormat(bits=4, block_size=256)
-_INT8_CUDA = BlockFormat(bits=8, block_size=32, symmetric=True)
-_INT4_CUDA = BlockFormat(bits=4, block_size=32, symmetric=True)
+_INT8_GPU = BlockFormat(bits=8, block_size=32, symmetric=True)
+_INT4_GPU = BlockFormat(bits=4, block_size=32, symmetric=True)
 _HALF = FloatFormat(dtype="float16")
 _ENCODERS: dict[str, Format] = {"vision.*": RowFormat(), "speech.*": RowFormat()}
-_HALF_ENCODERS: dict[str, Format] = {"vision.*": _HALF, "speech.*": _HALF}
+_GPU_RULES: dict[str, Format] = {
+    "*": _INT4_GPU, HEAD: _INT8_GPU, _DOWN: _INT8_GPU, _LORA: _INT8_GPU, "vision.*": _INT8_GPU, "speech.*": _INT8_GPU,
+}  # fmt: skip
 
 #: Phi-4-mini repeats itself with a head of 4 bits and loops with a down_proj of 4 bits (public reports), so `int4` has
 #: both at 8. `int4-fast` moves the fewest bytes per token instead, in finer blocks for these two than for the rest. On
 #: normally distributed weights, blocks of 256 are 0.5 dB worse than blocks of 128. Encoders have hundreds of rows at
 #: once, where int8 by rows is twice as fast on a CPU as int8 in blocks. `int2-absorbed` has 2 bits only
 #: together with a correction in the rank of the adapter that is merged.
+#: Kernels of GPUs are fastest without zero points; `int4-gpu-fp32` is for GPUs that have no float16.
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -237,10 +246,7 @@ RECIPES: dict[str, Recipe] = {
         _recipe("int4-fast", "float32", {"*": _INT4_256, HEAD: _INT4_128, _DOWN: _INT4_128, _LORA: _INT8, **_ENCODERS}),
         _recipe(ONE_PURPOSE, "float32", {"*": _INT2_128, HEAD: _INT4_128, _LORA: _INT8, **_ENCODERS}, "gptq"),
         _recipe("fp16", "float16", {"*": _HALF}),
-        _recipe(
-            "int4-cuda",
-            "float16",
-            {"*": _INT4_CUDA, HEAD: _INT8_CUDA, _DOWN: _INT8_CUDA, _LORA: _INT8_CUDA, **_HALF_ENCODERS},
-        ),
+        _recipe("int4-gpu", "float16", _GPU_RULES),
+        _recipe("int4-gpu-fp32", "float32", _GPU_RULES),
     )
 }

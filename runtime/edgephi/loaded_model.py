@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ from edgephi.generation.constraint import ConstraintCompiler
 from edgephi.generation.control import RequestControl
 from edgephi.generation.timing import StageTimer
 from edgephi.model_options import ModelOptions
+from edgephi.ort.devices import choose_device
 from edgephi.prefill import Prefill, PreparedPrompt
 from edgephi.prompt.prompt import Prompt
 from edgephi.prompt.prompt_files import open_prompts
@@ -34,9 +36,10 @@ class LoadedModel:
 
     def __init__(self, bundle: Bundle, options: ModelOptions, on_stage: OnStage = ignore_stage) -> None:
         manifest, stages = bundle.manifest, StageReporter(on_stage)
+        self._device = choose_device(bundle, options.device)
+        options = replace(options, device=self._device)
         self._bundle = bundle
         self._manifest = manifest
-        self._device = options.device
         # On the real model packing the weights takes 2.2 s of one core, reading the vocabulary 0.8 s of another.
         stages.report("load", 0, 2)
         with _beside() as (beside, is_left):

@@ -8,7 +8,7 @@ from typing import TypedDict
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
 from edgephi.bundle.manifest import CacheChoice
-from edgephi.ort.device_names import DeviceName
+from edgephi.ort.device_names import DeviceChoice
 from edgephi.ort.session import DeviceOptions
 
 #: Of `cache_bytes`, the part for encoded images and audio: an embedding row is a twentieth of its keys and values.
@@ -26,7 +26,7 @@ DEFAULT_QUEUE = 32
 class ModelFields(TypedDict, total=False):
     """The fields of `ModelOptions`, which `Model.load` takes as keywords."""
 
-    device: DeviceName
+    device: DeviceChoice
     threads: int | None
     max_context: int | None
     chunk: int
@@ -45,7 +45,8 @@ class ModelOptions:
     """How a model folder is loaded.
 
     Attributes:
-        device: `cpu`, or `webgpu` for a GPU, which keeps weights, keys and values in its memory.
+        device: `cpu`; `webgpu` or `cuda` for a GPU, which keeps weights, keys and values in its memory; `auto` for a
+            GPU where there is one that the folder suits.
         threads: Threads to use; None for the physical cores this process may use. Each session has a pool of its own
             unless the program called `edgephi.ort.session.share_threads()`.
         max_context: Positions a request may take; None for the model's own limit. Memory is taken as it fills.
@@ -72,7 +73,7 @@ class ModelOptions:
         ConfigError: A number is out of range, or the device is unknown.
     """
 
-    device: DeviceName = "cpu"
+    device: DeviceChoice = "cpu"
     threads: int | None = None
     max_context: int | None = None
     chunk: int = DEFAULT_CHUNK
@@ -87,7 +88,7 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         _ = self.device_options  # checks the device and the threads
-        if self.kv_cache == "int8" and self.device != "cpu":
+        if self.kv_cache == "int8" and self.device not in ("cpu", "auto"):
             raise ConfigError(f"kv_cache is 'int8', which device {self.device!r} has no kernels for; use 'float'")
         for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):
             value = getattr(self, name)

@@ -42,18 +42,20 @@ def test_a_recipe_survives_the_manifest(name: str):
         ("int4-fast", "vision.layers.0.mlp.fc1", "int8:rows"),
         ("fp32", "lm_head", "float32"),
         ("fp16", "vision.layers.0.mlp.fc1", "float16"),
-        ("int4-cuda", "layers.0.mlp.gate_up_proj", "int4:32:symmetric"),
-        ("int4-cuda", "speech.stem.out", "float16"),
+        ("int4-gpu", "layers.0.mlp.gate_up_proj", "int4:32:symmetric"),
+        ("int4-gpu", "speech.stem.out", "int8:32:symmetric"),
     ],
 )
 def test_which_weight_gets_which_format(recipe: str, name: str, expected: str):
     assert str(make_recipe(recipe).format_of(name)) == expected
 
 
-def test_no_recipe_for_cuda_has_zero_points():
-    """The CUDA kernel is fast without them only."""
-    formats = [str(rule.format) for rule in make_recipe("int4-cuda").rules]
-    assert all(name.endswith(":symmetric") or name == "float16" for name in formats)
+@pytest.mark.parametrize("name", ["int4-gpu", "int4-gpu-fp32"])
+def test_no_recipe_for_gpus_has_zero_points(name: str):
+    """Their kernels are fast without them only."""
+    recipe = make_recipe(name)
+    assert recipe.is_for_gpu
+    assert all(str(rule.format).endswith(":symmetric") for rule in recipe.rules)
 
 
 def test_the_last_override_counts():
@@ -83,7 +85,7 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
     [
         (
             {"name": "int3"},
-            r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, int2-absorbed, fp16, int4-cuda",
+            r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, int2-absorbed, fp16, int4-gpu, int4-",
         ),
         ({"name": "int4", "method": "hqq"}, r"unknown method 'hqq'; known: rtn, search, weighted, gptq"),
         ({"name": "fp32", "solve": SolvedAnew(correction_rank=1)}, r"recipe fp32 stores floats, whose error is"),
@@ -92,7 +94,7 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
         ({"name": "int4", "overrides": [parse_rule("x=float16")]}, r"x=float16: recipe int4 computes with float32"),
         ({"name": "fp16", "overrides": [parse_rule("x=float32")]}, r"use float16 or another recipe"),
         ({"name": "fp16", "overrides": [parse_rule("x=int8:rows")]}, r"x=int8:rows: .* rows with float32 only"),
-        ({"name": "int4-cuda", "overrides": [parse_rule("x=int8:rows")]}, r"use a block format or another recipe"),
+        ({"name": "int4-gpu", "overrides": [parse_rule("x=int8:rows")]}, r"use a block format or another recipe"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(keywords: dict[str, object], message: str):

@@ -23,7 +23,8 @@ from support.checkpoints import CheckpointSpec, Layout, write_checkpoint
 
 
 @functools.cache
-def _root() -> Path:
+def bundles_root() -> Path:
+    """A folder for what a test run exports once; removed at exit."""
     folder = Path(tempfile.mkdtemp(prefix="edgephi-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -49,7 +50,7 @@ def small_bundle(
 # Behind the functions above, so that spelling out a default does not export again.
 @functools.cache
 def _written(layout: Layout, seed: int) -> CheckpointSpec:
-    return write_checkpoint(_root() / f"checkpoint-{layout}-{seed}", layout, seed)
+    return write_checkpoint(bundles_root() / f"checkpoint-{layout}-{seed}", layout, seed)
 
 
 @functools.cache
@@ -57,13 +58,15 @@ def _exported(layout: Layout, adapters: str | None, modalities: tuple[str, ...] 
     kinds = [options.recipe, options.kv_cache, options.prefill or "alone"]
     name = "-".join(["bundle", layout, *kinds, adapters or "default", *(modalities or ("all",))])
     options = dataclasses.replace(options, adapters=adapters, modalities=modalities)
-    return export(small_checkpoint(layout).path, _root() / name, options)
+    return export(small_checkpoint(layout).path, bundles_root() / name, options)
 
 
 @functools.cache
 def nano_bundle() -> Path:
     """The model folder of the demo's checkpoint, which takes audio and images and calls functions. Read only."""
-    return export(Path(__file__).parents[2] / "nano" / "checkpoint", _root() / "nano", ExportOptions(recipe="int4"))
+    return export(
+        Path(__file__).parents[2] / "nano" / "checkpoint", bundles_root() / "nano", ExportOptions(recipe="int4")
+    )
 
 
 def copy_bundle(bundle: Path, folder: Path) -> Path:

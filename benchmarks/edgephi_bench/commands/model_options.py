@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from edgephi.console.commands import in_group
 from edgephi.console.options import kv_cache_option, memory_option
 from edgephi.console.packing import packed
+from edgephi.ort.device_names import DEVICES, DeviceName
 
 if TYPE_CHECKING:
     from edgephi.bundle.manifest import CacheChoice
@@ -64,6 +65,7 @@ class MeasurementOptions:
     drop_cache: bool
     kv_cache: CacheChoice
     memory_bytes: int | None
+    device: DeviceName
     peers: str
     peer_python: tuple[str, ...]
     peer_model: tuple[str, ...]
@@ -113,6 +115,7 @@ class MeasurementOptions:
             drop_cache=self.drop_cache,
             kv_cache=self.kv_cache,
             memory_bytes=self.memory_bytes,
+            device=self.device,
             peers=parse_peers(self.peers, self.peer_python, self.peer_model),
             **({"repeats": _QUICK_REPEATS} if self.quick else {}),
         )
@@ -232,6 +235,13 @@ _OPTIONS = (
             ),
             kv_cache_option,
             memory_option,
+            click.option(
+                "--device",
+                type=click.Choice(DEVICES),
+                default="cpu",
+                show_default=True,
+                help="What edgephi runs on. Peers run on the CPU.",
+            ),
         ],
     ),
 )

@@ -101,6 +101,7 @@ def check_comparable(before: BenchReport, after: BenchReport) -> None:
         ("instruction sets", before.environment.instruction_sets, after.environment.instruction_sets),
         ("thread counts", before.threads, after.threads),
         ("kinds of cache", before.kv_cache, after.kv_cache),
+        ("devices", before.device, after.device),
     )
     for what, first, second in pairs:
         if first != second:

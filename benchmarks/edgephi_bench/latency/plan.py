@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import Adapter, CacheChoice, Manifest
+from edgephi.ort.device_names import DeviceName
 from edgephi_bench.engines.peer_requests import takes_requests
 from edgephi_bench.engines.peers import PeerSpec
 from edgephi_bench.latency.own_prompts import OwnPrompt
@@ -40,6 +41,7 @@ class BenchPlan:
         drop_cache: Whether the model's files may be dropped from the page cache, to load it cold.
         kv_cache: What edgephi keeps keys and values in.
         memory_bytes: What each of edgephi's processes may hold; None for no limit.
+        device: What edgephi runs on; not `auto`.
         peers: TaskResult in turn with edgephi.
         repeats: New processes that measure the first decode again, for the report's A/A level.
     """
@@ -61,6 +63,7 @@ class BenchPlan:
     drop_cache: bool = False
     kv_cache: CacheChoice = "auto"
     memory_bytes: int | None = None
+    device: DeviceName = "cpu"
     peers: tuple[PeerSpec, ...] = ()
     repeats: int = 3
 
@@ -79,7 +82,12 @@ class BenchPlan:
 
     def engine(self, threads: int | None = None) -> dict[str, Any]:
         """The settings that our workers are opened with; `threads` None for the plan's own."""
-        options = {"model": str(self.model), "threads": threads or self.threads, "kv_cache": self.kv_cache}
+        options: dict[str, Any] = {
+            "model": str(self.model),
+            "threads": threads or self.threads,
+            "kv_cache": self.kv_cache,
+            "device": self.device,
+        }
         return options if self.memory_bytes is None else options | {"memory_bytes": self.memory_bytes}
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from edgephi.base.errors import ArtifactError
 from edgephi.base.json_file import decode, parse_json, read_text
 from edgephi.bundle.manifest import CacheKind
+from edgephi.ort.device_names import DeviceName
 from edgephi_bench.engines.fixed_logits import FixedLogits
 from edgephi_bench.latency import former_reports
 from edgephi_bench.latency.aliases import known_as
@@ -106,6 +107,7 @@ class BenchReport:
         threads: Of every runner, unless a figure's condition says otherwise.
         date: Day and time of the end, UTC.
         kv_cache: What edgephi kept keys and values in.
+        device: What edgephi ran on.
         figures: All of them.
         floors: One for each decode figure of edgephi.
         peers: One for each that was asked for.
@@ -127,6 +129,7 @@ class BenchReport:
     date: str
     kv_cache: CacheKind
     figures: tuple[Figure, ...]
+    device: DeviceName = "cpu"
     floors: tuple[Roofline, ...] = ()
     peers: tuple[PeerFacts, ...] = ()
     output: GreedyOutput | None = None

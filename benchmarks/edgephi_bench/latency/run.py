@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 
+from edgephi import ModelOptions
 from edgephi.base.errors import ConfigError
 from edgephi.base.step import OnStep
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
@@ -46,7 +47,8 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_step: OnStep) -> Bench
     longest = bundle.manifest.rope.max_positions
     if plan.longest > longest:
         raise ConfigError(f"{plan.longest:,} tokens are asked for; this model takes {longest:,}")
-    kind = cache_kind(bundle.manifest, plan.kv_cache)
+    choice = ModelOptions(kv_cache=plan.kv_cache, device=plan.device).cache_choice
+    kind = cache_kind(bundle.manifest, choice)
     plan = dataclasses.replace(plan, kv_cache=kind)  # reports and workers name what is used
     _check_peers_have_work(plan, available)
     results = Results()
@@ -80,6 +82,7 @@ def measure(plan: BenchPlan, command: tuple[str, ...], on_step: OnStep) -> Bench
         environment=read_environment(command),
         threads=plan.threads,
         kv_cache=kind,
+        device=plan.device,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         figures=tuple(results.figures),
         floors=tuple(results.floors),

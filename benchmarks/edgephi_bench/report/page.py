@@ -32,7 +32,7 @@ def page(report: BenchReport) -> str:
 def _subtitle(report: BenchReport) -> str:
     model = report.model
     return (
-        f"{model.source}, recipe {model.recipe}, {report.kv_cache} cache, {report.threads} threads, "
+        f"{model.source}, recipe {model.recipe}, {report.kv_cache} cache, {report.device}, {report.threads} threads, "
         f"{report.environment.cpu}; "
         f"{report.date.replace('T', ' ').replace('+00:00', ' UTC')}"
     )

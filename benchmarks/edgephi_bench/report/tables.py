@@ -247,7 +247,7 @@ def heading(report: BenchReport) -> str:
     memory = "" if limit is None else f"at most {quantity(limit, 'bytes')} of memory, "
     return (
         f"{report.model.path}: {report.model.source}, recipe {report.model.recipe}, {report.kv_cache} cache, {memory}"
-        f"manifest {report.model.manifest_sha256[:12]}"
+        f"device {report.device}, manifest {report.model.manifest_sha256[:12]}"
     )
 
 

@@ -77,6 +77,7 @@ def _environment_columns(report: BenchReport) -> dict[str, str]:
         "recipe": report.model.recipe,
         "manifest_sha256": report.model.manifest_sha256,
         "kv_cache": report.kv_cache,
+        "device": report.device,
         "threads": str(report.threads),
         "cpu": environment.cpu,
         "cores": str(environment.cores),

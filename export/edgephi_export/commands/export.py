@@ -188,7 +188,8 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       int2-absorbed  2 bits and a correction of their error, for --adapters speech or vision; needs --calibration
       int8       8 bits throughout
       fp32       as the checkpoint is
-      int4-cuda, fp16   float16 activations, for GPUs
+      int4-gpu   for GPUs: 4 bits, 8 where int4 has 8, float16 activations; int4-gpu-fp32: float32 activations
+      fp16       for GPUs: float16 throughout
 
     \b
     Examples:

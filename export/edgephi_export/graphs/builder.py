@@ -27,10 +27,12 @@ class GraphBuilder:
     Args:
         name: The graph's name.
         root: The builder whose graph holds the small constants; None for the root itself.
+        is_for_gpu: Of nodes that compute the same, take those that GPUs have kernels for.
     """
 
-    def __init__(self, name: str, root: GraphBuilder | None = None) -> None:
+    def __init__(self, name: str, root: GraphBuilder | None = None, *, is_for_gpu: bool = False) -> None:
         self._name = name
+        self.is_for_gpu: bool = is_for_gpu if root is None else root.is_for_gpu
         self._root = root or self
         self._nodes: list[ir.Node] = []
         self._inputs: list[ir.Value] = []

@@ -104,7 +104,7 @@ class DecoderBuilder:
     def __init__(self, parts: DecoderParts, form: LinearForm = DECODE_FORM) -> None:
         self.parts = parts
         self.config = parts.config.decoder
-        self.graph = GraphBuilder("decoder")
+        self.graph = GraphBuilder("decoder", is_for_gpu=parts.plan.recipe.is_for_gpu)
         self.layers = LayerBuilder(graph=self.graph, source=parts.source, plan=parts.plan, part="decoder")
         self.dtype = self.layers.dtype
         self.cache_dtype = self.dtype if parts.cache_scales is None else ir.DataType.INT8

@@ -32,13 +32,20 @@ def apply_linear(graph: GraphBuilder, inputs: ir.Value, stored: StoredTensorInfo
     format_ = parse_format(stored.format)
     values = graph.stored(f"{stored.name}.weight", stored.values)
     if isinstance(format_, FloatFormat):
-        return graph.op("FusedMatMul", inputs, values, name=stored.name, domain=MICROSOFT, transB=1)
+        return _by_floats(graph, inputs, values, stored.name)
     if stored.scales is None:
         raise ValueError(f"{stored.name} is stored as {stored.format} without scales")
     scales = graph.stored(f"{stored.name}.scales", stored.scales)
     if isinstance(format_, RowFormat):
         return _by_rows(graph, inputs, stored, (values, scales))
     return _by_blocks(graph, inputs, (values, scales), stored, format_)
+
+
+def _by_floats(graph: GraphBuilder, inputs: ir.Value, matrix: ir.Value, name: str) -> ir.Value:
+    """FusedMatMul reads the matrix as it lies; WebGPU lacks it, so for GPUs it is turned once, while it is loaded."""
+    if not graph.is_for_gpu:
+        return graph.op("FusedMatMul", inputs, matrix, name=name, domain=MICROSOFT, transB=1)
+    return graph.op("MatMul", inputs, graph.op("Transpose", matrix, name=name, perm=[1, 0]), name=name)
 
 
 def _by_blocks(
@@ -50,7 +57,7 @@ def _by_blocks(
 ) -> ir.Value:
     name = stored.name
     zero_points = stored.zero_points and graph.stored(f"{name}.zero_points", stored.zero_points)
-    level = _INT8_ACTIVATIONS if stored.scales and stored.scales.dtype == "float32" else 0
+    level = _INT8_ACTIVATIONS if stored.scales and stored.scales.dtype == "float32" and not graph.is_for_gpu else 0
     return graph.op(
         "MatMulNBits", inputs, *constants, *([zero_points] if zero_points else []),
         name=name, domain=MICROSOFT, N=stored.shape[0], K=stored.shape[1],

@@ -42,8 +42,8 @@ def build_speech(
         plan: Gives them places.
         projections: Which output projections to include: `speech`, `vision` or both.
     """
-    layers = LayerBuilder(graph=GraphBuilder("speech"), source=source, plan=plan, part="speech")
-    graph = layers.graph
+    graph = GraphBuilder("speech", is_for_gpu=plan.recipe.is_for_gpu)
+    layers = LayerBuilder(graph=graph, source=source, plan=plan, part="speech")
     window = Window(
         log_mel=graph.input("log_mel", FLOAT, [1, "T", config.num_mels]),
         drop_rows=graph.input("drop_rows", INT64, []),

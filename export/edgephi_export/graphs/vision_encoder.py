@@ -44,7 +44,7 @@ def build_vision(
         source: The checkpoint's weights.
         plan: Gives them places.
     """
-    graph = GraphBuilder("vision")
+    graph = GraphBuilder("vision", is_for_gpu=plan.recipe.is_for_gpu)
     layers = LayerBuilder(graph=graph, source=source, plan=plan, part="vision")
     side, count = config.crop_size, config.patches_per_side**2
     pixels = graph.input("pixel_values", FLOAT, [1, 3, side, side])

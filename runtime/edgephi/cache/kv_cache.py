@@ -21,7 +21,7 @@ from edgephi.base.units import human_bytes
 from edgephi.bundle.cache_choice import cache_kind
 from edgephi.bundle.manifest import CacheChoice, CacheDtype, Manifest
 from edgephi.ort.cpu import CPU
-from edgephi.ort.device import Buffer, Device
+from edgephi.ort.device import Buffer, Device, MemoryNeed
 
 _BLOCK = 256
 _GROWTH = 1.25
@@ -119,7 +119,7 @@ class KVCache:
         if total <= self.capacity:
             return
         check_context(total, self.shape)
-        _check_memory(total - self.capacity, self.shape)
+        _check_memory(total - self.capacity, total, self.shape)
         # A prompt gets what it asks for; a reply that grows token by token must not be copied for each block.
         grown = int(self.capacity * _GROWTH) if self.used else 0
         self._replace(self.rounded(max(total, grown)))
@@ -154,7 +154,7 @@ class KVCache:
             CapacityError: As `reserve`.
         """
         check_context(total, self.shape)
-        _check_memory(total, self.shape)
+        _check_memory(total, total, self.shape)
         copied = type(self)(self.shape, capacity=total)
         for name, buffer in copied.buffers.items():
             self.shape.device.copy(self.buffers[name], buffer, length)
@@ -196,10 +196,14 @@ class KVCache:
             ) from None
 
 
-def _check_memory(positions: int, shape: CacheShape) -> None:
-    """Refuse what this machine has no memory for: maps are promised freely, and a process that fills them is killed."""
+def _check_memory(positions: int, total: int, shape: CacheShape) -> None:
+    """Refuse what the device has no memory for: maps are promised freely, and a process that fills them is killed."""
     needed = positions * shape.bytes_per_position
     if needed <= _SMALL_BYTES or shape.ignores_memory or is_ignored():
+        return
+    if not shape.device.is_host:
+        largest = total * shape.bytes_per_position // (2 * shape.num_layers)
+        shape.device.check_room(MemoryNeed(what=f"{total:,} tokens", num_bytes=needed, largest_bytes=largest))
         return
     room = headroom()
     if short := room.missing(needed):

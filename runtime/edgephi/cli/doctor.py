@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgephi.inspection.diagnosis import Diagnosis, SpeedEstimate
     from edgephi.inspection.machine import Machine
     from edgephi.inspection.software import Software
+    from edgephi.ort.vulkan import GpuFacts
 
 
 @click.command(cls=GroupedCommand, context_settings=renamed(context="max-context"))
@@ -98,7 +99,14 @@ def _machine(machine: Machine) -> list[str]:
         if machine.disk_free_bytes is not None
         else f"free space at {machine.disk_path} is unknown",
     }
-    return ["machine", *(f"  {name:<9} {one_line(value)}" for name, value in rows.items())]
+    gpus = [f"  {'gpu':<9} {one_line(_gpu(gpu))}" for gpu in machine.gpus]
+    return ["machine", *(f"  {name:<9} {one_line(value)}" for name, value in rows.items()), *gpus]
+
+
+def _gpu(gpu: GpuFacts) -> str:
+    half = "float16" if gpu.has_float16 else "no float16"
+    largest = human_bytes(gpu.largest_buffer_bytes)
+    return f"{gpu.name} ({gpu.kind}), {human_bytes(gpu.memory_bytes)}, buffers up to {largest}, {half}"
 
 
 def _software(software: Software) -> list[str]:

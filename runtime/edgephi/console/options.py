@@ -19,7 +19,7 @@ from edgephi.console.packing import Command, packed
 from edgephi.console.sizes import parse_size
 from edgephi.console.tools_file import read_tools_file, tools_option
 from edgephi.images.detail import DETAILS, Detail
-from edgephi.ort.device_names import DEVICES, DeviceName
+from edgephi.ort.device_names import DEVICE_CHOICES, DeviceChoice
 
 if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
@@ -75,7 +75,7 @@ class ModelSource:
     """Which model folder, and how it runs; None where Model.load's own default serves."""
 
     model: str
-    model_device: DeviceName
+    model_device: DeviceChoice
     threads: int | None
     kv_cache: CacheChoice
     max_context: int | None
@@ -241,11 +241,12 @@ def _device_option(flag: str) -> Callable[[Command], Command]:
     return click.option(
         flag,
         "model_device",
-        type=click.Choice(DEVICES),
+        type=click.Choice(DEVICE_CHOICES),
         default="cpu",
         envvar="EDGEPHI_DEVICE",
         show_envvar=True,
-        help="What computes: webgpu is a GPU.  [default: cpu]",
+        help="What computes: webgpu and cuda are GPUs; auto takes one that the folder suits, and says which.  "
+        "[default: cpu]",
     )
 
 

@@ -69,7 +69,7 @@ class Decoder:
         device = options.device_options.opened
         self.limit = ContextLimit(replace(shape, ignores_memory=options.ignore_memory, device=device), rope)
         self._info = info
-        self._chunk = options.chunk
+        self._chunk = min(options.chunk, device.most_positions or options.chunk)
         self._graph = DecoderGraph(bundle, options.device_options, kind, options.chunk)
         self._graph.open(with_adapters=options.with_adapters, should_stop=should_stop)
         self._prefill = PrefillGraph(bundle, options, kind)

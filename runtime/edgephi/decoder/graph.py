@@ -79,10 +79,11 @@ class DecoderGraph:
         path = self._bundle.file(name)
         takes_adapter = self._bundle.manifest.adapters.mode == "routed" and name == self._pair.graph
         ignore, is_first, self._is_first = self._options.ignore_memory, self._is_first, False
-        check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=ignore, with_vocabulary=is_first)
-        needed = weight_bytes(self._bundle, name) + work_bytes(self._bundle.manifest, self._chunk)
-        check_budget(path, needed, self._options.memory_bytes)
         is_host = self._options.opened.is_host
+        if is_host:
+            check_graph_fits(self._bundle, name, chunk=self._chunk, ignore=ignore, with_vocabulary=is_first)
+            needed = weight_bytes(self._bundle, name) + work_bytes(self._bundle.manifest, self._chunk)
+            check_budget(path, needed, self._options.memory_bytes)
         before, began_s = own_memory() if is_host else [], time.perf_counter()
         session = open_session(path, self._options, should_stop, self._bundle)
         self.pages.take(without(own_memory(), before) if is_host else ())

@@ -16,6 +16,7 @@ from edgephi.bundle.manifest import CacheChoice
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.inspection.bundle_check import check_folder
 from edgephi.inspection.footprint import MemoryEstimate, memory_estimates, prefill_bytes
+from edgephi.inspection.gpus import gpu_needs
 from edgephi.inspection.machine import Machine, measure_machine
 from edgephi.inspection.software import Software, check_software
 from edgephi.prompt.routing import ROUTES, Mode
@@ -137,6 +138,7 @@ def _examine(
     advice = [*_model_advice(estimates, limit, manifest.recipe.name)]
     if kv_cache == "float" and estimates and manifest.decoder.int8_cache is not None:
         advice += _cache_advice(estimates, memory_estimates(bundle, "int8"), limit, machine)
+    advice += gpu_needs(bundle, min(context, limit), machine.gpus)
     if mapped:
         advice.append(
             f"long prompts also read {human_bytes(mapped)} of mapped files, fast while that much memory is free beside"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephi.base import hardware
+from edgephi.ort.vulkan import GpuFacts, vulkan_gpus
 
 #: A processor with one of these multiplies int8 in one instruction.
 _INT8_SETS = {"avx_vnni", "avx512_vnni", "amx_int8", "dotprod", "i8mm"}
@@ -24,6 +25,7 @@ class Machine:
         read_bandwidth_low_bytes_s: The slowest of them.
         disk_path: Of the model folder, or where the command runs.
         disk_free_bytes: There, for this user.
+        gpus: As Vulkan lists them; none where there is no Vulkan.
     """
 
     cpu: str
@@ -39,6 +41,7 @@ class Machine:
     read_bandwidth_low_bytes_s: float | None
     disk_path: str
     disk_free_bytes: int | None
+    gpus: tuple[GpuFacts, ...] = ()
 
     @property
     def usable_bytes(self) -> int:
@@ -78,6 +81,7 @@ def measure_machine(folder: Path, threads: int | None = None) -> Machine:
         read_bandwidth_low_bytes_s=low,
         disk_path=str(place.absolute()),
         disk_free_bytes=_free_bytes(place),
+        gpus=vulkan_gpus(),
     )
 
 

@@ -40,8 +40,9 @@ class MediaProcessor:
     def __init__(self, bundle: Bundle, options: DeviceOptions) -> None:
         def opener(path: Path) -> Any:
             graph = path.relative_to(bundle.files.folder).as_posix()
-            check_graph_fits(bundle, graph, ignore=options.ignore_memory)
-            check_budget(path, weight_bytes(bundle, graph), options.memory_bytes)
+            if options.opened.is_host:
+                check_graph_fits(bundle, graph, ignore=options.ignore_memory)
+                check_budget(path, weight_bytes(bundle, graph), options.memory_bytes)
             return open_session(path, options, bundle=bundle)
 
         vision, speech = bundle.manifest.vision, bundle.manifest.speech

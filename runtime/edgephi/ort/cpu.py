@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.ort.device import Binding, Buffer
+from edgephi.ort.device import Binding, Buffer, MemoryNeed
+from edgephi.ort.device_names import DeviceName
 from edgephi.ort.library import runtime
 
 
@@ -21,16 +22,22 @@ class CpuDevice:
     Its pages cost memory when they are first written, and all of it goes back to the system when it is dropped.
     """
 
-    name = "cpu"
+    name: DeviceName = "cpu"
     is_host = True
+    has_float16 = True
+    most_positions = None
 
-    def configure(self, settings: Any) -> list[str]:
+    def check_room(self, need: MemoryNeed) -> None:
+        """Everything is memory of the process."""
+
+    def configure(self, settings: Any, graph: bytes) -> list[str]:
         """The provider that every ONNX Runtime has; the settings stay."""
-        del settings
+        del settings, graph
         return ["CPUExecutionProvider"]
 
-    def open(self, load: Callable[[], Any]) -> Any:
+    def open(self, load: Callable[[], Any], num_bytes: int) -> Any:
         """Used as it is."""
+        del num_bytes
         return load()
 
     def bind(self, session: Any) -> Binding:

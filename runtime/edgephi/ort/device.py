@@ -7,10 +7,28 @@ Binding   the inputs and outputs of one session for passes of one shape
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgephi.ort.device_names import DeviceName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryNeed:
+    """Memory that is asked of a device.
+
+    Attributes:
+        what: Needs it, as a message begins.
+        num_bytes: In all.
+        largest_bytes: Of the largest of its buffers.
+    """
+
+    what: str
+    num_bytes: int
+    largest_bytes: int
 
 
 class Buffer(Protocol):
@@ -65,15 +83,38 @@ class Device(Protocol):
         is_host: Weights, caches and activations are in the process's own memory.
     """
 
-    name: str
+    name: DeviceName
     is_host: bool
 
-    def configure(self, settings: Any) -> list[str] | None:
-        """Make a session that is opened with these SessionOptions run here; gives its `providers`."""
+    @property
+    def most_positions(self) -> int | None:
+        """Positions of one pass of the decoder at most; None where the device sets no limit."""
         ...
 
-    def open(self, load: Callable[[], Any]) -> Any:
-        """The session that `load` opens with settings of `configure`, as it is to be used."""
+    @property
+    def has_float16(self) -> bool:
+        """Whether it computes with float16."""
+        ...
+
+    def check_room(self, need: MemoryNeed) -> None:
+        """Refuse what its memory does not hold; memory of the process is for others to check.
+
+        Raises:
+            CapacityError: It does not fit.
+        """
+        ...
+
+    def configure(self, settings: Any, graph: bytes) -> list[Any] | None:
+        """Make the session of a graph that is opened with these SessionOptions run here; gives its `providers`."""
+        ...
+
+    def open(self, load: Callable[[], Any], num_bytes: int) -> Any:
+        """The session that `load` opens with settings of `configure`, as it is to be used.
+
+        Args:
+            load: Opens it.
+            num_bytes: Of its weights.
+        """
         ...
 
     def bind(self, session: Any) -> Binding:

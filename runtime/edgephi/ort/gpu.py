@@ -21,15 +21,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.base.errors import EdgeError
-from edgephi.ort.device import Binding, Buffer
+from edgephi.base.errors import CapacityError, ConfigError, EdgeError
+from edgephi.base.free_memory import headroom
+from edgephi.base.units import human_bytes
+from edgephi.ort.device import Binding, Buffer, MemoryNeed
+from edgephi.ort.device_names import DeviceName
 from edgephi.ort.library import runtime
+from edgephi.ort.vulkan import GpuFacts
 
 _LOST = "lost"
 _ON_HOST = "Cpu"
+_CPU_PROVIDER = "CPUExecutionProvider"
+_SHARES_MEMORY = ("integrated", "software")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class GpuBuffer:
     """See Buffer.
 
@@ -54,25 +60,93 @@ class GpuDevice(ABC):
 
     Args:
         name: As in `ModelOptions.device`, and ONNX Runtime's word for the memory.
+        provider: ONNX Runtime's name of what runs the graphs.
+        facts: Of the GPU; None where they are not known.
+
+    Attributes:
+        facts: As given.
+        held_bytes: Of weights and buffers that live.
     """
 
     is_host = False
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: DeviceName, provider: str, facts: GpuFacts | None) -> None:
+        self.name, self.facts, self._provider = name, facts, provider
+        self.held_bytes = 0
         self._ort = runtime()
         self._lock = RLock()
         self._generation = 0  # of sessions; those of an earlier one have lost the device
         self._constants: dict[int, tuple[weakref.ref[NDArray[Any]], Any]] = {}
 
-    @abstractmethod
-    def configure(self, settings: Any) -> list[str] | None:
-        """See Device."""
+    def configure(self, settings: Any, graph: bytes) -> list[Any] | None:
+        """See Device; the session will say which nodes run where."""
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        return self._choose(settings, graph)
 
-    def open(self, load: Callable[[], Any]) -> Any:
-        """A session whose runs wait for those of the others."""
+    @abstractmethod
+    def _choose(self, settings: Any, graph: bytes) -> list[Any] | None:
+        """Make a session run here; gives its `providers`."""
+
+    @property
+    def most_positions(self) -> int | None:
+        """See Device; a provider may know of a limit."""
+        return None
+
+    @property
+    def has_float16(self) -> bool:
+        """Whether it computes with float16; where that is not known, a graph will show it."""
+        return self.facts is None or self.facts.has_float16
+
+    def __str__(self) -> str:
+        return self.name if self.facts is None else f"{self.name} ({self.facts.name})"
+
+    def check_room(self, need: MemoryNeed) -> None:
+        """By the driver's figures, less what models of this process hold; other programs hold some too.
+
+        Raises:
+            CapacityError: It does not fit.
+        """
+        facts = self.facts
+        if facts is None:
+            return
+        if need.largest_bytes > facts.largest_buffer_bytes:
+            raise CapacityError(
+                f"{need.what}: needs a buffer of {human_bytes(need.largest_bytes, 2)}, and {self} takes "
+                f"{human_bytes(facts.largest_buffer_bytes, 2)} at most; shorten the input, or use device 'cpu'"
+            )
+        free = max(0, facts.memory_bytes - self.held_bytes)
+        if facts.kind in _SHARES_MEMORY:
+            free = min(free, headroom().free_bytes)
+        if need.num_bytes > free:
+            raise CapacityError(
+                f"{need.what}: needs {human_bytes(need.num_bytes, 2)}, and {self} has {human_bytes(free, 2)} left of "
+                f"{human_bytes(facts.memory_bytes, 2)}; shorten the input, use a smaller recipe, or device 'cpu'"
+            )
+
+    def open(self, load: Callable[[], Any], num_bytes: int) -> Any:
+        """A session whose runs wait for those of the others.
+
+        Raises:
+            ConfigError: ONNX Runtime opened it elsewhere, which it does without a word.
+        """
         with self.turn(self._generation):
-            return GpuSession(self, load(), self._generation)
+            session = GpuSession(self, load(), self._generation)
+        if self._provider not in session.inner.get_providers():
+            raise ConfigError(
+                f"device is {self.name!r}, but ONNX Runtime cannot use it here: its driver or a library that it needs "
+                "is missing; use 'cpu'"
+            )
+        self._count(session, num_bytes)
+        return session
+
+    def _count(self, holder: object, num_bytes: int) -> None:
+        """Take in what is held for as long as `holder` lives."""
+
+        def give_back() -> None:
+            self.held_bytes -= num_bytes
+
+        self.held_bytes += num_bytes
+        weakref.finalize(holder, give_back).atexit = False
 
     def bind(self, session: Any) -> Binding:
         """A binding of a session of this device."""
@@ -80,7 +154,9 @@ class GpuDevice(ABC):
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Buffer:
         """Zeros: what an attention does not look at must still be finite."""
-        return GpuBuffer(self.placed(np.zeros(shape, dtype)), shape, np.dtype(dtype))
+        buffer = GpuBuffer(self.placed(np.zeros(shape, dtype)), shape, np.dtype(dtype))
+        self._count(buffer, buffer.nbytes)
+        return buffer
 
     def copy(self, source: Buffer, target: Buffer, length: int) -> None:
         """By way of the host: it happens when a cache grows or branches, not at each step."""
@@ -159,11 +235,18 @@ class GpuSession:
 
     Attributes:
         inner: The session.
+        host_nodes: Names and operators of the nodes that ONNX Runtime runs on the CPU.
         edgephi_weights: What must live as long as it.
     """
 
     def __init__(self, device: GpuDevice, opened: Any, generation: int) -> None:
         self._device, self.inner, self._generation = device, opened, generation
+        self.host_nodes = tuple(
+            (node.name, node.op_type)
+            for part in opened.get_provider_graph_assignment_info()
+            if part.ep_name == _CPU_PROVIDER
+            for node in part.get_nodes()
+        )
         self.edgephi_weights: Any = None
 
     def get_inputs(self) -> Any:

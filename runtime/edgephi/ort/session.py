@@ -18,8 +18,8 @@ from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.folder_files import PlainFiles
 from edgephi.ort.cancellable_run import cancellable
-from edgephi.ort.device import Device
-from edgephi.ort.device_names import DEVICES, DeviceName
+from edgephi.ort.device import Device, MemoryNeed
+from edgephi.ort.device_names import DEVICE_CHOICES, DeviceChoice
 from edgephi.ort.devices import device_named
 from edgephi.ort.library import first_line, running, runtime
 from edgephi.ort.mapped_weights import MappedWeights
@@ -28,7 +28,7 @@ from edgephi.ort.thread_pool import Pool, share_threads
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-__all__ = ["DEVICES", "DeviceOptions", "open_session", "running", "runtime", "share_threads"]
+__all__ = ["DeviceOptions", "open_session", "running", "runtime", "share_threads"]
 
 #: How a session holds its weights and its activations.
 WeightForm = Literal["resident", "packed", "mapped"]
@@ -43,20 +43,21 @@ class DeviceOptions:
     """Where graphs run.
 
     Attributes:
-        device: `cpu` or `webgpu`.
+        device: `cpu`, `webgpu` or `cuda`; `auto` until it is chosen for a folder.
         threads: Threads of each session; None takes the physical cores this process may use.
         ignore_memory: Load what does not seem to fit.
         memory_bytes: What this process may hold; None for no limit.
     """
 
-    device: DeviceName = "cpu"
+    device: DeviceChoice = "cpu"
     threads: int | None = None
     ignore_memory: bool = False
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise ConfigError(f"device is {self.device!r}; use {' or '.join(map(repr, DEVICES))}")
+        if self.device not in DEVICE_CHOICES:
+            *others, last = map(repr, DEVICE_CHOICES)
+            raise ConfigError(f"device is {self.device!r}; use {', '.join(others)} or {last}")
         if self.threads is not None and not (is_whole(self.threads) and 1 <= self.threads <= _MAX_THREADS):
             raise ConfigError(
                 f"threads is {self.threads!r}; use 1 to {_MAX_THREADS:,}, or None for every physical core"
@@ -68,7 +69,10 @@ class DeviceOptions:
 
         Raises:
             ConfigError: This machine has no such device, or a package is missing.
+            ValueError: It is `auto`, and was not chosen yet.
         """
+        if self.device == "auto":
+            raise ValueError("the device was not chosen yet")
         return device_named(self.device)
 
     @property
@@ -110,7 +114,6 @@ def open_session(
     files = PlainFiles(path.parent) if bundle is None else bundle.files
     ort, device = runtime(), options.opened
     settings = _settings(ort, options.num_threads)
-    providers = device.configure(settings)
     if form == "mapped":
         settings.add_session_config_entry("session.disable_prepacking", "1")
     settings.enable_cpu_mem_arena = form == "resident"
@@ -120,13 +123,18 @@ def open_session(
         except (FileNotFoundError, IsADirectoryError):
             raise ArtifactError(f"{path}: missing; export the model again") from None
         weights = MappedWeights(files, () if bundle is None else bundle.tensor_index().constants_of(path.name))
+    providers = device.configure(settings, graph)
+    sizes = [array.nbytes for array in weights.arrays.values()]
+    need = MemoryNeed(what=str(path), num_bytes=sum(sizes), largest_bytes=max(sizes, default=0))
+    if not options.ignore_memory:
+        device.check_room(need)
     values = _add_weights(ort, settings, weights) if device.is_host else {}
     with weights.giving_back(), files.names_beside() as folder:
         settings.add_session_config_entry(_FOLDER_KEY, str(folder))
         if folder != files.folder or not device.is_host:
             _add_files(settings, weights)
         session = cancellable(
-            lambda: device.open(lambda: _load(ort, path, graph, settings, providers)),
+            lambda: device.open(lambda: _load(ort, path, graph, settings, providers), need.num_bytes),
             lambda: settings.set_load_cancellation_flag(True),
             should_stop,
         )
@@ -151,7 +159,7 @@ def _add_files(settings: Any, weights: MappedWeights) -> None:
     settings.add_external_initializers_from_files_in_memory([*weights.maps], arrays, [array.nbytes for array in arrays])
 
 
-def _load(ort: Any, path: Path, graph: bytes, settings: Any, providers: list[str] | None) -> ort.InferenceSession:
+def _load(ort: Any, path: Path, graph: bytes, settings: Any, providers: list[Any] | None) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(graph, settings, providers=providers)
     except MemoryError:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from edgephi.base.errors import ConfigError
 from edgephi.ort.gpu import GpuDevice
-from edgephi.ort.library import first_line
+from edgephi.ort.library import first_line, runtime
+from edgephi.ort.vulkan import GpuFacts, vulkan_gpus
 
 _PROVIDER = "WebGpuExecutionProvider"
 _INSTALL = 'pip install "edgephi[webgpu]"'
+#: Names of nodes, which are those of their outputs, of an encoder's attention.
+_ATTENTION = re.compile(rb"[\w.]+\.MultiHeadAttention(?:_\d+)?")
+_LEAST_SUBGROUP, _FEW_POSITIONS = 8, 31
 _WARNING, _FATAL = 2, 4  # ONNX Runtime's severities; the first is its default
 
 
@@ -24,17 +29,38 @@ class WebGpuDevice(GpuDevice):
     """
 
     def __init__(self) -> None:
-        super().__init__("webgpu")
-        self._found = _gpus(self._ort)
-        if not self._found:
+        found = _gpus(runtime())
+        if not found:
             raise ConfigError(
                 "device is 'webgpu', but no GPU was found: on Linux it needs a Vulkan driver, such as "
                 "mesa-vulkan-drivers, and libvulkan1; use 'cpu'"
             )
 
-    def configure(self, settings: Any) -> None:
-        """The first GPU; ONNX Runtime's CPU provider takes what it has no kernel for."""
-        settings.add_provider_for_devices(self._found[:1], {})
+        self._found = found[:1]
+        super().__init__("webgpu", _PROVIDER, _facts_of(found[0].device))
+
+    @property
+    def most_positions(self) -> int | None:
+        """31 where subgroups have fewer than 8 lanes: attention of 32 positions and more is wrong there.
+
+        Found with version 0.4.0 of the provider on subgroups of 4: only the first 4 rows of a pass were right. An
+        encoder's pass cannot be shortened, so its attention runs on the CPU there.
+        """
+        facts = self.facts
+        return _FEW_POSITIONS if facts is not None and 0 < facts.subgroup_size < _LEAST_SUBGROUP else None
+
+    def _choose(self, settings: Any, graph: bytes) -> None:
+        """The first GPU; ONNX Runtime's CPU provider takes what it has no kernel for, or none that is right."""
+        names = sorted(set(_ATTENTION.findall(graph))) if self.most_positions else []
+        options = {"forceCpuNodeNames": "\n".join(name.decode() for name in names)} if names else {}
+        settings.add_provider_for_devices(self._found, options)
+
+
+def _facts_of(device: Any) -> GpuFacts | None:
+    """Vulkan's GPU of the same maker and model; that of a software device is the only one there is."""
+    gpus = vulkan_gpus()
+    same = [gpu for gpu in gpus if (gpu.vendor_id, gpu.device_id) == (device.vendor_id, device.device_id)]
+    return next(iter(same or (gpus if len(gpus) == 1 else ())), None)
 
 
 def _gpus(ort: Any) -> list[Any]:

@@ -190,7 +190,7 @@ NOT_FINITE = {
 }
 VALUES = {"NaN": np.nan, "infinity": np.inf, "minus infinity": -np.inf}
 OPTIONS = {
-    "recipe": (("--recipe", "int3"), "unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, fp16, int4-cuda"),
+    "recipe": (("--recipe", "int3"), "unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, int2-abs"),
     "method": (("--method", "hqq"), "unknown method 'hqq'; known: rtn, search, weighted, gptq"),
     "method without codes": (("--recipe", "fp32", "--method", "rtn"), "--method rtn has nothing to choose"),
     "method for codes that overrides took away": (
@@ -270,7 +270,7 @@ def test_a_weight_that_is_no_number_is_named(place: str, value: str, tmp_path: P
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize(
     "options",
-    [("--recipe", "fp32"), ("--recipe", "int8"), ("--recipe", "fp16"), ("--recipe", "int4-cuda"), ("--method", "rtn"),
+    [("--recipe", "fp32"), ("--recipe", "int8"), ("--recipe", "fp16"), ("--recipe", "int4-gpu"), ("--method", "rtn"),
      ("--override", "layers.1.*=int8:rows")],
     ids=" ".join,
 )  # fmt: skip

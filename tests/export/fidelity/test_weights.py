@@ -30,7 +30,7 @@ def _by_name(report: ComparisonReport) -> dict[str, TensorComparison]:
 
 
 @pytest.mark.parametrize("adapters", [None, "speech", "vision", "none"])
-@pytest.mark.parametrize("recipe", ["fp32", "int8", "int4", "int4-fast", "fp16", "int4-cuda"])
+@pytest.mark.parametrize("recipe", ["fp32", "int8", "int4", "int4-fast", "fp16", "int4-gpu"])
 def test_every_export_passes_against_its_own_checkpoint(recipe: str, adapters: str | None):
     bundle = small_bundle("native", adapters, None, recipe)
     report = _compare(bundle)

@@ -100,7 +100,7 @@ def test_rows_need_the_memory_of_their_bytes_and_not_of_their_floats(tmp_path: P
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("recipe", ["fp32", "int4", "int4-fast", "int4-cuda", "fp16"])
+@pytest.mark.parametrize("recipe", ["fp32", "int4", "int4-fast", "int4-gpu", "fp16"])
 def test_files_are_the_same_for_any_number_of_threads(tmp_path: Path, matrix: np.ndarray, recipe: str):
     infos = []
     for threads in (1, 2, 5):

@@ -24,7 +24,7 @@ def test_the_physical_cores_are_the_default(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"device": "gpu"}, "device is 'gpu'; use 'cpu' or 'webgpu'"),
+        ({"device": "gpu"}, "device is 'gpu'; use 'cpu', 'webgpu', 'cuda' or 'auto'"),
         ({"threads": 0}, "threads is 0"),
         ({"threads": 1025}, "threads is 1025; use 1 to 1,024"),
         ({"threads": "4"}, "threads is '4'"),

@@ -32,9 +32,9 @@ def prepare() -> None:
 def open_engine(options: dict[str, Any]) -> DecoderEngine:
     """Load the model folder `model` for `threads` threads, the `adapter` and the kind of `kv_cache`.
 
-    `prefill_threshold` and `memory_bytes` may be given.
+    `prefill_threshold`, `memory_bytes` and `device` may be given.
     """
-    names = ("threads", "kv_cache", "prefill_threshold", "memory_bytes")
+    names = ("threads", "kv_cache", "prefill_threshold", "memory_bytes", "device")
     given: Any = {name: options[name] for name in names if name in options}
     return DecoderEngine(Bundle(options["model"]), options["adapter"], ModelOptions(**given))
 

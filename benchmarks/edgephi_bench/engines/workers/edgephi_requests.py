@@ -43,9 +43,9 @@ def prepare() -> None:
 def open_engine(options: dict[str, Any]) -> RequestEngine:
     """Load the model folder `model` for `threads` threads and the kind of `kv_cache`.
 
-    `cache_bytes` and `memory_bytes` may be given.
+    `cache_bytes`, `memory_bytes` and `device` may be given.
     """
-    names = ("threads", "kv_cache", "cache_bytes", "memory_bytes")
+    names = ("threads", "kv_cache", "cache_bytes", "memory_bytes", "device")
     given: Any = {name: options[name] for name in names if name in options}
     return RequestEngine(options["model"], ModelOptions(**given))
 

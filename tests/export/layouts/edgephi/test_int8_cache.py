@@ -286,7 +286,7 @@ def _scales(folder: Path) -> np.ndarray:
     [
         ({"layout": "genai", "kv_cache": "int8"}, "--kv-cache int8 is for edgephi's own layout"),
         ({"recipe": "fp16", "kv_cache": "int8"}, "recipe fp16 computes with float16, for GPUs; --kv-cache int8 is for"),
-        ({"recipe": "int4-cuda", "kv_cache": "int8"}, "use int4, int4-fast, int8 or fp32"),
+        ({"recipe": "int4-gpu", "kv_cache": "int8"}, "use int4, int4-fast, int8 or fp32"),
         ({"calibration": ("notes.txt",)}, "--calibration is for --kv-cache int8; give both, or leave it out"),
         ({"kv_cache": "int4"}, "kv_cache is 'int4'; use 'float' or 'int8'"),
         ({"kv_cache": "int8", "calibration": ("nothing/here.txt",)}, "nothing/here.txt: no such file"),

@@ -289,7 +289,7 @@ def test_the_tokenizer_can_be_opened_whatever_the_checkpoint_brings(tmp_path: Pa
     ("options", "message"),
     [
         ({"adapters": "none", "modalities": ("text", "speech")}, "--adapters none is text only"),
-        ({"recipe": "int4-cuda"}, "recipe int4-cuda computes with float16, for GPUs; --layout genai is for the CPU"),
+        ({"recipe": "int4-gpu"}, "recipe int4-gpu computes with float16, for GPUs; --layout genai is for the CPU"),
         ({"layout": "gguf"}, "unknown layout 'gguf'; known: edgephi, genai"),
         (
             {"overrides": ("speech.*=int4:32",), "adapters": "none"},
