@@ -21,7 +21,7 @@ from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_export.checkpoint.config import ModelConfig
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.graphs.adapted_linears import DECODE_FORM, PREFILL_FORM, AdaptedLinears, LinearForm
-from edgephi_export.graphs.builder import MICROSOFT, Attribute, GraphBuilder
+from edgephi_export.graphs.builder import MICROSOFT, Attribute, Axes, GraphBuilder
 from edgephi_export.graphs.layers import LayerBuilder
 from edgephi_export.graphs.lm_head import apply_head
 from edgephi_export.weights.kv_scales import layer_scales
@@ -158,18 +158,28 @@ class DecoderBuilder:
 
     def add_outputs(self, logits: ir.Value, num_rows: int | str) -> None:
         """The logits [B, num_rows, V], and the caches."""
-        self.graph.output(logits, "logits", self.dtype, ["B", num_rows, self.config.vocab_size])
+        self.graph.output(logits, "logits", self.dtype, [self.batch_axis, num_rows, self.config.vocab_size])
         self.add_caches()
 
     def add_caches(self) -> None:
         """The caches as outputs."""
         for layer, present in enumerate(self.caches):
             for kind, value in zip(("key", "value"), present, strict=True):
-                self.graph.output(value, f"present.{layer}.{kind}", self.cache_dtype, self._cache_axes)
+                self.graph.output(value, f"present.{layer}.{kind}", self.cache_dtype, self.present_axes)
+
+    def past(self, layer: int, kind: str) -> ir.Value:
+        """The `key` or `value` of a layer before this pass [B, kv_heads, C, D]; a graph input."""
+        return self.graph.input(f"past_key_values.{layer}.{kind}", self.cache_dtype, self.present_axes)
 
     @property
-    def _cache_axes(self) -> list[int | str]:
-        return ["B", self.config.num_kv_heads, "C", self.config.head_size]
+    def batch_axis(self) -> str:
+        """The name of the batch's axis."""
+        return "B"
+
+    @property
+    def present_axes(self) -> Axes:
+        """The axes of a layer's keys and values after this pass; the buffers are shared, so before it too."""
+        return (self.batch_axis, self.config.num_kv_heads, "C", self.config.head_size)
 
     def _first_norm(self, embeds: ir.Value) -> ir.Value:
         name = "layers.0.input_layernorm"
@@ -207,10 +217,7 @@ class DecoderBuilder:
         return normed, residual, present
 
     def _attention(self, layer: int, qkv: ir.Value, positions: Positions) -> tuple[ir.Value, tuple[ir.Value, ir.Value]]:
-        past = [
-            self.graph.input(f"past_key_values.{layer}.{kind}", self.cache_dtype, self._cache_axes)
-            for kind in ("key", "value")
-        ]
+        past = [self.past(layer, kind) for kind in ("key", "value")]
         scales, quantized = self._cache_scales(layer)
         others = [positions.position_ids, *scales] if scales or positions.position_ids is not None else []
         attended, key, value = self.graph.ops(

@@ -7,7 +7,8 @@ A sequence of up to the original number of positions reads the first part of the
 offset added to its positions. An `If` over two tables would copy the chosen one, 25 MB each, at every token.
 
 Keys that were rotated with short factors must never meet long ones, so a pass that would cross the boundary behind
-cached tokens is refused: the graph reads past the end of a constant, in a node whose name is the message.
+cached tokens is refused: the graph reads past the end of a constant, in a node whose name is the message. So is a
+sequence that is longer than the tables: the operator would read behind them.
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ class RotaryPositions:
         graph: Gets the nodes.
         plan: Gives the tables their places.
         rope: The model's positions.
+        remedy: How a user of the runtime reads a sequence anew, for the message where one crosses the boundary.
     """
 
-    def __init__(self, graph: GraphBuilder, plan: WeightPlan, rope: RopeInfo) -> None:
+    def __init__(self, graph: GraphBuilder, plan: WeightPlan, rope: RopeInfo, remedy: str) -> None:
         self.graph = graph
         self.plan = plan
         self.rope = rope
+        self.remedy = remedy
 
     def count(self, ids: ir.Value, mask: ir.Value) -> Lengths:
         """Lengths from int64 [B, S] and a mask int64 [B, T], 1 for tokens and 0 for padding."""
@@ -77,7 +80,8 @@ class RotaryPositions:
         graph, boundary = self.graph, self.graph.constant(self.rope.original_max_positions)
         is_long = graph.op("Greater", lengths.total, boundary, name="is_long")
         offset = graph.op("Mul", graph.op("Cast", is_long, name="offset", to=INT64.value), boundary, name="offset")
-        offset = graph.op("Add", offset, self._refused_mixture(is_long, lengths), name="offset")
+        for refused in (self._refused_mixture(is_long, lengths), self._refused_length(lengths)):
+            offset = graph.op("Add", offset, refused, name="offset")
         cos, sin = (
             graph.stored(tensor.name, self.plan.place_array("decoder", tensor, "float32").values)
             for tensor in (rotary_table(self.rope, "cos"), rotary_table(self.rope, "sin"))
@@ -99,8 +103,12 @@ class RotaryPositions:
         has_past = graph.op("Greater", lengths.past, graph.constant(0), name="mixture")
         was_short = graph.op("LessOrEqual", lengths.past, graph.constant(boundary), name="mixture")
         mixed = graph.op("And", graph.op("And", has_past, was_short, name="mixture"), is_long, name="mixture")
-        reason = f"the sequence grew beyond {boundary} tokens: append all of it at once to a new generator"
-        return refusal(graph, mixed, reason)
+        return refusal(graph, mixed, f"the sequence grew beyond {boundary} tokens: {self.remedy}")
+
+    def _refused_length(self, lengths: Lengths) -> ir.Value:
+        graph, longest = self.graph, self.rope.max_positions
+        beyond = graph.op("Greater", lengths.total, graph.constant(longest), name="too_long")
+        return refusal(graph, beyond, f"the sequence is longer than the {longest} tokens that this model takes")
 
 
 def refusal(graph: GraphBuilder, condition: ir.Value, reason: str) -> ir.Value:

@@ -31,31 +31,52 @@ class Allocation:
     info: StoredTensorInfo
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileNames:
+    """The files that tensors go to.
+
+    Attributes:
+        path: The path of a file; `{part}` stands for the part of the model.
+        most_bytes: Where a file would grow beyond it, the next is begun: `path` with `_1`, `_2` and so on behind it. A
+            larger tensor has a file of its own. None for no limit.
+    """
+
+    path: str = "weights/{part}.bin"
+    most_bytes: int | None = None
+
+    def of(self, part: Part, number: int) -> str:
+        """The path of a part's file of this number, counted from 0."""
+        return self.path.format(part=part) + (f"_{number}" if number else "")
+
+
 class WeightPlan:
-    """Gives tensors their places, one file per part of the model.
+    """Gives tensors their places, by default in one file per part of the model.
 
     Args:
         recipe: Gives the format of each linear.
 
     Attributes:
+        names: The files; set it before the first tensor has a place.
         solved: Tensors that are written as they were solved, and not as their source is; None for none.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.names = FileNames()
         self.solved: SolvedTensors | None = None
-        self._files: dict[str, _PlannedFile] = {}
+        self._files: dict[Part, list[_PlannedFile]] = {}
+        self._placed: dict[Part, dict[str, StoredTensorInfo]] = {}
         self._linears: set[str] = set()
 
     @property
     def files(self) -> dict[str, tuple[Allocation, ...]]:
         """The contents of each file, in order, by its path in the bundle."""
-        return {name: tuple(file.allocations.values()) for name, file in self._files.items()}
+        return {file.path: tuple(file.allocations) for files in self._files.values() for file in files}
 
     @property
     def num_bytes(self) -> int:
         """Bytes of all files."""
-        return sum(file.size for file in self._files.values())
+        return sum(file.size for files in self._files.values() for file in files)
 
     @property
     def source_bytes(self) -> int:
@@ -93,9 +114,20 @@ class WeightPlan:
             raise ConfigError(f"--method {method} has nothing to choose: no weight is stored in blocks; leave it out")
 
     def _place(self, part: Part, tensor: LazyTensor, format_: Format) -> StoredTensorInfo:
-        path = f"weights/{part}.bin"
-        file = self._files.setdefault(path, _PlannedFile(path, self.recipe.activations))
-        return file.place(part, tensor, format_)
+        placed = self._placed.setdefault(part, {})
+        if tensor.name not in placed:
+            placed[tensor.name] = self._place_anew(part, tensor, format_)
+        return placed[tensor.name]
+
+    def _place_anew(self, part: Part, tensor: LazyTensor, format_: Format) -> StoredTensorInfo:
+        """Behind the part's tensors so far, or at the beginning of its next file where that one would be too large."""
+        files, limit = self._files.setdefault(part, []), self.names.most_bytes
+        following = _PlannedFile(self.names.of(part, len(files)), self.recipe.activations)
+        info = following.place(part, tensor, format_)
+        if files and (limit is None or files[-1].end + following.size <= limit):
+            return files[-1].place(part, tensor, format_)
+        files.append(following)
+        return info
 
 
 class _PlannedFile:
@@ -103,11 +135,14 @@ class _PlannedFile:
         self.path = path
         self.scale_dtype = scale_dtype  # MatMulNBits wants scales of the activations' type
         self.size = 0
-        self.allocations: dict[str, Allocation] = {}
+        self.allocations: list[Allocation] = []
+
+    @property
+    def end(self) -> int:
+        """The first byte that a further tensor may have."""
+        return self.size + -self.size % ALIGNMENT_BYTES
 
     def place(self, part: Part, tensor: LazyTensor, format_: Format) -> StoredTensorInfo:
-        if tensor.name in self.allocations:
-            return self.allocations[tensor.name].info
         values, scales, zero_points = self._parts(tensor.shape, format_)
         info = StoredTensorInfo(
             name=tensor.name,
@@ -118,7 +153,7 @@ class _PlannedFile:
             scales=scales,
             zero_points=zero_points,
         )
-        self.allocations[tensor.name] = Allocation(tensor, format_, info)
+        self.allocations.append(Allocation(tensor, format_, info))
         return info
 
     def _parts(self, shape: tuple[int, ...], format_: Format) -> tuple[TensorRef, TensorRef | None, TensorRef | None]:
@@ -136,9 +171,8 @@ class _PlannedFile:
         return values, scales, self._reserve("uint8", (rows, math.ceil(blocks * bits / 8)))
 
     def _reserve(self, dtype: str, shape: tuple[int, ...]) -> TensorRef:
-        offset = self.size + -self.size % ALIGNMENT_BYTES
-        ref = TensorRef(file=self.path, offset=offset, dtype=dtype, shape=shape)  # type: ignore[arg-type]
-        self.size = offset + ref.num_bytes
+        ref = TensorRef(file=self.path, offset=self.end, dtype=dtype, shape=shape)  # type: ignore[arg-type]
+        self.size = ref.offset + ref.num_bytes
         return ref
 
 

@@ -32,6 +32,7 @@ from edgephi_export.layouts.genai.adapter_switch import AdapterSwitch
 from edgephi_quantize.formats import BlockFormat, parse_format
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
+_REMEDY = "append all of it at once to a new generator"
 
 
 def build_text(parts: DecoderParts) -> GraphBuilder:
@@ -96,7 +97,7 @@ class _GenaiBuilder:
         graph = self.graph
         mask = graph.input("attention_mask", INT64, ["B", "T"])
         position_ids = graph.input("position_ids", INT64, ["B", "S"])
-        rotary = RotaryPositions(graph, self.parts.plan, self.parts.config.rope)
+        rotary = RotaryPositions(graph, self.parts.plan, self.parts.config.rope, _REMEDY)
         lengths = rotary.count(new, mask)
         table = self.decoder.place_table()
         normed = self.decoder.add_layers(embed(table), rotary.place(position_ids, lengths))
