@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # it would load numpy, and `edgephi --help` reads this file
 DEFAULT_RECIPE = "int4"
 #: As `merge_adapter`: the adapter lies in the checkpoint's own folder.
 BESIDE = "beside"
-LayoutName = Literal["edgephi", "genai"]
+LayoutName = Literal["edgephi", "genai", "optimum", "transformersjs"]
 PrefillKind = Literal["int8"]
 
 
@@ -41,7 +41,8 @@ class ExportOptions:
             byte each; None for none.
         calibration: For an int8 cache, the user's own texts, images and audio, read beside those that come with
             edgephi. For what is solved on examples, folders of them.
-        layout: `edgephi`, or `genai` for a folder that onnxruntime-genai runs.
+        layout: `edgephi`, or the runtime of a folder for another one: `genai` for onnxruntime-genai; text only:
+            `optimum` for optimum-onnx, `transformersjs` for transformers.js.
         max_crops: For `genai`, the tiles that an image is cut into, at most; None for as many as the checkpoint says.
         force: Replace an existing model folder, at the end.
         threads: Workers; None takes every core this process may use. The files do not depend on it.

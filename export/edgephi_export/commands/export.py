@@ -82,7 +82,8 @@ _PART_OPTIONS = group(
         type=click.Choice(get_args(LayoutName)),
         default="edgephi",
         show_default=True,
-        help="genai: for onnxruntime-genai 0.18 instead of edgephi, on the CPU.",
+        help="For another runtime instead of edgephi. genai: onnxruntime-genai 0.18, on the CPU; text only: optimum "
+        "for optimum-onnx 0.1, transformersjs for transformers.js 4 in Node and in browsers.",
     ),
     click.option(
         "--adapters",
@@ -197,6 +198,7 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export ./Phi-4-multimodal-instruct -o ears --adapters speech --recipe int4-fast
       edgephi export ./Phi-4-mini-instruct -o mini --override 'layers.*.self_attn.*=int8:32'
       edgephi export ./Phi-4-multimodal-instruct -o phi4mm-genai --layout genai --max-crops 12
+      edgephi export ./Phi-4-mini-instruct -o mini-web --layout transformersjs --recipe int4-fast
       edgephi export microsoft/Phi-4-mini-instruct -o mini --push-ready
       edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
       edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt

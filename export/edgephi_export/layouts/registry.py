@@ -9,9 +9,16 @@ from edgephi.base.errors import ConfigError
 from edgephi_export.layouts.edgephi.layout import EdgephiLayout
 from edgephi_export.layouts.genai.layout import GenaiLayout
 from edgephi_export.layouts.layout import Layout
+from edgephi_export.layouts.optimum.layout import OptimumLayout
+from edgephi_export.layouts.transformersjs.layout import TransformersJsLayout
 from edgephi_export.options import LayoutName
 
-LAYOUTS: Mapping[LayoutName, Layout] = {"edgephi": EdgephiLayout(), "genai": GenaiLayout()}
+LAYOUTS: Mapping[LayoutName, Layout] = {
+    "edgephi": EdgephiLayout(),
+    "genai": GenaiLayout(),
+    "optimum": OptimumLayout(),
+    "transformersjs": TransformersJsLayout(),
+}
 
 
 def find_layout(name: str) -> Layout:

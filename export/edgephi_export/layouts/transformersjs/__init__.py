@@ -1,0 +1,1 @@
+"""A folder for transformers.js, in Node and in browsers."""
