@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 reference genai webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -33,6 +33,12 @@ webgpu: .venv/webgpu.stamp  ## device webgpu on a software GPU: logits and token
 	@test -f /usr/lib/chromium/vk_swiftshader_icd.json || { echo "needs a software GPU: apt-get install chromium libvulkan1"; exit 1; }
 	mkdir -p build/webgpu
 	$(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu
+
+optimum: build/optimum/stamp  ## optimum must give edgephi's tokens and logits on what --layout optimum writes
+	build/optimum/bin/python -m pytest -m optimum tests/other_runtimes/optimum
+
+transformersjs: .venv/browser.stamp build/transformersjs/stamp  ## the same of transformers.js in Node and Chromium (apt-get install nodejs npm chromium)
+	$(BIN)/python -m pytest -m transformersjs tests/other_runtimes/transformersjs
 
 fuzz: .venv/edgephi.stamp build/schemathesis/stamp  ## 12,000 changed requests to the server, 10,000 made from its description, 6,000 messages of sessions
 	EDGEPHI_FUZZ=2000 $(BIN)/python -m pytest -m "slow or not slow" tests/serve/test_bodies.py tests/serve/realtime/test_messages.py -k changed
@@ -143,6 +149,20 @@ build/clients/stamp: tests/serve/clients/requirements.txt tests/serve/clients/pa
 build/lm-eval/stamp: pyproject.toml
 	rm -rf build/lm-eval && $(PYTHON) -m venv build/lm-eval
 	build/lm-eval/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[cpu,evaluate,lm-eval]"
+	touch $@
+
+# optimum takes no newer transformers than 4.57, and the pins of the other environments must be free to move.
+build/optimum/stamp: pyproject.toml
+	rm -rf build/optimum && $(PYTHON) -m venv build/optimum
+	build/optimum/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	build/optimum/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[cpu,export,bench,optimum]" "pytest>=9,<10"
+	touch $@
+
+# No package runs a script while it is installed: none is needed, and one would download more.
+build/transformersjs/stamp: docs/transformersjs/package.json
+	@command -v npm >/dev/null || { echo "needs Node: apt-get install nodejs npm"; exit 1; }
+	rm -rf build/transformersjs && mkdir -p build/transformersjs
+	cp $< build/transformersjs && cd build/transformersjs && npm install --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
 build/schemathesis/stamp:

@@ -70,7 +70,11 @@ class CausalLmLayout(ABC):
 
     @abstractmethod
     def place(self, recipe: str) -> GraphPlace:
-        """The place of the graph by the name of the recipe."""
+        """The place of the graph by the name of the recipe.
+
+        Raises:
+            ConfigError: The runtime cannot be given what the recipe makes.
+        """
 
     @abstractmethod
     def usage(self, described: FolderDescription) -> tuple[str, ...]:
@@ -92,6 +96,7 @@ class CausalLmLayout(ABC):
                 f"--max-crops {options.max_crops} is for images, and --layout {self.name} takes text only"
             )
         check_cpu_recipe(options, f"--layout {self.name}")
+        self.place(options.recipe)
 
     def choose(self, options: ExportOptions, available: tuple[Modality, ...]) -> Selection:
         """Text without adapters, whatever the checkpoint has besides.

@@ -6,6 +6,7 @@ weights as config.json says. A browser gets each file as one buffer, which may n
 
 from __future__ import annotations
 
+from edgephi.base.errors import ConfigError
 from edgephi_export.graphs.causal_lm import CausalForm
 from edgephi_export.layouts.causal_lm.layout import CausalLmLayout, GraphPlace
 from edgephi_export.layouts.layout import FolderDescription
@@ -43,7 +44,13 @@ class TransformersJsLayout(CausalLmLayout):
     form = CausalForm(max_positions=_MOST_POSITIONS, gives_num_logits=True)
 
     def place(self, recipe: str) -> GraphPlace:
-        """The folder `onnx`, and a name by the type of the weights."""
+        """The folder `onnx`, and a name by the type of the weights.
+
+        Raises:
+            ConfigError: The library has no name for what the recipe makes.
+        """
+        if recipe not in _DTYPES:
+            raise ConfigError(f"recipe {recipe} is not for --layout transformersjs: use {', '.join(_DTYPES)}")
         dtype, suffix = _DTYPES[recipe]
         return GraphPlace(folder="onnx", graph=f"model{suffix}.onnx", most_bytes=_MOST_BYTES, dtype=dtype)
 

@@ -208,7 +208,7 @@ def test_optimum_may_give_empty_caches_of_any_number_of_heads(folder: ExportedFo
         (ExportOptions(kv_cache="int8"), "--kv-cache int8 is for edgephi's own layout; leave out --layout"),
         (ExportOptions(prefill="int8"), "--prefill int8 is for edgephi's own layout; leave out --layout"),
         (ExportOptions(max_crops=4), "--max-crops 4 is for images, and --layout"),
-        (ExportOptions(recipe="int4-cuda"), "computes with float16, for GPUs; --layout"),
+        (ExportOptions(recipe="int4-gpu"), "computes with float16, for GPUs; --layout"),
     ],
     ids=["adapters", "modalities", "cache", "prefill", "crops", "recipe"],
 )

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from edgephi.base.errors import ConfigError
 from edgephi_export import ExportOptions, export
 from edgephi_export.layouts.causal_lm.layout import GraphPlace
 from edgephi_export.layouts.record import ExportRecord
@@ -37,6 +38,11 @@ def test_the_graph_is_found_by_its_type(folder: Path, recipe: str):
     assert section == {"dtype": dtype, "use_external_data_format": {f"model{suffix}.onnx": 1}}
     assert {path.name for path in (folder / "onnx").iterdir()} == {f"model{suffix}.onnx", f"model{suffix}.onnx_data"}
     assert f"dtype: '{dtype}'" in (folder / "README.md").read_text()
+
+
+def test_a_recipe_that_the_library_has_no_name_for_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="recipe int4-gpu-fp32 is not for --layout transformersjs: use fp32, int8"):
+        export(small_checkpoint("original").path, tmp_path / "out", ExportOptions(recipe="int4-gpu-fp32", layout="transformersjs"))
 
 
 def test_browsers_have_every_operator(folder: Path):
