@@ -41,11 +41,11 @@ def test_the_graph_is_found_by_its_type(folder: Path, recipe: str):
 
 
 def test_a_recipe_that_the_library_has_no_name_for_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="recipe int4-gpu-fp32 is not for --layout transformersjs: use fp32, int8"):
+    with pytest.raises(ConfigError, match="recipe int2-absorbed is not for --layout transformersjs: use fp32, int8"):
         export(
             small_checkpoint("original").path,
             tmp_path / "out",
-            ExportOptions(recipe="int4-gpu-fp32", layout="transformersjs"),
+            ExportOptions(recipe="int2-absorbed", layout="transformersjs"),
         )
 
 
