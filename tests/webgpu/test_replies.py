@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edgephi import Model, Reply, Request, SamplingOptions
+from edgephi.bundle.bundle import MANIFEST_NAME
+from support.bundles import copy_bundle, described, small_bundle
 from support.gpu_folders import FORMATS, NANO, request_of
 
 pytestmark = pytest.mark.webgpu
@@ -86,12 +89,16 @@ def test_rejected_draft_tokens_leave_nothing_behind(on: Callable[..., Model]):
     assert found.token_ids == expected.token_ids
 
 
-def test_beyond_the_boundary_of_longrope_the_sequence_is_computed_anew(on: Callable[..., Model]):
+def test_beyond_the_boundary_of_longrope_the_sequence_is_computed_anew(tmp_path: Path):
     """Keys of the short factors, in the device's memory, must not serve a sequence of the long ones."""
-    model, cpu = on("webgpu"), on("cpu")
-    ids = np.random.default_rng(0).integers(20, 500, model.manifest.rope.original_max_positions + 2)
-    assert_close(model.logits(ids), cpu.logits(ids))
-    assert_close(model.logits(ids[:-4]), cpu.logits(ids[:-4]))
+    folder, boundary = copy_bundle(small_bundle(recipe="int4-gpu-fp32"), tmp_path / "bundle"), 64
+    manifest = described(folder)
+    manifest["rope"]["original_max_positions"] = boundary  # the graph gets its tables as inputs
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")
+    with Model.load(folder, device="webgpu") as model, Model.load(folder) as cpu:
+        ids = np.random.default_rng(0).integers(20, 60, boundary + 2)
+        for length in (boundary, boundary + 2, boundary - 2):
+            assert_close(model.logits(ids[:length]), cpu.logits(ids[:length]))
 
 
 def test_a_stopped_request_ends_and_the_next_is_right(on: Callable[..., Model]):
