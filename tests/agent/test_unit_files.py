@@ -45,6 +45,12 @@ def test_the_servers_exposure_is_at_most_1(units: Path, name: str):
     assert done.returncode == 0, done.stdout[-600:] + done.stderr
 
 
+def test_what_decodes_audio_may_run_memory_that_it_wrote(units: Path):
+    """Libsndfile calls back for each read of a recording in memory; without it requests with audio fail."""
+    for name in ("edgephi.service", "edgephi-bridge.service", "edgephi-watch.service"):
+        assert "MemoryDenyWriteExecute" not in (units / name).read_text()
+
+
 def test_each_start_passes_the_gate_and_is_judged(units: Path):
     text = (units / "edgephi.service").read_text()
     assert "ExecStartPre=+" in text
