@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from edgephi.base.errors import ConfigError
 from edgephi_export.runtimes.genai import GenaiRuntime
+from edgephi_export.runtimes.optimum import OptimumRuntime
 from edgephi_export.runtimes.runtime import Runtime
 
-RUNTIMES: Mapping[str, Runtime] = {"genai": GenaiRuntime()}
+RUNTIMES: Mapping[str, Runtime] = {"genai": GenaiRuntime(), "optimum": OptimumRuntime()}
 
 
 def find_runtime(name: str) -> Runtime:

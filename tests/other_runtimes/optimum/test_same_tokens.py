@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgephi import SamplingOptions
 from edgephi_bench.engines.peers import PeerSpec, check_peer, open_peer
 from edgephi_export import ExportOptions, export
-from other_runtimes.optimum.conftest import Pair
+from edgephi_export.runtimes.comparing import compare_with_runtime
+from other_runtimes.optimum.conftest import NANO, Pair
 from support.questions import questions, token_ids
 
 pytestmark = pytest.mark.optimum
@@ -120,3 +121,11 @@ def test_bench_measures_it_beside_edgephi(pair: Pair):
         assert runner.peak_bytes > 1e8
     finally:
         runner.close()
+
+
+def test_verify_finds_the_same_answers(pair: Pair):
+    compared = compare_with_runtime(pair.folder, "optimum", str(NANO), lambda done, total: None)
+    assert len(compared.requests) > 1
+    for request in compared.requests:
+        assert (request.mode, request.first_difference) == ("text", None)
+        assert request.deviation <= 1e-4
