@@ -32,6 +32,7 @@ from edgephi_quantize.recipe import Recipe, parse_rule
 if TYPE_CHECKING:
     from edgephi_export.calibration.examples import Example
     from edgephi_export.calibration.samples import CalibrationFiles
+    from edgephi_export.solving import SolvePlan
 
 #: What an export makes, in whichever layout.
 MODEL_FOLDER = FolderKind(
@@ -82,24 +83,37 @@ def export(
     plan, weights = layout.plan(given), given.weights
     weights.check_rules(tuple(map(parse_rule, options.overrides)))
     weights.check_method(options.method)
-    check_space(output, weights.num_bytes + _OVERHEAD_BYTES, what="the export")
+    solve = None if examples is None else _solve_plan(given, examples, threads)
+    needed_bytes = weights.num_bytes + _OVERHEAD_BYTES + (0 if solve is None else _walk_bytes(solve, weights))
+    check_space(output, needed_bytes, what="the export")
     meter = Meter(progress_totals(weights), on_progress)
     with ExitStack() as stack:
-        if examples is not None:
-            from edgephi_export.solving import SolvePlan, solving
+        if solve is not None:
+            from edgephi_export.solving import solving
 
-            solve = SolvePlan(
-                checkpoint=given.checkpoint,
-                selection=given.selection,
-                recipe=weights.recipe,
-                examples=examples,
-                threads=threads,
-            )
             weights.solved = stack.enter_context(solving(solve, source, output, meter))
         folder = stack.enter_context(staged(output, MODEL_FOLDER, force=options.force))
         plan.write(source, folder, threads, meter)
         add_documents(folder, source.folder, layout, push_ready=options.push_ready)
     return output
+
+
+def _solve_plan(given: LayoutInput, examples: tuple[Example, ...], threads: int) -> SolvePlan:
+    from edgephi_export.solving import SolvePlan
+
+    return SolvePlan(
+        checkpoint=given.checkpoint,
+        selection=given.selection,
+        recipe=given.weights.recipe,
+        examples=examples,
+        threads=threads,
+    )
+
+
+def _walk_bytes(solve: SolvePlan, weights: WeightPlan) -> int:
+    from edgephi_export.solving import walk_bytes
+
+    return walk_bytes(solve, weights)
 
 
 def _open(

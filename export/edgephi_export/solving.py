@@ -24,10 +24,10 @@ from edgephi_export.checkpoint.checkpoint import Checkpoint
 from edgephi_export.checkpoint.config import ADAPTED_LINEARS
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.hub.download import CheckpointSource
-from edgephi_export.layer_walk.sequences import CalibrationSequence, chosen
+from edgephi_export.layer_walk.sequences import MOST_POSITIONS, CalibrationSequence, chosen
 from edgephi_export.layer_walk.walk import WalkPlan, walk
 from edgephi_export.layer_walk.walk_files import WalkFiles
-from edgephi_export.layouts.edgephi.plan import plan_bundle
+from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
 from edgephi_export.progress import Meter
 from edgephi_export.provenance import generator
@@ -79,6 +79,19 @@ class SolvePlan:
         return json.dumps(found, indent=1)
 
 
+def walk_bytes(plan: SolvePlan, weights: WeightPlan) -> int:
+    """The most that the files of a walk take beside the folder, which is written when all of them are there.
+
+    Args:
+        plan: What is solved.
+        weights: The places of all tensors in the folder.
+    """
+    allocations = [allocation for held in weights.files.values() for allocation in held]
+    solved = sum(one.info.num_bytes for one in allocations if one.tensor.name.startswith("layers."))
+    hidden = MOST_POSITIONS * plan.checkpoint.config.decoder.hidden_size * np.dtype(np.float32).itemsize
+    return max(solved, _draft(plan).weights.num_bytes) + 2 * hidden  # behind a layer, before those in front of it go
+
+
 @contextmanager
 def solving(plan: SolvePlan, source: CheckpointSource, output: Path, meter: Meter) -> Iterator[SolvedTensors]:
     """Solve, and keep the result until the block ends well, which is when the folder has been written.
@@ -110,9 +123,14 @@ def solving(plan: SolvePlan, source: CheckpointSource, output: Path, meter: Mete
         files.remove()
 
 
+def _draft(plan: SolvePlan) -> BundlePlan:
+    """The folder whose encoders read the examples."""
+    return plan_bundle(plan.checkpoint, plan.selection, WeightPlan(make_recipe("int8", method="rtn")))
+
+
 def _sequences(plan: SolvePlan, source: CheckpointSource, folder: Path) -> tuple[CalibrationSequence, ...]:
     """What the decoder reads for the examples."""
-    bundle = plan_bundle(plan.checkpoint, plan.selection, WeightPlan(make_recipe("int8", method="rtn")))
+    bundle = _draft(plan)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     write_bundle(bundle, source, folder, plan.threads, Meter.silent())

@@ -108,6 +108,17 @@ def test_gptq_on_independent_inputs_is_rounding_to_the_same_scales(weights: NDAr
     assert (spread.codes != searched.codes).mean() < 1e-3  # half steps
 
 
+def test_errors_reach_inputs_however_far_behind_they_are(
+    statistics: InputStatistics, weights: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+):
+    """They are spread some inputs at a time; how many must not matter but for rounding."""
+    whole, parts = [], []
+    for span, found in ((SIZE, whole), (16, parts)):
+        monkeypatch.setattr("edgephi_quantize.gptq._SPAN", span)
+        found.append(get_method("gptq").quantize(weights, _format("int4:32"), statistics).codes)
+    assert (whole[0] != parts[0]).mean() < 0.01
+
+
 def test_inputs_that_are_always_zero_cost_nothing(weights: NDArray[np.float32]):
     inputs = _inputs(1, 400)
     inputs[:, ::3] = 0

@@ -160,6 +160,28 @@ def test_a_killed_export_goes_on_behind_its_last_layer_and_gives_the_same_bytes(
     assert os.listdir(tmp_path) == ["m"]
 
 
+def test_the_files_of_a_walk_must_fit_on_the_disk_as_well(
+    tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Minutes into the walk the disk would be full, though the folder itself fits."""
+    folder = _export(tmp_path / "m", examples)
+    taken = sum(path.stat().st_size for path in (folder / "weights").iterdir())
+    needed: list[int] = []
+    monkeypatch.setattr(
+        "edgephi_export.exporter.check_space", lambda output, needed_bytes, what: needed.append(needed_bytes)
+    )
+    seen: list[int] = []
+    add = WalkFiles.add
+
+    def counted(files: WalkFiles, *rest: Any) -> None:
+        add(files, *rest)
+        seen.append(sum(path.stat().st_size for path in files.folder.iterdir()))
+
+    monkeypatch.setattr(WalkFiles, "add", counted)
+    _export(tmp_path / "n", examples)
+    assert needed[0] - taken - (64 << 20) >= max(seen)
+
+
 def test_what_another_export_left_is_not_used_and_one_at_work_is_not_disturbed(tmp_path: Path):
     rows = np.ones((3, 8), np.float32)
     with WalkFiles(tmp_path / "walk", "one") as files:
