@@ -137,6 +137,8 @@ def model(model: Path, options: MeasurementOptions, output: ReportOutput, check_
       edgephi bench mini --only decode --depths 0,4k,16k --new-tokens 64 --threads 4
       edgephi bench mini --only threads --sweep 1,2,4 --kv-cache int8
       edgephi bench mini --only load,memory --drop-cache --max-context 4096
+      edgephi bench mini --only prefill --memory 12GB
+      edgephi bench mini-gpu --device webgpu
       edgephi bench mini --only decode,prefill --prompt-tokens 1000 --peers llama.cpp \\
         --peer-model llama.cpp=mini.gguf --peer-python llama.cpp=/opt/llama.cpp/bin/llama-bench
     """  # noqa: D301 - click reads the \b

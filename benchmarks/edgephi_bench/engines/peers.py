@@ -28,7 +28,7 @@ _MODEL = {
     GENAI: "a folder with genai_config.json, such as `edgephi export CHECKPOINT -o DIR --layout genai` makes",
     LLAMA: "a GGUF file, such as `edgephi bench gguf -o FILE` makes",
     TRANSFORMERS: "a checkpoint folder, such as `edgephi bench synthetic phi3 -o DIR` makes",
-    OPTIMUM: "a folder that `optimum-cli export onnx --task text-generation-with-past` made",
+    OPTIMUM: "a folder that `edgephi export --layout optimum` wrote",
 }
 _MARK = {GENAI: "genai_config.json", TRANSFORMERS: "config.json", OPTIMUM: "config.json"}
 

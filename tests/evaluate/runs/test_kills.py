@@ -18,7 +18,7 @@ from edgephi_evaluate.runs.folder import read_records, suite_folder
 from support.bundles import nano_bundle
 
 SUITE = "items:contains"
-ITEMS = 120
+ITEMS = 240
 KILLS = int(os.environ.get("EDGEPHI_EVALUATE_KILLS", "20"))
 
 
@@ -55,8 +55,8 @@ def test_killed_runs_come_out_as_one(tmp_path: Path):
     rng = random.Random(6)
     for kill in range(KILLS):
         run = _start(data, killed)
-        # The next of so many equal parts of the work, or any moment of the start.
-        until = _done(killed) + (0 if kill % 4 == 3 else rng.randint(0, 2 * (ITEMS - 20) // KILLS - 2))
+        # A part of the work so short that the last kill still finds some left, or any moment of the start.
+        until = _done(killed) + (0 if kill % 4 == 3 else rng.randint(0, (ITEMS - 20) // KILLS - 2))
         while run.poll() is None and _done(killed) < until:
             time.sleep(0.002)
         time.sleep(rng.random() * 0.05)
