@@ -107,11 +107,11 @@ class Delivery:
     async def events(self) -> AsyncIterator[Any]:
         """The job's events for a stream; comments go out meanwhile, once the request is accepted.
 
-        What was added for the events before is sent before it waits for the next one.
+        What was added for the events before is sent before it waits for the next one, for the first event at once.
         """
         comment, item = b": waiting\n\n", None
         while True:
-            if self._added and not self._job.has_next:
+            if self._added and (self._sent_s < 0 or not self._job.has_next):  # the first token goes alone
                 await self.send()
                 if not isinstance(item, Stage):
                     await self._gather()
