@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval batch-check fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -67,6 +67,9 @@ soak: .venv/edgephi.stamp  ## the server under a light mixed load for EDGEPHI_SO
 browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install chromium)
 	@command -v chromium >/dev/null || { echo "needs Chromium: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest -m browser tests/serve/page tests/evaluate
+
+batch-check: .venv/edgephi.stamp build/batch/stamp  ## corpora and replicas on Ray, with actors and drivers killed
+	build/batch/bin/python -m pytest -m ray tests/batch
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
@@ -168,6 +171,13 @@ build/transformersjs/stamp: docs/transformersjs/package.json
 build/schemathesis/stamp:
 	rm -rf build/schemathesis && $(PYTHON) -m venv build/schemathesis
 	build/schemathesis/bin/python -m pip install --quiet --disable-pip-version-check "schemathesis>=4.32,<5"
+	touch $@
+
+# Ray, apart from what `make test` installs.
+build/batch/stamp: pyproject.toml
+	rm -rf build/batch && $(PYTHON) -m venv build/batch
+	build/batch/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[cpu,export,batch,serve]" \
+	  "ray[serve]>=2.60,<3" httpx pytest safetensors
 	touch $@
 
 .venv/genai.stamp: .venv/edgephi.stamp
