@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def opened(place: str) -> Iterator[BinaryIO]:
     with _reaching(place):
         if is_uri(place):
             filesystem, path = _arrow_fs().FileSystem.from_uri(place)
-            stream = filesystem.open_input_file(path)
+            stream = io.BufferedReader(filesystem.open_input_file(path))  # pyarrow's own file reads no lines
         else:
             stream = open(place, "rb")  # noqa: SIM115 - closed below
         with stream:

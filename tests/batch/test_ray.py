@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -133,19 +134,17 @@ def _scripted(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
-def test_a_cluster_whose_cpus_are_all_taken_by_actors_does_the_work(corpus: Path, plain: list[dict], tmp_path: Path):
+def test_a_cluster_whose_cpus_are_all_taken_by_actors_does_the_work(
+    corpus: Path, plain: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Reading and writing need no CPU of their own: a run that waits for one waits for ever."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # of the cluster, so of who uses it
     with _cluster(2) as address:
         done = _done(*_ask(corpus, tmp_path / "out"), "--address", address)
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["workers"]["workers"] == 2
     assert _rows(tmp_path / "out") == plain
-
-
-def test_an_address_without_a_cluster_is_refused_in_one_line(corpus: Path, tmp_path: Path):
-    done = _done(*_ask(corpus, tmp_path / "out"), "--address", "auto")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "error: Ray at auto: " in done.stderr
 
 
 @contextmanager
@@ -164,4 +163,4 @@ def _cluster(cpus: int) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)

@@ -28,7 +28,7 @@ import logging, sys
 sys.path.insert(0, "docs")
 import ray
 from ray import serve
-ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
 serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])}, logging_config={"log_level": "ERROR"})
 from ray_serve import deployment
 serve.run(deployment)

@@ -85,18 +85,21 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     finally:
         with suppress(ValueError):  # not the main thread: Ray has not set it either
             signal.signal(signal.SIGTERM, before)
-    try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _connect(address: str | None, cpus: int) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
     # One more than the actors take: whatever else is scheduled would wait for ever.
     own = {"num_cpus": cpus + 1, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
-    _ray().init(address=address, log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
+    # Without an address Ray would join whatever cluster this machine was last a node of.
+    _ray().init(
+        address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own)
+    )
 
 
 def cluster_rooms() -> list[Room]:
