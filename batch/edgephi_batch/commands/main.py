@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
-from edgephi.console.commands import SuggestingGroup
-
-_COMMANDS = {"ask": "edgephi_batch.commands.ask", "transcribe": "edgephi_batch.commands.transcribe"}
+from edgephi.console.commands import LateGroup
 
 
-class BatchGroup(SuggestingGroup):
+class BatchGroup(LateGroup):
     """Subcommands by name, in modules that are imported late."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names of the subcommands."""
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The subcommand of that name."""
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
-        return command
+    modules = {"ask": "edgephi_batch.commands.ask", "transcribe": "edgephi_batch.commands.transcribe"}  # noqa: RUF012
 
 
 @click.group(cls=BatchGroup, context_settings={"help_option_names": ["-h", "--help"]})

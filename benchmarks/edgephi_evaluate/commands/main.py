@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 import click
 
-from edgephi.console.commands import SuggestingGroup, did_you_mean, is_near
+from edgephi.console.commands import LateGroup, did_you_mean, is_near
 
 _COMMANDS = {name: f"edgephi_evaluate.commands.{name}" for name in ("check", "merge", "model", "report", "suites")}
 _DEFAULT = "model"
 _HELP = ("-h", "--help")
 
 
-class EvaluateGroup(SuggestingGroup):
+class EvaluateGroup(LateGroup):
     """Subcommands by name, in modules that are imported late; anything else is a model folder to measure."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names of the subcommands."""
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The subcommand of that name."""
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
-        return command
+    modules = _COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`edgephi evaluate DIR` is `edgephi evaluate model DIR`; a folder that is named `check` is `./check`."""

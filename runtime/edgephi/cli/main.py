@@ -6,7 +6,6 @@ the entry-point group `edgephi.commands`, so a device without them simply lacks 
 
 from __future__ import annotations
 
-import importlib
 import io
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from edgephi.base.errors import CapacityError, EdgeError
 from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.base.version import package_version
 from edgephi.console import interruption
+from edgephi.console.commands import late_command
 from edgephi.console.ending import NO_MEMORY, mend_streams, run_to_end, spare_memory
 from edgephi.console.failures import fail
 from edgephi.console.logs import log_options
@@ -51,9 +51,9 @@ class CommandGroup(ReportingGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command of that name; a host command whose libraries are missing becomes one that says so."""
-        if cmd_name in _OWN:
-            command: click.Command = getattr(importlib.import_module(_OWN[cmd_name]), cmd_name)
-            return command
+        own = late_command(_OWN, cmd_name)
+        if own is not None:
+            return own
         for point in _host_commands():
             if point.name == cmd_name:
                 return _load(point)

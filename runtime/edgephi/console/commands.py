@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 import click
 
@@ -98,6 +99,32 @@ class SuggestingGroup(click.Group):
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             ctx.fail(f"no such command {name!r}{did_you_mean(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+class LateGroup(SuggestingGroup):
+    """A group whose subcommands are imported when one is asked for, so that help loads little.
+
+    Attributes:
+        modules: The module of each subcommand, which has it under its name.
+    """
+
+    modules: ClassVar[Mapping[str, str]]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the subcommands."""
+        return sorted(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The subcommand of that name."""
+        return late_command(self.modules, cmd_name)
+
+
+def late_command(modules: Mapping[str, str], name: str) -> click.Command | None:
+    """The command of that name from its module; None where no module is listed for it."""
+    if name not in modules:
+        return None
+    command: click.Command = getattr(importlib.import_module(modules[name]), name)
+    return command
 
 
 def is_near(name: str, known: Iterable[str]) -> bool:
