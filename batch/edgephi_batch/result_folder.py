@@ -8,7 +8,6 @@ results.jsonl           in its place once every item has a row: one row for each
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -20,6 +19,7 @@ from typing import BinaryIO, Self
 
 from edgephi.base.atomic_write import writing
 from edgephi.base.errors import ArtifactError, ConfigError
+from edgephi.base.file_lock import lock_alone
 from edgephi.base.json_file import decode
 from edgephi.base.output_file import staged_file
 from edgephi_batch.row import Row
@@ -142,10 +142,7 @@ class ResultFolder:
         elif not (self._path / _RECORD).is_file() and any(self._path.iterdir()):
             raise ConfigError(f"{self._path}: exists and is no output of `edgephi batch`; choose another --output")
         self._lock = (self._path / _RECORD).open("ab+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{self._path}: another process is writing it; wait for it to end") from None
+        lock_alone(self._lock, f"{self._path}: another process is writing it; wait for it to end")
         self._check(record)
         for name in (_RESULTS, _PARTIAL):
             self._read(name)

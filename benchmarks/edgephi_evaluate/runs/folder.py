@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import BinaryIO
 
 from edgephi.base.atomic_write import writing
 from edgephi.base.errors import ArtifactError, ConfigError
+from edgephi.base.file_lock import lock_alone
 from edgephi.base.json_file import decode, read_json
 from edgephi.base.output_file import staged_file
 from edgephi_evaluate.runs.identity import RunIdentity
@@ -200,10 +200,7 @@ def open_shard(path: Path) -> Iterator[ShardFile]:
         EdgeError: It cannot be written.
     """
     with writing(path), path.open("a+b") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{path}: another process is writing it; wait for it, or use --shard") from None
+        lock_alone(stream, f"{path}: another process is writing it; wait for it, or use --shard")
         shard = ShardFile(path, stream)
         try:
             yield shard

@@ -10,7 +10,6 @@ Each appears whole or not at all, and a layer's file before the hidden states be
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import IO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi.base.errors import ConfigError
+from edgephi.base.file_lock import lock_alone
 from edgephi.base.output_file import staged_file
 from edgephi.bundle.manifest import Adapter
 from edgephi_export.layer_walk.sequences import CalibrationSequence
@@ -58,10 +57,10 @@ class WalkFiles:
         self.folder.mkdir(exist_ok=True)
         self._lock = (self.folder / "lock").open("wb")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock_alone(self._lock, f"{self.folder}: another export is at work in there; wait for it, or end it")
+        except BaseException:
             self._lock.close()
-            raise ConfigError(f"{self.folder}: another export is at work in there; wait for it, or end it") from None
+            raise
         self._clear_others()
         return self
 

@@ -6,7 +6,6 @@ they were made from, every other one window. A line that was cut off by the end 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from edgephi.base.errors import ArtifactError, ConfigError
+from edgephi.base.file_lock import lock_alone
 from edgephi.base.output_file import is_special, make_alike, may_stage, real_path, reason
 from edgephi.cli.transcripts.origin import Origin
 from edgephi.transcription.transcript import Segment
@@ -118,12 +118,9 @@ class Partial:
             return
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(self._descriptor, f"{path}: another process is writing it; wait for it to end")
             self._begin(path, output, origin)
             self._is_ours = True
-        except BlockingIOError:
-            self.close()
-            raise ConfigError(f"{path}: another process is writing it; wait for it to end") from None
         except OSError as error:
             self.close()
             raise ConfigError(f"{path}: cannot be written ({reason(error)}); choose another --output") from None
