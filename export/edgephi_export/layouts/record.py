@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgephi.base.errors import ConfigError
 from edgephi.base.json_file import decode, read_json
 from edgephi.bundle.manifest import AdaptersInfo, FileInfo, RecipeInfo, SourceInfo
 from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layouts.layout import FolderDescription, LayoutInput
-from edgephi_export.options import LayoutName
+from edgephi_export.options import ExportOptions, LayoutName
 from edgephi_export.provenance import generator, source_info
 
 #: Another name than the manifest's: `edgephi run` cannot run such a folder, and says so.
@@ -83,15 +84,42 @@ def write_record(folder: Path, given: LayoutInput, source: CheckpointSource, fil
     (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
 
 
-def add_files(folder: Path, added: Sequence[FileInfo]) -> None:
-    """List more files in the record of a finished folder.
+class RecordedLayout:
+    """What layouts for other runtimes have in common. See `Layout`."""
+
+    record_name = RECORD_NAME
+    has_readme = True
+
+    def describe(self, folder: Path) -> FolderDescription:
+        """The folder's record.
+
+        Raises:
+            ArtifactError: There is none, or it is damaged.
+        """
+        return ExportRecord.load(folder).describe()
+
+    def add_files(self, folder: Path, added: Sequence[FileInfo]) -> None:
+        """List more files in the record.
+
+        Raises:
+            ArtifactError: There is none, or it is damaged.
+        """
+        record = ExportRecord.load(folder)
+        record = dataclasses.replace(record, files=_sorted((*record.files, *added)))
+        (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
+
+
+def check_foreign(options: ExportOptions) -> None:
+    """Refuse what only edgephi's own runtime can do.
 
     Raises:
-        ArtifactError: There is no record, or it is damaged.
+        ConfigError: A graph for prefill, or an int8 cache.
     """
-    record = ExportRecord.load(folder)
-    record = dataclasses.replace(record, files=_sorted((*record.files, *added)))
-    (folder / RECORD_NAME).write_text(record.to_json(), encoding="utf-8")
+    for option, asked in (("--prefill", options.prefill is not None), ("--kv-cache", options.kv_cache == "int8")):
+        if asked:
+            raise ConfigError(
+                f"{option} int8 is for edgephi's own layout; leave out --layout {options.layout} or {option}"
+            )
 
 
 def _sorted(files: Sequence[FileInfo]) -> tuple[FileInfo, ...]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import TOKENIZER_NAME
-from edgephi.bundle.manifest import FileInfo
 from edgephi_export.checkpoint.config import Modality
 from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.graphs.builder import GraphBuilder
@@ -33,7 +31,7 @@ from edgephi_export.layouts.causal_lm.config import (
     tokenizer_config,
 )
 from edgephi_export.layouts.layout import FolderDescription, FolderPlan, LayoutInput
-from edgephi_export.layouts.record import RECORD_NAME, ExportRecord, add_files, write_record
+from edgephi_export.layouts.record import RecordedLayout, check_foreign, write_record
 from edgephi_export.options import ExportOptions, LayoutName
 from edgephi_export.progress import Meter
 from edgephi_export.provenance import describe
@@ -59,11 +57,9 @@ class GraphPlace:
     dtype: str | None = None
 
 
-class CausalLmLayout(ABC):
+class CausalLmLayout(RecordedLayout, ABC):
     """See `Layout`."""
 
-    record_name = RECORD_NAME
-    has_readme = True
     name: LayoutName
     library: str
     form: CausalForm
@@ -86,11 +82,7 @@ class CausalLmLayout(ABC):
         Raises:
             ConfigError: One of these was asked for.
         """
-        for option, asked in (("--prefill", options.prefill is not None), ("--kv-cache", options.kv_cache == "int8")):
-            if asked:
-                raise ConfigError(
-                    f"{option} int8 is for edgephi's own layout; leave out --layout {self.name} or {option}"
-                )
+        check_foreign(options)
         if options.max_crops is not None:
             raise ConfigError(
                 f"--max-crops {options.max_crops} is for images, and --layout {self.name} takes text only"
@@ -129,22 +121,6 @@ class CausalLmLayout(ABC):
         graph = build_causal_lm(parts, self.form)
         check_graphs({place.graph: graph})
         return _CausalFolder(given=given, place=place, graph=graph, texts=_texts(given, place))
-
-    def describe(self, folder: Path) -> FolderDescription:
-        """The folder's record.
-
-        Raises:
-            ArtifactError: There is none, or it is damaged.
-        """
-        return ExportRecord.load(folder).describe()
-
-    def add_files(self, folder: Path, added: Sequence[FileInfo]) -> None:
-        """List more files in the record.
-
-        Raises:
-            ArtifactError: There is none, or it is damaged.
-        """
-        add_files(folder, added)
 
 
 def _texts(given: LayoutInput, place: GraphPlace) -> dict[str, str]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import FileInfo
 from edgephi_export.checkpoint.config import Modality
 from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.graphs.check import check_graphs
@@ -14,17 +10,15 @@ from edgephi_export.layouts.genai.plan import plan_genai
 from edgephi_export.layouts.genai.usage import usage
 from edgephi_export.layouts.genai.writer import GenaiFolder
 from edgephi_export.layouts.layout import FolderDescription, FolderPlan, LayoutInput
-from edgephi_export.layouts.record import RECORD_NAME, ExportRecord, add_files
+from edgephi_export.layouts.record import RecordedLayout, check_foreign
 from edgephi_export.options import ExportOptions
 from edgephi_export.recipe_options import check_cpu_recipe
 
 
-class GenaiLayout:
+class GenaiLayout(RecordedLayout):
     """See `Layout`."""
 
-    record_name = RECORD_NAME
     library = "onnxruntime-genai"
-    has_readme = True
 
     def check(self, options: ExportOptions) -> None:
         """Refuse what needs edgephi's own runtime, and recipes that the CPU cannot compute with.
@@ -32,10 +26,7 @@ class GenaiLayout:
         Raises:
             ConfigError: One of these was asked for.
         """
-        if options.prefill is not None:
-            raise ConfigError("--prefill int8 is for edgephi's own layout; leave out --layout genai or --prefill")
-        if options.kv_cache == "int8":
-            raise ConfigError("--kv-cache int8 is for edgephi's own layout; leave out --layout genai or --kv-cache")
+        check_foreign(options)
         check_cpu_recipe(options, "--layout genai")
 
     def choose(self, options: ExportOptions, available: tuple[Modality, ...]) -> Selection:
@@ -59,22 +50,6 @@ class GenaiLayout:
         plan = plan_genai(given)
         check_graphs(plan.graphs)
         return GenaiFolder(given, plan)
-
-    def describe(self, folder: Path) -> FolderDescription:
-        """The folder's record.
-
-        Raises:
-            ArtifactError: There is none, or it is damaged.
-        """
-        return ExportRecord.load(folder).describe()
-
-    def add_files(self, folder: Path, added: Sequence[FileInfo]) -> None:
-        """List more files in the record.
-
-        Raises:
-            ArtifactError: There is none, or it is damaged.
-        """
-        add_files(folder, added)
 
     def usage(self, described: FolderDescription) -> tuple[str, ...]:
         """See `usage.py` beside this file."""
