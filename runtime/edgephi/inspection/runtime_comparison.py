@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from edgephi.base.errors import EdgeError
-from edgephi.inspection.verification import PLUGIN_GROUP
+from edgephi.inspection.plugins import find_plugin
 
 #: By how many standard deviations of the logits another runtime may be off: other kernels round otherwise.
 MOST_DEVIATION = 0.01
-_PLUGIN = "compare-runtime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +96,5 @@ def find_compare_runtime() -> CompareRuntime:
     Raises:
         EdgeError: It is not installed. The message is the pip command.
     """
-    why = "they are not installed"
-    for point in metadata.entry_points(group=PLUGIN_GROUP, name=_PLUGIN):
-        try:
-            compare: CompareRuntime = point.load()
-        except ImportError as error:
-            why = str(error)
-        else:
-            return compare
-    raise EdgeError(f'comparing runtimes needs more packages ({why}); run: pip install "edgephi[export]"')
+    compare: CompareRuntime = find_plugin("compare-runtime", "comparing runtimes")
+    return compare

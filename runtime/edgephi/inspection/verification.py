@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from edgephi.base.errors import EdgeError
 from edgephi.bundle.bundle import Bundle
 from edgephi.inspection.comparison import Compare, OnProgress, TensorComparison
-
-PLUGIN_GROUP = "edgephi.plugins"
-_COMPARE = "compare"
+from edgephi.inspection.plugins import find_plugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +105,8 @@ def find_compare() -> Compare:
     Raises:
         EdgeError: It is not installed. The message is the pip command.
     """
-    why = "they are not installed"
-    for point in metadata.entry_points(group=PLUGIN_GROUP, name=_COMPARE):
-        try:
-            compare: Compare = point.load()
-        except ImportError as error:
-            why = str(error)
-        else:
-            return compare
-    raise EdgeError(f'comparing with a checkpoint needs more packages ({why}); run: pip install "edgephi[export]"')
+    compare: Compare = find_plugin("compare", "comparing with a checkpoint")
+    return compare
 
 
 def _adding(on_read: OnProgress, total: int) -> Callable[[int], None]:

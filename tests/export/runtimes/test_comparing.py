@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 
 from edgephi.base.errors import ArtifactError, ConfigError, EdgeError
-from edgephi.inspection import runtime_comparison
+from edgephi.inspection import plugins, runtime_comparison
 from edgephi_export import ExportOptions, export
 from edgephi_export.options import LayoutName
 from edgephi_export.runtimes import registry
@@ -125,7 +125,7 @@ def test_what_is_not_installed_is_named_with_the_pip_command(monkeypatch: pytest
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(runtime_comparison.metadata, "entry_points", lambda **_: [])
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda **_: [])
     with pytest.raises(EdgeError, match=r'needs more packages \(.*\); run: pip install "edgephi\[export\]"'):
         runtime_comparison.find_compare_runtime()
     monkeypatch.setattr(importlib, "import_module", missing)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edgephi.bundle.bundle import Bundle
-from edgephi.inspection import verification
+from edgephi.inspection import plugins, verification
 from edgephi.inspection.comparison import ComparisonReport, OnProgress, TensorComparison
 from support.bundles import copy_bundle, small_bundle, small_checkpoint
 from support.shell import invoke, spawn
@@ -162,7 +162,7 @@ def test_a_damaged_folder_is_not_compared(compared: list[TensorComparison], tmp_
 def test_without_the_host_package_the_pip_command_is_named_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch, value: str | None
 ):
-    points = [] if value is None else [EntryPoint(name="compare", value=value, group=verification.PLUGIN_GROUP)]
+    points = [] if value is None else [EntryPoint(name="compare", value=value, group=plugins.PLUGIN_GROUP)]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group, name: points)
     done = invoke("verify", "no/such/model", "--reference", "x")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -187,7 +187,7 @@ def test_the_host_packages_function_is_found_by_its_name(monkeypatch: pytest.Mon
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host package, whether this checkout was installed or not."""
     point = EntryPoint(
-        name="compare", value="edgephi_export.fidelity.weights:compare_with_checkpoint", group=verification.PLUGIN_GROUP
+        name="compare", value="edgephi_export.fidelity.weights:compare_with_checkpoint", group=plugins.PLUGIN_GROUP
     )
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [point])
 
