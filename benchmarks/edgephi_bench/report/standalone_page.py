@@ -48,13 +48,22 @@ class PageContent:
 
 def render(content: PageContent) -> str:
     """The page's HTML; whatever names hold is text in it."""
-    return _template().render(page=content, command=shlex.join(content.command))
+    return template("page.html").render(page=content, command=shlex.join(content.command))
 
 
 @cache
-def _template() -> Template:
-    loader = FileSystemLoader(_TEMPLATES)
+def template(name: str, folder: Path = _TEMPLATES) -> Template:
+    """A template that may use the parts and the style beside this file; what it is given is text in it.
+
+    Args:
+        name: Its file.
+        folder: Where that is.
+    """
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader((folder, _TEMPLATES)),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
+    return environment.get_template(name)
