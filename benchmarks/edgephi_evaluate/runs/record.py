@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgephi.base.json_file import decode, parse_json
 from edgephi_evaluate.answer import Seconds
@@ -73,13 +72,3 @@ def read_record(line: str, where: str) -> ItemRecord:
         ArtifactError: It is none.
     """
     return decode(ItemRecord, parse_json(line, where), where)
-
-
-def whole_bytes(path: Path) -> int:
-    """Bytes of a file of lines up to the end of the last whole one: a kill may have cut what comes after.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1

@@ -14,7 +14,7 @@ from edgephi.base.errors import ArtifactError, EdgeError
 from edgephi_export.layouts.genai.config import is_media_folder
 from edgephi_export.options import LayoutName
 from edgephi_export.runtimes.genai_tensors import request_tensors
-from edgephi_export.runtimes.runtime import RuntimeReply, RuntimeRequest
+from edgephi_export.runtimes.runtime import RuntimeReply, RuntimeRequest, one_line
 
 
 class GenaiRuntime:
@@ -63,7 +63,7 @@ class LoadedGenai:
         try:
             self.model = self.library.Model(str(folder))
         except Exception as error:  # the library raises whatever its C++ code threw
-            raise ArtifactError(f"{folder}: onnxruntime-genai does not load it ({_one_line(error)})") from error
+            raise ArtifactError(f"{folder}: onnxruntime-genai does not load it ({one_line(error)})") from error
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +84,7 @@ class LoadedGenai:
             logits = np.array(generator.get_logits(), np.float32).reshape(-1)
             return RuntimeReply(logits=logits, token_ids=greedy(generator, request.max_new_tokens))
         except Exception as error:
-            raise ArtifactError(f"onnxruntime-genai cannot answer ({_one_line(error)})") from error
+            raise ArtifactError(f"onnxruntime-genai cannot answer ({one_line(error)})") from error
 
     def begin(self, request: RuntimeRequest) -> Any:
         """A generator that has read the prompt."""
@@ -118,7 +118,3 @@ def _library() -> Any:
         return importlib.import_module("onnxruntime_genai")
     except ImportError as error:
         raise EdgeError(f'onnxruntime-genai is not installed ({error}); run: pip install "edgephi[genai]"') from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgephi.base.errors import ArtifactError, EdgeError
 from edgephi_export.options import LayoutName
-from edgephi_export.runtimes.runtime import RuntimeReply, RuntimeRequest
+from edgephi_export.runtimes.runtime import RuntimeReply, RuntimeRequest, one_line
 
 
 class OptimumRuntime:
@@ -57,7 +57,7 @@ class LoadedOptimum:
         try:
             self._model: Any = library.ORTModelForCausalLM.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # the library raises whatever the parts below it raise
-            raise ArtifactError(f"{folder}: optimum does not load it ({_one_line(error)})") from error
+            raise ArtifactError(f"{folder}: optimum does not load it ({one_line(error)})") from error
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +79,7 @@ class LoadedOptimum:
             logits = self._model(**given).logits[0, -1].numpy()
             whole = self._model.generate(**given, max_new_tokens=request.max_new_tokens, do_sample=False)
         except Exception as error:
-            raise ArtifactError(f"optimum cannot answer ({_one_line(error)})") from error
+            raise ArtifactError(f"optimum cannot answer ({one_line(error)})") from error
         return RuntimeReply(logits=np.array(logits, np.float32), token_ids=tuple(whole[0, ids.shape[1] :].tolist()))
 
 
@@ -90,7 +90,3 @@ def _library() -> Any:
             return importlib.import_module("optimum.onnxruntime")
     except ImportError as error:
         raise EdgeError(f'optimum is not installed ({error}); run: pip install "edgephi[optimum]"') from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -73,6 +73,11 @@ class LoadedFolder(Protocol):
         """Answer greedily."""
 
 
+def one_line(error: Exception) -> str:
+    """The message of a library's error, without its line breaks."""
+    return " ".join(str(error).split())
+
+
 class Runtime(Protocol):
     """A library that loads folders."""
 

@@ -9,6 +9,11 @@ from edgephi.bundle.manifest import Manifest
 from edgephi_pack.app.components import Components
 
 
+def json_time(time: datetime) -> str:
+    """A time in UTC as JSON documents have it."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AboutFacts:
     """A release as its documents describe it.
@@ -30,11 +35,6 @@ class AboutFacts:
     manifest_sha256: str
     model_licence: str
     components: Components | None
-
-    @property
-    def created_text(self) -> str:
-        """As JSON documents have it."""
-        return f"{self.created:%Y-%m-%dT%H:%M:%SZ}"
 
     @property
     def model_licence_name(self) -> str:

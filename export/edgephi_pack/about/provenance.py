@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from edgephi.base.version import package_version
-from edgephi_pack.about.facts import AboutFacts
+from edgephi_pack.about.facts import AboutFacts, json_time
 
 
 def provenance(facts: AboutFacts) -> bytes:
@@ -31,7 +31,7 @@ def provenance(facts: AboutFacts) -> bytes:
             },
             "runDetails": {
                 "builder": {"id": "urn:edgephi:pack", "version": {"edgephi": package_version()}},
-                "metadata": {"startedOn": facts.created_text},
+                "metadata": {"startedOn": json_time(facts.created)},
             },
         },
     }

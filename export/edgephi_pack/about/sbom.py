@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from edgephi_pack.about.facts import AboutFacts
+from edgephi_pack.about.facts import AboutFacts, json_time
 from edgephi_pack.app.components import Component
 
 #: Of the random part of serial numbers: equal releases have equal ones.
@@ -23,7 +23,7 @@ def sbom(facts: AboutFacts) -> bytes:
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "timestamp": facts.created_text,
+            "timestamp": json_time(facts.created),
             "component": {"bom-ref": product, "type": "device", "name": facts.name, "version": facts.version},
         },
         "components": [_model(facts), *map(_package, components)],

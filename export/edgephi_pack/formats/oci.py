@@ -18,6 +18,7 @@ from typing import Any
 
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.base.json_file import read_json
+from edgephi_pack.about.facts import json_time
 from edgephi_pack.tree import PROGRAM, TreeFile
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -45,11 +46,6 @@ class ImageFacts:
     version: str
     created: datetime
     arch: str | None
-
-    @property
-    def created_text(self) -> str:
-        """As JSON has it."""
-        return f"{self.created:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class Layout:
@@ -98,7 +94,7 @@ def write_modelpack(folder: Path, files: Sequence[TreeFile], facts: ImageFacts) 
         layout.file(file, _media_type(file), annotations={"org.cncf.model.filepath": file.path}) for file in files
     ]
     config = {
-        "descriptor": {"createdAt": facts.created_text, "name": facts.name, "version": facts.version},
+        "descriptor": {"createdAt": json_time(facts.created), "name": facts.name, "version": facts.version},
         "config": {"architecture": "transformer", "format": "onnx"},
         "modelfs": {"type": "layers", "diffIds": [layer["digest"] for layer in layers]},
     }
@@ -140,7 +136,7 @@ def write_image(folder: Path, files: Sequence[TreeFile], facts: ImageFacts, base
         "Cmd": ["serve", f"/{_FOLDER}/model", "--uds", "/run/edgephi.socket"],
         "WorkingDir": f"/{_FOLDER}",
     }
-    config["created"] = facts.created_text
+    config["created"] = json_time(facts.created)
     config["rootfs"] = {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], digest]}
     config.pop("history", None)
     layers = [*manifest["layers"], own]
