@@ -1,15 +1,20 @@
-"""What several test files share: loaded models of the small exported checkpoints."""
+"""What several test files share: loaded models of the small exported checkpoints, and a browser."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgephi import Model
 from support.bundles import small_bundle
 from support.checkpoints import Layout
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +41,18 @@ def models() -> Iterator[Callable[..., Model]]:
     yield get
     for model in opened.values():
         model.close()
+
+
+@pytest.fixture(scope="session")
+def launch() -> Iterator[Callable[..., Browser]]:
+    """Starts Debian's Chromium by playwright, of which a process may run one; nothing is downloaded."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+
+        def begin(*options: str, program: str = chromium) -> Browser:
+            return playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *options])
+
+        yield begin

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from PIL import Image
 from edgephi_evaluate.report.page import page
 from edgephi_evaluate.report.runs import read_reports
 from support.evaluation import ScriptedEngine, run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _DURATIONS = """Promise.all([...document.querySelectorAll('audio')].map(one => new Promise(done => {
     one.onloadedmetadata = () => done(one.duration); one.onerror = () => done(0); one.load(); })))"""
@@ -32,14 +37,11 @@ def _data(folder: Path) -> Path:
 
 
 @pytest.mark.browser
-def test_recordings_play_and_images_show_from_one_file(tmp_path: Path):
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - `make test` has no browser
-
+def test_recordings_play_and_images_show_from_one_file(tmp_path: Path, launch: Callable[..., Browser]):
     folder = run(ScriptedEngine(lambda number, text: "b"), _data(tmp_path / "data"), tmp_path / "run")
     (tmp_path / "page.html").write_text(page(read_reports((folder,), None)), encoding="utf-8")
     shutil.rmtree(tmp_path / "data")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with launch() as browser:
         shown, problems = browser.new_page(), []
         shown.on("console", lambda message: problems.append(message.text))
         shown.on("request", lambda request: problems.append(request.url) if "://" in request.url[5:] else None)
@@ -49,4 +51,3 @@ def test_recordings_play_and_images_show_from_one_file(tmp_path: Path):
         assert shown.locator("svg:visible").count() == 2
         assert shown.locator("main i").count() == 0
         assert [url for url in problems if "page.html" not in url] == []
-        browser.close()

@@ -1,8 +1,7 @@
-"""A browser, and the page in it: Debian's Chromium, driven by playwright. Nothing is downloaded."""
+"""A browser with a microphone and a camera, and servers for the page in it."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -20,21 +19,6 @@ DEVICES = [
     "--use-fake-device-for-media-stream",
     f"--use-file-for-fake-audio-capture={SAMPLES / 'sentence.wav'}%noloop",
 ]
-Launch = Callable[..., "Browser"]
-
-
-@pytest.fixture(scope="session")
-def launch() -> Iterator[Launch]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-
-        def begin(*options: str, program: str = chromium) -> Browser:
-            return playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *options])
-
-        yield begin
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +28,7 @@ def devices() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def browser(launch: Launch) -> Iterator[Browser]:
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     """With a microphone and a camera that are allowed."""
     opened: AbstractContextManager[Browser] = launch(*DEVICES)
     with opened as browser:
