@@ -8,8 +8,13 @@ from edgephi.base.errors import ConfigError
 from edgephi_export.runtimes.genai import GenaiRuntime
 from edgephi_export.runtimes.optimum import OptimumRuntime
 from edgephi_export.runtimes.runtime import Runtime
+from edgephi_export.runtimes.transformersjs import TransformersJsRuntime
 
-RUNTIMES: Mapping[str, Runtime] = {"genai": GenaiRuntime(), "optimum": OptimumRuntime()}
+RUNTIMES: Mapping[str, Runtime] = {
+    "genai": GenaiRuntime(),
+    "optimum": OptimumRuntime(),
+    "transformersjs": TransformersJsRuntime(),
+}
 
 
 def find_runtime(name: str) -> Runtime:

@@ -89,7 +89,7 @@ class Runtime(Protocol):
         """The version that is installed.
 
         Raises:
-            EdgeError: None is. The message is the pip command.
+            EdgeError: None is. The message says what to run.
         """
 
     def load(self, folder: Path) -> LoadedFolder:

@@ -34,7 +34,8 @@ _MOST_ROWS = 10
         "--runtime",
         metavar="NAME",
         help="Run a folder of another layout in the runtime that it was made for, and compare its answers with "
-        "edgephi's: genai or optimum. --reference is then the checkpoint, or edgephi's own model folder of it.",
+        "edgephi's: genai, optimum or transformersjs. --reference is then the checkpoint, or edgephi's own model "
+        "folder of it.",
     ),
 )
 @json_option

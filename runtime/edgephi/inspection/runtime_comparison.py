@@ -86,7 +86,7 @@ class CompareRuntime(Protocol):
         Raises:
             ConfigError: An unknown runtime, or a reference of another recipe or model.
             ArtifactError: A folder is damaged or none of its kind.
-            EdgeError: The runtime's library is not installed. The message is the pip command.
+            EdgeError: The runtime's library is not installed. The message says what to run.
         """
 
 

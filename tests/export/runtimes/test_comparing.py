@@ -131,3 +131,27 @@ def test_what_is_not_installed_is_named_with_the_pip_command(monkeypatch: pytest
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(EdgeError, match=r'onnxruntime-genai is not installed .*; run: pip install "edgephi\[genai\]"'):
         registry.find_runtime("genai").version()
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (None, r"node cannot be run \(No such file or directory\); install Node.js"),
+        (
+            "echo \"Error: Cannot find module '@huggingface/transformers'\" >&2; exit 1",
+            r"transformers.js is not found \(Error: Cannot find .*\); run `npm install @huggingface/transformers`",
+        ),
+        ("exit 3", r"transformers.js is not found \(ended with exit code 3\)"),
+        ("kill -9 $$", "killed by SIGKILL; the system may have run out of memory"),
+    ],
+    ids=["no node", "no package", "silent end", "killed"],
+)
+def test_a_node_that_cannot_serve_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str | None, message: str
+):
+    if program is not None:
+        (tmp_path / "node").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EdgeError, match=message):
+        registry.find_runtime("transformersjs").version()

@@ -9,12 +9,16 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgephi import Model, Reply, SamplingOptions
-from other_runtimes.transformersjs.conftest import Site
+from edgephi.base.errors import ArtifactError, EdgeError
+from edgephi_export.runtimes.comparing import compare_with_runtime
+from edgephi_export.runtimes.registry import find_runtime
+from other_runtimes.transformersjs.conftest import NANO, Site
 from support.questions import questions, tasks
 
 pytestmark = pytest.mark.transformersjs
@@ -64,6 +68,30 @@ def test_a_prompt_beyond_the_boundary_is_read_with_the_long_factors(site: Site, 
     done = _ask_node(site, recipe, (question,))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["ids"] == list(reply.token_ids)
+
+
+@pytest.mark.parametrize("recipe", ["int4"], indirect=True)
+def test_verify_finds_the_same_answers(site: Site, recipe: str, monkeypatch: pytest.MonkeyPatch):
+    """As a user calls it: where npm installed the package."""
+    monkeypatch.chdir(site.path)
+    compared = compare_with_runtime(site.model(recipe), "transformersjs", str(NANO), lambda done, total: None)
+    assert (compared.runtime, compared.version[:2]) == ("transformers.js", "4.")
+    assert len(compared.requests) > 1
+    for request in compared.requests:
+        assert (request.mode, request.first_difference) == ("text", None)
+        assert request.deviation <= 1e-4
+
+
+def test_verify_says_what_is_missing_and_what_the_library_refuses(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    library = find_runtime("transformersjs")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EdgeError, match=r"is not found \(Error: Cannot find module '@huggingface/transformers'\); run"):
+        library.version()
+    monkeypatch.chdir(site.path)
+    with pytest.raises(ArtifactError, match=r"transformers\.js does not load it \(.*config\.json"):
+        library.load(tmp_path)
 
 
 class _Quiet(SimpleHTTPRequestHandler):
