@@ -24,7 +24,7 @@ from edgephi_export.layouts.layout import LayoutInput
 from edgephi_export.layouts.registry import LAYOUTS, find_layout
 from edgephi_export.options import ExportOptions
 from edgephi_export.progress import Meter, OnProgress
-from edgephi_export.recipe_options import check_purpose, recipe_of, with_rank
+from edgephi_export.recipe_options import check_coded, check_purpose, recipe_of, with_rank
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import progress_totals
 from edgephi_quantize.recipe import Recipe, parse_rule
@@ -133,11 +133,13 @@ def _open(
         calibration.check(selection.modalities)
         calibration.check_shapes(opened.config.vision)
     options = with_rank(options, opened.config.adapters)
+    recipe = recipe_of(options, weights=opened.weights)
+    check_coded(options, recipe, opened.weights)
     return LayoutInput(
         options=options,
         checkpoint=opened,
         selection=selection,
-        weights=WeightPlan(recipe_of(options)),
+        weights=WeightPlan(recipe),
         calibration=calibration,
     )
 

@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import AdapterInfo
 from edgephi_export.checkpoint.selection import Selection
+from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.options import ExportOptions
 from edgephi_quantize.recipe import ONE_PURPOSE, Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
 
-def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = ()) -> Recipe:
+def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = (), weights: WeightSource | None = None) -> Recipe:
     """The recipe of an export.
 
     Args:
         options: The options.
         gated: Rules of the gate of the graph for prefill; the user's own count more.
+        weights: Of the checkpoint, whose codes are kept as they are where the recipe stores codes; None before it is
+            opened.
 
     Raises:
         ConfigError: The options name no recipe, or a rule cannot be read.
     """
+    kept = () if weights is None or not make_recipe(options.recipe).has_codes else _kept(weights)
     return make_recipe(
         options.recipe,
         method=options.method,
-        overrides=(*gated, *map(parse_rule, options.overrides)),
+        overrides=(*kept, *gated, *map(parse_rule, options.overrides)),
         with_prefill=options.prefill is not None,
         solve=SolvedAnew(adapters=options.absorb, correction_rank=options.correct_rank),
     )
+
+
+def _kept(weights: WeightSource) -> tuple[Rule, ...]:
+    """Rules that keep a checkpoint's codes as they are: one for each kind of linear, or each linear, that has them."""
+    rules: dict[str, Rule] = {}
+    for name, format_ in weights.coded.items():
+        stem, kind = name.removesuffix(".weight"), re.sub(r"^layers\.\d+", "layers.*", name)
+        whole = all(fnmatchcase(other, kind) <= (other in weights.coded) for other in weights.shapes)
+        pattern = kind.removesuffix(".weight") if whole else stem
+        rules[pattern] = Rule(pattern, format_)
+    return tuple(rules.values())
+
+
+def check_coded(options: ExportOptions, recipe: Recipe, weights: WeightSource) -> None:
+    """Refuse to choose codes anew where the checkpoint's are kept.
+
+    Raises:
+        ConfigError: It was asked for.
+    """
+    if weights.coded and recipe.needs_inputs:
+        asked = f"--method {options.method}" if options.method in ("weighted", "gptq") else "--correct-rank"
+        raise ConfigError(
+            f"{asked}: the checkpoint holds codes, which are kept as they are; leave it out, or export the model that "
+            "they were made from"
+        )
 
 
 def check_cpu_recipe(options: ExportOptions, what: str) -> None:

@@ -78,11 +78,12 @@ class Recipe:
     correction_rank: int = 0
 
     def __post_init__(self) -> None:
-        has_codes = any(isinstance(rule.format, BlockFormat) for rule in self.rules)
         if self.method is not None and self.method not in METHODS:
             raise ConfigError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
-        if has_codes != (self.method is not None):
-            raise ConfigError(f"recipe {self.name} stores {'' if has_codes else 'no '}codes; method is {self.method}")
+        if self.has_codes != (self.method is not None):
+            raise ConfigError(
+                f"recipe {self.name} stores {'' if self.has_codes else 'no '}codes; method is {self.method}"
+            )
         if not any(rule.pattern == "*" for rule in self.rules):
             raise ConfigError(f"recipe {self.name} has no rule for '*', so that a weight may be left without a format")
         for rule in self.rules:
@@ -101,6 +102,11 @@ class Recipe:
                 f"{rule.pattern}={rule.format}: recipe {self.name} computes with {self.activations}, and ONNX Runtime "
                 "multiplies rows with float32 only; use a block format or another recipe"
             )
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether any weight is stored in blocks."""
+        return any(isinstance(rule.format, BlockFormat) for rule in self.rules)
 
     @property
     def is_for_gpu(self) -> bool:

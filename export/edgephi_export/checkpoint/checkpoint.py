@@ -7,7 +7,7 @@ phi3              Phi-4-mini: the decoder alone
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,18 +43,24 @@ from edgephi_export.checkpoint.folder_check import (
     check_architecture,
     check_kind,
     check_leftovers,
-    check_not_quantized,
     check_weights,
     unknown_tensor,
 )
 from edgephi_export.checkpoint.generation_config import read_generation
+from edgephi_export.checkpoint.gptq_config import GptqConfig, read_quantization
+from edgephi_export.checkpoint.gptq_linear import GptqLinear, take_linears
 from edgephi_export.checkpoint.json_fields import Fields
 from edgephi_export.checkpoint.peft_adapter import Adapter
 from edgephi_export.checkpoint.processor_config import read_max_crops
 from edgephi_export.checkpoint.safetensors_file import StoredTensor, read_header
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.checkpoint.special_tokens import read_chat_template, read_tokens
-from edgephi_export.checkpoint.tensor_names import canonical_name, canonical_peft_name, expected_shapes
+from edgephi_export.checkpoint.tensor_names import (
+    canonical_gptq_name,
+    canonical_name,
+    canonical_peft_name,
+    expected_shapes,
+)
 from edgephi_export.checkpoint.tensors import WeightSource
 
 _COMPARED_ROWS = 1024
@@ -100,7 +106,7 @@ def read_layout(folder: Path) -> CheckpointLayout:
             f"{config.where}: unknown model_type {model_type!r}; supported: {', '.join(get_args(CheckpointLayout))}, "
             "which are Phi-4-multimodal and Phi-4-mini"
         )
-    check_not_quantized(config)
+    read_quantization(config)
     check_architecture(config)
     return cast(CheckpointLayout, model_type)
 
@@ -125,7 +131,8 @@ def open_checkpoint(folder: Path, selection: Selection, adapter: Adapter | None 
     layout = read_layout(folder)
     fields = Fields.load(folder / CONFIG)
     check_adapters(folder, own_adapters=layout != "phi3", merged=adapter.folder if adapter else None)
-    tensors = _canonical_tensors(folder, layout)
+    quantization = read_quantization(fields)
+    tensors = _canonical_tensors(folder, layout, quantization)
     tied = fields.get("tie_word_embeddings", bool, False)
     if tied and "embed_tokens.weight" not in tensors and _HEAD in tensors:
         tensors["embed_tokens.weight"] = tensors.pop(_HEAD)  # safetensors' save_model keeps either name of one table
@@ -134,14 +141,20 @@ def open_checkpoint(folder: Path, selection: Selection, adapter: Adapter | None 
             tensors |= _peft_tensors(folder / f"{own}-lora", own)
     check_leftovers(folder)
     config = _read_config(folder, layout, fields, selection, {name: t.shape for name, t in tensors.items()})
-    _check_tensors(folder, tensors, config)
-    _check_tied_head(fields, tied, tensors)
     shapes = expected_shapes(config)
+    coded = take_linears(tensors, quantization, shapes) if quantization else {}
+    _check_tensors(folder, tensors, config, coded)
+    _check_tied_head(fields, tied, tensors)
+    if coded and adapter:
+        raise ArtifactError(
+            f"{folder}: the checkpoint holds codes, into which no adapter can be merged; merge it into the model that "
+            "they were made from"
+        )
     changes = adapter.blocks(layout, config.decoder, shapes) if adapter else {}
     return Checkpoint(
         path=folder,
         config=config,
-        weights=WeightSource({name: tensors[name] for name in shapes}, changes),
+        weights=WeightSource({name: tensors[name] for name in shapes if name in tensors}, changes, coded),
         chat_template=read_chat_template(folder),
         config_sha256=file_sha256(folder / CONFIG),
         adapter=adapter.info if adapter else None,
@@ -182,10 +195,11 @@ def _read_adapter(folder: Path, layout: CheckpointLayout, fields: Fields, name: 
     return read_peft_adapter(folder / f"{name}-lora", name)
 
 
-def _canonical_tensors(folder: Path, layout: CheckpointLayout) -> Stored:
+def _canonical_tensors(folder: Path, layout: CheckpointLayout, quantization: GptqConfig | None) -> Stored:
     tensors: Stored = {}
+    rename = canonical_name if quantization is None else canonical_gptq_name
     for path, header in _weight_headers(folder).items():
-        _add(tensors, path, header, partial(canonical_name, layout), partial(unknown_tensor, layout=layout))
+        _add(tensors, path, header, partial(rename, layout), partial(unknown_tensor, layout=layout))
     return tensors
 
 
@@ -230,9 +244,11 @@ def _peft_tensors(folder: Path, adapter: str) -> Stored:
     return tensors
 
 
-def _check_tensors(folder: Path, tensors: Stored, config: ModelConfig) -> None:
+def _check_tensors(folder: Path, tensors: Stored, config: ModelConfig, coded: Mapping[str, GptqLinear]) -> None:
     expected = expected_shapes(config)
     for name, shape in expected.items():
+        if name in coded:
+            continue
         if name not in tensors:
             raise ArtifactError(f"{folder}: tensor {name} is missing from the weights")
         if tensors[name].shape != shape:

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's folder is what it seems: one model, whole, not quantized already, with nothing left unread.
+"""Whether a checkpoint's folder is what it seems: one model, whole, with nothing left unread.
 
 Weights that nothing names would be left out silently, so they are refused; so is what belongs to other tools. Each line
 says what was found and what to do about it.
@@ -18,14 +18,14 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = 1024
 #: What an export reads; of other files a pointer may stay.
 _READ = (".safetensors", ".json", ".jinja")
-_TAKE_ORIGINAL = "export the model it was made from, which edgephi quantizes itself (--recipe)"
+TAKE_ORIGINAL = "export the model it was made from, which edgephi quantizes itself (--recipe)"
 #: What other tools leave, and what to do: the first that is there is named.
 _FOREIGN = (
     ("edgephi.json", "is an edgephi model folder already; use it as it is: edgephi run {folder}"),
     ("genai_config.json", "is a model of onnxruntime-genai, already in ONNX; give the checkpoint it was made from"),
-    ("*.gguf", f"holds a GGUF model for llama.cpp, not safetensors; {_TAKE_ORIGINAL}"),
+    ("*.gguf", f"holds a GGUF model for llama.cpp, not safetensors; {TAKE_ORIGINAL}"),
     ("*.onnx", "is an ONNX model already; give the checkpoint it was made from"),
-    ("weights.npz", f"holds weights of MLX, not safetensors; {_TAKE_ORIGINAL}"),
+    ("weights.npz", f"holds weights of MLX, not safetensors; {TAKE_ORIGINAL}"),
     ("pytorch_model*.bin*", "holds pickled weights (pytorch_model*.bin), which can run code, not safetensors; load "
      "it with transformers and call save_pretrained(), which writes safetensors"),
     ("*.pth", "holds pickled weights (*.pth), which can run code; convert them to transformers' safetensors"),
@@ -82,24 +82,6 @@ def adapter_alone(folder: Path, name: str) -> str:
     )
 
 
-def check_not_quantized(config: Fields) -> None:
-    """Refuse a checkpoint that another tool quantized.
-
-    Raises:
-        ArtifactError: config.json says so. The message has the method.
-    """
-    stated = config.values.get("quantization_config") or config.values.get("quantization")
-    if stated is None:
-        return
-    method = stated.get("quant_method") if isinstance(stated, dict) else None
-    if method is None:
-        method = "MLX" if "quantization" in config.values else "an unknown method"
-    raise ArtifactError(
-        f"{config.where}: the checkpoint is quantized already ({str(method)[:40]}, says quantization_config); "
-        f"{_TAKE_ORIGINAL}"
-    )
-
-
 def check_architecture(config: Fields) -> None:
     """Refuse a model of a known type that does something else than writing, such as judging what it reads.
 
@@ -117,7 +99,7 @@ def check_architecture(config: Fields) -> None:
 def unknown_tensor(name: str, layout: str) -> str:
     """A description of a tensor that no model of `layout` has, as far as its name shows, and what to do."""
     if name.endswith(_QUANTIZED) or ".quant_state." in name:
-        return f"the checkpoint is quantized already; {_TAKE_ORIGINAL}"
+        return f"the checkpoint is quantized already; {TAKE_ORIGINAL}"
     if ".lora_" in name or ".base_layer." in name or ".modules_to_save." in name:
         return (
             "it belongs to an adapter that is not merged; load it with PEFT, call merge_and_unload() and "

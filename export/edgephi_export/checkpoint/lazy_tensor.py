@@ -13,9 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi_quantize.block_codes import BlockCodes
+from edgephi_quantize.formats import BlockFormat
+
 Rows = Callable[[int, int], NDArray[np.float32]]
 #: Values of one chunk: few enough for the caches of a core while it is quantized, many enough to hide the overhead.
 _CHUNK_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCodes:
+    """Codes that a checkpoint holds for a matrix.
+
+    Attributes:
+        format: Of the codes.
+        read_rows: Gives the codes of the rows from a start to a stop.
+    """
+
+    format: BlockFormat
+    read_rows: Callable[[int, int], BlockCodes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +44,7 @@ class LazyTensor:
         read_rows: Gives the rows from a start to a stop of the first axis.
         source_bytes: Bytes of the checkpoint that reading all of it reads.
         divisible: False where every call computes the whole.
+        codes: The codes that the values come from; None where the checkpoint holds floats.
     """
 
     name: str
@@ -35,6 +52,7 @@ class LazyTensor:
     read_rows: Rows
     source_bytes: int
     divisible: bool = True
+    codes: StoredCodes | None = None
 
     def whole(self) -> NDArray[np.float32]:
         """All rows."""
@@ -55,15 +73,22 @@ class LazyTensor:
         """Every value times `factor`."""
         if factor == 1.0:
             return self
-        return dataclasses.replace(self, read_rows=lambda start, stop: self.read_rows(start, stop) * np.float32(factor))
+        return dataclasses.replace(
+            self, codes=None, read_rows=lambda start, stop: self.read_rows(start, stop) * np.float32(factor)
+        )
 
     def rows(self, start: int, stop: int) -> LazyTensor:
         """The rows from `start` up to `stop` of the first axis."""
+        codes = self.codes
+        if codes is not None:
+            read = codes.read_rows
+            codes = StoredCodes(codes.format, lambda first, end: read(start + first, start + end))
         return dataclasses.replace(
             self,
             shape=(stop - start, *self.shape[1:]),
             read_rows=lambda first, end: self.read_rows(start + first, start + end),
             source_bytes=self.source_bytes * stop // self.shape[0] - self.source_bytes * start // self.shape[0],
+            codes=codes,
         )
 
     def as_matrix(self) -> LazyTensor:

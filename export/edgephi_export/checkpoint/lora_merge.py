@@ -71,7 +71,7 @@ def with_changes(base: LazyTensor, blocks: tuple[LoraBlock, ...]) -> LazyTensor:
         return rows
 
     source_bytes = base.source_bytes + sum(block.source_bytes for block in blocks)
-    return replace(base, read_rows=read_rows, source_bytes=source_bytes)
+    return replace(base, read_rows=read_rows, source_bytes=source_bytes, codes=None)
 
 
 @functools.lru_cache(maxsize=8)

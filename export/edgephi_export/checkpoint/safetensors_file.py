@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,30 @@ class StoredTensor:
         Raises:
             ArtifactError: The dtype is not a float of 16 or 32 bits, the file became shorter, or a value is not finite.
         """
-        self.check_dtype()
-        dtype, exponent = _READABLE[self.dtype]
-        bits = self.read_bytes(start, stop).view(dtype)
-        if bits.size and (bits & dtype.type(exponent)).max() == exponent:
-            raise ArtifactError(f"{self.file}: tensor {self.name} holds NaN or infinity; the checkpoint is damaged")
-        return _to_float32(bits, self.dtype).reshape(stop - start, *self.shape[1:])
+        return self._floats(self.read_bytes(start, stop)).reshape(stop - start, *self.shape[1:])
+
+    def read_float_columns(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Columns `start` to `stop` of a matrix, as `read` gives rows: float32 [rows, stop - start].
+
+        Raises:
+            ArtifactError: As for `read`.
+        """
+        return self._floats(self.read_columns(start, stop))
+
+    def read_columns(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """The stored bytes of columns `start` to `stop` of a matrix: uint8 [rows, bytes of the columns].
+
+        Raises:
+            ArtifactError: The file cannot be read or became shorter.
+        """
+        rows, columns = self.shape
+        item_bytes = _ITEM_BYTES[self.dtype]
+        if (start, stop) == (0, columns):
+            return self.read_bytes(0, rows).reshape(rows, -1)
+        data = np.empty((rows, (stop - start) * item_bytes), dtype=np.uint8)
+        offsets = range(self.offset + start * item_bytes, self.offset + self.num_bytes, self.row_bytes)
+        self._fill(zip(offsets, data, strict=True))
+        return data
 
     def read_bytes(self, start: int, stop: int) -> NDArray[np.uint8]:
         """The stored bytes of rows `start` to `stop`, read and not mapped: mapped pages would count as memory used.
@@ -87,17 +106,32 @@ class StoredTensor:
             ArtifactError: The file cannot be read or became shorter.
         """
         data = np.empty((stop - start) * self.row_bytes, dtype=np.uint8)
+        self._fill([(self.offset + start * self.row_bytes, data)])
+        return data
+
+    def _fill(self, places: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
+        """Fill each array from its offset of the file on."""
+        rest = memoryview(b"")
         try:
             with self.file.open("rb", buffering=0) as stream:
-                stream.seek(self.offset + start * self.row_bytes)
-                rest = data.data
-                while rest and (count := stream.readinto(rest)):
-                    rest = rest[count:]
+                for offset, data in places:
+                    stream.seek(offset)
+                    rest = data.data
+                    while rest and (count := stream.readinto(rest)):
+                        rest = rest[count:]
+                    if rest:
+                        raise ArtifactError(f"{self.file}: tensor {self.name} cannot be read (the file became shorter)")
         except OSError as error:
             raise ArtifactError(f"{self.file}: tensor {self.name} cannot be read ({error})") from error
-        if rest:
-            raise ArtifactError(f"{self.file}: tensor {self.name} cannot be read (the file became shorter)")
-        return data
+
+    def _floats(self, data: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Stored floats as float32, all finite."""
+        self.check_dtype()
+        dtype, exponent = _READABLE[self.dtype]
+        bits = data.view(dtype)
+        if bits.size and (bits & dtype.type(exponent)).max() == exponent:
+            raise ArtifactError(f"{self.file}: tensor {self.name} holds NaN or infinity; the checkpoint is damaged")
+        return _to_float32(bits, self.dtype)
 
 
 def _to_float32(bits: NDArray[Any], dtype: str) -> NDArray[np.float32]:

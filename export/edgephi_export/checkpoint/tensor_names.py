@@ -21,6 +21,8 @@ from edgephi_export.checkpoint.config import (
 )
 
 Shape = tuple[int, ...]
+#: What GPTQ's files hold in place of a linear's weight.
+GPTQ_PARTS = ("qweight", "qzeros", "scales", "g_idx")
 
 _LINEAR = r"layers\.\d+\.(?:self_attn\.(?:qkv|o)_proj|mlp\.(?:gate_up|down)_proj)"
 _IMAGE = r"model\.embed_tokens_extend\.image_embed\."
@@ -93,6 +95,15 @@ def canonical_name(layout: CheckpointLayout, name: str) -> str | None:
             if found := pattern.fullmatch(spelled):
                 return found.expand(replacement)
     return None
+
+
+def canonical_gptq_name(layout: CheckpointLayout, name: str) -> str | None:
+    """As `canonical_name`, of a checkpoint in which linears may be stored as GPTQ's parts, such as `.qweight`."""
+    stem, _, part = name.rpartition(".")
+    if part not in GPTQ_PARTS:
+        return canonical_name(layout, name)
+    matrix = canonical_name(layout, f"{stem}.weight")
+    return None if matrix is None else f"{matrix.removesuffix('weight')}{part}"
 
 
 def canonical_peft_name(adapter: str, name: str) -> str | None:

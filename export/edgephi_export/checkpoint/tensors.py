@@ -10,9 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephi_export.checkpoint.gptq_linear import GptqLinear
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
 from edgephi_export.checkpoint.lora_merge import LoraBlock, with_changes
 from edgephi_export.checkpoint.safetensors_file import StoredTensor
+from edgephi_quantize.formats import BlockFormat
 
 
 class WeightSource:
@@ -21,13 +23,23 @@ class WeightSource:
     Args:
         tensors: Where each tensor lies, by canonical name.
         changes: What an adapter that is merged changes, by canonical name of the matrix.
+        coded: Matrices that the checkpoint holds as codes, by canonical name; no adapter is merged into them.
     """
 
     def __init__(
-        self, tensors: Mapping[str, StoredTensor], changes: Mapping[str, tuple[LoraBlock, ...]] | None = None
+        self,
+        tensors: Mapping[str, StoredTensor],
+        changes: Mapping[str, tuple[LoraBlock, ...]] | None = None,
+        coded: Mapping[str, GptqLinear] | None = None,
     ) -> None:
-        self._tensors = dict(tensors)
+        self._coded = dict(coded or {})
+        self._tensors: dict[str, StoredTensor | GptqLinear] = {**tensors, **self._coded}
         self._changes = dict(changes or {})
+
+    @property
+    def coded(self) -> dict[str, BlockFormat]:
+        """The formats of matrices that the checkpoint holds as codes, by canonical name."""
+        return {name: linear.config.format for name, linear in self._coded.items()}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -53,5 +65,7 @@ class WeightSource:
     def lazy(self, name: str) -> LazyTensor:
         """A tensor that is read when its rows are asked for."""
         tensor = self._tensors[name]
+        if isinstance(tensor, GptqLinear):
+            return tensor.lazy(name)
         lazy = LazyTensor(name=name, shape=tensor.shape, read_rows=tensor.read, source_bytes=tensor.num_bytes)
         return with_changes(lazy, self._changes[name]) if name in self._changes else lazy

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.manifest import FloatName
 from edgephi.decoder.dequantize import dequantize
+from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
 from edgephi_quantize.input_statistics import InputStatistics
 from edgephi_quantize.methods import get_method
@@ -80,7 +81,15 @@ class Encoder:
             codes, row_scales = quantize_rows(rows)
             return StoredRows(codes, _narrowed(name, row_scales, self._scale_dtype))
         method = self._plain_method if inputs is None else self._method
-        blocks = method.quantize(rows, format_, inputs)
+        return self.pack(name, method.quantize(rows, format_, inputs), format_)
+
+    def pack(self, name: str, blocks: BlockCodes, format_: BlockFormat) -> StoredRows:
+        """The stored form of codes that are found.
+
+        Raises:
+            ArtifactError: A scale is infinite or not a number.
+            ConfigError: A scale is too large for float16.
+        """
         return StoredRows(
             pack_codes(blocks.codes, format_.bits),
             _narrowed(name, blocks.scales, self._scale_dtype),

@@ -97,9 +97,12 @@ def write_weights(plan: WeightPlan, folder: Path, threads: int, meter: Meter) ->
         tensor = chunk.allocation.tensor
         if solved is not None and tensor.name in solved:
             return chunk, solved.rows(tensor.name, chunk.start, chunk.stop)
+        codes, format_ = tensor.codes, chunk.allocation.format
+        if codes is not None and codes.format == format_:
+            return chunk, encoder.pack(tensor.name, codes.read_rows(chunk.start, chunk.stop), codes.format)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows in a merge is refused below
             rows = tensor.read_rows(chunk.start, chunk.stop)
-        return chunk, encoder.encode(tensor.name, rows, chunk.allocation.format)
+        return chunk, encoder.encode(tensor.name, rows, format_)
 
     written = []
     # Threads are busy with chunks of their own; a BLAS that splits them further would only get in the way.

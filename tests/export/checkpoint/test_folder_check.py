@@ -111,7 +111,7 @@ def test_weights_that_nothing_names_are_never_left_out_silently(tmp_path: Path, 
 
 
 FOREIGN: dict[str, tuple[Change, str]] = {
-    "GPTQ": (_quantized("gptq", bits=4), r"config\.json: .* quantized already \(gptq, "),
+    "HQQ": (_quantized("hqq", bits=4), r"config\.json: .* quantized already \(hqq, "),
     "AWQ": (_quantized("awq"), r"quantized already \(awq, "),
     "bitsandbytes": (_quantized("bitsandbytes", load_in_4bit=True), r"quantized already \(bitsandbytes, "),
     "FP8": (_quantized("fp8"), r"quantized already \(fp8, "),

@@ -130,7 +130,7 @@ class _BundleFolder:
         given, bundle = self.given, self.bundle
         write_bundle(bundle, source, folder, threads, meter)
         if given.options.prefill is not None and (rules := self._rules_of_gate(folder, meter)):
-            again = WeightPlan(recipe_of(given.options, rules))
+            again = WeightPlan(recipe_of(given.options, rules, given.checkpoint.weights))
             again.solved = given.weights.solved
             bundle = _planned(given, again)
             _empty(folder)
