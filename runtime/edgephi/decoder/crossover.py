@@ -1,5 +1,8 @@
 """The length from which on the graph for prefill is faster on this machine: measured once, and kept for the user.
 
+A busy machine spreads the times of equal passes, and two lines through them may cross anywhere: such a threshold serves
+the process that measured it, and the next one measures again.
+
     seconds of a pass = fixed + per position * positions         of either graph, from passes of two lengths
     threshold         = where the two lines cross, in whole steps of 16 positions
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from edgephi.base.hardware import cpu_name
 from edgephi.base.measurements import MeasurementFile, measurement_key
@@ -21,27 +25,52 @@ LEAST_MEASURED = 256
 #: Stands for a graph that is never faster.
 NEVER = 0
 _STEP = 16
-_ROUNDS = 2
+_LEAST_ROUNDS, _MOST_ROUNDS = 2, 4
+#: The two fastest of equal passes on a quiet machine differ by less.
+_SPREAD = 1.15
 _FILE = MeasurementFile("prefill.json")
 
 
-def measure(passes: tuple[Callable[[int], object], Callable[[int], object]]) -> int:
-    """The threshold in positions, NEVER where the second is never faster.
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What was measured.
+
+    Attributes:
+        positions: From which on the graph for prefill is faster; NEVER for none.
+        is_steady: Whether equal passes took about equally long, so that the number is worth keeping.
+    """
+
+    positions: int
+    is_steady: bool
+
+
+def measure(passes: tuple[Callable[[int], object], Callable[[int], object]]) -> Threshold:
+    """The threshold, from the fastest of two to four passes of each length.
 
     Args:
         passes: Run the decoder's own graph and the one for prefill over so many positions.
     """
-    times: list[dict[int, float]] = [{}, {}]
+    times: list[dict[int, list[float]]] = [{length: [] for length in LENGTHS} for _ in passes]
     for run in passes:  # reads weights from the disk
         run(LENGTHS[0])
-    for _ in range(_ROUNDS):
+    is_steady = False
+    for done in range(1, _MOST_ROUNDS + 1):
         for run, seconds in zip(passes, times, strict=True):
             for length in LENGTHS:
                 began_s = time.perf_counter()
                 run(length)
-                took_s = time.perf_counter() - began_s
-                seconds[length] = min(took_s, seconds.get(length, took_s))
-    return crossing(times[0], times[1])
+                seconds[length].append(time.perf_counter() - began_s)
+        is_steady = done >= _LEAST_ROUNDS and all(_agree(taken) for each in times for taken in each.values())
+        if is_steady:
+            break
+    own, prefill = ({length: min(taken) for length, taken in each.items()} for each in times)
+    return Threshold(crossing(own, prefill), is_steady)
+
+
+def _agree(seconds: list[float]) -> bool:
+    """Whether the two shortest of two or more times are about equal."""
+    first, second = sorted(seconds)[:2]
+    return second <= _SPREAD * first
 
 
 def crossing(own: dict[int, float], prefill: dict[int, float]) -> int:
@@ -83,7 +112,7 @@ class PrefillThreshold:
         """Positions, NEVER for none; None until it is read or measured."""
         return self._value
 
-    def pays(self, stretch: int, measured: Callable[[], int | None]) -> bool:
+    def pays(self, stretch: int, measured: Callable[[], Threshold | None]) -> bool:
         """Whether a stretch of so many positions goes through it.
 
         Args:
@@ -93,7 +122,13 @@ class PrefillThreshold:
         if self._value is None and not self._is_read:
             self._value, self._is_read = stored(self._key), True
         if self._value is None and stretch >= LEAST_MEASURED:
-            self._value = measured()
-            if self._value is not None:
-                _FILE.put(self._key, self._value)
+            self._take(measured())
         return bool(self._value) and stretch >= (self._value or 0)
+
+    def _take(self, measured: Threshold | None) -> None:
+        """Go by it from now on, and keep it for later processes if it is worth that."""
+        if measured is None:
+            return
+        self._value = measured.positions
+        if measured.is_steady:
+            _FILE.put(self._key, measured.positions)

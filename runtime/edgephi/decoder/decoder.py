@@ -27,7 +27,7 @@ from edgephi.bundle.manifest import ADAPTER_IDS, Adapter
 from edgephi.cache.context_limit import ContextLimit
 from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.cache.prefix_cache import PrefixCache
-from edgephi.decoder.crossover import LENGTHS, PrefillThreshold, crossover_key, measure
+from edgephi.decoder.crossover import LENGTHS, PrefillThreshold, Threshold, crossover_key, measure
 from edgephi.decoder.forward import DecoderPass, OpenGraph, PassMemory
 from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.prefill_graph import PrefillGraph
@@ -216,7 +216,7 @@ class Decoder:
             rows = sequence.rows(start, start - (start - stop) // passes_left)
             self._run(rows, adapter, num_rows=0, should_stop=should_stop)
 
-    def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> int | None:
+    def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> Threshold | None:
         """The length from which on the graph for prefill is faster; None where it cannot be opened."""
         if not self._prefill.open(should_stop):
             return None
@@ -230,7 +230,7 @@ class Decoder:
             step.run(embeds[:, :length], length, adapter_id, should_stop)
 
         threshold = measure((partial(run, self._graph, 1), partial(run, self._prefill, 0)))
-        _log.info("the graph for prefill is faster from %s positions on", threshold or "no number of")
+        _log.info("the graph for prefill is faster from %s positions on", threshold.positions or "no number of")
         return threshold
 
     def _run_passes(
