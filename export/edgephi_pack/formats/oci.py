@@ -1,6 +1,9 @@
-"""An OCI layout: CNCF ModelPack's manifest with one raw layer per file, or an image that runs on a base layout.
+"""An OCI layout: a CNCF ModelPack artifact, or an image that runs on a base layout.
 
-Both are made without a registry or a daemon; `skopeo copy oci:DIR ...` carries them on.
+Both are made without a registry or a daemon; `skopeo copy oci:DIR ...` carries them on. What changes apart has layers
+apart, so that a registry and a device transfer of a new release what changed: each large file, and each room of the
+release without its large files. A layer for every file would be over a thousand: containers have at most 127
+(overlayfs), and each layer is a request to the registry.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +31,15 @@ _MODEL = "application/vnd.cncf.model"
 _FOLDER = "opt/edgephi"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHUNK_BYTES = 4 << 20
+#: Files of this size have a layer of their own.
+_LARGE_BYTES = 64 << 20
+#: Layers of an image that Docker and containers-storage mount.
+_MOST_LAYERS = 127
+#: Rooms of a release from the one that changes least often to the one that changes with every version.
+_WEIGHTS = "model"
+_TEXTS = ("licences", "about")
+_ROOMS = ("app", "licences", _WEIGHTS, "probe", "bin", "about")
+_PATH = "org.cncf.model.filepath"
 Json = dict[str, Any]
 
 
@@ -38,7 +50,7 @@ class ImageFacts:
     Attributes:
         name: Of the product.
         version: The tag.
-        created: The time of every file.
+        created: UTC.
         arch: As `uname -m` has it; None where any runs it.
     """
 
@@ -72,6 +84,24 @@ class Layout:
         partial.rename(self._blobs / digest.hexdigest())
         return {"mediaType": media_type, "digest": f"sha256:{digest.hexdigest()}", "size": file.size, **more}
 
+    def tar(self, files: Iterable[TreeFile], below: str, media_type: str, **more: Any) -> Json:
+        """Add files as an uncompressed tar; its descriptor.
+
+        Their time is 1970, so that a layer is the same in every release that has these files.
+        """
+        partial = self._blobs / "partial"
+        with tarfile.open(partial, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for file in files:
+                info = tarfile.TarInfo(below + file.path)
+                info.size, info.mode = file.size, file.mode
+                with io.BytesIO(file.source) if isinstance(file.source, bytes) else file.source.open("rb") as stream:
+                    archive.addfile(info, stream)
+        with partial.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = partial.stat().st_size
+        partial.rename(self._blobs / digest)
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size, **more}
+
     def finish(self, manifest: Json, facts: ImageFacts) -> None:
         """Write what names the manifest."""
         platform = {} if facts.arch is None else {"platform": {"architecture": _arch(facts), "os": "linux"}}
@@ -82,17 +112,20 @@ class Layout:
 
 
 def write_modelpack(folder: Path, files: Sequence[TreeFile], facts: ImageFacts) -> None:
-    """The release as a ModelPack artifact: a layer for each file, named by its path.
+    """The release as a ModelPack artifact: a layer for each file of the model, and one for each other room.
 
     Args:
         folder: Empty; filled.
         files: Of the release.
         facts: Of the layout.
     """
-    layout = Layout(folder)
-    layers = [
-        layout.file(file, _media_type(file), annotations={"org.cncf.model.filepath": file.path}) for file in files
-    ]
+    layout, layers = Layout(folder), []
+    for room, found in _rooms(files):
+        if room == _WEIGHTS:
+            layers += [layout.file(file, _model_type(file), annotations={_PATH: file.path}) for file in found]
+        else:
+            kind = "doc" if room in _TEXTS else "code"
+            layers.append(layout.tar(found, "", f"{_MODEL}.{kind}.v1.tar", annotations={_PATH: room}))
     config = {
         "descriptor": {"createdAt": json_time(facts.created), "name": facts.name, "version": facts.version},
         "config": {"architecture": "transformer", "format": "onnx"},
@@ -111,7 +144,7 @@ def write_modelpack(folder: Path, files: Sequence[TreeFile], facts: ImageFacts) 
 
 
 def write_image(folder: Path, files: Sequence[TreeFile], facts: ImageFacts, base: Path) -> None:
-    """The release as an image: the layers of a base layout, and one with the release, which serves its model.
+    """The release as an image that serves its model: the layers of a base layout, and those of the release.
 
     Args:
         folder: Empty; filled.
@@ -121,7 +154,7 @@ def write_image(folder: Path, files: Sequence[TreeFile], facts: ImageFacts, base
 
     Raises:
         ArtifactError: The base is damaged, or no such layout.
-        ConfigError: It is for another processor.
+        ConfigError: It is for another processor, or has too many layers.
     """
     layout = Layout(folder)
     manifest, config = _read_base(base)
@@ -129,7 +162,10 @@ def write_image(folder: Path, files: Sequence[TreeFile], facts: ImageFacts, base
         raise ConfigError(f"{base}: is for {config.get('architecture')}, the release for {_arch(facts)}; give another")
     for layer in manifest["layers"]:
         shutil.copyfile(_blob_path(base, layer), _blob_path(folder, layer))
-    own, digest = _layer(folder, files, facts)
+    own = [layout.tar(group, f"{_FOLDER}/", _LAYER) for group in _image_groups(files)]
+    layers = [*manifest["layers"], *own]
+    if len(layers) > _MOST_LAYERS:
+        raise ConfigError(f"{base}: gives an image of {len(layers)} layers, containers have {_MOST_LAYERS}; squash it")
     config["config"] = {
         **config.get("config", {}),
         "Entrypoint": [f"/{_FOLDER}/{PROGRAM}"],
@@ -137,27 +173,26 @@ def write_image(folder: Path, files: Sequence[TreeFile], facts: ImageFacts, base
         "WorkingDir": f"/{_FOLDER}",
     }
     config["created"] = json_time(facts.created)
-    config["rootfs"] = {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], digest]}
+    config["rootfs"] = {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], *(one["digest"] for one in own)]}
     config.pop("history", None)
-    layers = [*manifest["layers"], own]
     described = layout.blob(_text(config), _CONFIG)
     layout.finish({"schemaVersion": 2, "mediaType": _MANIFEST, "config": described, "layers": layers}, facts)
 
 
-def _layer(folder: Path, files: Sequence[TreeFile], facts: ImageFacts) -> tuple[Json, str]:
-    """The release as an uncompressed tar; its descriptor and its digest."""
-    partial = folder / "blobs/sha256/partial"
-    with tarfile.open(partial, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for file in files:
-            info = tarfile.TarInfo(f"{_FOLDER}/{file.path}")
-            info.size, info.mode, info.mtime = file.size, file.mode, int(facts.created.timestamp())
-            with io.BytesIO(file.source) if isinstance(file.source, bytes) else file.source.open("rb") as stream:
-                archive.addfile(info, stream)
-    with partial.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    size = partial.stat().st_size
-    partial.rename(partial.with_name(digest))
-    return {"mediaType": _LAYER, "digest": f"sha256:{digest}", "size": size}, f"sha256:{digest}"
+def _rooms(files: Sequence[TreeFile]) -> list[tuple[str, list[TreeFile]]]:
+    """Names and files of the folders of a release, those that change with every version last."""
+    rooms: dict[str, list[TreeFile]] = {}
+    for file in files:
+        rooms.setdefault(file.path.partition("/")[0], []).append(file)
+    return sorted(rooms.items(), key=lambda room: _ROOMS.index(room[0]))
+
+
+def _image_groups(files: Sequence[TreeFile]) -> Iterator[list[TreeFile]]:
+    """The files of each layer."""
+    for _, found in _rooms(files):
+        yield from ([file] for file in found if file.size >= _LARGE_BYTES)
+        if small := [file for file in found if file.size < _LARGE_BYTES]:
+            yield small
 
 
 def _read_base(base: Path) -> tuple[Json, Json]:
@@ -178,13 +213,8 @@ def _blob_path(folder: Path, descriptor: Json) -> Path:
     return folder / "blobs/sha256" / str(descriptor["digest"]).removeprefix("sha256:")
 
 
-def _media_type(file: TreeFile) -> str:
-    is_model = file.path.startswith("model/")
-    if is_model and file.path.endswith((".bin", ".onnx")):
-        return f"{_MODEL}.weight.v1.raw"
-    if is_model:
-        return f"{_MODEL}.weight.config.v1.raw"
-    return f"{_MODEL}.doc.v1.raw" if file.path.startswith(("about/", "licences/")) else f"{_MODEL}.code.v1.raw"
+def _model_type(file: TreeFile) -> str:
+    return f"{_MODEL}.weight.v1.raw" if file.path.endswith((".bin", ".onnx")) else f"{_MODEL}.weight.config.v1.raw"
 
 
 def _arch(facts: ImageFacts) -> str | None:

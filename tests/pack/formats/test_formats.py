@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import tarfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,21 +96,35 @@ def _manifest(layout: Path) -> dict:
     return json.loads(_blob(layout, entry))
 
 
-def test_a_modelpack_has_a_layer_for_each_file(tmp_path: Path, files: tuple[TreeFile, ...]):
+def _members(folder: Path, content: bytes) -> dict[str, tuple[int, float, bytes]]:
+    """Mode, time and bytes of each file of a tar."""
+    (folder / "layer.tar").write_bytes(content)
+    with tarfile.open(folder / "layer.tar") as archive:
+        return {one.name: (one.mode, one.mtime, archive.extractfile(one).read()) for one in archive}
+
+
+def test_a_modelpack_has_a_layer_for_each_file_of_the_model_and_one_for_each_other_folder(
+    tmp_path: Path, files: tuple[TreeFile, ...]
+):
     write_modelpack(tmp_path / "out", files, _IMAGE)
     manifest = _manifest(tmp_path / "out")
     assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
     found = {
-        layer["annotations"]["org.cncf.model.filepath"]: _blob(tmp_path / "out", layer) for layer in manifest["layers"]
+        layer["annotations"]["org.cncf.model.filepath"]: (layer["mediaType"][27:], _blob(tmp_path / "out", layer))
+        for layer in manifest["layers"]
     }
-    assert found["model/weights/w.bin"] == b"weights" * 1000
-    assert set(found) == {file.path for file in files}
+    assert found["model/weights/w.bin"] == ("weight.v1.raw", b"weights" * 1000)
+    assert {name: kind for name, (kind, _) in found.items() if not name.startswith("model/")} == {
+        "app": "code.v1.tar",
+        "bin": "code.v1.tar",
+    }
+    assert _members(tmp_path, found["app"][1]) == {_LONG: (0o444, 0, b"long")}
 
 
 def _base(folder: Path, arch: str = "arm64") -> Path:
     """A layout with one empty layer."""
     facts = ImageFacts(name="base", version="1", created=_WHEN, arch="aarch64")
-    write_modelpack(folder, (TreeFile("base", 0o444, b""),), facts)
+    write_modelpack(folder, (TreeFile("app/base", 0o444, b""),), facts)
     manifest = _manifest(folder)
     layer = manifest["layers"][0]
     config = {"architecture": arch, "os": "linux", "config": {"Env": ["A=b"]},
@@ -133,11 +147,37 @@ def test_an_image_has_the_layers_of_its_base_and_serves_the_model(tmp_path: Path
     config = json.loads(_blob(tmp_path / "out", manifest["config"]))
     assert config["config"]["Entrypoint"] == ["/opt/edgephi/bin/edgephi"]
     assert config["config"]["Env"] == ["A=b"]
-    assert len(config["rootfs"]["diff_ids"]) == len(manifest["layers"]) == 2
-    layer = _blob(tmp_path / "out", manifest["layers"][1])
-    (tmp_path / "layer.tar").write_bytes(layer)
-    with tarfile.open(tmp_path / "layer.tar") as archive:
-        assert {member.name: oct(member.mode) for member in archive}["opt/edgephi/bin/edgephi"] == "0o555"
+    assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
+    layers = [_members(tmp_path, _blob(tmp_path / "out", layer)) for layer in manifest["layers"][1:]]
+    paths = [[f"opt/edgephi/{_LONG}"], ["opt/edgephi/model/weights/w.bin"], ["opt/edgephi/bin/edgephi"]]
+    assert [list(layer) for layer in layers] == paths
+    assert layers[2]["opt/edgephi/bin/edgephi"][:2] == (0o555, 0)
+
+
+def test_what_stays_the_same_is_the_same_layer_in_the_next_version(tmp_path: Path, files: tuple[TreeFile, ...]):
+    """A registry and a device then transfer what changed; each large file has a layer of its own."""
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(64 << 20)
+    large = TreeFile("model/large.bin", 0o444, tmp_path / "large")
+    later = ImageFacts(name="kiosk", version="2.0", created=_WHEN + timedelta(days=9), arch="aarch64")
+    base = _base(tmp_path / "base")
+    write_image(tmp_path / "1", (*files, large), _IMAGE, base)
+    write_image(tmp_path / "2", (*files, large, TreeFile("about/new", 0o444, b"new")), later, base)
+    first, second = (_manifest(tmp_path / name)["layers"] for name in "12")
+    assert second[:-1] == first
+    assert [layer["size"] > 64 << 20 for layer in first] == [False, False, True, False, False]
+
+
+def test_more_layers_than_a_container_can_have_are_refused(tmp_path: Path, files: tuple[TreeFile, ...]):
+    base = _base(tmp_path / "base")
+    manifest = _manifest(base)
+    manifest["layers"] *= 125
+    content = json.dumps(manifest).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    (base / "blobs/sha256" / digest).write_bytes(content)
+    (base / "index.json").write_text(json.dumps({"manifests": [{"digest": f"sha256:{digest}"}]}))
+    with pytest.raises(ConfigError, match="gives an image of 128 layers, containers have 127"):
+        write_image(tmp_path / "out", files, _IMAGE, base)
 
 
 def test_a_base_for_another_processor_or_none_at_all_is_refused(tmp_path: Path, files: tuple[TreeFile, ...]):
