@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edgephi import ArtifactError, Model, SamplingOptions, Timing
 from edgephi.base.errors import ConfigError, EdgeError
@@ -32,8 +33,8 @@ from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_soc
 
 #: For the last bytes of answers, once their work has ended.
 _FLUSH_S = 2
-#: For the first bytes of a request whose connection was accepted just before.
-_ACCEPTED_S = 0.2
+#: For a connection that was accepted just before to be among uvicorn's, and for its request.
+_ACCEPTED_S, _FIRST_BYTES_S = 0.2, 5
 _WARM_TOKENS = 8
 #: In GNU's malloc.h.
 _M_ARENA_MAX = -8
@@ -194,10 +195,17 @@ class Server:
         for server in self._http.servers:
             server.close()
         self._engine.dismissal.set()
-        ends_s = time.monotonic() + self._settings.times.drain_s
+        began_s = time.monotonic()
         await asyncio.sleep(_ACCEPTED_S)
-        while (self._engine.running or self._engine.waiting) and time.monotonic() < ends_s:
+        while (passed_s := time.monotonic() - began_s) < self._settings.times.drain_s and (
+            self._engine.running or self._engine.waiting or self._is_asked(with_silent=passed_s < _FIRST_BYTES_S)
+        ):
             await asyncio.sleep(0.05)
+
+    def _is_asked(self, *, with_silent: bool) -> bool:
+        """Whether a connection waits for an answer, or has sent nothing yet; closing one would refuse its request."""
+        cycles = [one.cycle for one in self._http.server_state.connections if isinstance(one, H11Protocol)]
+        return any(with_silent if cycle is None else not cycle.response_complete for cycle in cycles)
 
     async def _reload(self) -> None:
         """Read keys again, and the model if its folder has changed."""

@@ -6,17 +6,16 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from support.bundles import nano_bundle
+from support.uds_clients import Clients
 
 _AS_SYSTEMD = """
 import os, sys
@@ -25,7 +24,6 @@ os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.executable, [sys.executable, "-m", "edgephi", *sys.argv[1:]])
 """
 _NUM_REQUESTS = 1000
-_NUM_CLIENTS = 4
 
 
 @contextmanager
@@ -54,58 +52,23 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def _ask(path: Path) -> str:
-    """The answer's status, on a connection of its own."""
-    asked = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=120) as client:
-            return str(client.post("http://edge/v1/chat/completions", json=asked).status_code)
-    except httpx.HTTPError as error:
-        return repr(error)
-
-
-def _asked(path: Path, num_requests: int) -> tuple[list[threading.Thread], Counter[str], list[int]]:
-    """Clients that ask until so many requests were answered in all."""
-    answers: Counter[str] = Counter()
-    left = [num_requests]
-    lock = threading.Lock()
-
-    def ask() -> None:
-        while True:
-            with lock:
-                if not left[0]:
-                    return
-                left[0] -= 1
-            answer = _ask(path)
-            with lock:
-                answers[answer] += 1
-
-    threads = [threading.Thread(target=ask) for _ in range(_NUM_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    return threads, answers, left
-
-
 def _swap(path: Path, listening: socket.socket, num_requests: int) -> Counter[str]:
     """A restart, then a change with two servers for a moment, spread over the requests."""
     server = _start(listening)
     _ready(server)
-    threads, answers, left = _asked(path, num_requests)
-    while left[0] > num_requests * 2 // 3:
-        time.sleep(0.02)
+    clients = Clients(path, num_requests)
+    clients.wait_for(num_requests * 2 // 3)
     _end(server)  # requests wait in the socket
     server = _start(listening)
     _ready(server)
-    while left[0] > num_requests // 3:
-        time.sleep(0.02)
+    clients.wait_for(num_requests // 3)
     bridge = _start(listening)
     _ready(bridge)
     _end(server)
     server = _start(listening)
     _ready(server)
     _end(bridge)
-    for thread in threads:
-        thread.join(300)
+    answers = clients.finish()
     _end(server)
     return answers
 
@@ -119,3 +82,23 @@ def test_a_change_of_servers_refuses_no_request(tmp_path: Path):
 def test_a_change_of_servers_refuses_none_of_1000_requests(tmp_path: Path):
     with _socket(tmp_path / "s") as listening:
         assert _swap(tmp_path / "s", listening, _NUM_REQUESTS) == {"200": _NUM_REQUESTS}
+
+
+def test_a_client_that_connected_before_the_change_is_answered_however_slowly_it_asks(tmp_path: Path):
+    """One that never asks does not hold up the end for long."""
+    with (
+        _socket(tmp_path / "s") as listening,
+        socket.socket(socket.AF_UNIX) as slow,
+        socket.socket(socket.AF_UNIX) as silent,
+    ):
+        server = _start(listening)
+        _ready(server)
+        silent.connect(str(tmp_path / "s"))
+        slow.connect(str(tmp_path / "s"))
+        time.sleep(0.3)  # both are accepted
+        server.terminate()
+        time.sleep(1)
+        slow.sendall(b"GET /v1/models HTTP/1.1\r\nHost: edge\r\n\r\n")
+        assert slow.recv(15) == b"HTTP/1.1 200 OK"
+        assert server.wait(20) == 0
+        server.stdout.close()
