@@ -15,16 +15,18 @@ from edgephi_agent.audit import problems, read_status
 from edgephi_agent.bundle import opened
 from edgephi_agent.device import check_device, read_device
 from edgephi_agent.disk import Disk
-from edgephi_agent.errors import AgentError, RefusedError, RequestError, SpaceError
+from edgephi_agent.errors import AgentError, BusyError, RefusedError, RequestError, SpaceError
 from edgephi_agent.install import check_candidate, install, read_index
 from edgephi_agent.lifecycle import collect_garbage, gate, roll_back
 from edgephi_agent.state import State, load_state
 from edgephi_agent.trust import follow_chain, load_trust, save_trust, trust_first_root, verified_candidate
 from edgephi_agent.unit_files import write_units
-from edgephi_agent.watch import watch
+from edgephi_agent.watch import PATIENCE_S, judge, watch
 
 _ROOT = Path("/var/lib/edgephi")
 _DEVICE = Path("/etc/edgephi/device.json")
+#: These lock the agent's folder themselves, where they must.
+_UNLOCKED = ("gate", "status", "units", "watch")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 Facts = dict[str, Any]
 _COMMANDS: dict[str, str] = {
@@ -86,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--trial-only", action="store_true", help="leave the probe to `watch`, after the service started")
     one.add_argument("--accept-expired", action="store_true", help="install although the signature has expired")
     one.add_argument("--retry", action="store_true", help="install although this release failed here before")
+    text = "keep an accepted release once the service was not started anew for so long [0]"
+    made["watch"].add_argument("--soak-s", type=float, default=0.0, metavar="SECONDS", help=text)
     made["units"].add_argument("folder", type=Path, metavar="DIR", help="such as /etc/systemd/system")
     made["verify"].add_argument("--deep", action="store_true", help="read every file, instead of comparing sizes")
     return parser
@@ -96,7 +100,7 @@ def _run(options: argparse.Namespace) -> Facts:
         raise RequestError(f"{options.root}: no such folder; make it, owned by root, or give --root")
     disk = Disk(options.root)
     run: Callable[[Disk, argparse.Namespace], Facts] = _RUNS[options.command]
-    if options.command in ("status", "units"):
+    if options.command in _UNLOCKED:
         return run(disk, options)
     with disk.locked():
         return run(disk, options)
@@ -132,15 +136,23 @@ def _install(disk: Disk, options: argparse.Namespace) -> Facts:
     if options.trial_only or load_state(disk).trial is None:
         return _facts(disk, load_state(disk))
     gate(disk)  # so that a probe that takes the power down is not run for ever
-    return _watch(disk, options)
+    return _facts(disk, judge(disk))
 
 
-def _watch(disk: Disk, _: argparse.Namespace) -> Facts:
-    return _facts(disk, watch(disk))
+def _watch(disk: Disk, options: argparse.Namespace) -> Facts:
+    return _facts(disk, watch(disk, options.soak_s))
 
 
 def _gate(disk: Disk, _: argparse.Namespace) -> Facts:
-    return _facts(disk, gate(disk))
+    """A release that has proved itself starts although a bundle is being copied, which takes minutes."""
+    try:
+        with disk.locked(PATIENCE_S):
+            return _facts(disk, gate(disk))
+    except BusyError:
+        state = load_state(disk)
+        if state.trial is not None:
+            raise
+        return _facts(disk, state)
 
 
 def _rollback(disk: Disk, _: argparse.Namespace) -> Facts:

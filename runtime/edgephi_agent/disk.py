@@ -10,12 +10,15 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from edgephi_agent.errors import AgentError, RequestError
+from edgephi_agent.errors import AgentError, BusyError
+
+_WAIT_STEP_S = 0.05
 
 
 class DiskOperations(Protocol):
@@ -101,18 +104,22 @@ class Disk:
         return self.root / path if path else self.root
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, patience_s: float = 0) -> Iterator[None]:
         """No other agent changes this folder inside the block.
 
+        Args:
+            patience_s: Wait so long for another one to end.
+
         Raises:
-            RequestError: Another one is at work.
+            BusyError: Another one is at work.
         """
+        ends_s = time.monotonic() + patience_s
         descriptor = os.open(self.path("lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RequestError(f"{self.root}: another edgephi-agent is at work; wait until it has ended") from None
+            while not _is_locked(descriptor):
+                if time.monotonic() >= ends_s:
+                    raise BusyError(f"{self.root}: another edgephi-agent is at work; wait until it has ended")
+                time.sleep(_WAIT_STEP_S)
             yield
         finally:
             os.close(descriptor)
@@ -226,3 +233,12 @@ class Disk:
 
     def free_bytes(self) -> int:  # noqa: D102
         return shutil.disk_usage(self.root).free
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Lock a file, unless another process has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
     AgentError          exit 1   base of all
       RequestError      exit 2   the command asks for something impossible
+        BusyError       exit 2   another agent is at work
       RefusedError      exit 3   not signed, damaged, older, or for another device
       SpaceError        exit 4   does not fit this device
       ProbeError        exit 5   runs, but not as recorded
@@ -22,6 +23,10 @@ class RequestError(AgentError):
     """The command asks for something that cannot be done in this state."""
 
     exit_code = 2
+
+
+class BusyError(RequestError):
+    """Another agent is at work in the same folder."""
 
 
 class RefusedError(AgentError):

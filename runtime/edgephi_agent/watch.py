@@ -13,9 +13,12 @@ from edgephi_agent.errors import ProbeError
 from edgephi_agent.install import read_index
 from edgephi_agent.json_values import decode, encode
 from edgephi_agent.lifecycle import commit, give_up
-from edgephi_agent.state import RELEASES, State, load_state, put
+from edgephi_agent.state import RELEASES, State, Trial, load_state, put
 
 REPORT_NAME = "last_probe.json"
+#: Other agents hold the lock for milliseconds, unless one installs.
+PATIENCE_S = 10
+_SOAK_STEP_S = 0.5
 _MOST_LINE = 300
 
 
@@ -41,16 +44,53 @@ class ProbeReport:
         return self.exit_code == 0
 
 
-def watch(disk: Disk) -> State:
+def judge(disk: Disk) -> State:
     """Run the probe of the release on trial: it becomes the good one, or is given up.
 
     Raises:
         ProbeError: It was given up.
     """
     state = load_state(disk)
+    return state if state.trial is None else _ended_trial(disk, run_probe(disk, state.trial.name))
+
+
+def watch(disk: Disk, soak_s: float = 0) -> State:
+    """Judge the release on trial while the service runs with it.
+
+    The agent's folder is locked only where it is changed, so that starts of the service meanwhile pass the gate, which
+    counts them, and may give the release up.
+
+    Args:
+        disk: Of the device; not locked.
+        soak_s: An accepted release becomes the good one once the service was not started anew for so long. A server
+            that says it is ready and then hangs is found by systemd's watchdog, so this must be longer than its time.
+
+    Raises:
+        ProbeError: It was given up by its probe.
+    """
+    state = load_state(disk)
     if state.trial is None:
         return state
     report = run_probe(disk, state.trial.name)
+    if report.accepted:
+        _soak(disk, state.trial, soak_s)
+    with disk.locked(PATIENCE_S):
+        state = load_state(disk)
+        is_same = state.trial is not None and state.trial.name == report.release
+        return _ended_trial(disk, report) if is_same else state
+
+
+def _soak(disk: Disk, trial: Trial, soak_s: float) -> None:
+    """Wait until the service has run for so long since its last start, or the trial has ended."""
+    seen: Trial | None = trial
+    ends_s = time.monotonic() + soak_s
+    while seen is not None and seen.name == trial.name and (left_s := ends_s - time.monotonic()) > 0:
+        time.sleep(min(_SOAK_STEP_S, left_s))
+        if (now := load_state(disk).trial) != seen:
+            seen, ends_s = now, time.monotonic() + soak_s
+
+
+def _ended_trial(disk: Disk, report: ProbeReport) -> State:
     put(disk, REPORT_NAME, encode(report))
     if report.accepted:
         return commit(disk)

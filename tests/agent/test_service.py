@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from edgephi_agent import cli
 from edgephi_agent.cli import main
 from edgephi_agent.disk import Disk
 from edgephi_agent.install import read_index
@@ -62,6 +64,42 @@ def test_a_release_that_never_becomes_ready_gives_way_to_the_former_one(device: 
     assert _serving(device, 3) is None
     assert _serving(device, 1) == former
     assert _install(device, 2, server, trial_only=True) == 3  # it failed here
+
+
+def test_a_release_that_is_ready_and_then_hangs_is_not_kept(device: Path):
+    """Its probe passes at once; the watchdog starts the service anew until the gate gives the release up."""
+    assert _install(device, 1, _SERVES) == 0
+    former = os.readlink(device / "current")
+    assert _install(device, 2, _HANGS, trial_only=True) == 0
+    command = [sys.executable, "-m", "edgephi_agent", "watch", "--soak-s", "8", "--root", str(device)]
+    gate(disk := Disk(device))
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as watching:
+        while load_state(disk).trial is not None:
+            assert _serving(device, 1) in (None, former)
+            time.sleep(0.1)
+        assert watching.wait(30) == 0
+    assert os.readlink(device / "current") == former
+    assert _install(device, 2, _HANGS, trial_only=True) == 3
+
+
+def test_a_release_is_kept_once_it_has_served_for_so_long(device: Path):
+    assert _install(device, 1, _SERVES, trial_only=True) == 0
+    began_s = time.monotonic()
+    assert main(["watch", "--soak-s", "1", "--root", str(device)]) == 0
+    assert time.monotonic() - began_s > 1
+    assert load_state(Disk(device)).good == os.readlink(device / "current").partition("/")[2]
+
+
+def test_a_service_starts_while_a_bundle_is_copied(device: Path, monkeypatch: pytest.MonkeyPatch):
+    """Minutes may pass; a release on trial waits, because its start must be counted."""
+    monkeypatch.setattr(cli, "PATIENCE_S", 0.1)
+    assert _install(device, 1, _SERVES) == 0
+    with Disk(device).locked():
+        assert main(["gate", "--root", str(device)]) == 0
+    assert _install(device, 2, _SERVES, trial_only=True) == 0
+    with Disk(device).locked():
+        assert main(["gate", "--root", str(device)]) == 2
+    assert load_state(Disk(device)).trial.tries == 0
 
 
 def test_power_cuts_during_tries_are_no_failures(device: Path):
