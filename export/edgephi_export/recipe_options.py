@@ -7,11 +7,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import AdapterInfo
+from edgephi.bundle.manifest import ONE_PURPOSE, AdapterInfo
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.options import ExportOptions
-from edgephi_quantize.recipe import ONE_PURPOSE, Recipe, Rule, SolvedAnew, make_recipe, parse_rule
+from edgephi_quantize.recipe import Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
 
 def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = (), weights: WeightSource | None = None) -> Recipe:

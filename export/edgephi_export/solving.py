@@ -18,6 +18,7 @@ import numpy as np
 
 from edgephi.base.atomic_write import writing
 from edgephi.base.errors import ConfigError
+from edgephi.bundle.manifest import ONE_PURPOSE
 from edgephi_export.calibration.embedding import embedded
 from edgephi_export.calibration.examples import Example
 from edgephi_export.checkpoint.checkpoint import Checkpoint
@@ -59,6 +60,9 @@ class SolvePlan:
         most = min(map(min, shapes))
         if self.recipe.correction_rank > most:
             raise ConfigError(f"--correct-rank {self.recipe.correction_rank}: this model's matrices take 1 to {most:,}")
+        mode = self.selection.mode
+        if self.recipe.name == ONE_PURPOSE and not any(mode in example.mode for example in self.examples):
+            raise ConfigError(f"no calibration example is {mode}, which this export is for; add some")
 
     @property
     def identity(self) -> str:
@@ -124,8 +128,9 @@ def solving(plan: SolvePlan, source: CheckpointSource, output: Path, meter: Mete
 
 
 def _draft(plan: SolvePlan) -> BundlePlan:
-    """The folder whose encoders read the examples."""
-    return plan_bundle(plan.checkpoint, plan.selection, WeightPlan(make_recipe("int8", method="rtn")))
+    """The folder whose encoders read the examples; by its recipe's name it serves what the export will."""
+    recipe = dataclasses.replace(make_recipe("int8", method="rtn"), name=plan.recipe.name)
+    return plan_bundle(plan.checkpoint, plan.selection, WeightPlan(recipe))
 
 
 def _sequences(plan: SolvePlan, source: CheckpointSource, folder: Path) -> tuple[CalibrationSequence, ...]:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from edgephi.base.errors import ConfigError
-from edgephi.bundle.manifest import FloatName, RecipeInfo, RuleInfo
+from edgephi.bundle.manifest import ONE_PURPOSE, FloatName, RecipeInfo, RuleInfo
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat, parse_format
 from edgephi_quantize.methods import METHODS
 
 DEFAULT_METHOD = "search"
-#: The recipe for folders of one purpose: 2 bits, and a correction that takes in their error.
-ONE_PURPOSE = "int2-absorbed"
 #: The tied table: the decoder's head and the embedding rows are the same bytes.
 HEAD = "lm_head"
 #: Starts the names of the decoder's second set of linears, which a graph for prefill has.

@@ -18,10 +18,11 @@ from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi.bundle.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
 
 __all__ = [
-    "ADAPTER_IDS", "CACHE_KINDS", "PROJECTION_IDS", "READ_VERSIONS", "SCHEMA_VERSION", "Adapter", "AdapterInfo",
-    "AdapterMode", "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo", "EncoderName", "EndInfo",
-    "FileInfo", "FloatName", "GenerationDefaults", "Int8CacheInfo", "Manifest", "MergedAdapterInfo", "RecipeInfo",
-    "RopeInfo", "RuleInfo", "SourceInfo", "SpeechInfo", "TemplateName", "TokenInfo", "VisionInfo",
+    "ADAPTER_IDS", "CACHE_KINDS", "ONE_PURPOSE", "PROJECTION_IDS", "READ_VERSIONS", "SCHEMA_VERSION", "Adapter",
+    "AdapterInfo", "AdapterMode", "AdaptersInfo", "CacheChoice", "CacheDtype", "CacheKind", "DecoderInfo",
+    "EncoderName", "EndInfo", "FileInfo", "FloatName", "GenerationDefaults", "Int8CacheInfo", "Manifest",
+    "MergedAdapterInfo", "RecipeInfo", "RopeInfo", "RuleInfo", "SourceInfo", "SpeechInfo", "TemplateName",
+    "TokenInfo", "VisionInfo",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 3
@@ -29,6 +30,8 @@ SCHEMA_VERSION = 3
 READ_VERSIONS = (2, SCHEMA_VERSION)
 _UPGRADE = "pip install --upgrade edgephi"
 
+#: The recipe for folders of one purpose: 2 bits, and a correction that takes in their error.
+ONE_PURPOSE = "int2-absorbed"
 #: An encoder. The LoRA and the audio projection that were trained with it have its name.
 EncoderName = Literal["vision", "speech"]
 #: The LoRA that serves a request, if any.
@@ -313,6 +316,11 @@ class Manifest:
         """The inputs that the bundle takes: `text`, and `vision` and `speech` where their encoders are present."""
         present = {"text": True, "vision": self.vision is not None, "speech": self.speech is not None}
         return tuple(name for name, there in present.items() if there)
+
+    @property
+    def has_one_purpose(self) -> bool:
+        """Whether the merged adapter serves requests without media too, as the recipe says."""
+        return self.recipe.name == ONE_PURPOSE and self.adapters.mode in ("speech", "vision")
 
     @property
     def graphs(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ text only          none      -
 audio              speech    speech
 image(s)           vision    -
 image(s) and audio vision    vision
+
+A folder of one purpose has one adapter, which is always on: text goes through it too.
 """
 
 from __future__ import annotations
@@ -84,6 +86,8 @@ def choose_route(manifest: Manifest, *, num_images: int, num_audio: int, adapter
         )
     if adapter != "auto":
         return replace(route, adapter=_forced(manifest, adapter))
+    if route.mode == "text" and manifest.has_one_purpose:
+        return replace(route, adapter=manifest.adapters.available[0].name)
     _check_adapter(manifest, route)
     return route
 
@@ -99,7 +103,10 @@ def check_adapter_choice(adapter: AdapterChoice) -> None:
 
 
 def available_routes(manifest: Manifest) -> tuple[Route, ...]:
-    """The routes that a bundle can serve by the rule, in the order of `ROUTES`; with a merged adapter no text."""
+    """The routes that a bundle can serve by the rule, in the order of `ROUTES`.
+
+    With a merged adapter text is not among them, but for folders of one purpose.
+    """
     found = []
     for route in ROUTES.values():
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgephi import ConfigError, Model, Request
+from edgephi import ConfigError, Model, Request, SamplingOptions
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Adapter
 from edgephi_export import ExportOptions, export
@@ -242,11 +242,18 @@ def test_a_folder_of_one_purpose_has_2_bits_and_a_correction_of_its_adapters_ran
         wanted, close, far = ([model.logits(request) for request in served] for model in (exact, good, bad))
     errors = [sum(float(((a - b) ** 2).sum()) for a, b in zip(wanted, got, strict=True)) for got in (close, far)]
     assert errors[0] < 0.5 * errors[1]
+    with Model.load(folder) as good:
+        assert good.generate("Say it.", options=SamplingOptions(max_new_tokens=2)).adapter == "speech"
 
 
 @pytest.mark.parametrize(
     ("options", "kinds", "message"),
     [
+        (
+            {"recipe": "int2-absorbed", "method": None, "overrides": (), "adapters": "speech"},
+            ("text",),
+            "no calibration example is speech, which this export is for",
+        ),
         ({"recipe": "int2-absorbed", "method": None, "overrides": ()}, ("text",), "is for folders of one purpose; add"),
         ({"absorb": True}, ("text", "speech"), "no calibration example is for the vision adapter"),
         ({"correct_rank": 4}, ("speech",), "no calibration example is for requests without media"),

@@ -9,7 +9,7 @@ import pytest
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import Manifest
-from edgephi.prompt.routing import Route, choose_route
+from edgephi.prompt.routing import Route, available_routes, choose_route
 from support.bundles import small_bundle
 
 
@@ -51,6 +51,19 @@ def test_forcing_needs_a_routed_bundle_and_a_known_adapter(routed: Manifest):
     few = dataclasses.replace(routed, adapters=dataclasses.replace(routed.adapters, available=()))
     with pytest.raises(ConfigError, match="no vision adapter; it has none"):
         choose_route(few, num_images=0, num_audio=0, adapter="vision")
+
+
+def test_text_goes_through_the_adapter_of_a_folder_of_one_purpose(routed: Manifest):
+    """Its base cannot be used without the correction, which was solved with the adapter on."""
+    decoder = dataclasses.replace(routed.decoder, text_graph=None)
+    only = tuple(info for info in routed.adapters.available if info.name == "speech")
+    adapters = dataclasses.replace(routed.adapters, mode="speech", available=only)
+    recipe = dataclasses.replace(routed.recipe, name="int2-absorbed")
+    purpose = dataclasses.replace(routed, adapters=adapters, decoder=decoder, recipe=recipe, vision=None)
+    assert choose_route(purpose, num_images=0, num_audio=0) == Route("text", "speech", None)
+    assert [route.mode for route in available_routes(purpose)] == ["text", "speech"]
+    with pytest.raises(ConfigError, match="no vision"):
+        choose_route(purpose, num_images=1, num_audio=0)
 
 
 @pytest.mark.parametrize(
