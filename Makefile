@@ -69,7 +69,7 @@ browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install 
 	$(BIN)/python -m pytest -m browser tests/serve/page tests/evaluate
 
 batch-check: .venv/edgephi.stamp build/batch/stamp  ## corpora and replicas on Ray, with actors and drivers killed
-	build/batch/bin/python -m pytest -m ray tests/batch
+	build/batch/bin/python -m pytest -m ray tests/batch tests/evaluate/engines
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
