@@ -125,8 +125,8 @@ def _workers(options: EngineOptions, source: ModelSource) -> WorkerEngine:
         threads=source.threads,
         ignore_memory=source.ignore_memory,
     )
-    return WorkerEngine(worker_model(source, with_adapters=True), workers, _told)
+    return WorkerEngine(worker_model(source, with_adapters=True), workers, _report)
 
 
-def _told(workers: Workforce) -> None:
+def _report(workers: Workforce) -> None:
     say(str(workers))
