@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval batch-check fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check fidelity slow power-cuts signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -100,6 +100,14 @@ accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 
 fidelity: .venv/edgephi.stamp  ## nano's table of recipes beside fp32, in build/fidelity: half an hour; ARGS="--count 20 --rows rtn-32"
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.fidelity_table build/fidelity $(ARGS)
+
+kv-cache: .venv/edgephi.stamp  ## nano's greedy replies with keys and values in int8 are those with floats: 360 prompts of all modes
+	rm -rf build/kv-cache && mkdir -p build/kv-cache
+	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.make_examples heldout build/kv-cache/examples --count 60
+	$(BIN)/edgephi export nano/checkpoint -o build/kv-cache/float $(ARGS)
+	$(BIN)/edgephi export nano/checkpoint -o build/kv-cache/int8 --kv-cache int8 $(ARGS)
+	$(BIN)/edgephi fidelity build/kv-cache/int8 --reference build/kv-cache/float --examples build/kv-cache/examples \
+		--max-new-tokens 64 --require 'exact_match>=99%'
 
 compare-check: .venv/edgephi.stamp  ## how often `bench compare` is right, on nano: about ten minutes on a quiet machine
 	$(BIN)/python tests/benchmarks/compare_check.py
