@@ -42,6 +42,7 @@ ROWS: dict[str, str] = {
     "int8": "--recipe int8",
     "int4": "--recipe int4",
     "int4-fast": "--recipe int4-fast",
+    **{f"int4-prefill-{kind}": f"--recipe int4 --prefill {kind}" for kind in ("int8", "derived")},
     **{f"rtn-{size}": f"{_decoder(f'int4:{size}')} --method rtn" for size in (32, 128, 256)},
     **{f"search-{size}": f"{_decoder(f'int4:{size}')} --method search" for size in (32, 128, 256)},
     "everything-int4-256": "--recipe int4 --method rtn --override '*=int4:256'",
