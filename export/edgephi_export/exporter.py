@@ -6,6 +6,7 @@ Calibration runs the model, so it and the runtime behind it are imported only wh
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,12 @@ from edgephi_export.documents import add_documents
 from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.layout import LayoutInput
 from edgephi_export.layouts.registry import LAYOUTS, find_layout
-from edgephi_export.options import ExportOptions
+from edgephi_export.options import Budget, ExportOptions
 from edgephi_export.progress import Meter, OnProgress
-from edgephi_export.recipe_options import check_coded, check_purpose, recipe_of, with_rank
+from edgephi_export.recipe_options import check_budget, check_coded, check_purpose, recipe_of, with_rank
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import progress_totals
-from edgephi_quantize.recipe import Recipe, parse_rule
+from edgephi_quantize.recipe import PREFILL, Recipe, parse_rule
 
 if TYPE_CHECKING:
     from edgephi_export.calibration.examples import Example
@@ -71,6 +72,7 @@ def export(
     layout = find_layout(options.layout)
     layout.check(options)
     recipe = recipe_of(options)
+    check_budget(options)
     if options.prefill is not None:
         runtime()  # its gate runs the model: if that cannot be done, say so before the weights are read
     threads = num_threads(options.threads)
@@ -84,12 +86,15 @@ def export(
     weights.check_rules(tuple(map(parse_rule, options.overrides)))
     weights.check_method(options.method)
     solve = None if examples is None else _solve_plan(given, examples, threads)
-    passing_bytes = weights.bytes_apart + (0 if solve is None else _walk_bytes(solve, weights))
-    needed_bytes = weights.num_bytes + passing_bytes + _OVERHEAD_BYTES
+    needed_bytes = weights.num_bytes + _OVERHEAD_BYTES + (0 if solve is None else _walk_bytes(solve, weights))
     check_space(output, needed_bytes, what="the export")
     meter = Meter(progress_totals(weights), on_progress)
+    if options.budget is not None and solve is not None:
+        given = _within(options.budget, given, solve, _Place(source, output, meter))
+        plan, weights, solve = layout.plan(given), given.weights, _solve_plan(given, solve.examples, threads)
+        meter.restart(progress_totals(weights))
     with ExitStack() as stack:
-        if solve is not None:
+        if solve is not None and weights.recipe.needs_inputs:
             from edgephi_export.solving import solving
 
             weights.solved = stack.enter_context(solving(solve, source, output, meter))
@@ -97,6 +102,29 @@ def export(
         plan.write(source, folder, threads, meter)
         add_documents(folder, source.folder, layout, push_ready=options.push_ready)
     return output
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an export reads, writes and reports."""
+
+    source: CheckpointSource
+    output: Path
+    meter: Meter
+
+
+def _within(budget: Budget, given: LayoutInput, solve: SolvePlan, place: _Place) -> LayoutInput:
+    """The export with the recipe that the budget gets; from here on as with `--recipe FILE`."""
+    from edgephi_export.budget import BudgetFiles, BudgetPlan, choose_recipe
+
+    options = given.options
+    fixed = tuple(map(parse_rule, options.overrides))
+    files = BudgetFiles.beside(place.output.absolute(), options.sensitivity)
+    plan = BudgetPlan(solve, given.weights, fixed, budget)
+    found = choose_recipe(plan, place.source, place.output.absolute(), files, place.meter)
+    prefill = tuple(text for text in options.overrides if text.startswith(PREFILL))
+    chosen = replace(options, recipe=str(found), method=None, budget=None, overrides=prefill)
+    return replace(given, options=chosen, weights=WeightPlan(recipe_of(chosen)))
 
 
 def _solve_plan(given: LayoutInput, examples: tuple[Example, ...], threads: int) -> SolvePlan:
@@ -126,8 +154,9 @@ def _open(
 ) -> LayoutInput:
     """The checkpoint and its chosen parts, with the options and files that they must fit."""
     selection = find_layout(options.layout).choose(options, available_modalities(read_layout(source.folder)))
-    check_purpose(options, selection)
-    if options.absorb and selection.mode != "routed":
+    recipe = recipe_of(options)
+    check_purpose(recipe, selection)
+    if recipe.absorbed and selection.mode != "routed":
         raise ConfigError("--absorb solves routed adapters; this export has none: use --correct-rank, or leave it out")
     opened = open_checkpoint(source.folder, selection, _adapter(options, source, quiet=quiet))
     if calibration is not None:
@@ -158,11 +187,11 @@ def _adapter(options: ExportOptions, base: CheckpointSource, *, quiet: bool) -> 
 def _examples(options: ExportOptions, recipe: Recipe) -> tuple[Example, ...] | None:
     """The examples of what is solved on them; None where nothing is."""
     folders = [path for path in map(Path, options.calibration) if path.is_dir()]
-    if not recipe.needs_inputs:
+    if not recipe.needs_inputs and options.budget is None:
         if folders:
             raise ConfigError(
-                f"--calibration {folders[0]}: a folder of examples is for --method weighted or gptq, --absorb and "
-                "--correct-rank; add one of them, or leave it out"
+                f"--calibration {folders[0]}: a folder of examples is for --method weighted or gptq, --absorb, "
+                "--correct-rank, --budget and --bits; add one of them, or leave it out"
             )
         return None
     for path in options.calibration:
@@ -170,8 +199,8 @@ def _examples(options: ExportOptions, recipe: Recipe) -> tuple[Example, ...] | N
             raise ConfigError(f"--calibration {path}: no such file or folder")
     if not folders:
         raise ConfigError(
-            "recipe int2-absorbed, --method weighted or gptq, --absorb and --correct-rank need examples; add "
-            "--calibration with a folder of them"
+            "recipe int2-absorbed, --method weighted or gptq, --absorb, --correct-rank, --budget and --bits need "
+            "examples; add --calibration with a folder of them"
         )
     from edgephi_export.calibration.examples import read_examples
 

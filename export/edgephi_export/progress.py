@@ -16,6 +16,8 @@ class Progress:
         total_prompts: The same at the end of calibration.
         layers: Layers that a walk has solved or is solving; 0 in every other stage.
         total_layers: The same at the end of the walk.
+        groups: Groups of tensors whose formats are measured or being measured; 0 in every other stage.
+        total_groups: The same at the end of the measurement.
         tensors: Tensors that are complete.
         total_tensors: Tensors in all.
         read_bytes: Bytes of the checkpoint that have been read.
@@ -29,6 +31,8 @@ class Progress:
     total_prompts: int = 0
     layers: int = 0
     total_layers: int = 0
+    groups: int = 0
+    total_groups: int = 0
     tensors: int = 0
     total_tensors: int
     read_bytes: int = 0
@@ -63,7 +67,8 @@ class Meter:
 
     def stage(self, name: str) -> None:
         """A new part of the work begins."""
-        self._report(replace(self._step, stage=name, prompts=0, total_prompts=0, layers=0, total_layers=0))
+        counts = ("prompts", "total_prompts", "layers", "total_layers", "groups", "total_groups")
+        self._report(replace(self._step, stage=name, **dict.fromkeys(counts, 0)))
 
     def prompt(self, number: int, total: int) -> None:
         """Calibration runs the prompt of this number, from 1."""
@@ -72,6 +77,10 @@ class Meter:
     def layer(self, number: int, total: int) -> None:
         """A walk solves the layer of this number, from 1."""
         self._report(replace(self._step, layers=number, total_layers=total))
+
+    def group(self, number: int, total: int) -> None:
+        """The formats of the group of this number, from 1, are measured."""
+        self._report(replace(self._step, groups=number, total_groups=total))
 
     def advance(self, read_bytes: int, written_bytes: int, *, tensors: int = 0) -> None:
         """Add what has been done since the last call."""

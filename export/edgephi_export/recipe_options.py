@@ -11,6 +11,7 @@ from edgephi.bundle.manifest import ONE_PURPOSE, AdapterInfo
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.options import ExportOptions
+from edgephi_export.recipe_file import read_recipe
 from edgephi_quantize.recipe import Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
 
@@ -26,10 +27,11 @@ def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = (), weights: Wei
     Raises:
         ConfigError: The options name no recipe, or a rule cannot be read.
     """
-    kept = () if weights is None or not make_recipe(options.recipe).has_codes else _kept(weights)
+    base = read_recipe(options.recipe)
+    kept = () if weights is None or not base.has_codes else _kept(weights)
     return make_recipe(
-        options.recipe,
-        method=options.method,
+        base,
+        method=options.method or ("gptq" if options.budget is not None else None),
         overrides=(*kept, *gated, *map(parse_rule, options.overrides)),
         with_prefill=options.prefill is not None,
         solve=SolvedAnew(adapters=options.absorb, correction_rank=options.correct_rank),
@@ -53,8 +55,10 @@ def check_coded(options: ExportOptions, recipe: Recipe, weights: WeightSource) -
     Raises:
         ConfigError: It was asked for.
     """
-    if weights.coded and recipe.needs_inputs:
+    if weights.coded and (recipe.needs_inputs or options.budget is not None):
         asked = f"--method {options.method}" if options.method in ("weighted", "gptq") else "--correct-rank"
+        if options.budget is not None:
+            asked = "a budget"
         raise ConfigError(
             f"{asked}: the checkpoint holds codes, which are kept as they are; leave it out, or export the model that "
             "they were made from"
@@ -71,7 +75,7 @@ def check_cpu_recipe(options: ExportOptions, what: str) -> None:
     Raises:
         ConfigError: The recipe is one for GPUs, or unknown.
     """
-    recipe = make_recipe(options.recipe)
+    recipe = read_recipe(options.recipe)
     if recipe.is_for_gpu:
         raise ConfigError(
             f"recipe {recipe.name} computes with {recipe.activations}, for GPUs; {what} is for the CPU: use int4, "
@@ -79,13 +83,28 @@ def check_cpu_recipe(options: ExportOptions, what: str) -> None:
         )
 
 
-def check_purpose(options: ExportOptions, selection: Selection) -> None:
+def check_budget(options: ExportOptions) -> None:
+    """Refuse a budget that cannot be followed, and what is for budgets only.
+
+    Raises:
+        ConfigError: So it is.
+    """
+    if options.budget is None:
+        if options.sensitivity is not None:
+            raise ConfigError("--sensitivity is for --budget and --bits; add one of them, or leave it out")
+        return
+    check_cpu_recipe(options, "a budget")
+    if options.layout == "transformersjs":
+        raise ConfigError("--layout transformersjs has no name for a mixed recipe; leave out --budget and --bits")
+
+
+def check_purpose(recipe: Recipe, selection: Selection) -> None:
     """Refuse the recipe for folders of one purpose for any other folder.
 
     Raises:
         ConfigError: No adapter is merged.
     """
-    if options.recipe == ONE_PURPOSE and selection.mode in ("routed", "none"):
+    if recipe.name == ONE_PURPOSE and selection.mode in ("routed", "none"):
         raise ConfigError(
             f"recipe {ONE_PURPOSE} is for folders of one purpose; add --adapters speech or --adapters vision, or use "
             "another recipe"

@@ -65,6 +65,17 @@ class SolvePlan:
             raise ConfigError(f"no calibration example is {mode}, which this export is for; add some")
 
     @property
+    def walk(self) -> WalkPlan:
+        """The same for the walk through the layers."""
+        return WalkPlan(
+            config=self.checkpoint.config,
+            source=self.checkpoint.weights,
+            mode=self.selection.mode,
+            recipe=self.recipe,
+            threads=self.threads,
+        )
+
+    @property
     def identity(self) -> str:
         """Everything that the result depends on, as text."""
         found = {
@@ -72,7 +83,7 @@ class SolvePlan:
             "numpy": np.__version__,
             "config": self.checkpoint.config_sha256,
             "weights": [
-                [str(path), path.stat().st_size, path.stat().st_mtime_ns]
+                [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns]
                 for path in sorted(self.checkpoint.path.rglob("*.safetensors"))
             ],
             "adapter": None if self.checkpoint.adapter is None else dataclasses.asdict(self.checkpoint.adapter),
@@ -112,17 +123,11 @@ def solving(plan: SolvePlan, source: CheckpointSource, output: Path, meter: Mete
         with writing(output):
             if not files.has_sequences:
                 meter.stage("calibration examples")
-                files.begin(_sequences(plan, source, files.folder / "draft"))
+                sequences = chosen(decoder_sequences(plan, source, files.folder / "draft"))
+                _check_kinds(plan, {str(sequence.adapter) for sequence in sequences})
+                files.begin(sequences)
             meter.stage("layers")
-            checkpoint = plan.checkpoint
-            work = WalkPlan(
-                config=checkpoint.config,
-                source=checkpoint.weights,
-                mode=plan.selection.mode,
-                recipe=plan.recipe,
-                threads=plan.threads,
-            )
-            walk(work, files, meter)
+            walk(plan.walk, files, meter)
         yield SolvedTensors(files.names(), lambda group: files.layer(int(group.rpartition(".")[2])))
         files.remove()
 
@@ -133,15 +138,24 @@ def _draft(plan: SolvePlan) -> BundlePlan:
     return plan_bundle(plan.checkpoint, plan.selection, WeightPlan(recipe))
 
 
-def _sequences(plan: SolvePlan, source: CheckpointSource, folder: Path) -> tuple[CalibrationSequence, ...]:
-    """What the decoder reads for the examples."""
+def decoder_sequences(plan: SolvePlan, source: CheckpointSource, folder: Path) -> tuple[CalibrationSequence, ...]:
+    """What the decoder reads for the examples.
+
+    Args:
+        plan: Names the examples.
+        source: Of the checkpoint.
+        folder: A draft of the model folder is written there and removed.
+
+    Raises:
+        ConfigError: The draft can serve none of them.
+        CapacityError: The disk filled up, or an example is longer than the context.
+    """
     bundle = _draft(plan)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     write_bundle(bundle, source, folder, plan.threads, Meter.silent())
-    sequences = chosen(embedded(folder, plan.examples, plan.threads))
+    sequences = tuple(embedded(folder, plan.examples, plan.threads))
     shutil.rmtree(folder)
-    _check_kinds(plan, {str(sequence.adapter) for sequence in sequences})
     return sequences
 
 

@@ -30,6 +30,10 @@ _ADAPTERS = "--override '*.lora_?.*=int8:32'"
 #: For rows that are solved on examples.
 _SOLVED = "--calibration CALIBRATION"
 _LONGEST_REPLY = 64
+_SIZES = (32, 128, 256)
+#: Methods that need no examples.
+_PLAIN = ("rtn", "search")
+_MIXED = f"--recipe int4 {_ADAPTERS} --absorb {_SOLVED} --sensitivity SENSITIVITY"
 
 
 def _decoder(format_: str) -> str:
@@ -37,29 +41,34 @@ def _decoder(format_: str) -> str:
     return f"--recipe int4 --override 'layers.*={format_}' {_ADAPTERS}"
 
 
-#: The options of `edgephi export` for each row; CALIBRATION stands for the folder of calibration examples.
+def _solved(method: str, size: int, more: str = "") -> str:
+    return f"{_decoder(f'int4:{size}')} --method {method} {more} {_SOLVED}"
+
+
+#: The options of `edgephi export` for each row; CALIBRATION stands for the folder of calibration examples, SENSITIVITY
+#: for the file of what a budget measures.
 ROWS: dict[str, str] = {
-    "int8": "--recipe int8",
-    "int4": "--recipe int4",
-    "int4-fast": "--recipe int4-fast",
-    **{f"int4-prefill-{kind}": f"--recipe int4 --prefill {kind}" for kind in ("int8", "derived")},
-    **{f"rtn-{size}": f"{_decoder(f'int4:{size}')} --method rtn" for size in (32, 128, 256)},
-    **{f"search-{size}": f"{_decoder(f'int4:{size}')} --method search" for size in (32, 128, 256)},
-    "everything-int4-256": "--recipe int4 --method rtn --override '*=int4:256'",
-    "everything-int2-32": "--recipe int4 --method search --override '*=int2:32'",
+    **{name: f"--recipe {name}" for name in ("int8", "int4", "int4-fast")},
+    "int4-prefill": "--recipe int4 --prefill int8",
+    "encoders-int8-rows": "--recipe fp32 --override 'vision.*=int8:rows' --override 'speech.*=int8:rows'",
+    **{f"{method}-{size}": f"{_decoder(f'int4:{size}')} --method {method}" for method in _PLAIN for size in _SIZES},
+    **{f"{method}-{size}": _solved(method, size) for method in ("weighted", "gptq") for size in _SIZES},
+    **{
+        f"{method}-{size}-absorb": _solved(method, size, "--absorb")
+        for method in (*_PLAIN, "weighted", "gptq")
+        for size in _SIZES
+    },
+    # The correction takes 4 % of the bytes of a step.
+    **{f"{method}-128-correct-4": _solved(method, 128, "--correct-rank 4") for method in ("rtn", "gptq")},
+    **{f"mixed-{size}MB": f"{_MIXED} --budget {size}MB" for size in ("1.2", "1.3", "1.4", "1.6")},
     "int2-rtn-32": f"{_decoder('int2:32')} --method rtn",
     "int2-search-32": f"{_decoder('int2:32')} --method search",
-    **{f"weighted-{size}": f"{_decoder(f'int4:{size}')} --method weighted {_SOLVED}" for size in (32, 128, 256)},
-    **{f"gptq-{size}": f"{_decoder(f'int4:{size}')} --method gptq {_SOLVED}" for size in (32, 128, 256)},
-    **{f"rtn-{size}-absorb": f"{_decoder(f'int4:{size}')} --method rtn --absorb {_SOLVED}" for size in (32, 128, 256)},
-    **{
-        f"gptq-{size}-absorb": f"{_decoder(f'int4:{size}')} --method gptq --absorb {_SOLVED}" for size in (32, 128, 256)
-    },
-    "gptq-128-absorb-16": f"{_decoder('int4:128')} --method gptq --absorb --correct-rank 16 {_SOLVED}",
     "int2-gptq-128": f"{_decoder('int2:128')} --method gptq {_SOLVED}",
     "int2-gptq-128-absorb": f"{_decoder('int2:128')} --method gptq --absorb {_SOLVED}",
-    "int2-gptq-128-absorb-16": f"{_decoder('int2:128')} --method gptq --absorb --correct-rank 16 {_SOLVED}",
+    "everything-int4-256": "--recipe int4 --method rtn --override '*=int4:256'",
+    "everything-int2-32": "--recipe int4 --method search --override '*=int2:32'",
 }
+_FILES = {"CALIBRATION": "calibration", "SENSITIVITY": "sensitivity.json"}
 
 
 def make_rows(folder: Path, names: Iterable[str]) -> list[Path]:
@@ -72,7 +81,7 @@ def make_rows(folder: Path, names: Iterable[str]) -> list[Path]:
     for name, options in {REFERENCE: "--recipe fp32", **{name: ROWS[name] for name in names}}.items():
         path = folder / name
         if not path.is_dir():
-            given = [str(folder / "calibration") if word == "CALIBRATION" else word for word in shlex.split(options)]
+            given = [str(folder / _FILES[word]) if word in _FILES else word for word in shlex.split(options)]
             _edgephi("export", str(CHECKPOINT), "-o", str(path), *given)
         made.append(path)
     return made

@@ -9,13 +9,14 @@ from fnmatch import fnmatchcase
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import ONE_PURPOSE, FloatName, RecipeInfo, RuleInfo
-from edgephi.bundle.prefill_info import PREFILL
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat, parse_format
 from edgephi_quantize.methods import METHODS
 
 DEFAULT_METHOD = "search"
 #: The tied table: the decoder's head and the embedding rows are the same bytes.
 HEAD = "lm_head"
+#: Starts the names of the decoder's second set of linears, which a graph for prefill has.
+PREFILL = "prefill."
 #: Ends the names of the correction's matrices, where those of adapters have the adapter's.
 _CORRECTION = "text"
 _LORA = "*.lora_?.*"
@@ -36,7 +37,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolvedAnew:
-    """What takes in the error of the base's codes.
+    """What takes in the error of the base's codes; None for the recipe's own way.
 
     Attributes:
         adapters: The routed adapters.
@@ -46,11 +47,11 @@ class SolvedAnew:
         ConfigError: The rank is below 0.
     """
 
-    adapters: bool = False
-    correction_rank: int = 0
+    adapters: bool | None = None
+    correction_rank: int | None = None
 
     def __post_init__(self) -> None:
-        if self.correction_rank < 0:
+        if self.correction_rank is not None and self.correction_rank < 0:
             raise ConfigError(f"correct_rank is {self.correction_rank}; use 0 for no correction, or more")
 
 
@@ -172,17 +173,17 @@ def parse_rule(text: str) -> Rule:
 
 
 def make_recipe(
-    name: str,
+    base: str | Recipe,
     *,
     method: str | None = None,
     overrides: Iterable[Rule] = (),
     with_prefill: bool = False,
     solve: SolvedAnew | None = None,
 ) -> Recipe:
-    """The recipe called `name`, with further rules.
+    """A recipe with further rules.
 
     Args:
-        name: One of RECIPES.
+        base: The recipe, or the name of one of RECIPES.
         method: How codes are chosen; None for the recipe's own way.
         overrides: Rules that count more than the recipe's.
         with_prefill: There is a graph for prefill, whose linears are `int8:rows` but for overrides that name them: a
@@ -193,22 +194,29 @@ def make_recipe(
         ConfigError: An unknown name or method, a method where there are no codes to choose, or a rule that cannot be
             followed.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
-    base = RECIPES[name]
+    if isinstance(base, str):
+        if base not in RECIPES:
+            raise ConfigError(f"unknown recipe {base!r}; known: {', '.join(RECIPES)}, or the path of a recipe file")
+        base = RECIPES[base]
     rules = (*base.rules, *overrides)
     if with_prefill:
         own = [rule for rule in rules if rule.pattern.startswith(PREFILL)]
         rules = (*(rule for rule in rules if rule not in own), Rule(f"{PREFILL}*", RowFormat()), *own)
     has_codes = any(isinstance(rule.format, BlockFormat) for rule in rules)
     if method is not None and not has_codes:
-        raise ConfigError(f"--method {method} has nothing to choose: recipe {name} stores floats")
+        raise ConfigError(f"--method {method} has nothing to choose: recipe {base.name} stores floats")
     chosen = method or base.method or (DEFAULT_METHOD if has_codes else None)
     anew = SolvedAnew() if solve is None else solve
     if (anew.adapters or anew.correction_rank) and not has_codes:
-        raise ConfigError(f"recipe {name} stores floats, whose error is nothing; leave out --absorb and --correct-rank")
+        raise ConfigError(
+            f"recipe {base.name} stores floats, whose error is nothing; leave out --absorb and --correct-rank"
+        )
     return dataclasses.replace(
-        base, rules=rules, method=chosen, absorbed=anew.adapters, correction_rank=anew.correction_rank
+        base,
+        rules=rules,
+        method=chosen,
+        absorbed=base.absorbed if anew.adapters is None else anew.adapters,
+        correction_rank=base.correction_rank if anew.correction_rank is None else anew.correction_rank,
     )
 
 

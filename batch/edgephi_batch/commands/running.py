@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.base.units import human_bytes
 from edgephi.console import interruption
 from edgephi.console.ending import say
 from edgephi.console.failures import end_unsuccessful
@@ -153,7 +154,10 @@ class BatchCommand:
         else:
             click.echo(f"{one_line(results)}: {described(state)}")
             if workers is not None:
-                click.echo(str(workers))
+                click.echo(
+                    f"{workers.workers} workers of {workers.threads} threads, "
+                    f"{human_bytes(workers.worker_bytes)} each at most"
+                )
         if state.failed:
             end_unsuccessful(
                 f"{state.failed:,} of {state.total:,} items failed; their rows have the error, "

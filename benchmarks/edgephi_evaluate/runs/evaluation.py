@@ -12,7 +12,6 @@ from edgephi.base.errors import ConfigError
 from edgephi.base.step import OnStep
 from edgephi_bench.measure.energy import EnergyMeter
 from edgephi_evaluate.engines.engine import Engine
-from edgephi_evaluate.engines.worker_engine import WorkerEngine
 from edgephi_evaluate.item import Item
 from edgephi_evaluate.runs.folder import Machine, RunFile, begin, open_shard, shard_name, suite_folder
 from edgephi_evaluate.runs.identity import RunIdentity, SuiteIdentity
@@ -41,7 +40,7 @@ class Evaluation:
         command: The command line, program name first.
     """
 
-    engine: Engine | WorkerEngine
+    engine: Engine
     run: Path
     selection: Selection
     command: tuple[str, ...]

@@ -49,5 +49,13 @@ def embedded(folder: Path, examples: Sequence[Example], threads: int) -> Iterato
                 answer = spelled_ids(prompts.tokenizer, example.answer or "")
                 ready = prefill.prepare(forced_after(prompt, answer).prompt, limit, control)
                 ready.encode(0)
-                rows = ready.sequence.rows(0, len(ready.sequence))[0]
-                yield CalibrationSequence(adapter=ready.route.adapter, rows=rows, group=example.group)
+                length, token_ids = len(ready.sequence), ready.sequence.token_ids.copy()
+                for span in ready.sequence.spans:
+                    token_ids[span.start : span.start + span.length] = -1
+                yield CalibrationSequence(
+                    adapter=ready.route.adapter,
+                    rows=ready.sequence.rows(0, length)[0],
+                    group=example.group,
+                    token_ids=token_ids,
+                    answer_start=length - len(answer) - 1,
+                )

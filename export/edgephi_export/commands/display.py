@@ -28,6 +28,8 @@ def describe(progress: Progress, elapsed_s: float) -> str:
         return f"{progress.stage}: prompt {progress.prompts:,} of {progress.total_prompts:,}"
     if progress.total_layers:
         return f"{progress.stage}: layer {progress.layers:,} of {progress.total_layers:,}"
+    if progress.total_groups:
+        return f"{progress.stage}: group {progress.groups:,} of {progress.total_groups:,}"
     return (
         f"{progress.tensors:,}/{progress.total_tensors:,} tensors, "
         f"{progress.read_bytes / 1e9:.2f}/{progress.total_read_bytes / 1e9:.2f} GB in, "

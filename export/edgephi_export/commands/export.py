@@ -11,11 +11,12 @@ from typing import Any, get_args
 
 import click
 
+from edgephi.base.errors import ConfigError
 from edgephi.console.commands import GroupedCommand, group
-from edgephi.console.options import json_option
+from edgephi.console.options import json_option, size
 from edgephi.console.signals import stoppable
 from edgephi_export.commands.display import progress_display
-from edgephi_export.options import BESIDE, DEFAULT_RECIPE, ExportOptions, LayoutName
+from edgephi_export.options import BESIDE, DEFAULT_RECIPE, Budget, ExportOptions, LayoutName
 
 _FORMATS = (
     "float32, float16, int8:rows, or int2, int4, int8 with a block size and perhaps :symmetric, as in int4:64. "
@@ -45,7 +46,13 @@ _OUTPUT_OPTIONS = group(
 #: How weights are stored.
 _RECIPE_OPTIONS = group(
     "Weight",
-    click.option("--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help="How weights are stored."),
+    click.option(
+        "--recipe",
+        default=DEFAULT_RECIPE,
+        show_default=True,
+        metavar="NAME|FILE",
+        help="How weights are stored: one of the recipes above, or a recipe file that --budget saved.",
+    ),
     click.option(
         "--method",
         metavar="NAME",
@@ -54,17 +61,36 @@ _RECIPE_OPTIONS = group(
     ),
     click.option(
         "--absorb/--keep-adapter-exact",
-        default=False,
+        default=None,
         help="Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's "
         "codes.",
     ),
     click.option(
         "--correct-rank",
         type=click.IntRange(min=0),
-        default=0,
         metavar="R",
         help="Add a correction of this rank to every decoder linear, solved on calibration examples, for requests that "
         "no adapter is routed to.",
+    ),
+    click.option(
+        "--budget",
+        "budget_bytes",
+        callback=size,
+        metavar="SIZE",
+        help="Choose 2, 4 or 8 bits and the blocks of each group of matrices, so that a decoding step without an "
+        "adapter reads SIZE at most, such as 1.9GB, and as little as can be is lost on the calibration examples.",
+    ),
+    click.option(
+        "--bits",
+        type=click.FloatRange(min=0, min_open=True, max=32),
+        metavar="N",
+        help="The same with a limit for the mean bits a weight, scales included, such as 4.2.",
+    ),
+    click.option(
+        "--sensitivity",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Keep what was measured for --budget in FILE, for further budgets.  [default: OUTPUT.sensitivity.json]",
     ),
     click.option(
         "--override",
@@ -116,10 +142,9 @@ _PREFILL_OPTIONS = group(
     "Prefill",
     click.option(
         "--prefill",
-        type=click.Choice(["int8", "derived"]),
+        type=click.Choice(["int8"]),
         help="int8: also write a second decoder graph that reads long prompts faster; its weights take a byte each on "
-        "disk, and no memory of their own. derived: the graph alone, a few MB; the device derives the weights from the "
-        "decoder's into the user's cache, once its prompts are so long that it pays.",
+        "disk, and no memory of their own.",
     ),
 )
 #: What keys and values can be kept in.
@@ -151,6 +176,7 @@ class Summary:
     source: str
     revision: str | None
     recipe: str
+    recipe_file: str | None
     adapters: str
     modalities: tuple[str, ...]
     bytes: int
@@ -177,7 +203,9 @@ class Summary:
 @_MACHINE_OPTIONS
 @_OUTPUT_OPTIONS
 @json_option
-def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None:
+def export(
+    checkpoint: str, output: Path, as_json: bool, budget_bytes: int | None, bits: float | None, **options: Any
+) -> None:
     """Turn CHECKPOINT into a folder that `edgephi run` understands.
 
     CHECKPOINT is a local folder or a Hugging Face id: Phi-4-multimodal (original or transformers layout) or Phi-4-mini.
@@ -203,31 +231,50 @@ def export(checkpoint: str, output: Path, as_json: bool, **options: Any) -> None
       edgephi export microsoft/Phi-4-mini-instruct -o mini --push-ready
       edgephi export microsoft/Phi-4-mini-instruct -o mine --merge-adapter ./my-lora
       edgephi export ./Phi-4-mini-instruct -o mini --kv-cache int8 --calibration manual.txt
+      edgephi export ./Phi-4-mini-instruct -o mini --budget 1.9GB --calibration examples
     """
     from edgephi_export.exporter import export as run_export
 
-    chosen = ExportOptions(**options)
+    chosen = ExportOptions(budget=_budget(budget_bytes, bits), **options)
     start = time.perf_counter()
     with stoppable(), progress_display(quiet=as_json) as on_progress:
         run_export(checkpoint, output, chosen, on_progress)
-    summary = _summary(output, chosen.layout, time.perf_counter() - start)
+    summary = _summary(output, chosen, time.perf_counter() - start)
+    if summary.recipe_file is not None:
+        click.echo(_described(summary.recipe_file), err=True)
     if summary.not_applied:
         left_out = ", ".join(summary.not_applied)
         click.echo(f"note: generation_config.json also recommends what edgephi does not do: {left_out}", err=True)
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else str(summary))
 
 
-def _summary(output: Path, layout: LayoutName, seconds: float) -> Summary:
+def _budget(step_bytes: int | None, bits: float | None) -> Budget | None:
+    if step_bytes is None and bits is None:
+        return None
+    if step_bytes is not None and bits is not None:
+        raise ConfigError("--budget and --bits are two limits for the same; give one of them")
+    return Budget(step_bytes=step_bytes, bits=bits)
+
+
+def _described(recipe_file: str) -> str:
+    from edgephi_export.recipe_file import described, read_recipe
+
+    return f"chosen under the budget, saved as {recipe_file} for --recipe:\n{described(read_recipe(recipe_file))}"
+
+
+def _summary(output: Path, options: ExportOptions, seconds: float) -> Summary:
     from edgephi.bundle.documents import read_documents
     from edgephi_export.layouts.registry import find_layout
+    from edgephi_export.recipe_file import recipe_path
 
-    form = find_layout(layout)
+    form = find_layout(options.layout)
     described = form.describe(output)
     return Summary(
         path=str(output),
         source=described.source.id,
         revision=described.source.revision,
         recipe=described.recipe.name,
+        recipe_file=None if options.budget is None else str(recipe_path(output)),
         adapters=described.adapters.mode,
         modalities=described.modalities,
         bytes=sum(file.bytes for file in described.files) + (output / form.record_name).stat().st_size,

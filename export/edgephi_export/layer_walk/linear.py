@@ -56,9 +56,9 @@ class SolvedLinear:
     base: Floats
     terms: Mapping[Adapter, LowRank]
 
-    def outputs(self, rows: Floats, adapter: Adapter) -> Floats:
-        """float32 [S, inputs] to [S, outputs]."""
-        result: Floats = rows @ self.base.T
+    def outputs(self, rows: Floats, adapter: Adapter, base_rows: Floats | None = None) -> Floats:
+        """float32 [S, inputs] to [S, outputs]; `base_rows` are the rows as the base's kernel rounds them."""
+        result: Floats = (rows if base_rows is None else base_rows) @ self.base.T
         if adapter in self.terms:
             result += rows @ self.terms[adapter].a.T @ self.terms[adapter].b.T
         return result
@@ -88,7 +88,18 @@ class LinearSolver:
         Raises:
             ArtifactError: A weight is not finite.
         """
-        statistics = {kind: measure_with_rare_rows(rows, threads=self._threads) for kind, rows in inputs.items()}
+        return self.solve_for(task, self.measure(inputs))
+
+    def measure(self, inputs: Mapping[Adapter, list[Floats]]) -> dict[Adapter, InputStatistics]:
+        """The statistics of a linear's inputs, for `solve_for`; `inputs` are those of `solve`."""
+        return {kind: measure_with_rare_rows(rows, threads=self._threads) for kind, rows in inputs.items()}
+
+    def solve_for(self, task: LinearTask, statistics: Mapping[Adapter, InputStatistics]) -> SolvedLinear:
+        """Solve one linear for inputs of these statistics.
+
+        Raises:
+            ArtifactError: A weight is not finite.
+        """
         name, matrix = task.matrix.name, task.matrix.whole()
         base = self._encode(name, matrix, mixed(list(statistics.values())))
         values = np.asarray(decode(base, self._recipe.format_of(name), matrix.shape[1]), np.float32)

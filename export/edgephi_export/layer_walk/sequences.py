@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,15 @@ class CalibrationSequence:
         adapter: The one that serves it.
         rows: float32 [S, H], tokens and media.
         group: The set of examples that it is of.
+        token_ids: int64 [S], -1 where a row is of media.
+        answer_start: The first position that predicts a token of the answer, or its end.
     """
 
     adapter: Adapter
     rows: NDArray[np.float32]
     group: str = ""
+    token_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    answer_start: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,16 +42,30 @@ def chosen(sequences: Iterable[CalibrationSequence], most: int = MOST_POSITIONS)
     They are taken from each adapter in turn, and of an adapter from each of its sets in turn, so that no set is left
     out because it stands behind another.
     """
-    kinds: dict[Adapter, dict[str, list[CalibrationSequence]]] = {}
-    for sequence in sequences:
-        kinds.setdefault(sequence.adapter, {}).setdefault(sequence.group, []).append(sequence)
     taken = []
-    for sequence in _in_turn([list(_in_turn(list(groups.values()))) for groups in kinds.values()]):
-        taken.append(replace(sequence, rows=sequence.rows[:most]))
+    for sequence in _mixed(sequences):
+        taken.append(replace(sequence, rows=sequence.rows[:most], token_ids=sequence.token_ids[:most]))
         most -= len(taken[-1])
         if not most:
             break
     return tuple(taken)
+
+
+def fitting(sequences: Iterable[CalibrationSequence], most: int) -> tuple[CalibrationSequence, ...]:
+    """As many as fit whole into `most` positions, in the order of `chosen`; those that do not are left out."""
+    taken = []
+    for sequence in _mixed(sequences):
+        if len(sequence) <= most:
+            taken.append(sequence)
+            most -= len(sequence)
+    return tuple(taken)
+
+
+def _mixed(sequences: Iterable[CalibrationSequence]) -> Iterator[CalibrationSequence]:
+    kinds: dict[Adapter, dict[str, list[CalibrationSequence]]] = {}
+    for sequence in sequences:
+        kinds.setdefault(sequence.adapter, {}).setdefault(sequence.group, []).append(sequence)
+    return _in_turn([list(_in_turn(list(groups.values()))) for groups in kinds.values()])
 
 
 def _in_turn(lists: list[list[CalibrationSequence]]) -> Iterator[CalibrationSequence]:

@@ -7,7 +7,6 @@ are in files, so that a walk that was killed goes on behind its last whole layer
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +17,11 @@ from edgephi.bundle.manifest import Adapter, AdapterMode
 from edgephi_export.checkpoint.config import ModelConfig
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.graphs.adapters import AdapterPair, merged
-from edgephi_export.layer_walk.layer_math import CausalAttention, gated, rms_norm
+from edgephi_export.layer_walk.layer_pass import LayerPass
 from edgephi_export.layer_walk.linear import AdapterTensors, LinearSolver, LinearTask
 from edgephi_export.layer_walk.walk_files import WalkFiles
 from edgephi_export.progress import Meter
 from edgephi_export.weights.encode import StoredRows
-from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import Recipe
 
 Floats = NDArray[np.float32]
@@ -80,47 +78,28 @@ def walk(plan: WalkPlan, files: WalkFiles, meter: Meter) -> None:
 
 
 class _Layer:
-    """One layer over all sequences."""
+    """One layer over all sequences, each linear solved on what those before it give."""
 
     def __init__(self, plan: WalkPlan, layer: int, adapters: list[Adapter]) -> None:
-        self._plan, self._prefix, self._adapters = plan, f"layers.{layer}", adapters
+        self._plan, self._layer, self._adapters = plan, layer, adapters
         self._solver = LinearSolver(plan.recipe, plan.threads)
         self._stored: dict[str, StoredRows] = {}
 
     def solve(self, hidden: list[Floats]) -> tuple[dict[str, StoredRows], list[Floats]]:
         """The layer's tensors, and the hidden states behind it; those given are overwritten."""
-        config = self._plan.config
-        attention = CausalAttention(config.decoder, config.rope)
-        attended = self._linear("self_attn.qkv_proj", self._normed("input_layernorm", hidden), attention)
-        self._add(hidden, self._linear("self_attn.o_proj", attended))
-        normed = self._normed("post_attention_layernorm", hidden)
-        del attended
-        products = self._linear("mlp.gate_up_proj", normed, gated)
-        del normed
-        self._add(hidden, self._linear("mlp.down_proj", products))
+        plan = self._plan
+        LayerPass(plan.config, plan.source, self._layer, plan.threads).run(hidden, self._linear)
         return self._stored, hidden
 
-    def _normed(self, name: str, hidden: list[Floats]) -> list[Floats]:
-        weight = self._plan.source.read(f"{self._prefix}.{name}.weight")
-        epsilon = self._plan.config.decoder.rms_norm_eps
-        return self._each(lambda index: rms_norm(hidden[index], weight, epsilon))
-
-    def _linear(
-        self, name: str, inputs: list[Floats], then: Callable[[Floats], Floats] = lambda rows: rows
-    ) -> list[Floats]:
-        """Solve a linear; gives its outputs, each sequence's changed by `then` at once, so that one is held."""
-        by_adapter: dict[Adapter, list[Floats]] = {}
-        for adapter, rows in zip(self._adapters, inputs, strict=True):
-            by_adapter.setdefault(adapter, []).append(rows)
-        solved = self._solver.solve(self._plan.task(f"{self._prefix}.{name}"), by_adapter)
+    def _linear(self, name: str, inputs: list[Floats]) -> Callable[[int], Floats]:
+        solved = self._solver.solve(self._plan.task(name), by_adapter(self._adapters, inputs))
         self._stored |= solved.stored
-        return self._each(lambda index: then(solved.outputs(inputs[index], self._adapters[index])))
+        return lambda index: solved.outputs(inputs[index], self._adapters[index])
 
-    def _each(self, work: Callable[[int], Floats]) -> list[Floats]:
-        with closing(ordered_map(work, range(len(self._adapters)), threads=self._plan.threads)) as results:
-            return list(results)
 
-    @staticmethod
-    def _add(hidden: list[Floats], updates: list[Floats]) -> None:
-        for rows, update in zip(hidden, updates, strict=True):
-            np.add(rows, update, out=rows)
+def by_adapter(adapters: list[Adapter], inputs: list[Floats]) -> dict[Adapter, list[Floats]]:
+    """The rows of each sequence by the adapter that serves it."""
+    found: dict[Adapter, list[Floats]] = {}
+    for adapter, rows in zip(adapters, inputs, strict=True):
+        found.setdefault(adapter, []).append(rows)
+    return found

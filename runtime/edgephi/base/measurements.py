@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from pathlib import Path
 from edgephi.base.errors import EdgeError
 from edgephi.base.json_file import decode, read_json
 from edgephi.base.output_file import staged_file
-from edgephi.base.user_cache import user_cache
 
 _MOST_ENTRIES = 64
 
@@ -69,4 +69,5 @@ class MeasurementFile:
             return ()
 
     def _path(self) -> Path:
-        return user_cache() / self._name
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(base) / "edgephi" / self._name

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
     from edgephi.bundle.manifest import CacheChoice
     from edgephi.model import Model
-    from edgephi.model_options import ModelOptions, PrefillChoice
+    from edgephi.model_options import ModelOptions
     from edgephi.prompt.routing import AdapterChoice
     from edgephi.request import Request
 
@@ -42,7 +42,8 @@ kv_cache_option = group(
 )
 
 
-def _size(_: click.Context, option: click.Parameter, given: str | None) -> int | None:
+def size(_: click.Context, option: click.Parameter, given: str | None) -> int | None:
+    """The callback of an option that is a size in bytes, such as `1.9GB`."""
     return None if given is None else parse_size(given, option.opts[0])
 
 
@@ -51,23 +52,10 @@ memory_option = group(
     click.option(
         "--memory",
         "memory_bytes",
-        callback=_size,
+        callback=size,
         metavar="SIZE",
         help="Most memory for this process, such as 6GB, mapped files aside. Where the model has a graph for prefill, "
         "room for its weights makes long prompts faster.  [default: no limit]",
-    ),
-)
-prefill_option = group(
-    "Model",
-    click.option(
-        "--prefill",
-        type=click.Choice(["auto", "stored", "off"]),
-        default="auto",
-        show_default=True,
-        envvar="EDGEPHI_PREFILL",
-        show_envvar=True,
-        help="What reads long prompts. stored: the model's graph for prefill, if its weights are there. auto: also "
-        "derives them, where the model was exported with --prefill derived, once that pays. off: never that graph.",
     ),
 )
 quiet_option = group(
@@ -97,7 +85,6 @@ class ModelSource:
     check_hashes: bool
     ignore_memory: bool
     memory_bytes: int | None
-    prefill: PrefillChoice
 
     @property
     def path(self) -> Path:
@@ -136,7 +123,6 @@ class ModelSource:
             check_hashes=self.check_hashes,
             ignore_memory=self.ignore_memory,
             memory_bytes=self.memory_bytes,
-            prefill=self.prefill,
         )
 
     def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
@@ -243,7 +229,6 @@ def model_options(command: Command, device_flag: str = "--device") -> Command:
                     _device_option(device_flag),
                     _threads_option(),
                     kv_cache_option,
-                    prefill_option,
                     *_memory_options(),
                     check_hashes_option,
                 ],
@@ -293,7 +278,7 @@ def _memory_options() -> list[Callable[[Command], Command]]:
         ),
         click.option(
             "--cache-bytes",
-            callback=_size,
+            callback=size,
             metavar="SIZE",
             help="Most memory kept between requests for what they read, such as 512MB; 0 keeps nothing.  "
             "[default: 1GiB]",

@@ -112,25 +112,23 @@ class PrefillThreshold:
         """Positions, NEVER for none; None until it is read or measured."""
         return self._value
 
-    def may_pay(self, stretch: int) -> bool:
-        """Whether a stretch of so many positions goes through it, or is long enough to measure."""
-        if self._value is None and not self._is_read:
-            self._value, self._is_read = stored(self._key), True
-        return stretch >= LEAST_MEASURED if self._value is None else self._value != NEVER and stretch >= self._value
-
-    def pays(self, stretch: int, measured: Callable[[], Threshold]) -> bool:
+    def pays(self, stretch: int, measured: Callable[[], Threshold | None]) -> bool:
         """Whether a stretch of so many positions goes through it.
 
         Args:
             stretch: Positions.
-            measured: Measures the threshold.
+            measured: Measures the threshold; None where that is not possible now.
         """
-        if self.may_pay(stretch) and self._value is None:
+        if self._value is None and not self._is_read:
+            self._value, self._is_read = stored(self._key), True
+        if self._value is None and stretch >= LEAST_MEASURED:
             self._take(measured())
-        return self.may_pay(stretch)
+        return bool(self._value) and stretch >= (self._value or 0)
 
-    def _take(self, measured: Threshold) -> None:
+    def _take(self, measured: Threshold | None) -> None:
         """Go by it from now on, and keep it for later processes if it is worth that."""
+        if measured is None:
+            return
         self._value = measured.positions
         if measured.is_steady:
             _FILE.put(self._key, measured.positions)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from support.hooks import HOOKS
-
+PAGE = Path(__file__).parents[3] / "docs/appliance.md"
+HOOKS = dict(re.findall(r"^(\w+): [^\n]*\n(?:[^\n]+\n)*\n```sh\n(.*?)```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
 #: The words of each updater's own command, after an accepted and after a refused probe.
 CALLS = {
     "RAUC": ("rauc status mark-good", "rauc status mark-bad"),
