@@ -1,4 +1,4 @@
-"""Nano's held-out questions through onnxruntime-genai, within the bars of `make accuracy`.
+"""Nano's held-out questions through onnxruntime-genai: the items of `make accuracy`, and its bars.
 
 Recordings are read by the library's processor, images are cut by edgephi (nano's crops are not 448 pixels), and prompts
 are cut by nano's own tokenizer, whose pattern the library does not know.
@@ -23,15 +23,15 @@ from genai.test_media import without_switch
 
 pytestmark = pytest.mark.genai
 
-COUNT = 40
-NAMES = (
-    "speech, known voices",
-    "speech, adapter off",
-    "pictures",
-    "pictures, adapter off",
-    "tool calls",
-    "spoken questions, known",
-)
+#: As many items as `make accuracy` asks; fewer where every reply is long and far beyond the bar.
+COUNTS = {
+    "speech, known voices": 300,
+    "speech, adapter off": 60,
+    "pictures": 300,
+    "pictures, adapter off": 300,
+    "tool calls": 300,
+    "spoken questions, known": 300,
+}
 TOKENIZER = build_tokenizer()
 
 
@@ -51,22 +51,21 @@ def _request(pair: MediaPair, question: Question, scratch: Path) -> RuntimeReque
 
 
 @pytest.mark.parametrize("media_pair", ["int4"], indirect=True)
-@pytest.mark.parametrize("name", NAMES)
-def test_held_out_questions_are_answered_within_the_bar(media_pair: MediaPair, tmp_path: Path, name: str):
+@pytest.mark.parametrize(("name", "count"), COUNTS.items())
+def test_held_out_questions_are_answered_within_the_bar(media_pair: MediaPair, tmp_path: Path, name: str, count: int):
     chosen = next(one for one in SETS if one.name == name)
     folder = media_pair.folder
     if chosen.adapter == "none":
         folder = without_switch(folder, tmp_path / "off")
-    questions, eos = list(chosen.draw(COUNT)), media_pair.edgephi.manifest.tokens.eos
+    questions, eos = list(chosen.draw(count)), media_pair.edgephi.manifest.tokens.eos
     with LoadedGenai(folder) as loaded:
         replies = [loaded.reply(_request(media_pair, question, tmp_path)).token_ids for question in questions]
     answers = [
         TOKENIZER.decode([token for token in reply if token not in eos], skip_special_tokens=False) for reply in replies
     ]
     figure = _figure(chosen, [question.answer for question in questions], answers)
-    if (chosen.measure, chosen.adapter) == ("exact", "auto"):
-        figure += 2 * (chosen.bar * (1 - chosen.bar) / COUNT) ** 0.5  # two standard errors of so few items
-    assert chosen.is_met(figure), f"{name}: {figure:.1%} of {COUNT}, the bar is {chosen.bar:.0%}"
+    print(line := f"{name}: {figure:.1%} of {count}, the bar is {chosen.bar:.0%}")
+    assert chosen.is_met(figure), line
 
 
 def _figure(chosen: QuestionSet, wanted: Sequence[str], got: Sequence[str]) -> float:
