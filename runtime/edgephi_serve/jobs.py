@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Literal, TypeVar
 
 from edgephi import Model, PreparedRequest, Request, SamplingOptions, Stage
@@ -21,6 +21,7 @@ from edgephi_serve.preparing import Preparing, Unprepared
 from edgephi_serve.progress import Progress
 from edgephi_serve.settings import Times
 from edgephi_serve.turns import EndedWaitingError, TurnQueue
+from edgephi_serve.workers import Workers
 
 T = TypeVar("T")
 StopReason = Literal["client", "reader", "request_timeout", "queue_timeout", "drain"]
@@ -56,11 +57,13 @@ class Admission:
         turns: Whose turn it is.
         preparing: Reads requests before their turn.
         pace: Of the requests so far.
+        workers: Threads for them.
     """
 
     turns: TurnQueue
     preparing: Preparing
     pace: Pace
+    workers: Workers = field(default_factory=Workers)
 
 
 class Job(Generic[T]):
@@ -80,7 +83,7 @@ class Job(Generic[T]):
 
     def __init__(self, model: Model, admission: Admission, limits: JobLimits) -> None:
         self.model = model
-        self._turns, self._preparing = admission.turns, admission.preparing
+        self._turns, self._preparing, self._workers = admission.turns, admission.preparing, admission.workers
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._items: deque[T | Stage | BaseException | None] = deque()
@@ -148,7 +151,7 @@ class Job(Generic[T]):
 
     def start(self, work: Callable[[Job[T]], None]) -> None:
         """Begin the work in a thread."""
-        threading.Thread(target=self._run, args=(work,), name="edgephi-request", daemon=True).start()
+        self._workers.run(partial(self._run, work))
 
     def stop(self, reason: StopReason) -> None:
         """End the work within a pass; the first reason counts."""

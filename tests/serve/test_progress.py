@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,8 @@ from support.signals import random_image
 #: A text so long that its request is not taken for a short one.
 LETTERS = "x" * 2_000_000
 SLOW = pytest.mark.slow
+#: Added to each crop of the real encoder.
+_CROP_S = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +261,13 @@ def test_a_photo_that_makes_room_is_answered_as_if_alone(nano, monkeypatch):
     )
     nano.clear_cache()
     encode = VisionEncoder._view
-    monkeypatch.setattr(VisionEncoder, "_view", lambda self, *given: crops.append(1) or encode(self, *given))
+
+    def slowly(self: VisionEncoder, *given: Any) -> Any:
+        crops.append(1)
+        time.sleep(_CROP_S)
+        return encode(self, *given)
+
+    monkeypatch.setattr(VisionEncoder, "_view", slowly)
     url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
     parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is this?"}]
 
@@ -277,6 +286,15 @@ def test_a_photo_that_makes_room_is_answered_as_if_alone(nano, monkeypatch):
             photo = client.post("/v1/chat/completions", json=asked).json()
         threads[0].join()
     assert photo["edgephi"]["pauses"] == 1
+    _check_whole(photo)
     assert photo["choices"][0]["message"]["content"] == expected.text
     assert texts[0].status_code == 200
     assert len(crops) == 1 + 3 * 2
+
+
+def _check_whole(paused: dict) -> None:
+    """Times and counts are those of all turns: with the last turn's alone a photo would seem to have been cheap."""
+    timing = paused["edgephi"]["timing"]
+    assert timing["encode_s"] >= _CROP_S * 7, "only the crops of the last turn were counted"
+    assert timing["ttft_s"] >= timing["encode_s"] + timing["prefill_s"]
+    assert paused["usage"]["prompt_tokens_details"]["cached_tokens"] == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from edgephi import DoneEvent, Event, PreparedRequest, Request, SamplingOptions, TokenEvent
+from edgephi import DoneEvent, Event, Request, SamplingOptions, TokenEvent
 from edgephi_serve.errors import ApiError, invalid
 from edgephi_serve.jobs import Job
 from edgephi_serve.pace import Size
@@ -19,6 +21,7 @@ from edgephi_serve.reading.messages import (
 )
 from edgephi_serve.reading.sampling import sampling_options
 from edgephi_serve.reading.tools import Choice, read_tools
+from edgephi_serve.reply_turns import ReplyTurns
 from edgephi_serve.settings import Settings
 from edgephi_serve.wire.chat import AdapterName, ChatRequest, Message
 
@@ -69,7 +72,8 @@ class ChatWork:
                 job.reply = index
                 seed = None if self.options.seed is None else (self.options.seed + index) % (1 << 64)
                 options = replace(self.options, seed=seed)
-                while not self._reply(job, index, ready, options):
+                turns = ReplyTurns()
+                while not self._reply(job, index, turns, partial(job.model.stream, ready, options=options)):
                     job.give_way()
 
     def request(self) -> Request:
@@ -93,17 +97,21 @@ class ChatWork:
         self,
         job: Job[tuple[int, Event]],
         index: int,
-        request: Request | PreparedRequest,
-        options: SamplingOptions,
+        turns: ReplyTurns,
+        stream: Callable[..., Generator[Event, None, None]],
     ) -> bool:
         """Emit one reply; False if it was paused before its first token."""
-        events = job.model.stream(request, options=options, should_stop=job.should_stop, on_stage=job.on_stage)
-        has_tokens = options.logprobs is not None
+        turns.begin()
+        events = stream(should_stop=job.should_stop, on_stage=job.on_stage)
+        has_tokens = self.options.logprobs is not None
         with closing(events):
             for event in events:
-                if isinstance(event, DoneEvent) and job.is_pausing:
-                    return False
-                if has_tokens or not isinstance(event, TokenEvent):
+                if isinstance(event, DoneEvent):
+                    done = replace(event, reply=turns.whole(event.reply))
+                    if job.is_pausing:
+                        return False
+                    job.emit((index, done))
+                elif has_tokens or not isinstance(event, TokenEvent):
                     job.emit((index, event))
         return True
 

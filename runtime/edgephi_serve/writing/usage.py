@@ -32,7 +32,7 @@ def usage(replies: list[Reply]) -> Usage:
 
 
 def measured(reply: Reply, job: Job[Any]) -> RequestFigures:
-    """Seconds of each stage; of a prefill that was paused, of its last part."""
+    """Seconds of each stage, those of all turns of a reply that was paused."""
     timing = reply.timing
     return RequestFigures(
         timing=TimingBody(
