@@ -53,7 +53,7 @@ def solve_low_rank(target: Floats, inputs: InputStatistics, rank: int, *, thread
 
 def fit_outputs(target: Floats, a: Floats, inputs: InputStatistics, *, threads: int = 1) -> Floats:
     """The B, float32 [N, r], that is best with a given A [r, K], such as one that was rounded to be stored."""
-    weighted = matrix_product(a, inputs.damped, threads=threads)
+    weighted = matrix_product(a, inputs.shrunk, threads=threads)
     gram = weighted.astype(np.float64) @ a.T.astype(np.float64)
     gram[np.diag_indices(len(a))] += 1e-9 * max(float(np.trace(gram)) / len(a), 1e-30)
     dots = matrix_product(target, np.ascontiguousarray(weighted.T), threads=threads)
@@ -65,12 +65,12 @@ def _basis(target: Floats, inputs: InputStatistics, rank: int, threads: int) -> 
     turned = np.ascontiguousarray(target.T)
 
     def applied(vectors: Floats) -> Floats:
-        inner = matrix_product(inputs.damped, matrix_product(turned, vectors, threads=threads), threads=threads)
+        inner = matrix_product(inputs.shrunk, matrix_product(turned, vectors, threads=threads), threads=threads)
         return matrix_product(target, inner, threads=threads).astype(np.float32)
 
     num_rows = len(target)
     if num_rows <= _EXACT_ROWS:
-        weighted = matrix_product(target, inputs.damped, threads=threads).astype(np.float64)
+        weighted = matrix_product(target, inputs.shrunk, threads=threads).astype(np.float64)
         vectors = np.linalg.eigh(weighted @ turned)[1]
         return np.ascontiguousarray(vectors[:, : -rank - 1 : -1], np.float32)
     width = min(rank + _OVERSAMPLING, *target.shape)

@@ -150,7 +150,7 @@ def test_statistics_do_not_depend_on_threads_and_the_factor_is_that_of_the_inver
     np.testing.assert_allclose(one.covariance, statistics.covariance, rtol=1e-4, atol=1e-6)
     order, factor = one.order, one.factor.astype(np.float64)
     assert not np.tril(factor, -1).any()
-    identity = factor.T @ factor @ one.damped[np.ix_(order, order)]
+    identity = factor.T @ factor @ (one.covariance + one.damping * np.eye(len(order)))[np.ix_(order, order)]
     np.testing.assert_allclose(identity, np.eye(SIZE), atol=1e-3)
 
 
@@ -196,7 +196,7 @@ class TestRareRows:
         one, three = (measure_with_rare_rows([common, rare], threads=threads) for threads in (1, 3))
         np.testing.assert_array_equal(one.covariance, three.covariance)
         rows = np.concatenate([common, rare])
-        inverse = np.linalg.inv(measure([rows], threads=1).damped.astype(np.float64))
+        inverse = np.linalg.inv(measure([rows], threads=1).shrunk.astype(np.float64))
         roots = np.sqrt(np.einsum("sk,sk->s", rows @ inverse, rows))
         direction = inverse @ rare[0]  # in which the other rows have next to nothing
         found = float(direction @ one.covariance @ direction) / float(direction @ rare[0]) ** 2 * len(rows)
@@ -213,7 +213,7 @@ class TestLowRank:
 
     @staticmethod
     def _objective(statistics: InputStatistics, target: NDArray[np.float32], product: NDArray[np.float32]) -> float:
-        root = np.linalg.cholesky(statistics.damped.astype(np.float64))
+        root = np.linalg.cholesky(statistics.shrunk.astype(np.float64))
         return float(np.linalg.norm((target - product) @ root))
 
     @pytest.mark.parametrize("exact_rows", [10_000, 0])
@@ -230,7 +230,7 @@ class TestLowRank:
         stored = get_method("rtn").quantize(weights, _format("int2:64")).values(SIZE)
         target = weights - stored + b @ a
         found = solve_low_rank(target, statistics, 8)
-        root = np.linalg.cholesky(statistics.damped.astype(np.float64))
+        root = np.linalg.cholesky(statistics.shrunk.astype(np.float64))
         optimum = np.sqrt((np.linalg.svd(target @ root, compute_uv=False)[8:] ** 2).sum())
         reached = self._objective(statistics, target, found.b @ found.a)
         assert reached == pytest.approx(optimum, rel=1e-2)
