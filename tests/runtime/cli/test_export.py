@@ -52,6 +52,7 @@ def test_json_is_one_object(tmp_path: Path):
         "source": "checkpoint-native-0",
         "revision": None,
         "recipe": "int4",
+        "recipe_file": None,
         "adapters": "speech",
         "modalities": ["text", "speech"],
         "ends": ["<|end|>", "<|endoftext|>"],
