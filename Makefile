@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy accuracy-reference evaluate-check lm-eval batch-check fidelity slow power-cuts signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 arm64-agent reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -69,19 +69,25 @@ browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install 
 	$(BIN)/python -m pytest -m browser tests/serve/page tests/evaluate
 
 batch-check: .venv/edgephi.stamp build/batch/stamp  ## corpora and replicas on Ray, with actors and drivers killed
-	build/batch/bin/python -m pytest -m ray tests/batch
+	build/batch/bin/python -m pytest -m ray tests/batch tests/evaluate/engines
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
 
 slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the real checkpoint
-	$(BIN)/python -m pytest -m "slow and not reference"
+	$(BIN)/python -m pytest -m "slow and not reference and not arm64"
 
-power-cuts: .venv/edgephi.stamp  ## the agent under 4,000 simulated power cuts, 1,000 kills, every changed bit of metadata; pip for other machines
-	$(BIN)/python -m pytest -s -m slow tests/agent tests/pack
+power-cuts: .venv/edgephi.stamp  ## 4,000 simulated power cuts, 1,000 kills, every changed bit of metadata; pip for other machines; the probe on nano
+	$(BIN)/python -m pytest -s -m slow tests/agent tests/pack tests/runtime/cli/test_probe_nano.py
 
 arm64: build/arm64/stamp  ## all four modes on arm64, by emulation (apt-get install debootstrap qemu-user-static; as root)
-	$(BIN)/python -m pytest -m arm64 tests/arm64
+	$(BIN)/python -m pytest -m "arm64 and not slow" tests/arm64
+
+arm64-agent: build/arm64/stamp  ## the agent and the probe of its releases on arm64, by emulation
+	$(BIN)/python -m pytest -m "arm64 and slow" tests/arm64
+
+appliance: build/appliance/stamp  ## devices of Debian with their own systemd: swaps under load, bad releases, .deb, images, RAUC, Mender (as root)
+	$(BIN)/python -m pytest -s -m appliance tests/appliance
 
 signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
 	$(BIN)/python -m pytest -s -m slow tests/runtime/cli/test_signals.py
@@ -100,6 +106,14 @@ accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 
 fidelity: .venv/edgephi.stamp  ## nano's table of recipes beside fp32, in build/fidelity: half an hour; ARGS="--count 20 --rows rtn-32"
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.fidelity_table build/fidelity $(ARGS)
+
+kv-cache: .venv/edgephi.stamp  ## nano's greedy replies with keys and values in int8 are those with floats: 360 prompts of all modes
+	rm -rf build/kv-cache && mkdir -p build/kv-cache
+	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.make_examples heldout build/kv-cache/examples --count 60
+	$(BIN)/edgephi export nano/checkpoint -o build/kv-cache/float $(ARGS)
+	$(BIN)/edgephi export nano/checkpoint -o build/kv-cache/int8 --kv-cache int8 $(ARGS)
+	$(BIN)/edgephi fidelity build/kv-cache/int8 --reference build/kv-cache/float --examples build/kv-cache/examples \
+		--max-new-tokens 64 --require 'exact_match>=99%'
 
 compare-check: .venv/edgephi.stamp  ## how often `bench compare` is right, on nano: about ten minutes on a quiet machine
 	$(BIN)/python tests/benchmarks/compare_check.py
@@ -138,6 +152,19 @@ build/arm64/stamp: .venv/edgephi.stamp tests/arm64/cpuinfo
 	for archive in build/arm64/root/var/cache/apt/archives/*.deb; do dpkg -x $$archive build/arm64/root || exit 1; done
 	mkdir -p build/arm64/root/proc && cp tests/arm64/cpuinfo build/arm64/root/proc/cpuinfo
 	$(BIN)/edgephi-pack app build/arm64/app --arch aarch64
+	$(INSTALL) --no-deps --target build/arm64/agent tuf securesystemslib urllib3
+	touch $@
+
+# A device's root with systemd, what the agent needs of Python, and updaters; and an application tree for it.
+build/appliance/stamp: .venv/edgephi.stamp
+	@command -v systemd-nspawn debootstrap skopeo podman runc >/dev/null || \
+	  { echo "needs apt-get install systemd-container debootstrap skopeo podman runc"; exit 1; }
+	rm -rf build/appliance && mkdir -p build/appliance
+	debootstrap --variant=minbase --include=python3,systemd,systemd-sysv,dbus,rauc,rauc-service,mender-client,mender-artifact \
+	  bookworm build/appliance/root >/dev/null
+	rm -f build/appliance/root/var/cache/apt/archives/*.deb
+	$(INSTALL) --no-deps --target build/appliance/agent tuf securesystemslib urllib3
+	$(BIN)/edgephi-pack app build/appliance/app --arch x86_64
 	touch $@
 
 # Other people's clients, each with its dependencies, apart from ours.

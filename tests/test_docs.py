@@ -18,7 +18,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Where the short names of docs/architecture.md begin.
 _STARTS = ("", "runtime/edgephi", "export/edgephi_export")
 #: Options of other programs, here of rsync and pip.
-_FOREIGN_OPTIONS = ("--inplace", "--no-deps", "--now", "--only-binary", "--target")
+_FOREIGN_OPTIONS = ("--inplace", "--network", "--no-deps", "--now", "--only-binary", "--target", "--volume")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

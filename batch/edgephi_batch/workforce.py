@@ -45,6 +45,10 @@ class Workforce:
     threads: int
     worker_bytes: int
 
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.workers} workers of {self.threads} threads, {human_bytes(self.worker_bytes)} each at most"
+
 
 def worker_bytes(bundle: Bundle, options: ModelOptions, *, has_images: bool, has_audio: bool) -> int:
     """Memory of one worker for requests of up to 4,096 positions, its cache included.

@@ -86,7 +86,8 @@ def export(
     weights.check_rules(tuple(map(parse_rule, options.overrides)))
     weights.check_method(options.method)
     solve = None if examples is None else _solve_plan(given, examples, threads)
-    needed_bytes = weights.num_bytes + _OVERHEAD_BYTES + (0 if solve is None else _walk_bytes(solve, weights))
+    passing_bytes = weights.bytes_apart + (0 if solve is None else _walk_bytes(solve, weights))
+    needed_bytes = weights.num_bytes + passing_bytes + _OVERHEAD_BYTES
     check_space(output, needed_bytes, what="the export")
     meter = Meter(progress_totals(weights), on_progress)
     if options.budget is not None and solve is not None:

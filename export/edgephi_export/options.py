@@ -13,7 +13,7 @@ DEFAULT_RECIPE = "int4"
 #: As `merge_adapter`: the adapter lies in the checkpoint's own folder.
 BESIDE = "beside"
 LayoutName = Literal["edgephi", "genai", "optimum", "transformersjs"]
-PrefillKind = Literal["int8"]
+PrefillKind = Literal["int8", "derived"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,8 @@ class ExportOptions:
         kv_cache: `int8` adds graphs that keep keys and values in int8; the folder then runs either way. To calibrate
             them the model is run on this machine when everything else is written.
         prefill: `int8` adds a second decoder graph that reads long prompts faster, over a second set of weights of a
-            byte each; None for none.
+            byte each. `derived` adds the graph alone: a device derives the weights from the decoder's, once its prompts
+            are so long that it pays. None for none.
         calibration: For an int8 cache, the user's own texts, images and audio, read beside those that come with
             edgephi. For what is solved on examples, folders of them.
         layout: `edgephi`, or the runtime of a folder for another one: `genai` for onnxruntime-genai; text only:

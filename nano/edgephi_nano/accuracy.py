@@ -29,7 +29,7 @@ from edgephi_evaluate.runs.evaluation import Evaluation, evaluate, load_suites
 from edgephi_evaluate.runs.folder import read_records, read_run, suite_folder
 from edgephi_evaluate.statistics.summary import SuiteSummary, summarize
 from edgephi_evaluate.suites.registry import Selection, find_suite
-from edgephi_nano.engines import EdgephiEngine, Engine, transformers_engine
+from edgephi_nano.engines import EdgephiEngine, Engine, TransformersEngine
 from edgephi_nano.evaluation_items import write_items
 from edgephi_nano.questions import SETS, QuestionSet
 from edgephi_nano.stress import STRESS
@@ -143,7 +143,7 @@ def _engines(given: argparse.Namespace) -> dict[str, Engine]:
     if given.engine == "transformers" and given.prefill is not None:
         sys.exit("--prefill int8 is for --engine edgephi")
     if given.engine == "transformers":
-        return {"transformers": transformers_engine(given.checkpoint)}
+        return {"transformers": TransformersEngine(given.checkpoint)}
     names = given.recipes.split(",")
     # The baseline comes first, so that the others can be compared with it.
     names.sort(key=lambda name: name != BASELINE)

@@ -1,7 +1,4 @@
-"""Two ways to ask the demo checkpoint: the ONNX runtime, and the PyTorch class it was trained with.
-
-PyTorch is imported only by its own engine.
-"""
+"""Two ways to ask the demo checkpoint: the ONNX runtime, and the PyTorch class it was trained with."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from edgephi import Model
 from edgephi.bundle.manifest import CacheKind
 from edgephi_evaluate.engines.edgephi_engine import EdgephiEngine as EvaluatedFolder
 from edgephi_evaluate.engines.engine import Engine as Evaluated
+from edgephi_evaluate.engines.transformers_engine import TransformersEngine as EvaluatedCheckpoint
 from edgephi_export import ExportOptions, export
 from edgephi_export.options import PrefillKind
 
@@ -76,8 +74,21 @@ class EdgephiEngine:
         return EvaluatedFolder(self._model, self._path)
 
 
-def transformers_engine(checkpoint: Path) -> Engine:
-    """The checkpoint through the PyTorch class it was trained with."""
-    from edgephi_nano.transformers_engine import TransformersEngine  # noqa: PLC0415 - the only import of PyTorch
+class TransformersEngine:
+    """The checkpoint through the PyTorch class it was trained with, in float32."""
 
-    return TransformersEngine(checkpoint)
+    def __init__(self, checkpoint: Path) -> None:
+        self._checkpoint = checkpoint
+
+    def __enter__(self) -> Self:
+        self._engine = EvaluatedCheckpoint(self._checkpoint, "float32")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._engine
+
+    def asked(self) -> Evaluated:
+        """See Engine."""
+        return self._engine

@@ -49,7 +49,7 @@ def _solved(method: str, size: int, more: str = "") -> str:
 #: for the file of what a budget measures.
 ROWS: dict[str, str] = {
     **{name: f"--recipe {name}" for name in ("int8", "int4", "int4-fast")},
-    "int4-prefill": "--recipe int4 --prefill int8",
+    **{f"int4-prefill-{kind}": f"--recipe int4 --prefill {kind}" for kind in ("int8", "derived")},
     "encoders-int8-rows": "--recipe fp32 --override 'vision.*=int8:rows' --override 'speech.*=int8:rows'",
     **{f"{method}-{size}": f"{_decoder(f'int4:{size}')} --method {method}" for method in _PLAIN for size in _SIZES},
     **{f"{method}-{size}": _solved(method, size) for method in ("weighted", "gptq") for size in _SIZES},

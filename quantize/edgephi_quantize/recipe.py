@@ -9,14 +9,13 @@ from fnmatch import fnmatchcase
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import ONE_PURPOSE, FloatName, RecipeInfo, RuleInfo
+from edgephi.bundle.prefill_info import PREFILL
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat, parse_format
 from edgephi_quantize.methods import METHODS
 
 DEFAULT_METHOD = "search"
 #: The tied table: the decoder's head and the embedding rows are the same bytes.
 HEAD = "lm_head"
-#: Starts the names of the decoder's second set of linears, which a graph for prefill has.
-PREFILL = "prefill."
 #: Ends the names of the correction's matrices, where those of adapters have the adapter's.
 _CORRECTION = "text"
 _LORA = "*.lora_?.*"

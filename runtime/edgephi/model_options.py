@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_whole
@@ -21,6 +21,7 @@ PREFILL_CHUNKS = 2.25
 #: Keys and values of 4,096 positions of the real model.
 DEFAULT_CACHE_BYTES = 1 << 30
 DEFAULT_QUEUE = 32
+PrefillChoice = Literal["auto", "stored", "off"]
 
 
 class ModelFields(TypedDict, total=False):
@@ -33,6 +34,7 @@ class ModelFields(TypedDict, total=False):
     cache_bytes: int
     max_queue: int
     kv_cache: CacheChoice
+    prefill: PrefillChoice
     prefill_threshold: int | None
     with_adapters: bool
     check_hashes: bool
@@ -57,6 +59,9 @@ class ModelOptions:
         max_queue: Requests that may wait for their turn.
         kv_cache: What keys and values are kept in: `float`, as the model computes, `int8`, a quarter of the memory and
             of the reading, or `auto`: int8 for a folder exported with it, else float.
+        prefill: What reads long prompts. `stored`: the graph for prefill, where its weights are in the folder or were
+            derived before. `auto`: also derives them, where the folder was made for that, once its prompts on this
+            machine are so long that it pays; they are kept in the user's cache folder. `off`: never that graph.
         prefill_threshold: Where the folder has a graph for prefill: positions from which on what a prompt adds to the
             cache goes through it; 0 never. None measures on this machine from which length on that is faster, at the
             first prompt of 256 positions or more, and keeps the result in the user's cache folder.
@@ -80,6 +85,7 @@ class ModelOptions:
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_queue: int = DEFAULT_QUEUE
     kv_cache: CacheChoice = "auto"
+    prefill: PrefillChoice = "auto"
     prefill_threshold: int | None = None
     with_adapters: bool = False
     check_hashes: bool = False
@@ -90,6 +96,8 @@ class ModelOptions:
         _ = self.device_options  # checks the device and the threads
         if self.kv_cache == "int8" and self.device not in ("cpu", "auto"):
             raise ConfigError(f"kv_cache is 'int8', which device {self.device!r} has no kernels for; use 'float'")
+        if self.prefill not in get_args(PrefillChoice):
+            raise ConfigError(f"prefill is {self.prefill!r}; use 'auto', 'stored' or 'off'")
         for name, least in (("chunk", 1), ("cache_bytes", 0), ("max_queue", 0)):
             value = getattr(self, name)
             if not (is_whole(value) and value >= least):

@@ -7,6 +7,7 @@ take its place. Nothing of a bundle but this metadata is parsed before it has be
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -189,9 +190,17 @@ def _metadata(kind: type[Signed], content: bytes, where: str) -> Metadata[Signed
         metadata: Metadata[Signed] = Metadata.from_bytes(content)
         if not isinstance(metadata.signed, kind):
             raise ValueError(f"its type is {metadata.signed.type}, expected {kind.type}")
+        if not _is_strict(metadata, content):
+            raise ValueError("it spells something as TUF does not")
     except _BAD as error:
         raise RefusedError(f"{where}: cannot be read ({error})") from None
     return metadata
+
+
+def _is_strict(metadata: Metadata[Signed], content: bytes) -> bool:
+    """Whether TUF would write these values so: it also reads other spellings of a time or a signature as the same."""
+    is_lower = all(one.signature == one.signature.lower() for one in metadata.signatures.values())
+    return is_lower and json.loads(content) == metadata.to_dict()
 
 
 def _verify(by: Root, metadata: Metadata[Root]) -> None:

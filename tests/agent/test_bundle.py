@@ -125,18 +125,29 @@ def test_a_bundle_that_ends_early_anywhere_is_refused(tmp_path: Path):
         assert Disk(place).names("store") == []
 
 
+def _with_changed_bit(entries: list[tuple[str, bytes]], number: int, bit: int) -> bytes:
+    name, data = entries[number]
+    changed = bytes([*data[: bit // 8], data[bit // 8] ^ 1 << bit % 8, *data[bit // 8 + 1 :]])
+    return tar([*entries[:number], (name, changed), *entries[number + 1 :]])
+
+
 def test_one_changed_bit_of_each_chunk_is_refused(tmp_path: Path):
-    start = 0
-    for number, (name, data) in enumerate(ENTRIES):
-        if name.startswith("chunks/"):
-            place = tmp_path / str(number)
-            place.mkdir()
-            at = start + 512 + len(data) // 2
-            changed = WHOLE[:at] + bytes([WHOLE[at] ^ 4]) + WHOLE[at + 1 :]
-            with pytest.raises(RefusedError, match="is damaged in the bundle; copy the bundle again"):
-                _from_tar(changed, Disk(place))
-            assert Disk(place).names("store") == []
-        start += 512 + len(data) + len(padding(len(data)))
+    for number, (_, data) in enumerate(ENTRIES[_FIRST_CHUNK:], start=_FIRST_CHUNK):
+        disk = Disk(tmp_path / str(number))
+        disk.root.mkdir()
+        with pytest.raises(RefusedError, match="is damaged in the bundle; copy the bundle again"):
+            _from_tar(_with_changed_bit(ENTRIES, number, 4 * len(data)), disk)
+        assert disk.names("store") == []
+
+
+@pytest.mark.slow
+def test_every_changed_bit_of_a_chunk_is_refused(tmp_path: Path):
+    disk = Disk(tmp_path)
+    for number, (_, data) in enumerate(ENTRIES[_FIRST_CHUNK:], start=_FIRST_CHUNK):
+        for bit in range(8 * min(len(data), 64)):
+            with pytest.raises(RefusedError, match="is damaged in the bundle"):
+                _from_tar(_with_changed_bit(ENTRIES, number, 8 * len(data) - 1 - bit), disk)
+    assert disk.names("store") == []
 
 
 def test_a_link_in_a_folder_is_refused(tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from importlib.metadata import files
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "runtime/edgephi_agent"
@@ -28,3 +29,15 @@ def test_the_agents_network_is_none():
     """`tuf` brings urllib3; nothing of the agent opens a socket or imports what does."""
     found = {name.partition(".")[0] for path in PACKAGE.rglob("*.py") for name in _imported(path)}
     assert not found & {"socket", "ssl", "http", "urllib", "urllib3", "requests", "asyncio", "socketserver", "ftplib"}
+
+
+def test_the_agent_and_what_it_requires_are_below_6_mb():
+    """Without what `cryptography` would add: signatures are also checked without it."""
+    own = sum(path.stat().st_size for path in PACKAGE.rglob("*") if path.suffix != ".pyc" and path.is_file())
+    required = sum(
+        Path(str(file.locate())).stat().st_size
+        for name in ("tuf", "securesystemslib", "urllib3")
+        for file in files(name) or ()
+        if file.suffix != ".pyc"
+    )
+    assert own + required < 6_000_000

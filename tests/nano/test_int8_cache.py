@@ -12,6 +12,10 @@ from edgephi import Model, SamplingOptions
 from edgephi.cache.kv_cache import KVCache
 from edgephi.inspection.samples import Sample, read_samples
 from edgephi_export import ExportOptions, export
+from edgephi_export.calibration.examples import read_examples
+from edgephi_export.calibration.sequences import SequenceBuilder
+from edgephi_export.fidelity.divergence import divergence
+from edgephi_nano.make_examples import KINDS, write_examples
 from support.prompts import build_prompt
 
 NANO = Path(__file__).parents[2] / "nano"
@@ -73,3 +77,26 @@ def test_keys_values_and_logits_are_close_to_those_of_floats(pair: tuple[Model, 
             decoded = caches[1][name] * int8._bundle.tensor(ref)[layer][:, None]
             noise = ((caches[0][name] - decoded) ** 2).sum()
             assert 10 * np.log10((caches[0][name] ** 2).sum() / noise) > 20
+
+
+@pytest.mark.slow
+def test_an_int8_cache_loses_no_more_at_4_000_positions_than_at_the_first(
+    pair: tuple[Model, Model], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Tool calls one after the other: far from what nano was trained on, so that its distributions are flat.
+
+    Prints the mean KL of each 500 positions to floats.
+    """
+    calls = tuple(chosen for chosen in KINDS["heldout"] if chosen.name == "tool calls")
+    write_examples(tmp_path, calls, 40)
+    builder, ids = SequenceBuilder(pair[0]._bundle.path), list[int]()
+    for example in read_examples(tmp_path):
+        answer = builder.answer_ids(example.answer or "")
+        ids += [*builder.forced(pair[0], example, answer).prompt.token_ids, pair[0].manifest.tokens.eos[0]]
+    wanted, found = (model.logits(np.array(ids[:4000]), rows="all") for model in pair)
+    kl = np.array(divergence(wanted[:-1], found[:-1], ids[1:4000]).kl)
+    parts = [float(part.mean()) for part in np.array_split(kl, 8)]
+    with capsys.disabled():
+        print("\n" + " ".join(f"{part:.4f}" for part in parts))
+    assert max(parts) < 0.03
+    assert max(parts[4:]) < 4 * max(parts[:2])

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.base.units import human_bytes
 from edgephi.console import interruption
 from edgephi.console.ending import say
 from edgephi.console.failures import end_unsuccessful
@@ -154,10 +153,7 @@ class BatchCommand:
         else:
             click.echo(f"{one_line(results)}: {described(state)}")
             if workers is not None:
-                click.echo(
-                    f"{workers.workers} workers of {workers.threads} threads, "
-                    f"{human_bytes(workers.worker_bytes)} each at most"
-                )
+                click.echo(str(workers))
         if state.failed:
             end_unsuccessful(
                 f"{state.failed:,} of {state.total:,} items failed; their rows have the error, "

@@ -138,7 +138,7 @@ class _Session:
             return
         with ExitStack() as stack:
             every = dict(runners)
-            if bundle.manifest.decoder.prefill_graph is not None:
+            if bundle.manifest.decoder.prefill_graph or bundle.manifest.derived_prefill:
                 self.results.peers[DECODE_GRAPH] = PeerFacts(name=DECODE_GRAPH, version=None, error=None)
                 with self.results.noting(DECODE_GRAPH):
                     every[DECODE_GRAPH] = stack.enter_context(

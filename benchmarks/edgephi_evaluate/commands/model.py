@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +13,12 @@ from edgephi.console.commands import GroupedCommand, group
 from edgephi.console.options import ModelSource, json_option, model_options
 from edgephi.console.packing import Command, packed
 from edgephi.console.signals import stoppable
+from edgephi_evaluate.commands.engines import EngineOptions, engine_options, opened
 from edgephi_evaluate.commands.options import data_option, split_names
 from edgephi_evaluate.commands.report import Reported, report_options
 
 if TYPE_CHECKING:
     from edgephi import Model
-    from edgephi_evaluate.engines.engine import Engine
     from edgephi_evaluate.runs.lm_eval_tasks import HarnessModel
 
 
@@ -45,7 +43,6 @@ class RunOptions:
     limit: int | None
     seed: int
     shard: tuple[int, int]
-    engine: str
     output: Path | None
 
     def run_folder(self, model: str) -> Path:
@@ -66,17 +63,6 @@ _RUN_OPTIONS = group(
         help="Ask part I of N only; `merge` joins the parts.",
     ),
 )
-_ENGINE_OPTION = group(
-    "Model",
-    click.option(
-        "--engine",
-        default="edgephi",
-        show_default=True,
-        metavar="NAME",
-        help="What answers: edgephi; genai, onnxruntime-genai on a folder of --layout genai; or openai:URL, a server "
-        "with the model MODEL (its key in OPENAI_API_KEY).",
-    ),
-)
 _OUTPUT_OPTION = group(
     "Output",
     click.option(
@@ -91,16 +77,28 @@ _OUTPUT_OPTION = group(
 
 
 def _run_options(command: Command) -> Command:
-    return packed(command, RunOptions, "options", [data_option, _RUN_OPTIONS, _ENGINE_OPTION, _OUTPUT_OPTION])
+    return packed(command, RunOptions, "options", [data_option, _RUN_OPTIONS, _OUTPUT_OPTION])
+
+
+def _engine_options(command: Command) -> Command:
+    return packed(command, EngineOptions, "engine", engine_options())
 
 
 @click.command(cls=GroupedCommand)
 @model_options
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@_engine_options
 @_run_options
 @report_options
 @json_option
-def model(source: ModelSource, suites: tuple[str, ...], options: RunOptions, reported: Reported, as_json: bool) -> None:
+def model(
+    source: ModelSource,
+    suites: tuple[str, ...],
+    engine: EngineOptions,
+    options: RunOptions,
+    reported: Reported,
+    as_json: bool,
+) -> None:
     """Measure the model folder MODEL on one suite or several (`edgephi evaluate suites` lists them).
 
     Every answer is kept at once in RUN, so a run that was killed goes on with the same command. Ends with exit code 1
@@ -113,6 +111,7 @@ def model(source: ModelSource, suites: tuple[str, ...], options: RunOptions, rep
       edgephi evaluate phi4mm items:wer --data my-recordings --baseline fp32-run --require 'wer<=+0.3'
       edgephi evaluate phi4mini lm-eval:gsm8k lm-eval:ifeval --data data
       edgephi evaluate phi4 items:contains --data my-items --engine openai:http://127.0.0.1:8080/v1
+      edgephi evaluate phi4mm openasr-2025 --data data --engine ray --address auto
     """
     from edgephi.console.progress_bar import ProgressBar
     from edgephi_evaluate.runs.evaluation import Evaluation, evaluate, load_suites
@@ -123,48 +122,23 @@ def model(source: ModelSource, suites: tuple[str, ...], options: RunOptions, rep
     shard, shards = options.shard
     selection = Selection(limit=options.limit, seed=options.seed, shard=shard, shards=shards)
     reported.check()
+    engine.check()
     names = split_names(suites)
     loaded = load_suites([name for name in names if not name.startswith(PREFIX)], options.data, selection)
     tasks = [name for name in names if name.startswith(PREFIX)]
     run = options.run_folder(source.model)
-    with stoppable(), _engine(options.engine, source) as (engine, model), ProgressBar() as bar:
-        wanted = Evaluation(engine=engine, run=run, selection=selection, command=("edgephi", *sys.argv[1:]))
+    with stoppable(), opened(engine, source) as (answering, model), ProgressBar() as bar:
+        wanted = Evaluation(engine=answering, run=run, selection=selection, command=("edgephi", *sys.argv[1:]))
         evaluate(wanted, loaded, bar.show)
         for name in tasks:
-            evaluate_task(wanted, name, _harness_model(engine, model, source), options.data / "lm-eval")
+            evaluate_task(wanted, name, _harness_model(model, source), options.data / "lm-eval")
     reported.show((run,), names, as_json=as_json)
 
 
-@contextlib.contextmanager
-def _engine(name: str, source: ModelSource) -> Iterator[tuple[Engine, Model | None]]:
-    """What answers, and its model where that runs in this process."""
-    import os
-
-    from edgephi.base.errors import ConfigError
-
-    kind, _, url = name.partition(":")
-    if kind == "openai" and url:
-        from edgephi_evaluate.engines.openai_engine import OpenAIEngine
-
-        with contextlib.closing(OpenAIEngine(url, source.model, os.environ.get("OPENAI_API_KEY", ""))) as server:
-            yield server, None
-    elif name == "edgephi":
-        from edgephi_evaluate.engines.edgephi_engine import EdgephiEngine
-
-        with source.load() as loaded:
-            yield EdgephiEngine(loaded, source.path, source.kv_cache), loaded
-    elif name == "genai":
-        from edgephi_evaluate.engines.genai_engine import GenaiEngine
-
-        yield GenaiEngine(source.path, source.threads), None
-    else:
-        raise ConfigError(f"--engine {name}: no such engine; use edgephi, genai or openai:URL")
-
-
-def _harness_model(engine: Engine, model: Model | None, source: ModelSource) -> HarnessModel:
+def _harness_model(model: Model | None, source: ModelSource) -> HarnessModel:
     from edgephi.base.errors import ConfigError
     from edgephi_evaluate.runs.lm_eval_tasks import HarnessModel
 
     if model is None:
         raise ConfigError("lm-eval:TASK needs log-likelihoods of the model itself; use --engine edgephi")
-    return HarnessModel(model=model, folder=source.path, engine=engine)
+    return HarnessModel(model=model, folder=source.path)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from tokenizers import Tokenizer
 
 import edgephi
 from edgephi import Model, Reply, SamplingOptions
 from edgephi.bundle.bundle import Bundle
 from edgephi_evaluate.answer import Answer, Seconds
+from edgephi_evaluate.engines.chat import ReplyTexts, messages_of
 from edgephi_evaluate.engines.engine import AnswerRules
-from edgephi_evaluate.item import Item, Turn
+from edgephi_evaluate.item import Item
 from edgephi_evaluate.runs.identity import EngineIdentity
 
 
@@ -30,43 +29,35 @@ class EdgephiEngine:
     def __init__(self, model: Model, folder: Path, kv_cache: str = "auto") -> None:
         self._model = model
         bundle = Bundle(folder)
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._eos = frozenset(bundle.manifest.tokens.eos)
-        self._identity = EngineIdentity(
-            name="edgephi",
-            version=f"{edgephi.__version__}, onnxruntime {_runtime_version()}",
-            model=str(folder),
-            model_sha256=bundle.manifest_sha256,
-            recipe=bundle.manifest.recipe.name,
-            settings=(f"kv_cache {kv_cache}",),
-        )
+        self._texts = ReplyTexts(folder / "tokenizer.json", bundle.manifest.tokens.eos)
+        self._identity = folder_identity(bundle, folder, kv_cache)
 
     @property
     def identity(self) -> EngineIdentity:
         """See Engine."""
         return self._identity
 
-    def answer(self, item: Item, rules: AnswerRules) -> Answer:
-        """See Engine."""
+    def answer(self, item: Item, rules: AnswerRules, should_stop: Callable[[], bool] = lambda: False) -> Answer:
+        """See Engine; `should_stop` is asked between tokens, and True ends the reply."""
         if not rules.keeps_cache:  # so that a reply is the same whatever was asked before
             self._model.clear_cache()
         began_s = time.perf_counter()
         reply = self._model.generate(
-            [_message(turn) for turn in item.turns],
+            messages_of(item),
             images=[one.read() for one in item.images],
             audio=[one.read() for one in item.audio],
             adapter=rules.adapter,
             # Draft tokens change rounding, and so, rarely, a reply.
             options=SamplingOptions.greedy(max_new_tokens=rules.max_new_tokens, speculation=False),
+            should_stop=should_stop,
         )
         return self._answer(reply, time.perf_counter() - began_s)
 
     def _answer(self, reply: Reply, total_s: float) -> Answer:
-        ids = [token_id for token_id in reply.token_ids if token_id not in self._eos]
         timing = reply.timing
         return Answer(
             text=reply.text,
-            marked_text=self._tokenizer.decode(ids, skip_special_tokens=False),
+            marked_text=self._texts.marked(reply.token_ids),
             token_ids=reply.token_ids,
             new_tokens=timing.new_tokens,
             finish_reason=reply.finish_reason,
@@ -81,8 +72,22 @@ class EdgephiEngine:
         )
 
 
-def _message(turn: Turn) -> dict[str, Any]:
-    return {"role": turn.role, "content": turn.text, **({} if turn.tools is None else {"tools": turn.tools})}
+def folder_identity(bundle: Bundle, folder: Path, kv_cache: str) -> EngineIdentity:
+    """Of a model folder in the runtime of this machine.
+
+    Args:
+        bundle: The folder.
+        folder: Its path.
+        kv_cache: What keys and values are kept in, as it was asked for.
+    """
+    return EngineIdentity(
+        name="edgephi",
+        version=f"{edgephi.__version__}, onnxruntime {_runtime_version()}",
+        model=str(folder),
+        model_sha256=bundle.manifest_sha256,
+        recipe=bundle.manifest.recipe.name,
+        settings=(f"kv_cache {kv_cache}",),
+    )
 
 
 def _runtime_version() -> str:

@@ -1,59 +1,53 @@
-"""A folder of `--layout genai` through onnxruntime-genai: text alone, as the layout holds the decoder alone."""
+"""A folder of `--layout genai` through onnxruntime-genai, with the library's own tokenizer, template and processor."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from tokenizers import Tokenizer
 
 from edgephi.base.errors import ArtifactError, ConfigError, EdgeError
 from edgephi.base.json_file import read_json
 from edgephi_evaluate.answer import Answer, Seconds
+from edgephi_evaluate.engines.chat import ReplyTexts, messages_of
 from edgephi_evaluate.engines.engine import AnswerRules
-from edgephi_evaluate.extras import need
-from edgephi_evaluate.item import Item, Turn
+from edgephi_evaluate.item import Item, Media
 from edgephi_evaluate.runs.identity import EngineIdentity
+from edgephi_export.runtimes.genai import LoadedGenai, greedy
 
-_CONFIG = "genai_config.json"
+_CONFIG, _IMAGE_CONFIG = "genai_config.json", "vision_processor.json"
 _SMALL_BYTES = 1 << 20
+#: Others end the whole process, and no exception can be caught.
+_IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+#: Of the public model; the rows of other crops are counted wrongly.
+_CROP = 448
 
 
 class GenaiEngine:
-    """Answers through the library's own tokenizer, chat template and cache.
+    """Answers through the library's own tokenizer, chat template, processor and cache.
 
     Args:
         folder: With genai_config.json.
-        threads: Of the decoder; None for the library's own number.
+        threads: Of the decoder; None for what the folder says.
 
     Raises:
-        ConfigError: onnxruntime-genai is not installed.
+        EdgeError: onnxruntime-genai is not installed.
         ArtifactError: The folder is none that it can load.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        self._library = need("onnxruntime_genai", "for --engine genai", "genai")
         raw = read_json(folder / _CONFIG, "; give a folder of `edgephi export --layout genai`")
-        self._eos = _end_ids(raw, folder / _CONFIG)
-        try:
-            config = self._library.Config(str(folder))
-            if threads is not None:
-                options = {"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}
-                config.overlay(json.dumps(options))
-            self._model = self._library.Model(config)
-            self._tokenizer = self._library.Tokenizer(self._model)
-        except RuntimeError as error:
-            raise ArtifactError(
-                f"{folder}: onnxruntime-genai cannot load it ({' '.join(str(error).split())})"
-            ) from error
-        self._marks = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._texts = ReplyTexts(folder / "tokenizer.json", _end_ids(raw, folder / _CONFIG))
+        self._loaded = LoadedGenai(folder, threads)
+        library = self._loaded.library
+        self._tokenizer = library.Tokenizer(self._loaded.model)
+        self._processor: Any = self._loaded.model.create_multimodal_processor() if self._loaded.takes_media else None
+        self._takes_images = f'"dyhd_base_resolution": {_CROP}' in _text_of(folder / _IMAGE_CONFIG)
         self._identity = EngineIdentity(
-            name="genai", version=self._library.__version__, model=str(folder), model_sha256=_digest(folder)
+            name="genai", version=library.__version__, model=str(folder), model_sha256=_digest(folder)
         )
 
     @property
@@ -65,50 +59,79 @@ class GenaiEngine:
         """See Engine.
 
         Raises:
-            ConfigError: The item has media.
+            ConfigError: The suite switches adapters off, or the folder does not take the item's media.
             EdgeError: The library refuses the item, such as one longer than its context.
         """
-        if item.media:
-            raise ConfigError(f"item {item.id} has images or audio; --engine genai answers text alone")
+        if rules.adapter != "auto":
+            raise ConfigError("onnxruntime-genai follows the model's own rule for adapters; measure this with edgephi")
+        self._check(item)
         try:
             return self._answer(item, rules.max_new_tokens)
         except RuntimeError as error:
             raise EdgeError(f"onnxruntime-genai: {' '.join(str(error).split())}") from error
 
+    def _check(self, item: Item) -> None:
+        if item.media and self._processor is None:
+            raise ConfigError(f"item {item.id} has images or audio, and this folder is for text alone")
+        if item.images and not self._takes_images:
+            raise ConfigError(
+                f"item {item.id} has images, which onnxruntime-genai cuts into crops of {_CROP} pixels only"
+            )
+        for image in item.images:
+            if not _content(image).startswith(_IMAGE_STARTS):
+                raise ConfigError(f"{image.name}: neither PNG nor JPEG, at which onnxruntime-genai ends the process")
+
     def _answer(self, item: Item, most: int) -> Answer:
         began_s = time.perf_counter()
-        messages = json.dumps([_message(turn) for turn in item.turns])
-        prompt = self._tokenizer.encode(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True))
-        parameters = self._library.GeneratorParams(self._model)
-        parameters.set_search_options(do_sample=False, max_length=len(prompt) + most, batch_size=1)
-        generator = self._library.Generator(self._model, parameters)
+        messages = json.dumps(messages_of(item, tagged=True))
+        prompt = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        inputs = self._inputs(prompt, item)
+        length = inputs["input_ids"].shape()[-1] if item.media else len(inputs)
+        generator = self._loaded.generator(length + most)
         ready_s = time.perf_counter()
-        generator.append_tokens(prompt)
+        (generator.set_inputs if item.media else generator.append_tokens)(inputs)
         read_s = time.perf_counter()
-        ids: list[int] = []
-        while not generator.is_done() and len(ids) < most:
-            generator.generate_next_token()
-            ids.append(int(generator.get_next_tokens()[0]))
+        ids = greedy(generator, most)
         end_s = time.perf_counter()
-        shown = [token_id for token_id in ids if token_id not in self._eos]
         return Answer(
-            text=self._marks.decode(shown, skip_special_tokens=True),
-            marked_text=self._marks.decode(shown, skip_special_tokens=False),
-            token_ids=tuple(ids),
+            text=self._texts.text(ids),
+            marked_text=self._texts.marked(ids),
+            token_ids=ids,
             new_tokens=len(ids),
-            finish_reason="stop" if ids and ids[-1] in self._eos else "length",
+            finish_reason=self._texts.finish(ids),
             seconds=Seconds(
                 total=end_s - began_s,
                 preprocess=ready_s - began_s,
-                encode=0.0,
+                # Encoders and decoder run in one call of the library.
+                encode=None if item.media else 0.0,
                 prefill=read_s - ready_s,
                 decode=end_s - read_s,
             ),
         )
 
+    def _inputs(self, prompt: str, item: Item) -> Any:
+        """Token ids of text alone, else the tensors of the library's processor."""
+        if not item.media:
+            return self._tokenizer.encode(prompt)
+        library = self._loaded.library
+        return self._processor(
+            prompt,
+            images=_opened(library.Images, item.images) if item.images else None,
+            audios=_opened(library.Audios, item.audio) if item.audio else None,
+        )
 
-def _message(turn: Turn) -> dict[str, Any]:
-    return {"role": turn.role, "content": turn.text, **({} if turn.tools is None else {"tools": turn.tools})}
+
+def _opened(kind: Any, media: Sequence[Media]) -> Any:
+    return kind.open_bytes(*(_content(one) for one in media))
+
+
+def _content(media: Media) -> bytes:
+    source = media.read()
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _end_ids(raw: Any, path: Path) -> frozenset[int]:

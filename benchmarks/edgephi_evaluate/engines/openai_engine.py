@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from urllib.parse import urlsplit
 
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi_evaluate.answer import Answer, Seconds
+from edgephi_evaluate.engines.chat import TAG
 from edgephi_evaluate.engines.engine import AnswerRules
 from edgephi_evaluate.item import Item, Media, Turn
 from edgephi_evaluate.runs.identity import EngineIdentity
 
 _TIMEOUT_S = 1200.0
-_TAG = re.compile(r"<\|(image|audio)_(\d+)\|>")
 _AUDIO_FORMATS = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff\xfb": "mp3"}
 _IMAGE_TYPES = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 
@@ -76,7 +75,7 @@ class OpenAIEngine:
     def body(self, item: Item, rules: AnswerRules) -> dict[str, Any]:
         """The request of an item."""
         last = max(number for number, turn in enumerate(item.turns) if turn.role == "user")
-        has_tags = any(_TAG.search(turn.text) for turn in item.turns)
+        has_tags = any(TAG.search(turn.text) for turn in item.turns)
         messages = [
             _message(turn, item, leads=number == last and not has_tags) for number, turn in enumerate(item.turns)
         ]
@@ -130,11 +129,11 @@ def _answer(raw: dict[str, Any], total_s: float) -> Answer:
 
 def _message(turn: Turn, item: Item, *, leads: bool) -> dict[str, Any]:
     """A message whose media stand where their tags are, or before the text of the last user turn."""
-    if not leads and not _TAG.search(turn.text):
+    if not leads and not TAG.search(turn.text):
         return {"role": turn.role, "content": turn.text}
     parts = [_image(one) for one in item.images] + [_audio(one) for one in item.audio] if leads else []
     start = 0
-    for found in _TAG.finditer(turn.text):
+    for found in TAG.finditer(turn.text):
         parts += _text(turn.text[start : found.start()])
         media = item.images if found[1] == "image" else item.audio
         number = int(found[2])

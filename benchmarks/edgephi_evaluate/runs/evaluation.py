@@ -12,6 +12,7 @@ from edgephi.base.errors import ConfigError
 from edgephi.base.step import OnStep
 from edgephi_bench.measure.energy import EnergyMeter
 from edgephi_evaluate.engines.engine import Engine
+from edgephi_evaluate.engines.worker_engine import WorkerEngine
 from edgephi_evaluate.item import Item
 from edgephi_evaluate.runs.folder import Machine, RunFile, begin, open_shard, shard_name, suite_folder
 from edgephi_evaluate.runs.identity import RunIdentity, SuiteIdentity
@@ -40,7 +41,7 @@ class Evaluation:
         command: The command line, program name first.
     """
 
-    engine: Engine
+    engine: Engine | WorkerEngine
     run: Path
     selection: Selection
     command: tuple[str, ...]

@@ -11,7 +11,6 @@ from typing import Any
 
 from edgephi import Model
 from edgephi.base.errors import ConfigError
-from edgephi_evaluate.engines.engine import Engine
 from edgephi_evaluate.extras import need
 from edgephi_evaluate.runs.evaluation import Evaluation, run_file
 from edgephi_evaluate.runs.folder import begin, open_shard, shard_name, suite_folder
@@ -29,7 +28,6 @@ class HarnessModel:
 
     model: Model
     folder: Path
-    engine: Engine
 
 
 def evaluate_task(wanted: Evaluation, name: str, loaded: HarnessModel, tasks_dir: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edgephi.base.step import OnStep, Step
 from edgephi_bench.measure.energy import EnergyMeter
 from edgephi_evaluate.answer import Answer, Seconds
 from edgephi_evaluate.engines.engine import AnswerRules, Engine
+from edgephi_evaluate.engines.worker_engine import WorkerEngine
 from edgephi_evaluate.item import Item, Media
 from edgephi_evaluate.metrics.metric import Metric, Score
 from edgephi_evaluate.runs.folder import ShardFile
@@ -41,25 +43,40 @@ class Work:
     shard: ShardFile
 
 
-def ask_all(engine: Engine, work: Work, on_step: OnStep) -> None:
+def ask_all(engine: Engine | WorkerEngine, work: Work, on_step: OnStep) -> None:
     """Ask everything that has no answer. An item that fails is kept with its error.
 
     Raises:
-        EdgeError: The first 20 items failed, one after the other: the engine answers nothing.
+        EdgeError: The first 20 items failed, one after the other: the engine answers nothing. Or the workers cannot
+            be started.
         ConfigError: A package that the metric needs is missing.
     """
     suite = work.suite
     rules = AnswerRules(max_new_tokens=suite.max_new_tokens, adapter=suite.adapter, keeps_cache=suite.keeps_cache)
     left = [item for item in work.items if item.id not in work.shard.done]
     had, failed = len(work.items) - len(left), 0
-    meter = EnergyMeter()
-    for number, item in enumerate(left):
-        record = ask(engine, work.suite.metric, item, rules, meter)
-        failed += record.error is not None
-        work.shard.append(record)
-        if failed == number + 1 == _MOST_FIRST_FAILURES:
-            raise EdgeError(f"{work.suite.name}: the first {failed} items all failed, the last with: {record.error}")
-        on_step(_step(work.suite.name, had + number + 1, len(work.items), failed))
+    with closing(_records(engine, suite.metric, left, rules)) as records:
+        for number, record in enumerate(records, start=1):
+            failed += record.error is not None
+            work.shard.append(record)
+            if failed == number == _MOST_FIRST_FAILURES:
+                raise EdgeError(f"{suite.name}: the first {failed} items all failed, the last with: {record.error}")
+            on_step(_step(suite.name, had + number, len(work.items), failed))
+
+
+def _records(
+    engine: Engine | WorkerEngine, metric: Metric, items: Sequence[Item], rules: AnswerRules
+) -> Generator[ItemRecord, None, None]:
+    """Those of items in their order, or as workers are done with them; nothing is started where there are none."""
+    if not isinstance(engine, WorkerEngine):
+        meter = EnergyMeter()
+        yield from (ask(engine, metric, item, rules, meter) for item in items)
+    elif items:
+        by_id = {item.id: item for item in items}
+        with closing(engine.answers(items, rules)) as outcomes:
+            for one in outcomes:
+                item = by_id[one.id]
+                yield _failed(item, metric, one.error) if one.answer is None else _judged(item, metric, one.answer)
 
 
 def _step(name: str, done: int, total: int, failed: int) -> Step:
@@ -85,7 +102,11 @@ def ask(engine: Engine, metric: Metric, item: Item, rules: AnswerRules, meter: E
         finally:
             energy = meter.stop()
     except (EdgeError, OSError) as error:
-        return _failed(item, metric, error)
+        return _failed(item, metric, str(error) or type(error).__name__)
+    return _judged(item, metric, answer, energy)
+
+
+def _judged(item: Item, metric: Metric, answer: Answer, energy: float | None = None) -> ItemRecord:
     score = metric.score(item, answer)
     return dataclasses.replace(
         _unanswered(item),
@@ -104,10 +125,10 @@ def ask(engine: Engine, metric: Metric, item: Item, rules: AnswerRules, meter: E
     )
 
 
-def _failed(item: Item, metric: Metric, error: Exception) -> ItemRecord:
+def _failed(item: Item, metric: Metric, error: str) -> ItemRecord:
     """Counted as wrong: every word deleted, or no mark."""
     score = metric.score(item, _NOTHING)
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = " ".join(error.split())
     return dataclasses.replace(
         _unanswered(item), error=words, reference=score.reference, counts=_no_mark(metric, score)
     )

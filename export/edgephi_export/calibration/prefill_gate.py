@@ -12,6 +12,7 @@ its rank, need not be looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgephi import Model, Request
+from edgephi import Model, ModelOptions, Request
+from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, Manifest
+from edgephi.bundle.tensor_index import TensorIndex
 from edgephi.cache.kv_cache import KVCache, cache_shape
+from edgephi.decoder.derivation import derive, file_sizes
 from edgephi.decoder.forward import DecoderPass, PassMemory
 from edgephi.decoder.rope import RotaryTables
 from edgephi.ort.session import DeviceOptions, open_session
@@ -42,13 +46,27 @@ _CHUNK = 256
 _TEXT_STEP = 4
 
 
+@dataclass(frozen=True, slots=True)
+class GatedGraph:
+    """A graph for prefill.
+
+    Attributes:
+        graph: Its file.
+        index: Of the tensors that are derived for it while it runs; None where its weights are stored.
+    """
+
+    graph: str
+    index: TensorIndex | None
+
+
 def rules_beyond_gate(
-    folder: Path, own: CalibrationFiles | None, threads: int | None, meter: Meter
+    folder: Path, gated: GatedGraph, own: CalibrationFiles | None, threads: int | None, meter: Meter
 ) -> tuple[Rule, ...]:
     """Rules for the linears that would lose too much; usually none.
 
     Args:
-        folder: A bundle with a graph for prefill, complete but for an int8 cache.
+        folder: A bundle, complete but for an int8 cache.
+        gated: Its graph for prefill.
         own: The user's files to calibrate with; None for none.
         threads: Threads that the model runs with; None for the physical cores.
         meter: Reports the progress.
@@ -58,14 +76,29 @@ def rules_beyond_gate(
         CapacityError: This machine has not enough memory to run the model.
     """
     meter.stage("inputs of the graph for prefill")
-    with Model.load(folder, threads=threads, cache_bytes=0, prefill_threshold=0) as model:
+    options = ModelOptions(threads=threads, cache_bytes=0, prefill="off")
+    with _derived(folder, gated.index, options), Model.load(folder, options) as model:
         manifest = model.manifest
-        observed = _ObservedGraph(folder, manifest, threads)
+        observed = _ObservedGraph(folder, gated.graph, manifest, threads)
         requests = _chosen(calibration_requests(manifest, own or CalibrationFiles()))
         for number, request in enumerate(requests, start=1):
             meter.prompt(number, len(requests))
             model.visit_rows(request, partial(observed.run, manifest))
     return tuple(Rule(f"{name}*", _SAFE) for name in sorted(observed.beyond()))
+
+
+@contextmanager
+def _derived(folder: Path, index: TensorIndex | None, options: ModelOptions) -> Iterator[None]:
+    """The files of derived tensors, in the folder while the block runs."""
+    if index is None:
+        yield
+        return
+    try:
+        derive(Bundle(folder), index, folder, threads=options.device_options.num_threads)
+        yield
+    finally:
+        for name in file_sizes(index):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _chosen(requests: tuple[Request, ...]) -> list[Request]:
@@ -89,10 +122,7 @@ class _ObservedGraph:
     It serves a DecoderPass as the open graph and as its session.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, threads: int | None) -> None:
-        name = manifest.decoder.prefill_graph
-        if name is None:
-            raise ValueError("the folder has no graph for prefill")
+    def __init__(self, folder: Path, name: str, manifest: Manifest, threads: int | None) -> None:
         graph = onnx.load(folder / name, load_external_data=False)
         self._inputs = tuple(_observe(graph.graph))
         path = folder / _OBSERVED

@@ -142,9 +142,10 @@ _PREFILL_OPTIONS = group(
     "Prefill",
     click.option(
         "--prefill",
-        type=click.Choice(["int8"]),
+        type=click.Choice(["int8", "derived"]),
         help="int8: also write a second decoder graph that reads long prompts faster; its weights take a byte each on "
-        "disk, and no memory of their own.",
+        "disk, and no memory of their own. derived: the graph alone, a few MB; the device derives the weights from the "
+        "decoder's into the user's cache, once its prompts are so long that it pays.",
     ),
 )
 #: What keys and values can be kept in.

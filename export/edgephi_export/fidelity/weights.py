@@ -31,6 +31,7 @@ from edgephi_export.checkpoint.selection import choose
 from edgephi_export.exporter import num_threads
 from edgephi_export.hub.download import CheckpointSource, locate, locate_adapter
 from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
+from edgephi_export.options import PrefillKind
 from edgephi_export.weights.encode import Encoder, StoredRows, decode
 from edgephi_export.weights.plan import Allocation, WeightPlan
 from edgephi_export.weights.writer import Chunk, chunks
@@ -82,8 +83,8 @@ def _plan(bundle: Bundle, checkpoint: str) -> BundlePlan:
     selection = choose(manifest.adapters.mode, manifest.modalities, available)
     kv_cache: CacheKind = "float" if manifest.decoder.int8_cache is None else "int8"
     opened = open_checkpoint(folder, selection, _adapter(bundle, located))
-    with_prefill = manifest.decoder.prefill_graph is not None
-    return plan_bundle(opened, selection, WeightPlan(recipe), kv_cache, with_prefill=with_prefill)
+    stored: PrefillKind | None = None if manifest.decoder.prefill_graph is None else "int8"
+    return plan_bundle(opened, selection, WeightPlan(recipe), kv_cache, prefill=stored)
 
 
 def _adapter(bundle: Bundle, located: CheckpointSource) -> Adapter | None:

@@ -12,12 +12,15 @@ from types import MappingProxyType
 import onnx_ir as ir
 
 from edgephi.bundle.manifest import ADAPTER_IDS, AdapterInfo, AdapterMode, EncoderName
+from edgephi.bundle.prefill_info import PREFILL
 from edgephi.bundle.tensor_index import Part
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor, solved_tensor
 from edgephi_export.graphs.adapters import AdapterPair, merged
 from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.graphs.layers import LayerBuilder
-from edgephi_quantize.recipe import PREFILL, correction_names
+from edgephi_export.weights.plan import WeightPlan
+from edgephi_quantize.formats import RowFormat
+from edgephi_quantize.recipe import correction_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +63,23 @@ class AdaptedLinears:
         mode: How adapters are built in.
         adapters: Those that the model has.
         form: The set of matrices.
+        derived: Gives them places where a device derives them by rows; what the recipe stores otherwise is then the
+            decoder's own matrix.
     """
 
     def __init__(
-        self, layers: LayerBuilder, mode: AdapterMode, adapters: tuple[AdapterInfo, ...], form: LinearForm
+        self,
+        layers: LayerBuilder,
+        mode: AdapterMode,
+        adapters: tuple[AdapterInfo, ...],
+        form: LinearForm,
+        derived: WeightPlan | None = None,
     ) -> None:
-        self._layers = replace(layers, part=form.part)
+        self._layers = replace(layers, part=form.part, plan=derived or layers.plan)
         self._mode, self._adapters, self._form = mode, adapters, form
         self._is_adapter: dict[str, ir.Value] = {}
         self._any_adapter: ir.Value | None = None
+        self._own = None if derived is None else AdaptedLinears(layers, mode, adapters, DECODE_FORM)
 
     def add_input(self) -> None:
         """The input that chooses among the adapters; before the first linear, where they are routed."""
@@ -89,16 +100,25 @@ class AdaptedLinears:
         self._is_adapter = {info.name: is_adapter[info.name] for info in self._adapters}
         first, *others = self._is_adapter.values()
         self._any_adapter = self._layers.graph.op("Or", first, others[0], name="any_adapter") if others else first
+        if self._own is not None:
+            self._own._is_adapter, self._own._any_adapter = self._is_adapter, self._any_adapter
 
     def apply(self, inputs: ir.Value, name: str) -> ir.Value:
         """A linear by its canonical name: floats [B, S, inputs] to [B, S, outputs]."""
-        return self._apply(inputs, name, None)
+        return self._set_of(name)._apply(inputs, name, None)
 
     def gate_and_up(self, inputs: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
         """The two halves of what the linear `name` gives."""
-        if self._form.tile is None:
-            return self._layers.halves(self.apply(inputs, name), name.removesuffix(".gate_up_proj"))
-        return self._apply(inputs, name, 0), self._apply(inputs, name, 1)
+        chosen = self._set_of(name)
+        if chosen._form.tile is None:
+            return chosen._layers.halves(chosen._apply(inputs, name, None), name.removesuffix(".gate_up_proj"))
+        return chosen._apply(inputs, name, 0), chosen._apply(inputs, name, 1)
+
+    def _set_of(self, name: str) -> AdaptedLinears:
+        """Where a linear's matrices come from."""
+        if self._own is None or isinstance(self._layers.plan.format_of(f"{self._form.prefix}{name}"), RowFormat):
+            return self
+        return self._own
 
     def _apply(self, inputs: ir.Value, name: str, half: int | None) -> ir.Value:
         matrix = self._layers.source.lazy(f"{name}.weight").renamed(name)

@@ -41,6 +41,7 @@ class DecoderParts:
         plan: Gives them places.
         mode: How adapters are built in; `none` leaves them out, whatever the model has.
         cache_scales: Places of the scales of keys and of values, which are then kept in int8; None for floats.
+        derived: Gives places to the matrices of a graph for prefill that a device derives; None where they are stored.
     """
 
     config: ModelConfig
@@ -48,6 +49,7 @@ class DecoderParts:
     plan: WeightPlan
     mode: AdapterMode
     cache_scales: tuple[TensorRef, TensorRef] | None = None
+    derived: WeightPlan | None = None
 
 
 def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, StoredTensorInfo]:
@@ -108,7 +110,7 @@ class DecoderBuilder:
         self.layers = LayerBuilder(graph=self.graph, source=parts.source, plan=parts.plan, part="decoder")
         self.dtype = self.layers.dtype
         self.cache_dtype = self.dtype if parts.cache_scales is None else ir.DataType.INT8
-        self.linears = AdaptedLinears(self.layers, parts.mode, parts.config.adapters, form)
+        self.linears = AdaptedLinears(self.layers, parts.mode, parts.config.adapters, form, parts.derived)
         self.caches: list[tuple[ir.Value, ir.Value]] = []
 
     def add_embeds(self) -> ir.Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -45,23 +46,29 @@ class LoadedGenai:
 
     Args:
         folder: The folder.
+        threads: Of the decoder; None for what the folder says.
 
     Attributes:
         folder: The folder.
         library: The module.
         model: Its model.
+        takes_media: Whether it takes images and audio.
 
     Raises:
         ArtifactError: The library refuses it.
         EdgeError: It is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         self.folder = folder
         self.library = _library()
-        self._takes_media = is_media_folder(folder)
+        self.takes_media = is_media_folder(folder)
         try:
-            self.model = self.library.Model(str(folder))
+            config = self.library.Config(str(folder))
+            if threads is not None:
+                options = {"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}
+                config.overlay(json.dumps(options))
+            self.model = self.library.Model(config)
         except Exception as error:  # the library raises whatever its C++ code threw
             raise ArtifactError(f"{folder}: onnxruntime-genai does not load it ({one_line(error)})") from error
 
@@ -89,11 +96,8 @@ class LoadedGenai:
     def begin(self, request: RuntimeRequest) -> Any:
         """A generator that has read the prompt."""
         tensors = request_tensors(request.token_ids, request.images, request.audio, request.tokens)
-        parameters = self.library.GeneratorParams(self.model)
-        length = request.num_positions + request.max_new_tokens
-        parameters.set_search_options(do_sample=False, max_length=length)
-        generator = self.library.Generator(self.model, parameters)
-        if not self._takes_media:
+        generator = self.generator(request.num_positions + request.max_new_tokens)
+        if not self.takes_media:
             generator.append_tokens(tensors["input_ids"])
             return generator
         named = self.library.NamedTensors()
@@ -101,6 +105,12 @@ class LoadedGenai:
             named[name] = values
         generator.set_inputs(named)
         return generator
+
+    def generator(self, max_length: int) -> Any:
+        """A generator that has read nothing and takes the likeliest tokens, for so many positions."""
+        parameters = self.library.GeneratorParams(self.model)
+        parameters.set_search_options(do_sample=False, max_length=max_length, batch_size=1)
+        return self.library.Generator(self.model, parameters)
 
 
 def greedy(generator: Any, max_new_tokens: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from edgephi.audio.features import AudioFeatures
 from edgephi.bundle.manifest import TokenInfo
 from edgephi.images.features import ImageFeatures
 from edgephi_export.layouts.genai.slots import AUDIO_SLOT, IMAGE_SLOT
+from edgephi_export.runtimes.runtime import expanded_ids
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -38,8 +39,10 @@ def request_tensors(
         tokens: The model's ids.
     """
     mode = (1 if images else 0) + (2 if audio else 0)
+    slots = {tokens.image: IMAGE_SLOT, tokens.audio: AUDIO_SLOT}
+    ids = expanded_ids(token_ids, images, audio, tokens)
     made: Tensors = {
-        "input_ids": expanded_ids(token_ids, images, audio, tokens),
+        "input_ids": np.array([[slots.get(one, one) for one in ids]], np.int32),
         "audio_projection_mode": np.array([mode], np.int64),
     }
     if images:
@@ -47,27 +50,6 @@ def request_tensors(
     if audio:
         made |= audio_tensors(audio)
     return made
-
-
-def expanded_ids(
-    token_ids: Sequence[int] | NDArray[np.int64],
-    images: Sequence[ImageFeatures],
-    audio: Sequence[AudioFeatures],
-    tokens: TokenInfo,
-) -> NDArray[np.int32]:
-    """int32 [1, S]: the prompt with each slot repeated once per row, by the ids that the library knows.
-
-    Arguments are those of `request_tensors`.
-    """
-    waiting = {
-        tokens.image: iter((IMAGE_SLOT, image.num_rows) for image in images),
-        tokens.audio: iter((AUDIO_SLOT, recording.num_rows) for recording in audio),
-    }
-    ids: list[int] = []
-    for token in map(int, token_ids):
-        slot, count = next(waiting[token], (token, 1)) if token in waiting else (token, 1)
-        ids += [slot] * count
-    return np.array([ids], np.int32)
 
 
 def image_tensors(images: Sequence[ImageFeatures]) -> Tensors:

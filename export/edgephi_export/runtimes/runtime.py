@@ -6,6 +6,7 @@ what is compared is the folder: graphs, weights, caches and adapters, and not ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +72,20 @@ class LoadedFolder(Protocol):
 
     def reply(self, request: RuntimeRequest) -> RuntimeReply:
         """Answer greedily."""
+
+
+def expanded_ids(
+    token_ids: Sequence[int] | NDArray[np.int64],
+    images: Sequence[ImageFeatures],
+    audio: Sequence[AudioFeatures],
+    tokens: TokenInfo,
+) -> list[int]:
+    """A prompt with each slot repeated once per row of its image or recording; arguments as in `RuntimeRequest`."""
+    counts = {
+        tokens.image: iter([image.num_rows for image in images]),
+        tokens.audio: iter([recording.num_rows for recording in audio]),
+    }
+    return [id_ for id_ in map(int, token_ids) for _ in range(next(counts[id_], 1) if id_ in counts else 1)]
 
 
 def one_line(error: Exception) -> str:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.manifest import FloatName
 from edgephi.decoder.dequantize import dequantize
+from edgephi.decoder.row_codes import quantize_rows
 from edgephi_quantize.block_codes import BlockCodes
 from edgephi_quantize.formats import BlockFormat, FloatFormat, Format, RowFormat
 from edgephi_quantize.input_statistics import InputStatistics
 from edgephi_quantize.methods import get_method
 from edgephi_quantize.packing import pack_codes, pack_zero_points
-from edgephi_quantize.per_row import quantize_rows
 from edgephi_quantize.recipe import DEFAULT_METHOD, Recipe
 
 

@@ -67,6 +67,14 @@ class WeightPlan:
         self._files: dict[Part, list[_PlannedFile]] = {}
         self._placed: dict[Part, dict[str, StoredTensorInfo]] = {}
         self._linears: set[str] = set()
+        self._apart: list[WeightPlan] = []
+
+    def apart(self) -> WeightPlan:
+        """A plan for tensors that this one's files do not hold; rules of the recipe may be about either."""
+        other = WeightPlan(self.recipe)
+        other._linears = self._linears
+        self._apart.append(other)
+        return other
 
     @property
     def files(self) -> dict[str, tuple[Allocation, ...]]:
@@ -79,6 +87,11 @@ class WeightPlan:
         return sum(file.size for files in self._files.values() for file in files)
 
     @property
+    def bytes_apart(self) -> int:
+        """Bytes of the tensors of plans apart, which a device derives and an export writes for a while."""
+        return sum(other.num_bytes for other in self._apart)
+
+    @property
     def source_bytes(self) -> int:
         """Bytes of the checkpoint that will be read."""
         return sum(allocation.tensor.source_bytes for held in self.files.values() for allocation in held)
@@ -89,8 +102,12 @@ class WeightPlan:
 
     def place_linear(self, part: Part, tensor: LazyTensor) -> StoredTensorInfo:
         """A place for the matrix [outputs, inputs] of a linear, in the recipe's format."""
-        self._linears.add(tensor.name)
-        return self._place(part, tensor, self.recipe.format_of(tensor.name))
+        return self._place(part, tensor, self.format_of(tensor.name))
+
+    def format_of(self, linear: str) -> Format:
+        """The recipe's format of a linear of this model, which rules may be about."""
+        self._linears.add(linear)
+        return self.recipe.format_of(linear)
 
     def check_rules(self, rules: tuple[Rule, ...]) -> None:
         """Refuse a rule that no linear of this model follows.

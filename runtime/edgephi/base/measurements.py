@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from edgephi.base.errors import EdgeError
 from edgephi.base.json_file import decode, read_json
 from edgephi.base.output_file import staged_file
+from edgephi.base.user_cache import user_cache
 
 _MOST_ENTRIES = 64
 
@@ -69,5 +69,4 @@ class MeasurementFile:
             return ()
 
     def _path(self) -> Path:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(base) / "edgephi" / self._name
+        return user_cache() / self._name

@@ -191,7 +191,8 @@ class Bundle:
         """Every file the manifest's components name must be listed, and every tensor must lie inside its file."""
         manifest = self.manifest
         listed = {info.path for info in manifest.files}
-        for name in (TOKENIZER_NAME, CHAT_TEMPLATE_NAME, TENSORS_NAME, *manifest.graphs):
+        derived = () if manifest.derived_prefill is None else manifest.derived_prefill.files
+        for name in (TOKENIZER_NAME, CHAT_TEMPLATE_NAME, TENSORS_NAME, *manifest.graphs, *derived):
             if name not in listed:
                 raise ArtifactError(f"{self.path / MANIFEST_NAME}: {name} is used but not listed under files")
         tensors = (*manifest.weights, *manifest.decoder.cache_scales)

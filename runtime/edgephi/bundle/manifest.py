@@ -13,6 +13,7 @@ from edgephi.base.json_file import decode, parse_json
 from edgephi.base.numbers import check_positive
 from edgephi.bundle.fidelity_info import FidelityInfo
 from edgephi.bundle.manifest_checksum import CHECKSUM, check_checksum, with_checksum
+from edgephi.bundle.prefill_info import DerivedPrefillInfo
 from edgephi.bundle.rope_info import RopeInfo
 from edgephi.bundle.tensor_ref import TableInfo, TensorRef
 from edgephi.bundle.text_info import EndInfo, GenerationDefaults, TemplateName, TokenInfo
@@ -282,7 +283,7 @@ class Manifest:
     """Everything `edgephi.json` says.
 
     `template_names` are empty in folders made before they were kept; the ids in `tokens` then name bos and eos.
-    `fidelity` is None until it was measured and recorded.
+    `fidelity` is None until it was measured and recorded, `derived_prefill` where no weights are to be derived.
     """
 
     schema_version: int
@@ -299,6 +300,7 @@ class Manifest:
     files: tuple[FileInfo, ...]
     template_names: tuple[TemplateName, ...] = ()
     fidelity: FidelityInfo | None = None
+    derived_prefill: DerivedPrefillInfo | None = None
 
     def __post_init__(self) -> None:
         tokens, vocab_size = self.tokens, self.decoder.vocab_size
@@ -310,6 +312,9 @@ class Manifest:
                 _check_shape(name, getattr(self.vision, name), (self.decoder.hidden_size,))
         if self.adapters.mode != "routed" and self.decoder.text_graph is not None:
             raise ValueError(f"adapters are {self.adapters.mode}, so there is no second graph for text")
+        derived = self.derived_prefill
+        if derived is not None and (derived.int8_graph is None) != (self.decoder.int8_cache is None):
+            raise ValueError("derived_prefill and the decoder must both have a graph for int8 keys, or neither")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -337,8 +342,9 @@ class Manifest:
     def to_json(self) -> str:
         """The text of `edgephi.json`."""
         raw = dataclasses.asdict(self)
-        if self.fidelity is None:
-            del raw["fidelity"]  # older versions of edgephi know no such key
+        for name in ("fidelity", "derived_prefill"):
+            if raw[name] is None:
+                del raw[name]  # older versions of edgephi know no such key
         return json.dumps(with_checksum(raw), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -34,6 +34,7 @@ _OWN = {
     "demo": "edgephi.cli.demo",
     "doctor": "edgephi.cli.doctor",
     "inspect": "edgephi.cli.inspect",
+    "prepare": "edgephi.cli.prepare",
     "probe": "edgephi.cli.probe",
     "run": "edgephi.cli.run",
     "transcribe": "edgephi.cli.transcribe",

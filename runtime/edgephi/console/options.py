@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgephi.base.stage import OnStage
     from edgephi.bundle.manifest import CacheChoice
     from edgephi.model import Model
-    from edgephi.model_options import ModelOptions
+    from edgephi.model_options import ModelOptions, PrefillChoice
     from edgephi.prompt.routing import AdapterChoice
     from edgephi.request import Request
 
@@ -58,6 +58,19 @@ memory_option = group(
         "room for its weights makes long prompts faster.  [default: no limit]",
     ),
 )
+prefill_option = group(
+    "Model",
+    click.option(
+        "--prefill",
+        type=click.Choice(["auto", "stored", "off"]),
+        default="auto",
+        show_default=True,
+        envvar="EDGEPHI_PREFILL",
+        show_envvar=True,
+        help="What reads long prompts. stored: the model's graph for prefill, if its weights are there. auto: also "
+        "derives them, where the model was exported with --prefill derived, once that pays. off: never that graph.",
+    ),
+)
 quiet_option = group(
     "Output",
     click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no notes, no timing."),
@@ -85,6 +98,7 @@ class ModelSource:
     check_hashes: bool
     ignore_memory: bool
     memory_bytes: int | None
+    prefill: PrefillChoice
 
     @property
     def path(self) -> Path:
@@ -123,6 +137,7 @@ class ModelSource:
             check_hashes=self.check_hashes,
             ignore_memory=self.ignore_memory,
             memory_bytes=self.memory_bytes,
+            prefill=self.prefill,
         )
 
     def _load(self, with_adapters: bool, on_stage: OnStage | None) -> Model:
@@ -229,6 +244,7 @@ def model_options(command: Command, device_flag: str = "--device") -> Command:
                     _device_option(device_flag),
                     _threads_option(),
                     kv_cache_option,
+                    prefill_option,
                     *_memory_options(),
                     check_hashes_option,
                 ],

@@ -112,23 +112,25 @@ class PrefillThreshold:
         """Positions, NEVER for none; None until it is read or measured."""
         return self._value
 
-    def pays(self, stretch: int, measured: Callable[[], Threshold | None]) -> bool:
+    def may_pay(self, stretch: int) -> bool:
+        """Whether a stretch of so many positions goes through it, or is long enough to measure."""
+        if self._value is None and not self._is_read:
+            self._value, self._is_read = stored(self._key), True
+        return stretch >= LEAST_MEASURED if self._value is None else self._value != NEVER and stretch >= self._value
+
+    def pays(self, stretch: int, measured: Callable[[], Threshold]) -> bool:
         """Whether a stretch of so many positions goes through it.
 
         Args:
             stretch: Positions.
-            measured: Measures the threshold; None where that is not possible now.
+            measured: Measures the threshold.
         """
-        if self._value is None and not self._is_read:
-            self._value, self._is_read = stored(self._key), True
-        if self._value is None and stretch >= LEAST_MEASURED:
+        if self.may_pay(stretch) and self._value is None:
             self._take(measured())
-        return bool(self._value) and stretch >= (self._value or 0)
+        return self.may_pay(stretch)
 
-    def _take(self, measured: Threshold | None) -> None:
+    def _take(self, measured: Threshold) -> None:
         """Go by it from now on, and keep it for later processes if it is worth that."""
-        if measured is None:
-            return
         self._value = measured.positions
         if measured.is_steady:
             _FILE.put(self._key, measured.positions)

@@ -207,8 +207,9 @@ class Decoder:
         stretch = stop - self._cache.used
         if self._threshold is None or stretch < 1 or sequence is None or adapter is None:
             return
-        measured = partial(self._measured, sequence, adapter, should_stop)
-        if not (self._threshold.pays(stretch, measured) and self._prefill.open(should_stop)):
+        if not (self._threshold.may_pay(stretch) and self._prefill.open(stretch, should_stop)):
+            return
+        if not self._threshold.pays(stretch, partial(self._measured, sequence, adapter, should_stop)):
             return
         for passes_left in range(-(-stretch // self._prefill.chunk), 0, -1):
             ask(should_stop)
@@ -216,10 +217,8 @@ class Decoder:
             rows = sequence.rows(start, start - (start - stop) // passes_left)
             self._run(rows, adapter, num_rows=0, should_stop=should_stop)
 
-    def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> Threshold | None:
-        """The length from which on the graph for prefill is faster; None where it cannot be opened."""
-        if not self._prefill.open(should_stop):
-            return None
+    def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> Threshold:
+        """The length from which on the graph for prefill, which is open, is faster."""
         scratch, adapter_id = KVCache(self.limit.shape, capacity=max(LENGTHS)), ADAPTER_IDS[adapter]
         start = self._cache.used  # media before it may not be encoded
         embeds = sequence.rows(start, start + max(LENGTHS))

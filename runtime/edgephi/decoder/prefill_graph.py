@@ -18,12 +18,13 @@ from edgephi.base.cancellation import never
 from edgephi.base.errors import CapacityError
 from edgephi.base.free_memory import headroom
 from edgephi.base.log import logger
-from edgephi.bundle.bundle import Bundle
+from edgephi.bundle.bundle import Bundle, reading
 from edgephi.bundle.manifest import CacheKind
 from edgephi.decoder.graph import GraphShape, check_session
+from edgephi.decoder.prefill_weights import PrefillWeights, prefill_weights
 from edgephi.model_options import PREFILL_CHUNKS, ModelOptions
 from edgephi.ort.memory_budget import check_budget
-from edgephi.ort.memory_check import check_graph_fits, weight_bytes, work_bytes
+from edgephi.ort.memory_check import work_bytes
 from edgephi.ort.session import WeightForm, open_session
 
 _log = logger(__name__)
@@ -48,8 +49,7 @@ class PrefillGraph:
     def __init__(self, bundle: Bundle, options: ModelOptions, kind: CacheKind) -> None:
         info = bundle.manifest.decoder
         self._bundle, self._options = bundle, options
-        # Its formats are the CPU's: another device reads long prompts by the decoder's own graph.
-        self._name = info.pair(kind).prefill_graph if options.device_options.opened.is_host else None
+        self._weights = prefill_weights(bundle, options, kind)
         self.chunk = int(PREFILL_CHUNKS * options.chunk)
         self._is_refused = False
         self._form: WeightForm = "mapped"
@@ -59,29 +59,36 @@ class PrefillGraph:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder has one that the device takes."""
-        return self._name is not None
+        """Whether the folder has one that the device and the options take."""
+        return self._weights is not None
 
     @property
     def is_packed(self) -> bool:
         """Whether it is open with packed weights."""
         return self.session is not None and self._form == "packed"
 
-    def open(self, should_stop: Callable[[], bool] = never) -> bool:
+    def open(self, stretch: int, should_stop: Callable[[], bool] = never) -> bool:
         """Open it, unless it is open; False where this machine has no memory for it, which is logged once.
+
+        Args:
+            stretch: Positions that it may read; see `PrefillWeights.prepare`.
+            should_stop: Asked meanwhile.
 
         Raises:
             Stopped: `should_stop` returned True.
             ArtifactError: The graph cannot be loaded or is not the one the manifest describes.
         """
-        if self._name is None:
-            return False
+        weights = self._weights
         if self.session is not None:
             return True
-        path = self._bundle.file(self._name)
+        if weights is None or not weights.prepare(stretch, should_stop):
+            return False
+        path = self._bundle.file(weights.graph)
         try:
-            self._form = self._fitting(self._name)
-            session = open_session(path, self._options.device_options, should_stop, self._bundle, form=self._form)
+            self._form = self._fitting(weights)
+            with reading(path):
+                folder = weights.open()
+            session = open_session(path, self._options.device_options, should_stop, folder, form=self._form)
         except CapacityError as error:
             if not self._is_refused:
                 _log.warning("prompts are read by the decoder's own graph, which is slower: %s", error)
@@ -89,19 +96,19 @@ class PrefillGraph:
             return False
         check_session(session, self._bundle.manifest.decoder, self._shape, str(path))
         self.session = session
-        _log.info("opened %s, its weights %s", self._name, self._form)
+        _log.info("opened %s, its weights %s", weights.graph, self._form)
         return True
 
-    def _fitting(self, name: str) -> WeightForm:
+    def _fitting(self, weights: PrefillWeights) -> WeightForm:
         """The form of the weights that memory allows. Raises CapacityError where it allows none."""
-        options, path = self._options, self._bundle.file(name)
-        check_graph_fits(self._bundle, name, chunk=self.chunk, ignore=options.ignore_memory)
+        options, path = self._options, self._bundle.file(weights.graph)
+        weights.check_memory(self.chunk)
         if options.memory_bytes is None:
             return "mapped"
         work = work_bytes(self._bundle.manifest, self.chunk)
         check_budget(path, work, options.memory_bytes)
         with suppress(CapacityError):
-            needed = weight_bytes(self._bundle, name) + work + options.cache_bytes
+            needed = weights.packed_bytes() + work + options.cache_bytes
             check_budget(path, needed, options.memory_bytes)
             return "packed"
         return "mapped"

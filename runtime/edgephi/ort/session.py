@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from edgephi.base.errors import ArtifactError, CapacityError, ConfigError
 from edgephi.base.hardware import num_physical_cores
 from edgephi.base.numbers import is_utf8, is_whole
 from edgephi.base.out_of_memory import is_out_of_memory
-from edgephi.bundle.bundle import Bundle, reading
+from edgephi.bundle.bundle import reading
 from edgephi.bundle.folder_files import PlainFiles
+from edgephi.bundle.tensor_index import TensorIndex
 from edgephi.ort.cancellable_run import cancellable
 from edgephi.ort.device import Device, MemoryNeed
 from edgephi.ort.device_names import DEVICE_CHOICES, DeviceChoice
@@ -83,11 +84,22 @@ class DeviceOptions:
         return num_physical_cores()
 
 
+class GraphFolder(Protocol):
+    """A folder of graphs and their weights, such as a `Bundle`."""
+
+    @property
+    def files(self) -> PlainFiles:
+        """Its files."""
+
+    def tensor_index(self) -> TensorIndex:
+        """The places of the graphs' constants."""
+
+
 def open_session(
     path: Path,
     options: DeviceOptions,
     should_stop: Callable[[], bool] = never,
-    bundle: Bundle | None = None,
+    bundle: GraphFolder | None = None,
     *,
     form: WeightForm = "resident",
 ) -> ort.InferenceSession:

@@ -15,13 +15,13 @@ from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.block_hashes import BLOCK_BYTES
 from edgephi.bundle.tensor_ref import TensorRef
 from edgephi.decoder.dequantize import dequantize
+from edgephi.decoder.row_codes import quantize_rows
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
 from edgephi_export.progress import Meter, Progress
 from edgephi_export.weights.file import WeightsFile
 from edgephi_export.weights.plan import ALIGNMENT_BYTES, WeightPlan, as_table
 from edgephi_export.weights.writer import write_weights
 from edgephi_quantize.methods import get_method
-from edgephi_quantize.per_row import quantize_rows
 from edgephi_quantize.recipe import make_recipe, parse_rule
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgephi.media import processor
 from edgephi_export import ExportOptions, export
 from support.adapters import AdapterSpec, decoder_shapes, write_adapter
 from support.bundles import small_bundle, small_checkpoint
@@ -111,6 +112,18 @@ def test_json_says_how_far_each_case_is(folder: Path):
     assert facts["tolerance_sd"] == 0.02  # the machine that recorded
     assert facts["memory_bytes"] > 10_000_000
     assert facts["ttft_ms"] is None  # there is no limit to measure it for
+
+
+def test_each_image_and_recording_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Media take most of the time of a small model's probe, and a device waits for it at each update."""
+    decoded: list[str] = []
+    for name in ("load_image", "load_audio"):
+        load = getattr(processor, name)
+        monkeypatch.setattr(
+            processor, name, lambda source, load=load: decoded.append(Path(source).name) or load(source)
+        )
+    assert invoke("probe", _bundle(), "--cases", folder).exit_code == 0
+    assert sorted(decoded) == ["sign.png", "voice.wav", "voice.wav"]  # of the two samples with media
 
 
 def test_the_folder_probe_beside_the_model_is_the_default(text_folder: Path, tmp_path: Path):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "docs/appliance.md"
-HOOKS = dict(re.findall(r"^(\w+): [^\n]*\n(?:[^\n]+\n)*\n```sh\n(.*?)```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+from support.hooks import HOOKS
+
 #: The words of each updater's own command, after an accepted and after a refused probe.
 CALLS = {
     "RAUC": ("rauc status mark-good", "rauc status mark-bad"),

@@ -18,7 +18,7 @@ from edgephi.base.free_memory import Headroom
 from edgephi.base.hardware import Memory
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, CacheKind
-from edgephi.decoder import prefill_graph
+from edgephi.decoder import prefill_graph, prefill_weights
 from edgephi.decoder.crossover import LENGTHS, NEVER, Threshold
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
@@ -196,7 +196,7 @@ def test_weights_are_packed_where_memory_has_room_for_them_and_the_cache(monkeyp
     for left, expected in ((packed, "packed"), (packed - 1, "mapped"), (work, "mapped"), (work - 1, None)):
         decoder = _decoder(bundle, memory_bytes=1 << 30, cache_bytes=cache)
         _held(monkeypatch, (1 << 30) - left)
-        assert decoder._prefill.open() == (expected is not None)
+        assert decoder._prefill.open(64) == (expected is not None)
         assert expected is None or decoder._prefill._form == expected
         _held(monkeypatch, 0)
 
@@ -222,7 +222,7 @@ def test_without_memory_for_it_prompts_are_read_as_before_and_that_is_logged_onc
         raise CapacityError("takes 3.2 GB of memory but 1 GB is available")
 
     bundle, decoder = _bundle(), _decoder(_bundle())
-    monkeypatch.setattr(prefill_graph, "check_graph_fits", refuse)
+    monkeypatch.setattr(prefill_weights, "check_graph_fits", refuse)
     with caplog.at_level(logging.WARNING, "edgephi"):
         for _ in range(2):
             decoder.sequences.begin(_sequence(bundle, IDS[:100]), "none", fresh=True)

@@ -36,7 +36,7 @@ def open_engine(options: dict[str, Any]) -> DecoderEngine:
     """
     names = ("threads", "kv_cache", "prefill_threshold", "memory_bytes", "device")
     given: Any = {name: options[name] for name in names if name in options}
-    return DecoderEngine(Bundle(options["model"]), options["adapter"], ModelOptions(**given))
+    return DecoderEngine(Bundle(options["model"]), options["adapter"], ModelOptions(prefill="stored", **given))
 
 
 class DecoderEngine:

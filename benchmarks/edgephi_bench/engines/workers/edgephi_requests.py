@@ -47,7 +47,7 @@ def open_engine(options: dict[str, Any]) -> RequestEngine:
     """
     names = ("threads", "kv_cache", "cache_bytes", "memory_bytes", "device")
     given: Any = {name: options[name] for name in names if name in options}
-    return RequestEngine(options["model"], ModelOptions(**given))
+    return RequestEngine(options["model"], ModelOptions(prefill="stored", **given))
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgephi import Model
 from edgephi.bundle.block_hashes import BLOCKS_NAME, BlockHashes, BlockSums
 from edgephi.bundle.bundle import MANIFEST_NAME
-from edgephi.bundle.manifest import Int8CacheInfo, Manifest
+from edgephi.bundle.manifest import Manifest
 from edgephi.bundle.tensor_index import TENSORS_NAME
 from edgephi.cache.kv_cache import KVCache, cache_names
 from edgephi_export.calibration.requests import calibration_requests
@@ -37,9 +37,7 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
         CapacityError: This machine has not enough memory to run the model.
         ValueError: The plan has no int8 cache.
     """
-    info, config = plan.int8_cache, plan.checkpoint.config
-    if info is None:
-        raise ValueError("the plan has no int8 cache")
+    config = plan.checkpoint.config
     sizes = config.decoder
     ranges = CacheRanges(sizes.num_layers, sizes.num_kv_heads, sizes.head_size, config.rope.rotary_dim)
     meter.stage("key and value scales")
@@ -53,7 +51,7 @@ def add_int8_cache(folder: Path, plan: BundlePlan, own: CalibrationFiles, thread
             meter.prompt(number, len(requests))
             model.visit_cache(request, partial(add_cache, ranges))
     write_index(folder, plan, plan.graphs)
-    _write(folder, manifest, info, ranges)
+    _write(folder, manifest, plan, ranges)
 
 
 def add_cache(ranges: CacheRanges, cache: KVCache) -> None:
@@ -68,8 +66,11 @@ def add_cache(ranges: CacheRanges, cache: KVCache) -> None:
         ranges.add(layer, keys, values)
 
 
-def _write(folder: Path, manifest: Manifest, info: Int8CacheInfo, ranges: CacheRanges) -> None:
+def _write(folder: Path, manifest: Manifest, plan: BundlePlan, ranges: CacheRanges) -> None:
     """The scales' file and the new manifest."""
+    info = plan.int8_cache
+    if info is None:
+        raise ValueError("the plan has no int8 cache")
     write_scales(folder, (info.key_scales, info.value_scales), ranges.scales())
     _add_blocks(folder, SCALES_FILE)
     changed = (TENSORS_NAME, BLOCKS_NAME)
@@ -79,6 +80,7 @@ def _write(folder: Path, manifest: Manifest, info: Int8CacheInfo, ranges: CacheR
         manifest,
         decoder=dataclasses.replace(manifest.decoder, int8_cache=info),
         files=tuple(sorted(files, key=lambda file: file.path)),
+        derived_prefill=None if plan.derived is None else plan.derived.info,
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
 

@@ -14,13 +14,13 @@ from typing import get_args
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.bundle import MANIFEST_NAME, Bundle
-from edgephi.bundle.manifest import FileInfo
+from edgephi.bundle.manifest import ONE_PURPOSE, FileInfo
 from edgephi_export.checkpoint.config import Modality
 from edgephi_export.checkpoint.selection import Selection, choose
 from edgephi_export.graphs.check import check_graphs
 from edgephi_export.hub.download import CheckpointSource
-from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
-from edgephi_export.layouts.edgephi.writer import write_bundle
+from edgephi_export.layouts.edgephi.plan import PREFILL_GRAPH, BundlePlan, plan_bundle
+from edgephi_export.layouts.edgephi.writer import index_of, write_bundle
 from edgephi_export.layouts.layout import FolderDescription, FolderPlan, LayoutInput
 from edgephi_export.options import ExportOptions, PrefillKind
 from edgephi_export.progress import Meter
@@ -44,14 +44,16 @@ class EdgephiLayout:
             ConfigError: One of these was asked for.
         """
         if options.prefill not in (None, *get_args(PrefillKind)):
-            raise ConfigError(f"prefill is {options.prefill!r}; use 'int8', or leave it out")
+            raise ConfigError(f"prefill is {options.prefill!r}; use 'int8' or 'derived', or leave it out")
+        if options.prefill == "derived" and (options.correct_rank or options.recipe == ONE_PURPOSE):
+            raise ConfigError("--prefill derived has no place for a correction of the codes' error; use --prefill int8")
         if options.max_crops is not None:
             raise ConfigError(
                 f"--max-crops {options.max_crops} is for --layout genai; leave it out: edgephi encodes one crop at a "
                 "time, and takes `detail` for each image"
             )
         if options.prefill is not None:
-            check_cpu_recipe(options, "--prefill int8")
+            check_cpu_recipe(options, f"--prefill {options.prefill}")
         if options.kv_cache == "int8":
             check_cpu_recipe(options, "--kv-cache int8")
 
@@ -113,9 +115,8 @@ class EdgephiLayout:
 
 def _planned(given: LayoutInput, weights: WeightPlan) -> BundlePlan:
     options = given.options
-    with_prefill = options.prefill is not None
-    made = plan_bundle(given.checkpoint, given.selection, weights, options.kv_cache, with_prefill=with_prefill)
-    check_graphs(made.graphs)
+    made = plan_bundle(given.checkpoint, given.selection, weights, options.kv_cache, prefill=options.prefill)
+    check_graphs(made.graphs if made.derived is None else {**made.graphs, **made.derived.graphs})
     return made
 
 
@@ -142,9 +143,14 @@ class _BundleFolder:
             add_int8_cache(folder, bundle, given.calibration, given.options.threads, meter)
 
     def _rules_of_gate(self, folder: Path, meter: Meter) -> tuple[Rule, ...]:
-        from edgephi_export.calibration.prefill_gate import rules_beyond_gate
+        from edgephi_export.calibration.prefill_gate import GatedGraph, rules_beyond_gate
 
-        return rules_beyond_gate(folder, self.given.calibration, self.given.options.threads, meter)
+        derived, options = self.bundle.derived, self.given.options
+        if derived is None:
+            gated = GatedGraph(PREFILL_GRAPH, None)
+        else:
+            gated = GatedGraph(derived.info.graph, index_of(derived.weights, derived.graphs))
+        return rules_beyond_gate(folder, gated, self.given.calibration, options.threads, meter)
 
 
 def _empty(folder: Path) -> None:

@@ -17,9 +17,10 @@ from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_export.checkpoint.template_names import read_template_names
 from edgephi_export.graphs.builder import GraphBuilder
 from edgephi_export.hub.download import CheckpointSource
-from edgephi_export.layouts.edgephi.plan import BundlePlan
+from edgephi_export.layouts.edgephi.plan import BundlePlan, DerivedPlan
 from edgephi_export.progress import Meter
 from edgephi_export.provenance import describe, generator, source_info
+from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import write_weights
 
 
@@ -41,6 +42,8 @@ def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, th
     meter.stage("graphs")
     for name, graph in bundle.graphs.items():
         graph.save(folder / name)
+    if bundle.derived is not None:
+        _write_derived(folder, bundle.derived)
     int8 = bundle.int8_cache
     later = set() if int8 is None else {int8.graph, int8.text_graph, int8.prefill_graph}
     write_index(folder, bundle, {name: graph for name, graph in bundle.graphs.items() if name not in later})
@@ -48,16 +51,28 @@ def write_bundle(bundle: BundlePlan, located: CheckpointSource, folder: Path, th
     (folder / CHAT_TEMPLATE_NAME).write_text(bundle.checkpoint.chat_template, encoding="utf-8")
     blocks = BlockHashes(block_bytes=BLOCK_BYTES, files=tuple(file.blocks for file in weights))
     (folder / BLOCKS_NAME).write_text(blocks.to_json(), encoding="utf-8")
-    others = (*bundle.graphs, TENSORS_NAME, BLOCKS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)
+    derived = () if bundle.derived is None else bundle.derived.info.files
+    others = (*bundle.graphs, *derived, TENSORS_NAME, BLOCKS_NAME, TOKENIZER_NAME, CHAT_TEMPLATE_NAME)
     files = [*(file.info for file in weights), *(describe(folder, name) for name in others)]
     (folder / MANIFEST_NAME).write_text(_manifest(bundle, located, files).to_json(), encoding="utf-8")
 
 
 def write_index(folder: Path, bundle: BundlePlan, graphs: Mapping[str, GraphBuilder]) -> None:
     """Write `tensors.json` with every tensor, and the constants of the graphs that the manifest names."""
-    tensors = tuple(item.info for held in bundle.weights.files.values() for item in held)
-    index = TensorIndex(tensors=tensors, constants=graph_constants(graphs))
-    (folder / TENSORS_NAME).write_text(index.to_json(), encoding="utf-8")
+    (folder / TENSORS_NAME).write_text(index_of(bundle.weights, graphs).to_json(), encoding="utf-8")
+
+
+def _write_derived(folder: Path, derived: DerivedPlan) -> None:
+    for name, graph in derived.graphs.items():
+        graph.save(folder / name)
+    text = index_of(derived.weights, derived.graphs).to_json()
+    (folder / derived.info.index).write_text(text, encoding="utf-8")
+
+
+def index_of(weights: WeightPlan, graphs: Mapping[str, GraphBuilder]) -> TensorIndex:
+    """Every tensor of a plan, and the constants of graphs."""
+    tensors = tuple(item.info for held in weights.files.values() for item in held)
+    return TensorIndex(tensors=tensors, constants=graph_constants(graphs))
 
 
 def graph_constants(graphs: Mapping[str, GraphBuilder]) -> tuple[GraphConstant, ...]:
@@ -96,4 +111,5 @@ def _manifest(bundle: BundlePlan, located: CheckpointSource, files: list[FileInf
         generation=config.generation,
         files=tuple(sorted(files, key=lambda info: info.path)),
         template_names=read_template_names(bundle.checkpoint.path),
+        derived_prefill=None if bundle.derived is None or bundle.int8_cache is not None else bundle.derived.info,
     )

@@ -12,13 +12,13 @@ from edgephi import ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
+from edgephi.decoder.row_codes import quantize_rows
 from edgephi.inspection.weights_summary import summarize_weights
 from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from edgephi_export import ExportOptions, export
 from edgephi_export.fidelity.weights import compare_with_checkpoint
 from edgephi_export.graphs.adapted_linears import PREFILL_FORM
-from edgephi_quantize.per_row import quantize_rows
 from support.bundles import small_bundle, small_checkpoint
 from support.sizes import SMALL
 from support.weights import decoder_weights
@@ -101,6 +101,16 @@ def test_only_rules_that_name_it_change_its_matrices(tmp_path: Path, overrides: 
     assert [rule.format for rule in bundle.manifest.recipe.rules if rule.pattern == "prefill.*"] == ["int8:rows"]
 
 
+def test_a_graph_whose_weights_are_derived_costs_its_own_bytes_alone():
+    """The point of it: nothing more to store, to send and to update but the graph and its index."""
+    plain, derived = Bundle(small_bundle(recipe="int4")), Bundle(small_bundle(recipe="int4", prefill="derived"))
+    before, after = ({file.path: file.sha256 for file in bundle.manifest.files} for bundle in (plain, derived))
+    assert after.keys() - before.keys() == {"decoder_prefill.onnx", "prefill.json"}
+    assert {name for name in before if before[name] != after[name]} <= {"README.md"}
+    report = compare_with_checkpoint(derived.path, str(small_checkpoint().path), lambda done, total: None)
+    assert all(tensor.ok for tensor in report.tensors)
+
+
 def test_it_is_compared_with_the_checkpoint():
     """Otherwise damage in a second of all weights would pass `verify`."""
     report = compare_with_checkpoint(_bundle().path, str(small_checkpoint().path), lambda done, total: None)
@@ -114,7 +124,8 @@ def test_it_is_compared_with_the_checkpoint():
     [
         ({"layout": "genai"}, "leave out --layout genai or --prefill"),
         ({"recipe": "fp16"}, "recipe fp16 computes with float16, for GPUs; --prefill int8 is for the CPU"),
-        ({"prefill": "int4"}, "prefill is 'int4'; use 'int8', or leave it out"),
+        ({"prefill": "int4"}, "prefill is 'int4'; use 'int8' or 'derived', or leave it out"),
+        ({"prefill": "derived", "recipe": "int2-absorbed", "adapters": "speech"}, "no place for a correction"),
     ],
 )
 def test_what_it_is_not_for_is_refused(tmp_path: Path, options: dict[str, str], words: str):

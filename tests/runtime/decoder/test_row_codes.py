@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgephi.base.errors import ArtifactError
-from edgephi_quantize.per_row import quantize_rows
+from edgephi.decoder.row_codes import quantize_rows
 from support.random_values import uniform
 
 

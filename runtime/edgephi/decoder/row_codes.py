@@ -1,6 +1,6 @@
 """Bytes with one scale per output row.
 
-At run time the activations are quantized per row too.
+At run time the activations are quantized per row too. Exports quantize with it, and devices that derive weights.
 """
 
 from __future__ import annotations
