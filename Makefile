@@ -29,10 +29,20 @@ genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on wha
 SOFTWARE_GPU := VK_DRIVER_FILES=/usr/lib/chromium/vk_swiftshader_icd.json VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json \
 	ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=1 XDG_RUNTIME_DIR=$(CURDIR)/build/webgpu
 
-webgpu: .venv/webgpu.stamp  ## device webgpu on a software GPU: logits and tokens are the CPU's (apt-get install chromium libvulkan1)
+.PHONY: webgpu-accuracy gpu software-gpu
+webgpu: .venv/webgpu.stamp software-gpu  ## device webgpu on a software GPU: logits and tokens are the CPU's (apt-get install chromium libvulkan1)
+	$(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu
+
+webgpu-accuracy: .venv/webgpu.stamp software-gpu  ## 50 items of each kind there, with as many right as on the CPU: some 20 minutes of two cores
+	EDGEPHI_GPU_ITEMS=50 $(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu/test_accuracy.py
+
+gpu: .venv/webgpu.stamp  ## the tests of device webgpu on this machine's own GPU, by name; those of the software one are left out
+	$(BIN)/edgephi doctor
+	$(BIN)/python -m pytest -v -rs -m webgpu tests/webgpu
+
+software-gpu:
 	@test -f /usr/lib/chromium/vk_swiftshader_icd.json || { echo "needs a software GPU: apt-get install chromium libvulkan1"; exit 1; }
 	mkdir -p build/webgpu
-	$(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu
 
 optimum: build/optimum/stamp  ## optimum must give edgephi's tokens and logits on what --layout optimum writes
 	build/optimum/bin/python -m pytest -m optimum tests/other_runtimes/optimum
@@ -124,12 +134,15 @@ mutations: .venv/edgephi.stamp  ## whether the tests find the mistakes of tests/
 docs: .venv/edgephi.stamp  ## docs/cli.md and docs/api.md, from the commands and the docstrings
 	$(BIN)/python docs/generate.py
 
-size:  ## a fresh install of the runtime must stay under 280 MB, pip included, and with the server under 290 MB
+size:  ## a fresh install of the runtime must stay under 280 MB, pip included, with the server under 290 MB; webgpu adds 20 MB at most
 	rm -rf build/size && $(PYTHON) -m venv build/size
 	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
 	@megabytes=$$(du -sm build/size | cut -f1); echo "a fresh install takes $$megabytes MB"; test $$megabytes -lt 280
 	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu,serve]"
 	@megabytes=$$(du -sm build/size | cut -f1); echo "with the server $$megabytes MB"; test $$megabytes -le 290
+	@before=$$(du -sk build/size | cut -f1); \
+	build/size/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu,serve,webgpu]" && \
+	more=$$(( ($$(du -sk build/size | cut -f1) - before + 1023) / 1024 )); echo "webgpu adds $$more MB"; test $$more -le 20
 
 lint: .venv/edgephi.stamp  ## style, types and which room may import which
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo

@@ -37,6 +37,8 @@ class Script:
     Logits after a wrong guess are not numbers, so using one fails.
     """
 
+    finds_best = False
+
     def __init__(self, token_ids: Sequence[int], room: int = 10_000, boundary: int = 10_000) -> None:
         self._token_ids = list(token_ids)
         self._room = room

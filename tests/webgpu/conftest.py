@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edgephi import Model
+from edgephi.ort.devices import device_named
+from edgephi.ort.gpu import GpuDevice
+from edgephi.ort.vulkan import GpuFacts
 from support.gpu_folders import gpu_folder
+
+
+@pytest.fixture
+def software_gpu() -> GpuFacts:
+    """What the driver says of the software GPU of `make webgpu`; `make gpu` leaves its tests out."""
+    device = device_named("webgpu")
+    assert isinstance(device, GpuDevice)
+    if device.facts is None or device.facts.kind != "software":
+        pytest.skip("is about the software GPU of `make webgpu`")
+    return device.facts
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,11 @@ import pytest
 from edgephi import Model, SamplingOptions
 from edgephi.base.errors import CapacityError, ConfigError
 from edgephi.bundle.bundle import Bundle
+from edgephi.inspection.diagnosis import diagnose
 from edgephi.ort.devices import choose_device, device_named
 from edgephi.ort.gpu import GpuDevice
 from edgephi.ort.session import DeviceOptions, open_session
+from edgephi.ort.vulkan import GpuFacts
 from support.bundles import small_bundle
 from support.gpu_folders import FORMATS, gpu_folder
 
@@ -31,20 +33,35 @@ def test_no_operator_of_a_layer_runs_on_the_cpu(graph: str, format_: str):
     """A step would wait for the device and copy at each of them. Which adapter is chosen, the host knows."""
     bundle = Bundle(gpu_folder(format_))
     session = open_session(bundle.file(graph), DeviceOptions(device="webgpu"), bundle=bundle)
-    assert {operator for _, operator in session.host_nodes} <= {"Equal", "Or"}
-    assert not [name for name, _ in session.host_nodes if name.startswith(("layers.", "lm_head", "norm"))]
-    assert (graph == "decoder_text.onnx") == (not session.host_nodes)
+    assert {operator for _, operator in session.assignment.host_nodes} <= {"Equal", "Or"}
+    assert not [name for name, _ in session.assignment.host_nodes if name.startswith(("layers.", "lm_head", "norm"))]
+    assert (graph == "decoder_text.onnx") == (not session.assignment.host_nodes)
 
 
+@pytest.mark.usefixtures("software_gpu")
 @pytest.mark.parametrize("graph", ["vision.onnx", "speech.onnx"])
 def test_of_the_encoders_only_places_and_sizes_are_computed_on_the_cpu(graph: str):
     bundle = Bundle(gpu_folder("int4"))
     session = open_session(bundle.file(graph), DeviceOptions(device="webgpu"), bundle=bundle)
     heavy = {"MatMul", "MatMulNBits", "FusedMatMul", "Conv", "LayerNormalization", "Gelu"}
-    found = {operator for _, operator in session.host_nodes}
+    found = {operator for _, operator in session.assignment.host_nodes}
     assert not heavy & found
     # Its subgroups have 4 lanes, of which the provider's attention makes wrong rows.
     assert "MultiHeadAttention" in found
+
+
+@pytest.mark.usefixtures("software_gpu")
+def test_doctor_and_the_log_say_what_the_cpu_gets(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "edgephi")
+    found = diagnose(str(gpu_folder("int4")), context=64, threads=1, device="webgpu")
+    assert (found.exit_code, found.problems) == (0, ())
+    texts = {graph.graph: graph.text for graph in found.assignments}
+    assert texts.keys() == {"decoder.onnx", "decoder_text.onnx", "vision.onnx", "speech.onnx"}
+    assert texts["decoder_text.onnx"].startswith("all ")
+    assert "nodes on the CPU: Equal 2" in texts["decoder.onnx"]
+    assert "MultiHeadAttention " in texts["vision.onnx"]
+    for graph, text in texts.items():
+        assert f"{graph} on webgpu: {text}" in caplog.text
 
 
 def test_caches_that_grow_and_branch_keep_what_is_filled():
@@ -92,6 +109,7 @@ def test_two_models_share_the_device(on: Callable[..., Model]):
     assert [event.token_id for event in events[1] if hasattr(event, "token_id")] == list(expected)[: len(events[1])]
 
 
+@pytest.mark.usefixtures("software_gpu")
 def test_a_folder_in_float16_is_refused_with_the_recipe_to_export():
     """The software GPU has no float16."""
     folder = gpu_folder("int4", "int4-gpu")
@@ -108,10 +126,9 @@ def test_auto_takes_the_gpu_for_a_folder_that_suits_it_and_says_so(caplog: pytes
     assert "device auto: cpu, as no GPU serves (cuda: " in caplog.text
 
 
-def test_the_driver_says_what_the_gpu_is():
+def test_the_driver_says_what_the_gpu_is(software_gpu: GpuFacts):
     """Read from the driver's own structures, byte by byte: a wrong place would give nonsense without an error."""
-    facts = _device().facts
-    assert facts is not None
+    facts = software_gpu
     assert (facts.name, facts.kind, facts.has_float16) == ("SwiftShader Device (Subzero)", "software", False)
     assert 1 << 30 <= facts.memory_bytes <= 1 << 40
     assert 1 << 27 <= facts.largest_buffer_bytes <= facts.memory_bytes

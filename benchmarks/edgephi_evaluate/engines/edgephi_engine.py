@@ -47,11 +47,16 @@ class EdgephiEngine:
             images=[one.read() for one in item.images],
             audio=[one.read() for one in item.audio],
             adapter=rules.adapter,
-            # Draft tokens change rounding, and so, rarely, a reply.
-            options=SamplingOptions.greedy(max_new_tokens=rules.max_new_tokens, speculation=False),
+            options=self.options(item, rules),
             should_stop=should_stop,
         )
         return self._answer(reply, time.perf_counter() - began_s)
+
+    def options(self, item: Item, rules: AnswerRules) -> SamplingOptions:
+        """How the reply to an item is chosen."""
+        del item
+        # Draft tokens change rounding, and so, rarely, a reply.
+        return SamplingOptions.greedy(max_new_tokens=rules.max_new_tokens, speculation=False)
 
     def _answer(self, reply: Reply, total_s: float) -> Answer:
         timing = reply.timing

@@ -29,7 +29,7 @@ from edgephi.bundle.manifest import ADAPTER_IDS, Adapter, Manifest
 from edgephi.bundle.tensor_index import TensorIndex
 from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.decoder.derivation import derive, file_sizes
-from edgephi.decoder.forward import DecoderPass, PassMemory
+from edgephi.decoder.forward import DecoderPass, PassMemory, PassShape
 from edgephi.decoder.rope import RotaryTables
 from edgephi.ort.session import DeviceOptions, open_session
 from edgephi_export.calibration.requests import calibration_requests
@@ -158,7 +158,7 @@ class _ObservedGraph:
         rope.prepare(total)
         for start in range(0, total, _CHUNK):
             part = rows[:, start : start + _CHUNK]
-            step = DecoderPass(self, PassMemory(info, 1), part.shape[1], 0)
+            step = DecoderPass(self, PassMemory(info, 1), PassShape(part.shape[1], 0))
             step.attach(cache, rope)
             step.run(part, start + part.shape[1], ADAPTER_IDS[adapter])
 

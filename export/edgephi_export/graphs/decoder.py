@@ -5,6 +5,7 @@ inputs   inputs_embeds float [B, S, H]    adapter int64 [] (routed only)    logi
          seqlens_k int32 [B]    total_sequence_length int32 []    cos_cache, sin_cache float [M, rotary_dim / 2]
          past_key_values.N.{key, value} float [B, kv_heads, C, D]
 outputs  logits float [B, R, V]    present.N.{key, value} float [B, kv_heads, C, D]
+         best float32 [B, R, 2] (for GPUs only, see best_token.py)
 float is float32, or float16 where the recipe computes with it; keys and values are int8 where they get scales
 """
 
@@ -21,6 +22,8 @@ from edgephi.bundle.tensor_ref import TensorRef
 from edgephi_export.checkpoint.config import ModelConfig
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.graphs.adapted_linears import DECODE_FORM, PREFILL_FORM, AdaptedLinears, LinearForm
+from edgephi_export.graphs.best_token import NAME as BEST
+from edgephi_export.graphs.best_token import best_token
 from edgephi_export.graphs.builder import MICROSOFT, Attribute, Axes, GraphBuilder
 from edgephi_export.graphs.layers import LayerBuilder
 from edgephi_export.graphs.lm_head import apply_head
@@ -59,7 +62,11 @@ def build_decoder(parts: DecoderParts) -> tuple[GraphBuilder, StoredTensorInfo]:
     rows = decoder.graph.input("logits_rows", INT64, ["R"])
     positions = decoder.add_positions()
     normed, table = decoder.add_layers(embeds, positions, rows), decoder.place_table()
-    decoder.add_outputs(apply_head(decoder.graph, normed, table), "R")
+    logits = apply_head(decoder.graph, normed, table)
+    if decoder.graph.is_for_gpu:
+        best = best_token(decoder.graph, logits, parts.config.decoder.vocab_size)
+        decoder.graph.output(best, BEST, ir.DataType.FLOAT, [decoder.batch_axis, "R", 2])
+    decoder.add_outputs(logits, "R")
     return decoder.graph, table
 
 

@@ -12,6 +12,7 @@ from edgephi.base.units import human_bytes
 from edgephi.console.commands import GroupedCommand, group, renamed
 from edgephi.console.options import check_hashes_option, json_option, kv_cache_option
 from edgephi.console.report import one_line
+from edgephi.ort.device_names import DEVICES
 
 if TYPE_CHECKING:
     from edgephi.inspection.diagnosis import Diagnosis, SpeedEstimate
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
         type=click.IntRange(min=1),
         help="Measure the memory's bandwidth with so many.  [default: every core]",
     ),
+    click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        default="cpu",
+        help="Load every graph there, and say which operators of each the CPU would compute.  [default: cpu]",
+    ),
 )
 @kv_cache_option
 @check_hashes_option
@@ -47,8 +54,8 @@ def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any
     """Show what this machine offers and, given the model folder MODEL, whether it fits and how fast to expect it.
 
     Each problem of the installation or the folder is one line. The exit code is 3 for a damaged
-    folder, 4 where the model does not fit, 2 where it was made without int8 keys and values and they were asked for,
-    1 for a broken installation.
+    folder, 4 where the model does not fit, 2 where it was made without int8 keys and values and they were asked for or
+    the device is not there, 1 for a broken installation.
 
     \b
     Examples:
@@ -56,6 +63,7 @@ def doctor(ctx: click.Context, /, model: str | None, as_json: bool, **asked: Any
       edgephi doctor phi4mm
       edgephi doctor phi4mm --max-context 16384 --json
       edgephi doctor phi4mm --max-context 16384 --kv-cache int8
+      edgephi doctor phi4mm-gpu --device webgpu
     """
     from edgephi.inspection.diagnosis import diagnose
 
@@ -76,6 +84,7 @@ def _lines(diagnosis: Diagnosis) -> list[str]:
             lines.append(
                 "  (tokens/s: at most, as if reading memory were all the work; by its slowest and fastest reading)"
             )
+        lines += [f"  {one_line(graph.graph)} on {graph.device}: {graph.text}" for graph in diagnosis.assignments]
     for title, texts in (("advice", diagnosis.advice), ("problems", diagnosis.problems)):
         if texts:
             lines += ["", title, *(f"  {one_line(text)}" for text in texts)]

@@ -9,11 +9,12 @@ request computed stays for the next (prefix_cache.py), unless its keys were rota
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from edgephi.cache.context_limit import ContextLimit
 from edgephi.cache.kv_cache import KVCache, cache_shape
 from edgephi.cache.prefix_cache import PrefixCache
 from edgephi.decoder.crossover import LENGTHS, PrefillThreshold, Threshold, crossover_key, measure
-from edgephi.decoder.forward import DecoderPass, OpenGraph, PassMemory
+from edgephi.decoder.forward import DecoderPass, OpenGraph, PassMemory, PassShape
 from edgephi.decoder.graph import DecoderGraph
 from edgephi.decoder.prefill_graph import PrefillGraph
 from edgephi.decoder.rope import RotaryTables
@@ -74,7 +75,7 @@ class Decoder:
         self._graph.open(with_adapters=options.with_adapters, should_stop=should_stop)
         self._prefill = PrefillGraph(bundle, options, kind)
         self._threshold = _threshold(bundle, options) if self._prefill.exists else None
-        self._passes: dict[tuple[int, int], DecoderPass] = {}
+        self._passes: dict[PassShape, DecoderPass] = {}
         self.sequences = PrefixCache(self.limit, options.kv_bytes, release=self._passes.clear)
         self._rope = RotaryTables(rope, info.dtype)
         self._memory = PassMemory(info, _SMALL, device)
@@ -146,6 +147,24 @@ class Decoder:
             self._prefill.close()
             self._graph.open(with_adapters=adapter != "none", should_stop=should_stop)
 
+    @property
+    def finds_best(self) -> bool:
+        """Whether `best_ids` serves: the graph that is open was exported for GPUs."""
+        return self._graph.finds_best
+
+    def best_ids(
+        self, sequence: InputSequence, *, adapter: Adapter, rows: int = 1, should_stop: Callable[[], bool] = never
+    ) -> NDArray[np.int64]:
+        """As `forward`, but of the last `rows` positions only the likeliest token: logits stay on the device.
+
+        Returns:
+            int64 [R], -1 where a logit is not a number; the first of those that are equally likely.
+
+        Raises:
+            As `forward`.
+        """
+        return self._compute(sequence, adapter, _Wanted(rows, best_only=True), should_stop)
+
     def forward(
         self,
         sequence: InputSequence,
@@ -174,9 +193,15 @@ class Decoder:
             Stopped: `should_stop` returned True. What was computed until then stays cached.
             ValueError: The cache was filled with another adapter, or there are not so many rows.
         """
-        total = len(sequence)
+        logits = self._compute(sequence, adapter, _Wanted(_num_rows(rows, len(sequence))), should_stop)
+        return logits[-1] if rows == "last" else logits
+
+    def _compute(
+        self, sequence: InputSequence, adapter: Adapter, wanted: _Wanted, should_stop: Callable[[], bool]
+    ) -> NDArray[Any]:
+        """What `forward` and `best_ids` are for: what is wanted of the last rows."""
+        total, num_rows = len(sequence), _num_rows(wanted.num_rows, len(sequence))
         self.limit.check(total)
-        num_rows = _num_rows(rows, total)
         present = self.sequences.present
         if present.adapter not in (None, adapter):
             raise ValueError(f"the cache was filled with adapter {present.adapter!r}, not {adapter!r}")
@@ -185,8 +210,7 @@ class Decoder:
         present.adapter, present.sequence = adapter, sequence
         self._make_room(total)
         self._fill(total - num_rows, should_stop)
-        logits = self._run_passes(sequence, adapter, num_rows, should_stop)
-        return logits[-1] if rows == "last" else logits
+        return self._run_passes(sequence, adapter, wanted, should_stop)
 
     def _truncate_for(self, total: int, num_rows: int) -> None:
         """Drop what must be computed again: all after a change of rotary factors, and rows that need logits."""
@@ -215,7 +239,7 @@ class Decoder:
             ask(should_stop)
             start = self._cache.used
             rows = sequence.rows(start, start - (start - stop) // passes_left)
-            self._run(rows, adapter, num_rows=0, should_stop=should_stop)
+            self._run(rows, adapter, _Wanted(0), should_stop)
 
     def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> Threshold:
         """The length from which on the graph for prefill, which is open, is faster."""
@@ -224,7 +248,7 @@ class Decoder:
         embeds = sequence.rows(start, start + max(LENGTHS))
 
         def run(graph: OpenGraph, num_rows: int, length: int) -> None:
-            step = DecoderPass(graph, self._memory, length, num_rows)
+            step = DecoderPass(graph, self._memory, PassShape(length, num_rows))
             step.attach(scratch, self._rope)
             step.run(embeds[:, :length], length, adapter_id, should_stop)
 
@@ -233,28 +257,27 @@ class Decoder:
         return threshold
 
     def _run_passes(
-        self, sequence: InputSequence, adapter: Adapter, num_rows: int, should_stop: Callable[[], bool]
-    ) -> NDArray[np.float32]:
-        """float32 [num_rows, V] after as many passes as are needed."""
-        total = len(sequence)
+        self, sequence: InputSequence, adapter: Adapter, wanted: _Wanted, should_stop: Callable[[], bool]
+    ) -> NDArray[Any]:
+        """What is wanted of the last rows, after as many passes as are needed."""
+        total, num_rows = len(sequence), wanted.num_rows
         first = total - num_rows
-        out: NDArray[np.float32] | None = None
+        out: NDArray[Any] | None = None
         while True:
             ask(should_stop)
             start, stop = self._cache.used, min(self._cache.used + self._chunk, total)
-            wanted = stop - max(start, first)
-            is_short = stop - start <= _SMALL
-            logits = self._run(
+            here = stop - max(start, first)
+            found = self._run(
                 sequence.rows(start, stop),
                 adapter,
-                num_rows=max(wanted, 1),
-                should_stop=None if is_short else should_stop,
+                replace(wanted, num_rows=max(here, 1)),
+                None if stop - start <= _SMALL else should_stop,
             )
-            if wanted == num_rows:
-                return logits
-            if wanted > 0:
-                out = _all_rows(num_rows, self._info.vocab_size) if out is None else out
-                out[stop - wanted - first : stop - first] = logits
+            if here == num_rows:
+                return found
+            if here > 0:
+                out = _all_rows((num_rows, *found.shape[1:]), found.dtype) if out is None else out
+                out[stop - here - first : stop - first] = found
             if stop == total:
                 if out is None:
                     raise AssertionError("the last pass holds the last row")
@@ -268,28 +291,32 @@ class Decoder:
         self._rope.prepare(total)
 
     def _run(
-        self,
-        embeds: NDArray[np.float32],
-        adapter: Adapter,
-        *,
-        num_rows: int,
-        should_stop: Callable[[], bool] | None,
-    ) -> NDArray[np.float32]:
-        """One pass over S new positions; float32 [num_rows, V] of the last ones. No rows: by the graph for prefill."""
+        self, embeds: NDArray[np.float32], adapter: Adapter, wanted: _Wanted, should_stop: Callable[[], bool] | None
+    ) -> NDArray[Any]:
+        """One pass over S new positions; what is wanted of the last ones. Of none: by the graph for prefill."""
         num_new = embeds.shape[1]
-        step = self._passes.get((num_new, num_rows))
+        shape = PassShape(num_new, wanted.num_rows, wanted.best_only)
+        step = self._passes.get(shape)
         if step is None:
-            graph: OpenGraph = self._graph if num_rows else self._prefill
-            step = DecoderPass(graph, self._memory, num_new, num_rows)
+            graph: OpenGraph = self._graph if shape.num_rows else self._prefill
+            step = DecoderPass(graph, self._memory, shape)
             step.attach(self._cache, self._rope)
             # Only the shapes that come again are kept: a decode step, a verification, and a full chunk.
-            if num_rows and (num_new <= _SMALL or (num_rows == 1 and num_new == self._chunk)):
-                self._passes[num_new, num_rows] = step
+            if shape.num_rows and (num_new <= _SMALL or (shape.num_rows == 1 and num_new == self._chunk)):
+                self._passes[shape] = step
         total, began_s = self._cache.used + num_new, time.perf_counter()
-        logits = step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)
+        step.run(embeds, total, ADAPTER_IDS[adapter], should_stop)
         self._cache.used = total
         _log.debug("forward pass of %d tokens to %d in %.1f ms", num_new, total, 1000 * (time.perf_counter() - began_s))
-        return logits
+        return step.best_ids if shape.best_only else step.logits
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a caller asks of the last `num_rows` positions: their logits, or their likeliest tokens only."""
+
+    num_rows: int
+    best_only: bool = False
 
 
 def _num_rows(rows: int | Literal["last", "all"], total: int) -> int:
@@ -305,13 +332,13 @@ def _num_rows(rows: int | Literal["last", "all"], total: int) -> int:
     return rows
 
 
-def _all_rows(total: int, vocab_size: int) -> NDArray[np.float32]:
+def _all_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        return np.empty((total, vocab_size), dtype=np.float32)
+        return np.empty(shape, dtype)
     except MemoryError:
         raise CapacityError(
-            f"logits of {total:,} tokens need {total * vocab_size * 4 / 2**20:,.0f} MiB, more than this machine can "
-            "give; ask for the last row only"
+            f"logits of {shape[0]:,} tokens need {math.prod(shape) * dtype.itemsize / 2**20:,.0f} MiB, more than this "
+            "machine can give; ask for the last row only"
         ) from None
 
 

@@ -1,11 +1,15 @@
 """One pass through the decoder graph: its inputs and outputs, bound once and used again.
 
 inputs_embeds [1, S, H] | logits_rows [R] | seqlens_k [1] = total - 1 | past/present share one buffer
+
+A graph exported for GPUs has the output `best` float32 [1, R, 2] beside `logits`: the id of each row's largest logit,
+and the sum of the row, which is not finite where a logit is not. A binding fetches one of the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +52,21 @@ class PassMemory:
         return np.zeros((1, num_rows, self.info.vocab_size), self.info.dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class PassShape:
+    """What a pass reads and gives.
+
+    Attributes:
+        num_new: S, new positions.
+        num_rows: R, the last of them, of which something is asked; 0 for the graph for prefill, which gives nothing.
+        best_only: Their likeliest tokens instead of their logits.
+    """
+
+    num_new: int
+    num_rows: int
+    best_only: bool = False
+
+
 class OpenGraph(Protocol):
     """A graph of the decoder whose session is open."""
 
@@ -61,21 +80,22 @@ class DecoderPass:
     Args:
         graph: Open. The pass holds its session.
         memory: Gives the arrays.
-        num_new: S.
-        num_rows: R, the last rows of the pass, which get logits; 0 for the graph for prefill, which gives none.
+        shape: Of the pass.
     """
 
-    def __init__(self, graph: OpenGraph, memory: PassMemory, num_new: int, num_rows: int) -> None:
+    def __init__(self, graph: OpenGraph, memory: PassMemory, shape: PassShape) -> None:
         self._ort = runtime()
         binding = self._binding = memory.device.bind(graph.session)
-        self._embeds, self._logits = memory.embeds(num_new), memory.logits(num_rows)
+        num_new, num_rows = shape.num_new, shape.num_rows
+        self._embeds, self._logits = memory.embeds(num_new), memory.logits(0 if shape.best_only else num_rows)
+        self._best = np.zeros((1, num_rows if shape.best_only else 0, 2), np.float32)
         self._seqlens_k = np.zeros(1, dtype=np.int32)
         self._total = np.zeros((), dtype=np.int32)
         self._adapter = np.zeros((), dtype=np.int64)
         binding.add_input("inputs_embeds", self._embeds)
         if num_rows:
             binding.add_constant("logits_rows", np.arange(num_new - num_rows, num_new, dtype=np.int64))
-            binding.add_output("logits", self._logits)
+            binding.add_output(*(("best", self._best) if shape.best_only else ("logits", self._logits)))
         binding.add_input("seqlens_k", self._seqlens_k)
         binding.add_input("total_sequence_length", self._total)
         if graph.takes_adapter:
@@ -94,8 +114,8 @@ class DecoderPass:
         total: int,
         adapter_id: int,
         should_stop: Callable[[], bool] | None = None,
-    ) -> NDArray[np.float32]:
-        """Logits float32 [R, V], for a float32 decoder a view that the next run of any pass overwrites.
+    ) -> None:
+        """Compute; `logits` or `best_ids` has the result until the next run of any pass.
 
         Args:
             embeds: float32 [1, S, H]. Not modified.
@@ -116,8 +136,18 @@ class DecoderPass:
             self._run(None)
         else:
             cancellable_run(self._ort, self._run, should_stop)
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """float32 [R, V], for a float32 decoder a view."""
         logits: NDArray[np.float32] = self._logits[0].astype(np.float32, copy=False)
         return logits
+
+    @property
+    def best_ids(self) -> NDArray[np.int64]:
+        """int64 [R]: the likeliest token after each row; -1 where a logit is not a number."""
+        ids, sums = self._best[0].T
+        return np.where(np.isfinite(sums), ids, -1).astype(np.int64)
 
     def _run(self, options: Any) -> None:
         with running(f"the decoder at {self._total:,} tokens"):

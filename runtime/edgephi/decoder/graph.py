@@ -40,6 +40,7 @@ class DecoderGraph:
     Attributes:
         session: The session; None before the first `open` and after one that failed.
         takes_adapter: Whether the open graph has the input `adapter`.
+        finds_best: Whether it has the output `best` (see forward.py).
         pages: The memory that it took, to be moved while nothing runs.
     """
 
@@ -51,7 +52,7 @@ class DecoderGraph:
         self._name: str | None = None
         self._is_first = True
         self.session: Any = None
-        self.takes_adapter = False
+        self.takes_adapter = self.finds_best = False
         self.pages = HugePages()
 
     def serves(self, adapter: Adapter) -> bool:
@@ -89,6 +90,7 @@ class DecoderGraph:
         self.pages.take(without(own_memory(), before) if is_host else ())
         check_session(session, self._info, GraphShape(self._cache_dtype, takes_adapter), str(path))
         self.session, self._name, self.takes_adapter = session, name, takes_adapter
+        self.finds_best = "best" in {value.name for value in session.get_outputs()}
         _log.info("opened %s in %.2f s with %d threads", name, time.perf_counter() - began_s, self._options.num_threads)
 
     def _needed(self, with_adapters: bool) -> str:

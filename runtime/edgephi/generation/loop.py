@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +65,32 @@ class ForwardModel(Protocol):
         sequence: InputSequence,
         *,
         adapter: Adapter,
-        rows: int | Literal["last"] = "last",
+        rows: int = 1,
         should_stop: Callable[[], bool] = never,
     ) -> NDArray[np.float32]:
-        """float32 [V] after the sequence's last position, or [R, V] after its last R; valid until the next pass.
+        """float32 [R, V] after the sequence's last R positions; valid until the next pass.
+
+        Raises Stopped.
+        """
+
+    @property
+    def finds_best(self) -> bool:
+        """Whether `best_ids` serves."""
+
+    def best_ids(
+        self, sequence: InputSequence, *, adapter: Adapter, rows: int = 1, should_stop: Callable[[], bool] = never
+    ) -> NDArray[np.int64]:
+        """int64 [R]: the likeliest tokens after the last R positions, -1 where logits are not numbers.
 
         Raises Stopped.
         """
 
     def truncate(self, length: int) -> None:
         """Drop the keys and values of the positions from `length` on."""
+
+
+#: What a token is chosen from: the logits float32 [V], or where no more is needed the id of the largest.
+Row = NDArray[np.float32] | np.int64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +130,7 @@ def generate(decoder: ForwardModel, tokenizer: Tokenizer, task: GenerationTask) 
     prompt_tokens = len(task.sequence)
     writer = ReplyText(tokenizer, task.options.stop)
     sampler = Sampler(task.options, prompt_ids=task.sequence.token_ids, constraint=task.constraint)
-    steps = _Steps(decoder, task)
+    steps = _Steps(decoder, task, best_only=sampler.needs_only_best and decoder.finds_best)
     choices: list[Choice] = []
     reason: FinishReason = "length"
     try:
@@ -176,16 +192,19 @@ def _choices(steps: _Steps, sampler: Sampler, task: GenerationTask) -> Generator
 
 
 class _Steps:
-    """The logits after each token of a reply, from a pass of its own or from one that verified it as a draft token."""
+    """The logits after each token of a reply, from a pass of its own or from one that verified it as a draft token.
 
-    def __init__(self, decoder: ForwardModel, task: GenerationTask) -> None:
-        self._decoder = decoder
+    With `best_only`, the ids of the largest in their place.
+    """
+
+    def __init__(self, decoder: ForwardModel, task: GenerationTask, *, best_only: bool) -> None:
+        self._decoder, self._best_only = decoder, best_only
         self._task = task
         self._sequence = task.sequence
         self._longest = len(task.sequence) + task.options.max_new_tokens - 1  # the last token needs no pass
         self._speculator: Speculator | None = None
         self._drafts: list[int] = []  # verified by the last pass, accepted ones left out
-        self._rows: NDArray[np.float32]
+        self._rows: NDArray[np.float32] | NDArray[np.int64]
 
     @property
     def speculation(self) -> Speculation:
@@ -196,14 +215,14 @@ class _Steps:
         """Whether the context has room for one more token."""
         return self._decoder.limit.has_room(len(self._sequence) + 1)
 
-    def first(self) -> NDArray[np.float32]:
-        """float32 [V] after the prompt."""
-        logits = self._decoder.forward(self._sequence, adapter=self._task.adapter, should_stop=self._prefilling())
+    def first(self) -> Row:
+        """After the prompt."""
+        self._rows = self._compute(1, self._prefilling())
         self._task.control.stages.report("prefill", len(self._sequence), len(self._sequence))
-        return logits
+        return self._row(0)
 
-    def after(self, token_id: int) -> NDArray[np.float32]:
-        """float32 [V] after one more token. Raises Stopped."""
+    def after(self, token_id: int) -> Row:
+        """After one more token. Raises Stopped."""
         was_draft = bool(self._drafts) and self._drafts[0] == token_id
         self._drafter().accept(token_id, was_draft=was_draft)
         if not was_draft:
@@ -233,7 +252,12 @@ class _Steps:
             )
         return self._speculator
 
-    def _forward(self) -> NDArray[np.float32]:
+    def _compute(self, num_rows: int, should_stop: Callable[[], bool]) -> NDArray[np.float32] | NDArray[np.int64]:
+        """A pass; the last rows [R, V], or the ids [R]."""
+        compute = self._decoder.best_ids if self._best_only else self._decoder.forward
+        return compute(self._sequence, adapter=self._task.adapter, rows=num_rows, should_stop=should_stop)
+
+    def _forward(self) -> Row:
         """A pass over the last token, and over draft tokens after it."""
         sequence, speculator, total = self._sequence, self._drafter(), len(self._sequence)
         is_step = total <= self._decoder.limit.reach(total - 1)  # otherwise the whole sequence is computed again
@@ -243,20 +267,13 @@ class _Steps:
             sequence.append(token_id)
         before = time.perf_counter()
         try:
-            rows = self._decoder.forward(
-                sequence,
-                adapter=self._task.adapter,
-                rows=1 + len(drafts) if drafts else "last",
-                should_stop=self._task.control.should_stop if is_step else self._prefilling(),
-            )
+            should_stop = self._task.control.should_stop if is_step else self._prefilling()
+            self._rows = self._compute(1 + len(drafts), should_stop)
         finally:
             sequence.truncate(total)
         if is_step:
             speculator.note_pass(len(drafts), time.perf_counter() - before)
         self._drafts = drafts
-        if not drafts:
-            return rows
-        self._rows = rows
         return self._row(0)
 
     def _prefilling(self) -> Callable[[], bool]:
@@ -269,8 +286,8 @@ class _Steps:
 
         return asked
 
-    def _row(self, at: int) -> NDArray[np.float32]:
-        row: NDArray[np.float32] = self._rows[at]
+    def _row(self, at: int) -> Row:
+        row: Row = self._rows[at]
         return row
 
 

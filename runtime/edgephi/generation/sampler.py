@@ -17,6 +17,8 @@ from edgephi.generation.token_selection import draw, log_probabilities
 
 __all__ = ["Choice", "Sampler", "SamplingOptions"]
 
+_BROKEN = "the model's logits are not numbers, so its weights are broken; export the model again"
+
 
 class Sampler:
     """Chooses the tokens of one reply.
@@ -59,21 +61,32 @@ class Sampler:
         """Whether the constraint is met and allows nothing more."""
         return self._constraint is not None and self._constraint.is_done
 
-    def choose(self, logits: NDArray[np.float32]) -> Choice:
+    @property
+    def needs_only_best(self) -> bool:
+        """Whether the id of the largest logit is all that a choice depends on."""
+        is_greedy = self._rules.temperature == 0 and self._options.logprobs is None
+        return is_greedy and self._penalties.change_nothing and self._constraint is None
+
+    def choose(self, logits: NDArray[np.float32] | np.int64) -> Choice:
         """The next token. It counts as generated only after `accept`.
 
         Log-probabilities are the model's own: of `logits`, before any of the steps above.
 
         Args:
-            logits: float32 [V]. Not modified.
+            logits: float32 [V]. Not modified. Or, where `needs_only_best`, the id of the largest of them; -1 where
+                one is not a number.
 
         Raises:
             EdgeError: A logit is not a number: the weights are broken. Or the constraint leaves no token.
             ConfigError: A bias is for a token that the vocabulary lacks.
         """
+        if isinstance(logits, np.int64):
+            if logits < 0:
+                raise EdgeError(_BROKEN)
+            return Choice(int(logits))
         best = int(np.argmax(logits))  # finds a NaN first, if there is one
         if not np.isfinite(logits[best]):
-            raise EdgeError("the model's logits are not numbers, so its weights are broken; export the model again")
+            raise EdgeError(_BROKEN)
         if not self._penalties.change_nothing or self._constraint is not None:
             scores = self._changed(logits)
             best = int(np.argmax(scores))

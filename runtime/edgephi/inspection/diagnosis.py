@@ -6,7 +6,7 @@ Nothing here ends at the first fault: each becomes one line among the problems, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeError
@@ -14,11 +14,14 @@ from edgephi.base.units import human_bytes
 from edgephi.bundle.bundle import Bundle
 from edgephi.bundle.manifest import CacheChoice
 from edgephi.bundle.tensor_index import TENSORS_NAME
+from edgephi.inspection.assignments import GraphAssignment, graph_assignments
 from edgephi.inspection.bundle_check import check_folder
 from edgephi.inspection.footprint import MemoryEstimate, memory_estimates, prefill_bytes
 from edgephi.inspection.gpus import gpu_needs
 from edgephi.inspection.machine import Machine, measure_machine
 from edgephi.inspection.software import Software, check_software
+from edgephi.ort.device_names import DeviceName
+from edgephi.ort.devices import device_named
 from edgephi.prompt.routing import ROUTES, Mode
 
 
@@ -61,6 +64,7 @@ class Diagnosis:
     software: Software
     model: str | None
     prospects: tuple[SpeedEstimate, ...]
+    assignments: tuple[GraphAssignment, ...]
     advice: tuple[str, ...]
     problems: tuple[str, ...]
     exit_code: int
@@ -68,9 +72,10 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FolderFindings:
-    """A folder's part of the diagnosis: its estimates, advice, and problems by their kind."""
+    """A folder's part of the diagnosis: its estimates, what runs where, advice, and problems by their kind."""
 
     estimates: tuple[SpeedEstimate, ...] = ()
+    assignments: tuple[GraphAssignment, ...] = ()
     advice: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     too_large: tuple[str, ...] = ()
@@ -84,6 +89,7 @@ def diagnose(
     threads: int | None,
     kv_cache: CacheChoice = "auto",
     check_hashes: bool = False,
+    device: DeviceName = "cpu",
 ) -> Diagnosis:
     """Look at the machine, the installation and, unless None, the model folder.
 
@@ -93,15 +99,17 @@ def diagnose(
         threads: To measure the memory's bandwidth with; None for every physical core.
         kv_cache: What keys and values would be kept in.
         check_hashes: Also read every file of the folder.
+        device: A GPU is opened, and loads every graph of the folder to say what of it the CPU would compute.
     """
     machine = measure_machine(Path(model) if model else Path(), threads)
     software, broken = check_software()
-    found = _FolderFindings()
+    found, bundle = _FolderFindings(), None
     if model is not None:
         check = check_folder(model, check_hashes)
-        found = _FolderFindings(damaged=check.problems)
-        if check.bundle is not None:
-            found = _examine(check.bundle, check.problems, machine, context, kv_cache)
+        found, bundle = _FolderFindings(damaged=check.problems), check.bundle
+        if bundle is not None:
+            found = _examine(bundle, check.problems, machine, context, kv_cache)
+    found = _on_device(found, bundle, device)
     codes = (
         (found.damaged, ArtifactError),
         (found.too_large, CapacityError),
@@ -113,6 +121,7 @@ def diagnose(
         software=software,
         model=model,
         prospects=found.estimates,
+        assignments=found.assignments,
         advice=(*machine.advice(), *software.advice(), *found.advice),
         problems=(*broken, *found.damaged, *found.too_large, *found.not_offered),
         exit_code=next((kind.exit_code for lines, kind in codes if lines), 0),
@@ -152,6 +161,20 @@ def _examine(
         too_large=tuple(_too_large(estimates, machine)),
         not_offered=not_offered,
     )
+
+
+def _on_device(found: _FolderFindings, bundle: Bundle | None, device: DeviceName) -> _FolderFindings:
+    """With what a GPU makes of the graphs of a folder without faults, and whether this machine has the GPU at all."""
+    try:
+        device_named(device)
+        graphs = () if bundle is None or found.damaged else tuple(graph_assignments(bundle, device))
+    except CapacityError as error:
+        return replace(found, too_large=(*found.too_large, str(error)))
+    except ArtifactError as error:
+        return replace(found, damaged=(*found.damaged, str(error)))
+    except ConfigError as error:
+        return replace(found, not_offered=(*found.not_offered, str(error)))
+    return replace(found, assignments=graphs)
 
 
 def _speed(need: MemoryEstimate, context: int, limit: int, machine: Machine) -> SpeedEstimate:

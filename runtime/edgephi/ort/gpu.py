@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edgephi.base.errors import CapacityError, ConfigError, EdgeError
 from edgephi.base.free_memory import headroom
 from edgephi.base.units import human_bytes
+from edgephi.ort.assignment import assignment_of
 from edgephi.ort.device import Binding, Buffer, MemoryNeed
 from edgephi.ort.device_names import DeviceName
 from edgephi.ort.library import runtime
@@ -31,7 +32,6 @@ from edgephi.ort.vulkan import GpuFacts
 
 _LOST = "lost"
 _ON_HOST = "Cpu"
-_CPU_PROVIDER = "CPUExecutionProvider"
 _SHARES_MEMORY = ("integrated", "software")
 
 
@@ -235,18 +235,13 @@ class GpuSession:
 
     Attributes:
         inner: The session.
-        host_nodes: Names and operators of the nodes that ONNX Runtime runs on the CPU.
+        assignment: Which nodes ONNX Runtime runs on the CPU.
         edgephi_weights: What must live as long as it.
     """
 
     def __init__(self, device: GpuDevice, opened: Any, generation: int) -> None:
         self._device, self.inner, self._generation = device, opened, generation
-        self.host_nodes = tuple(
-            (node.name, node.op_type)
-            for part in opened.get_provider_graph_assignment_info()
-            if part.ep_name == _CPU_PROVIDER
-            for node in part.get_nodes()
-        )
+        self.assignment = assignment_of(opened)
         self.edgephi_weights: Any = None
 
     def get_inputs(self) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from edgephi.base.cancellation import never
 from edgephi.base.errors import ArtifactError, CapacityError, ConfigError
 from edgephi.base.hardware import num_physical_cores
+from edgephi.base.log import logger
 from edgephi.base.numbers import is_utf8, is_whole
 from edgephi.base.out_of_memory import is_out_of_memory
 from edgephi.bundle.bundle import reading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceOptions", "open_session", "running", "runtime", "share_threads"]
 
+_log = logger(__name__)
 #: How a session holds its weights and its activations.
 WeightForm = Literal["resident", "packed", "mapped"]
 _LOG_FATAL_ONLY = 4  # errors are raised as well; they would be said twice
@@ -151,6 +153,8 @@ def open_session(
             should_stop,
         )
     session.edgephi_weights = weights, values  # it reads them by address as long as it lives
+    if not device.is_host:
+        _log.info("%s on %s: %s", path.name, device.name, session.assignment)
     return session
 
 

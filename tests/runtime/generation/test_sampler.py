@@ -194,6 +194,30 @@ def test_broken_logits_are_an_error_not_an_answer(bad: float, temperature: float
         Sampler(SamplingOptions(temperature=temperature)).choose(np.array([0, bad, 1], np.float32))
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, True),
+        ({"top_k": 3, "top_p": 0.5}, True),
+        ({"temperature": 0.1}, False),
+        ({"logprobs": 0}, False),
+        ({"logit_bias": {1: 1}}, False),
+        ({"repetition_penalty": 1.1}, False),
+        ({"presence_penalty": 0.1}, False),
+    ],
+)
+def test_the_likeliest_token_is_enough_only_where_nothing_else_decides(options: dict[str, Any], expected: bool):
+    """A device that finds it sends nothing else: a penalty would be without effect."""
+    assert Sampler(SamplingOptions(**{"temperature": 0.0, **options})).needs_only_best == expected
+
+
+def test_an_id_in_place_of_logits_is_the_choice():
+    sampler = Sampler(SamplingOptions(temperature=0))
+    assert sampler.choose(np.int64(7)) == Choice(7, None, ())
+    with pytest.raises(EdgeError, match="not numbers"):
+        sampler.choose(np.int64(-1))
+
+
 def test_log_probabilities_are_the_models_own():
     """Neither temperature, cuts, bias nor penalties may colour what is reported."""
     options = SamplingOptions(temperature=0.3, top_k=2, logit_bias={5: 100}, repetition_penalty=1.5, logprobs=3)
