@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edgephi.base.errors import ConfigError
+from edgephi.bundle.prefill_info import PREFILL
 from edgephi_export.hub.download import CheckpointSource
 from edgephi_export.layer_walk.sequences import CalibrationSequence, fitting
 from edgephi_export.layer_walk.walk_files import WalkFiles
@@ -31,7 +32,7 @@ from edgephi_export.solving import SolvePlan, decoder_sequences
 from edgephi_export.step_bytes import StepBytes
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_quantize.allocation import Choice, Group, allocate, as_rules
-from edgephi_quantize.recipe import HEAD, PREFILL, Recipe, Rule
+from edgephi_quantize.recipe import HEAD, Recipe, Rule
 
 #: Positions in all: a group's formats take several passes over them through the layers behind it.
 _MOST_POSITIONS = 4096

@@ -14,6 +14,7 @@ from edgephi.base.atomic_write import FolderKind, check_output, check_space, sta
 from edgephi.base.errors import ConfigError
 from edgephi.base.hardware import num_hardware_threads
 from edgephi.bundle.manifest import CACHE_KINDS
+from edgephi.bundle.prefill_info import PREFILL
 from edgephi.ort.session import runtime
 from edgephi_export.checkpoint.adapter_files import check_same_template
 from edgephi_export.checkpoint.checkpoint import available_modalities, open_checkpoint, read_layout
@@ -28,7 +29,7 @@ from edgephi_export.progress import Meter, OnProgress
 from edgephi_export.recipe_options import check_budget, check_coded, check_purpose, recipe_of, with_rank
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import progress_totals
-from edgephi_quantize.recipe import PREFILL, Recipe, parse_rule
+from edgephi_quantize.recipe import Recipe, parse_rule
 
 if TYPE_CHECKING:
     from edgephi_export.calibration.examples import Example

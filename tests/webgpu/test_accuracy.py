@@ -32,20 +32,20 @@ COUNT = int(os.environ.get("EDGEPHI_GPU_ITEMS", "3"))
 KINDS = [one for one in SETS if one.suite in {"nano-speech", "nano-images", "nano-calls", "nano-spoken"}]
 
 
-class _Asked(EdgephiEngine):
+class _LoadedEngine(EdgephiEngine):
     """An engine that is loaded already, and keeps its answers."""
 
     def __init__(self, model: Model, folder: Path) -> None:
         super().__init__(model, folder)
         self.answers: dict[str, Answer] = {}
 
-    def __enter__(self) -> _Asked:
+    def __enter__(self) -> _LoadedEngine:
         return self
 
     def __exit__(self, *_: Any) -> None:
         """The model is closed elsewhere."""
 
-    def asked(self) -> _Asked:
+    def asked(self) -> _LoadedEngine:
         return self
 
     def answer(self, item: Item, rules: AnswerRules, should_stop: Callable[[], bool] = never) -> Answer:
@@ -53,7 +53,7 @@ class _Asked(EdgephiEngine):
         return answer
 
 
-class _Predicting(_Asked):
+class _PredictingEngine(_LoadedEngine):
     """Has the answers of another as drafts."""
 
     def __init__(self, model: Model, folder: Path, predicted: dict[str, Answer]) -> None:
@@ -71,8 +71,8 @@ def test_items_of_each_kind_are_answered_as_well_as_on_the_cpu(
 ):
     place, folder = Place(tmp_path), gpu_folder("int4")
     write_items(place.data, (kind,), COUNT)
-    cpu = _Asked(on("cpu"), folder)
-    gpu = _Predicting(on("webgpu"), folder, cpu.answers)
+    cpu = _LoadedEngine(on("cpu"), folder)
+    gpu = _PredictingEngine(on("webgpu"), folder, cpu.answers)
     on_cpu, on_gpu = measure({"cpu": cpu, "webgpu": gpu}, kind, place)
     assert (on_gpu.figure, on_gpu.count) == (on_cpu.figure, COUNT)
     assert all(gpu.answers[name].token_ids == answer.token_ids for name, answer in cpu.answers.items())

@@ -163,7 +163,7 @@ class Decoder:
         Raises:
             As `forward`.
         """
-        return self._compute(sequence, adapter, _Wanted(rows, best_only=True), should_stop)
+        return self._compute(sequence, adapter, _PassOutput(rows, best_only=True), should_stop)
 
     def forward(
         self,
@@ -193,11 +193,11 @@ class Decoder:
             Stopped: `should_stop` returned True. What was computed until then stays cached.
             ValueError: The cache was filled with another adapter, or there are not so many rows.
         """
-        logits = self._compute(sequence, adapter, _Wanted(_num_rows(rows, len(sequence))), should_stop)
+        logits = self._compute(sequence, adapter, _PassOutput(_num_rows(rows, len(sequence))), should_stop)
         return logits[-1] if rows == "last" else logits
 
     def _compute(
-        self, sequence: InputSequence, adapter: Adapter, wanted: _Wanted, should_stop: Callable[[], bool]
+        self, sequence: InputSequence, adapter: Adapter, wanted: _PassOutput, should_stop: Callable[[], bool]
     ) -> NDArray[Any]:
         """What `forward` and `best_ids` are for: what is wanted of the last rows."""
         total, num_rows = len(sequence), _num_rows(wanted.num_rows, len(sequence))
@@ -239,7 +239,7 @@ class Decoder:
             ask(should_stop)
             start = self._cache.used
             rows = sequence.rows(start, start - (start - stop) // passes_left)
-            self._run(rows, adapter, _Wanted(0), should_stop)
+            self._run(rows, adapter, _PassOutput(0), should_stop)
 
     def _measured(self, sequence: InputSequence, adapter: Adapter, should_stop: Callable[[], bool]) -> Threshold:
         """The length from which on the graph for prefill, which is open, is faster."""
@@ -257,7 +257,7 @@ class Decoder:
         return threshold
 
     def _run_passes(
-        self, sequence: InputSequence, adapter: Adapter, wanted: _Wanted, should_stop: Callable[[], bool]
+        self, sequence: InputSequence, adapter: Adapter, wanted: _PassOutput, should_stop: Callable[[], bool]
     ) -> NDArray[Any]:
         """What is wanted of the last rows, after as many passes as are needed."""
         total, num_rows = len(sequence), wanted.num_rows
@@ -291,7 +291,7 @@ class Decoder:
         self._rope.prepare(total)
 
     def _run(
-        self, embeds: NDArray[np.float32], adapter: Adapter, wanted: _Wanted, should_stop: Callable[[], bool] | None
+        self, embeds: NDArray[np.float32], adapter: Adapter, wanted: _PassOutput, should_stop: Callable[[], bool] | None
     ) -> NDArray[Any]:
         """One pass over S new positions; what is wanted of the last ones. Of none: by the graph for prefill."""
         num_new = embeds.shape[1]
@@ -312,7 +312,7 @@ class Decoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _PassOutput:
     """What a caller asks of the last `num_rows` positions: their logits, or their likeliest tokens only."""
 
     num_rows: int
