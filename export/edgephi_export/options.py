@@ -43,8 +43,9 @@ class ExportOptions:
     Attributes:
         recipe: How weights are stored: `fp32`, `int8`, `int4`, `int4-fast`, `int2-absorbed`, `fp16`, `int4-gpu` or
             `int4-gpu-fp32`, or the path of a recipe file.
-        method: How codes are chosen: `search`, `rtn`, `weighted` or `gptq`; None for the recipe's own way. The last two
-            choose the decoder's by its inputs on calibration examples.
+        method: How codes are chosen: `search`, `rtn`, `weighted` or `gptq`; None for the recipe's own way, or `gptq`
+            where `calibration` has a folder of examples and the recipe is for the CPU. The last two choose the
+            decoder's by its inputs on calibration examples.
         absorb: Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's
             codes; they are no longer the checkpoint's own. None for the recipe's own way, which is False but for a
             recipe file that says otherwise.

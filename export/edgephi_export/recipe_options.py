@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from edgephi.base.errors import ConfigError
 from edgephi.bundle.manifest import ONE_PURPOSE, AdapterInfo
@@ -12,7 +13,7 @@ from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.checkpoint.tensors import WeightSource
 from edgephi_export.options import ExportOptions
 from edgephi_export.recipe_file import read_recipe
-from edgephi_quantize.recipe import Recipe, Rule, SolvedAnew, make_recipe, parse_rule
+from edgephi_quantize.recipe import RECIPES, Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
 
 def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = (), weights: WeightSource | None = None) -> Recipe:
@@ -31,11 +32,20 @@ def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = (), weights: Wei
     kept = () if weights is None or not base.has_codes else _kept(weights)
     return make_recipe(
         base,
-        method=options.method or ("gptq" if options.budget is not None else None),
+        method=options.method or ("gptq" if _has_examples(options, base) else None),
         overrides=(*kept, *gated, *map(parse_rule, options.overrides)),
         with_prefill=options.prefill is not None,
         solve=SolvedAnew(adapters=options.absorb, correction_rank=options.correct_rank),
     )
+
+
+def _has_examples(options: ExportOptions, base: Recipe) -> bool:
+    """Whether codes can be chosen by the outputs' error: the best way that is known, so the one where it can be had.
+
+    A recipe file says itself how its codes are chosen, and the kernels of GPUs need no other codes than they have.
+    """
+    is_own = options.recipe in RECIPES and base.has_codes and not base.is_for_gpu
+    return options.budget is not None or (is_own and any(Path(path).is_dir() for path in options.calibration))
 
 
 def _kept(weights: WeightSource) -> tuple[Rule, ...]:
@@ -56,9 +66,11 @@ def check_coded(options: ExportOptions, recipe: Recipe, weights: WeightSource) -
         ConfigError: It was asked for.
     """
     if weights.coded and (recipe.needs_inputs or options.budget is not None):
-        asked = f"--method {options.method}" if options.method in ("weighted", "gptq") else "--correct-rank"
-        if options.budget is not None:
-            asked = "a budget"
+        asked = "a budget" if options.budget is not None else "--calibration with a folder of examples"
+        if options.method in ("weighted", "gptq"):
+            asked = f"--method {options.method}"
+        elif options.correct_rank:
+            asked = "--correct-rank"
         raise ConfigError(
             f"{asked}: the checkpoint holds codes, which are kept as they are; leave it out, or export the model that "
             "they were made from"

@@ -57,7 +57,7 @@ _RECIPE_OPTIONS = group(
         "--method",
         metavar="NAME",
         help="How codes are chosen: search tries many scales, rtn rounds to nearest; weighted and gptq go by the "
-        "decoder's inputs on calibration examples.  [default: search]",
+        "decoder's inputs on calibration examples.  [default: gptq with a folder of examples, else search]",
     ),
     click.option(
         "--absorb/--keep-adapter-exact",

@@ -140,6 +140,13 @@ def test_each_step_brings_the_logits_closer_on_what_it_was_solved_on(tmp_path: P
         assert last[mode] < after[mode] < before[mode]
 
 
+def test_with_examples_codes_are_chosen_by_gptq_unless_asked_otherwise(tmp_path: Path, examples: Path, solved: Path):
+    plain = _export(tmp_path / "plain", examples, absorb=True, correct_rank=4, method=None)
+    assert _weights(plain) == _weights(solved)
+    own = _export(tmp_path / "own", examples, absorb=True, method="search")
+    assert Bundle(own).manifest.recipe.method == "search"
+
+
 def test_weights_do_not_depend_on_threads_and_nothing_is_left_beside_the_folder(
     tmp_path: Path, examples: Path, solved: Path
 ):
