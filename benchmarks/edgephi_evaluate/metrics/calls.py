@@ -1,4 +1,7 @@
-"""Function calls by the rules of BFCL's check of Python calls: name, types and values of every argument."""
+"""Function calls by the rules of BFCL's check: name, types and values of every argument.
+
+In its Java and JavaScript categories every argument is a text, which holds source of that language.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,23 @@ from typing import Any
 from edgephi_evaluate.answer import Answer
 from edgephi_evaluate.item import Item
 from edgephi_evaluate.metrics.share import Share
+from edgephi_evaluate.metrics.source_values import java_value, javascript_value
 
 _TYPES: dict[str, type] = {
     "string": str, "integer": int, "float": float, "number": float, "boolean": bool,
     "array": list, "tuple": list, "dict": dict, "object": dict, "any": str,
+    # Java's and JavaScript's.
+    "String": str, "char": str, "byte": int, "short": int, "long": int, "Bigint": int, "double": float,
+    "Boolean": bool, "Array": list, "ArrayList": list, "HashMap": dict,
 }  # fmt: skip
-_SEQUENCES = ("array", "tuple")
+_SEQUENCES = ("array", "tuple", "Array", "ArrayList")
+_READERS = {"simple_java": java_value, "simple_javascript": javascript_value}
 _CALLS = re.compile(r"<\|tool_call\|>(.*?)(?:<\|/tool_call\|>|$)", re.DOTALL)
 _IGNORED = re.compile(r"[ ,./\-_*^]")
 #: Of an argument that may be left out.
 _OPTIONAL = ""
+#: In place of an argument that should be text and is not; equal to no answer.
+_NO_TEXT = object()
 Call = tuple[str, dict[str, Any]]
 
 
@@ -46,7 +56,7 @@ def calls_match(text: str, functions: str, possible: str, category: str) -> bool
 
     Args:
         text: The reply with its markers.
-        functions: JSON list of what was offered.
+        functions: JSON list of what was offered, with the types that the data declare.
         possible: JSON list of the right calls, each `{name: {argument: [values]}}`; empty where no call is right.
         category: Of BFCL. In a parallel one calls may come in any order.
     """
@@ -57,13 +67,27 @@ def calls_match(text: str, functions: str, possible: str, category: str) -> bool
     wanted = [next(iter(one.items())) for one in json.loads(possible)] if possible else []
     if calls is None or len(calls) != len(wanted):
         return False
-    left = list(calls)
+    left = [_as_values(call, offered, category) for call in calls]
     for name, values in wanted:
         match = next((call for call in left if _is_right(call, name, values, offered.get(name, {}))), None)
         if match is None:
             return False
         left.remove(match)
     return True
+
+
+def _as_values(call: Call, offered: dict[str, dict[str, Any]], category: str) -> Call:
+    """A call whose arguments are values; source of another language is read as such, and nothing else will do there."""
+    read, (name, arguments) = _READERS.get(category), call
+    if read is None:
+        return call
+    properties = offered.get(name, {}).get("properties", {})
+    values = {}
+    for key, text in arguments.items():
+        described = properties.get(key, {})
+        inner = described.get("items", {}).get("type")
+        values[key] = read(text, described.get("type", "any"), inner) if isinstance(text, str) else _NO_TEXT
+    return name, values
 
 
 def _is_right(call: Call, name: str, values: dict[str, list[Any]], parameters: dict[str, Any]) -> bool:
@@ -123,8 +147,8 @@ def _plain(value: Any) -> Any:
 
 
 def _mark(item: Item, answer: Answer) -> float:
-    functions = next((turn.tools for turn in item.turns if turn.tools is not None), "[]")
-    possible = item.answers[0] if item.answers else ""
+    offered = next((turn.tools for turn in item.turns if turn.tools is not None), "[]")
+    possible, functions = (*item.answers[:2], *("", offered)[len(item.answers[:2]) :])
     return float(calls_match(answer.marked_text, functions, possible, item.part))
 
 

@@ -29,6 +29,8 @@ def find_suite(name: str) -> Suite:
     """
     if name.startswith(harness.PREFIX):
         return harness.harness_suite(name)
+    if name in calls.NOT_MEASURED:
+        raise ConfigError(f"{name}: not measured here, for {calls.NOT_MEASURED[name]}; use bfcl, or the harness itself")
     if name not in SUITES:
         raise ConfigError(f"{name!r}: no such suite; known: {', '.join(SUITES)}, and {harness.PREFIX}TASK")
     return SUITES[name]

@@ -12,7 +12,10 @@ from edgephi.base.errors import ArtifactError, ConfigError
 from edgephi.bundle.bundle import Bundle
 from edgephi.prompt.prompt import PromptBuilder
 from edgephi.prompt.prompt_files import open_prompts
+from edgephi_evaluate.answer import Answer, Seconds
 from edgephi_evaluate.item import Item
+from edgephi_evaluate.metrics.calls import CALLS
+from edgephi_evaluate.suites.calls import NOT_MEASURED
 from edgephi_evaluate.suites.registry import SUITES, find_suite, suite_files, suite_items
 from support.bundles import nano_bundle
 from support.prompts import build_prompt
@@ -148,9 +151,44 @@ def test_bfcl_offers_its_functions_and_takes_the_right_calls_from_the_wheel(prom
     truth = {"id": "simple_python_0", "ground_truth": [{"book": {}}]}
     (tmp_path / "possible_answer/BFCL_v4_simple_python.jsonl").write_text(json.dumps(truth), encoding="utf-8")
     (item,) = _items(tmp_path, "bfcl", "BFCL_v4_simple_python.jsonl", row)
-    system = f"You are a helpful assistant with some tools.<|tool|>{json.dumps([function])}<|/tool|>"
+    offered = {**function, "description": "Book Note that the provided function is in Python 3 syntax."}
+    system = f"You are a helpful assistant with some tools.<|tool|>{json.dumps([offered])}<|/tool|>"
     assert _ids(prompts, item) == _wanted(f"<|system|>{system}<|end|><|user|>Book it<|end|><|assistant|>")
     assert item.answers == ('[{"book": {}}]',)
+
+
+def test_bfcl_offers_java_with_its_types_in_words_and_judges_by_them(tmp_path: Path):
+    names = {"description": "Names.", "type": "ArrayList", "items": {"type": "String"}}
+    properties = {"names": names, "sink": {"description": "Sink.", "type": "any"}}
+    function = {"name": "put", "description": "Put.", "parameters": {"properties": properties, "required": ["names"]}}
+    row = {"id": "simple_java_0", "question": [[{"role": "user", "content": "Put a"}]], "function": [function]}
+    (tmp_path / "possible_answer").mkdir()
+    truth = {"id": "simple_java_0", "ground_truth": [{"put": {"names": [["a"]], "sink": ["out"]}}]}
+    (tmp_path / "possible_answer/BFCL_v4_simple_java.jsonl").write_text(json.dumps(truth), encoding="utf-8")
+    (item,) = _items(tmp_path, "bfcl", "BFCL_v4_simple_java.jsonl", row)
+    (offered,) = json.loads(item.turns[0].tools or "")
+    assert offered["description"] == "Put. Note that the provided function is in Java 8 SDK syntax."
+    assert offered["parameters"]["properties"] == {
+        "names": {
+            "type": "string",
+            "description": "Names. This is Java ArrayList type parameter in string representation. The list elements "
+            "are of type String; they are not in string representation.",
+        },
+        "sink": {
+            "type": "string",
+            "description": "Sink. This parameter can be of any type of Java object in string representation.",
+        },
+    }
+    for names_given, mark in (('new ArrayList<>(Arrays.asList("a"))', 1.0), (["a"], 0.0), ('"a"', 0.0)):
+        call = json.dumps([{"name": "put", "arguments": {"names": names_given, "sink": "out"}}])
+        answer = Answer(text="", marked_text=f"<|tool_call|>{call}<|/tool_call|>", seconds=Seconds(total=1.0))
+        assert CALLS.score(item, answer).counts == (mark, 1.0), names_given
+
+
+def test_categories_of_bfcl_that_are_not_measured_are_refused_with_the_reason():
+    for name in NOT_MEASURED:
+        with pytest.raises(ConfigError, match=f"{name}: not measured here, for "):
+            find_suite(name)
 
 
 def test_rows_are_left_out_and_grouped_as_the_harness_does(tmp_path: Path):
