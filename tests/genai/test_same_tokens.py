@@ -73,7 +73,8 @@ def test_a_conversation_is_answered_with_the_same_tokens(og: ModuleType, pair: P
     reply = pair.edgephi.generate(messages, options=SamplingOptions(max_new_tokens=MOST_TOKENS))
     assert answer == list(reply.token_ids)
     eos = pair.edgephi.manifest.tokens.eos
-    assert tokenizer.decode([token for token in answer if token not in eos]) == reply.text
+    visible = [token for token in answer if token not in eos]
+    assert (tokenizer.decode(visible) if visible else "") == reply.text  # 0.14 to 0.16 end on an empty list
 
 
 def test_a_conversation_can_go_on_in_the_same_generator(og: ModuleType, pair: Pair):
