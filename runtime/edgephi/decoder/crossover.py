@@ -84,9 +84,13 @@ def crossing(own: dict[int, float], prefill: dict[int, float]) -> int:
     return max(_STEP, -int(-at // _STEP) * _STEP)
 
 
-def crossover_key(manifest_sha256: str, ort_version: str, threads: int) -> str:
-    """Names a measurement: it holds for this model, library, processor and number of threads."""
-    return measurement_key(manifest_sha256, ort_version, cpu_name(), str(threads))
+def crossover_key(manifest_sha256: str, ort_version: str, threads: int, memory_bytes: int | None) -> str:
+    """Names a measurement: it holds for this model, library, processor, number of threads and limit of memory.
+
+    A limit that has room for packed weights spares each pass a second, so that far shorter prompts pay.
+    """
+    limit = () if memory_bytes is None else (str(memory_bytes),)
+    return measurement_key(manifest_sha256, ort_version, cpu_name(), str(threads), *limit)
 
 
 def stored(key: str) -> int | None:

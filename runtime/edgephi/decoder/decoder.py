@@ -345,4 +345,5 @@ def _all_rows(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _threshold(bundle: Bundle, options: ModelOptions) -> PrefillThreshold:
     """That of this folder on this machine."""
     threads, version = options.device_options.num_threads, str(runtime().__version__)
-    return PrefillThreshold(options.prefill_threshold, crossover_key(bundle.manifest_sha256, version, threads))
+    key = crossover_key(bundle.manifest_sha256, version, threads, options.memory_bytes)
+    return PrefillThreshold(options.prefill_threshold, key)

@@ -9,7 +9,16 @@ import pytest
 
 from edgephi.base.measurements import MeasurementFile
 from edgephi.decoder import crossover
-from edgephi.decoder.crossover import LENGTHS, NEVER, PrefillThreshold, Threshold, crossing, measure, stored
+from edgephi.decoder.crossover import (
+    LENGTHS,
+    NEVER,
+    PrefillThreshold,
+    Threshold,
+    crossing,
+    crossover_key,
+    measure,
+    stored,
+)
 
 #: Seconds of passes of 32 and 128 positions: the lines cross at 48.
 OWN, PREFILL = {32: 0.32, 128: 1.28}, {32: 0.4, 128: 0.88}
@@ -90,3 +99,9 @@ def test_a_damaged_or_unwritable_file_only_costs_the_measurement(tmp_path: Path,
     threshold = PrefillThreshold(None, "a")
     steady = Threshold(32, is_steady=True)
     assert [threshold.pays(length, lambda: steady) for length in (255, 256, 40, 31)] == [False, True, True, False]
+
+
+def test_a_limit_of_memory_has_a_threshold_of_its_own():
+    """With room for packed weights a pass costs a second less, so the threshold of mapped ones is far too high."""
+    keys = [crossover_key("model", "1.32", 2, memory_bytes) for memory_bytes in (None, 6 << 30, 16 << 30)]
+    assert len(set(keys)) == 3
