@@ -58,7 +58,6 @@ ROWS: dict[str, str] = {
         for method in (*_PLAIN, "weighted", "gptq")
         for size in _SIZES
     },
-    # The correction takes 4 % of the bytes of a step.
     **{f"{method}-128-correct-4": _solved(method, 128, "--correct-rank 4") for method in ("rtn", "gptq")},
     **{f"mixed-{size}MB": f"{_MIXED} --budget {size}MB" for size in ("1.2", "1.3", "1.4", "1.6")},
     "int2-rtn-32": f"{_decoder('int2:32')} --method rtn",
