@@ -17,6 +17,7 @@ from edgephi.base.errors import ArtifactError, CapacityError, ConfigError, EdgeE
 from edgephi.bundle.bundle import Bundle
 from edgephi.decoder.decoder import Decoder
 from edgephi.decoder.embedding_table import EmbeddingTable
+from edgephi.decoder.forward import PassShape
 from edgephi.model_options import ModelOptions
 from edgephi.prompt.input_sequence import InputSequence
 from support.bundles import copy_bundle, put, small_bundle
@@ -112,10 +113,14 @@ def test_only_passes_that_come_again_are_kept(bundle: Bundle):
     assert not decoder._passes
     decoder.sequences.clear()
     decoder.forward(_sequence(bundle, 81), adapter="none")
-    assert sorted(decoder._passes) == [(30, 1)]
+    assert _kept(decoder) == [(30, 1)]
     for length, rows in ((82, 1), (86, 4), (90, 4), (91, 1), (94, 3)):
         decoder.forward(_sequence(bundle, length), adapter="none", rows=rows)
-    assert sorted(decoder._passes) == [(1, 1), (3, 3), (4, 4), (30, 1)]
+    assert _kept(decoder) == [(1, 1), (3, 3), (4, 4), (30, 1)]
+
+
+def _kept(decoder: Decoder) -> list[tuple[int, int]]:
+    return sorted((shape.num_new, shape.num_rows) for shape in decoder._passes)
 
 
 def test_a_failure_of_the_library_is_one_line(bundle: Bundle):
@@ -186,10 +191,10 @@ def test_bindings_outlive_a_request_but_not_the_buffers_they_are_bound_to(bundle
     """A short request should not bind again; after a long one its memory must be given back."""
     decoder = _decoder(bundle)
     decoder.forward(_sequence(bundle, 1), adapter="none")
-    kept = decoder._passes[1, 1]
+    kept = decoder._passes[PassShape(1, 1)]
     decoder.truncate(0)
     expected = decoder.forward(_sequence(bundle, 1), adapter="none").copy()
-    assert decoder._passes[1, 1] is kept
+    assert decoder._passes[PassShape(1, 1)] is kept
     decoder.forward(_sequence(bundle, REAL_BOUNDARY + 40), adapter="none")
     long = [weakref.ref(buffer) for buffer in decoder._cache.buffers.values()]
     decoder.sequences.budget_bytes = 256 * decoder.limit.shape.bytes_per_position
