@@ -236,7 +236,7 @@ def test_a_verification_is_one_pass_over_the_new_positions(bundle: Bundle, monke
     monkeypatch.setattr(
         decoder,
         "_run",
-        lambda embeds, *a, **k: (widths.append((embeds.shape[1], k["num_rows"])), run(embeds, *a, **k))[1],
+        lambda embeds, *a: (widths.append((embeds.shape[1], a[1].num_rows)), run(embeds, *a))[1],
     )
     decoder.forward(_sequence(bundle, 25), adapter="none", rows=5)
     decoder.forward(_sequence(bundle, 25), adapter="none")  # known already: its last position is read again
