@@ -8,7 +8,7 @@ from pathlib import Path
 from edgephi.bundle.bundle import Bundle
 
 MOST_BYTES = 4 << 20
-#: Smaller neighbours are one chunk.
+#: Neighbours that are smaller are one chunk.
 _LEAST_BYTES = 64 << 10
 
 
@@ -33,9 +33,11 @@ def cuts(size: int, offsets: tuple[int, ...] = ()) -> tuple[int, ...]:
         size: Of the file, in bytes.
         offsets: Where its tensors begin, rising.
     """
+    edges = [*(offset for offset in offsets if 0 < offset < size), size]
     ends, start = [], 0
-    for edge in (*(offset for offset in offsets if 0 < offset < size), size):
-        if edge - start < _LEAST_BYTES and edge != size:
+    for edge, following in zip(edges, [*edges[1:], size], strict=True):
+        # A large tensor begins a chunk whatever is before it: else its chunks shift when a small neighbour changes.
+        if edge - start < _LEAST_BYTES and following - edge < _LEAST_BYTES and edge != size:
             continue
         while edge - start > MOST_BYTES:
             start += MOST_BYTES

@@ -125,5 +125,13 @@ def test_chunks_begin_at_tensors_and_are_neither_tiny_nor_huge():
     assert cuts(0) == ()
     assert cuts(10) == (10,)
     assert cuts(9 * mebi) == (4 * mebi, 8 * mebi, 9 * mebi)
-    offsets = (0, 4 * kibi, 70 * kibi, 5 * mebi, 5 * mebi + 8)
-    assert cuts(6 * mebi, offsets) == (70 * kibi, 4 * mebi + 70 * kibi, 5 * mebi, 6 * mebi)
+    small = tuple(range(0, 70 * kibi, 4 * kibi))
+    assert cuts(80 * kibi, small) == (64 * kibi, 80 * kibi)
+    assert cuts(6 * mebi, (0, 70 * kibi, 5 * mebi)) == (70 * kibi, 4 * mebi + 70 * kibi, 5 * mebi, 6 * mebi)
+
+
+def test_a_large_tensor_has_the_same_chunks_whatever_small_ones_lie_before_it():
+    """A norm or zero points of another size would else send a matrix of 25 MB anew."""
+    mebi = 1 << 20
+    for before in (8, 4096, 12_288):
+        assert cuts(before + 9 * mebi, (0, before)) == (before, *(before + size * mebi for size in (4, 8, 9)))
