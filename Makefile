@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 arm64-agent reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 arm64-agent reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check batch-throughput fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -80,6 +80,10 @@ browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install 
 
 batch-check: .venv/edgephi.stamp build/batch/stamp  ## corpora and replicas on Ray, with actors and drivers killed
 	build/batch/bin/python -m pytest -m ray tests/batch tests/evaluate/engines
+
+batch-throughput: .venv/edgephi.stamp build/batch/stamp  ## two workers beside one process of two threads, 500 clips in turns; on a quiet machine
+	test -f $(DEMO_MODEL)/edgephi.json || { mkdir -p models && $(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL); }
+	PYTHONPATH=tests build/batch/bin/python tests/batch/throughput.py $(or $(MODEL),$(DEMO_MODEL)) nano/samples/*.wav $(ARGS)
 
 parity: .venv/reference.stamp  ## print how far every mode is from transformers
 	$(BIN)/python tests/reference/parity.py
