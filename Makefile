@@ -81,7 +81,7 @@ browser: .venv/browser.stamp  ## the server's page in Chromium (apt-get install 
 batch-check: .venv/edgephi.stamp build/batch/stamp  ## corpora and replicas on Ray, with actors and drivers killed
 	build/batch/bin/python -m pytest -m ray tests/batch tests/evaluate/engines
 
-batch-throughput: .venv/edgephi.stamp build/batch/stamp  ## two workers beside one process of two threads, 500 clips in turns; on a quiet machine
+batch-throughput: .venv/edgephi.stamp build/batch/stamp  ## two workers beside one process of two threads, 500 recordings in turns; on a quiet machine
 	test -f $(DEMO_MODEL)/edgephi.json || { mkdir -p models && $(BIN)/edgephi export nano/checkpoint -o $(DEMO_MODEL); }
 	PYTHONPATH=tests build/batch/bin/python tests/batch/throughput.py $(or $(MODEL),$(DEMO_MODEL)) nano/samples/*.wav $(ARGS)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgephi.console.channel import channel_given
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.options import ModelSource, model_options
 from edgephi.console.packing import Command, packed
@@ -25,24 +26,9 @@ class SpeechOptions:
 
     language: str | None
     translate_to: str | None
-    channel: str
+    channel: Channels
     window_s: float
     pause_s: float
-
-    @property
-    def channels(self) -> Channels:
-        """`mix`, `all` or a number.
-
-        Raises:
-            click.UsageError: None of these.
-        """
-        if self.channel == "mix":
-            return "mix"
-        if self.channel == "all":
-            return "all"
-        if self.channel.isascii() and self.channel.isdigit() and int(self.channel[:9]) > 0:
-            return int(self.channel[:9])
-        raise click.UsageError(f"--channel is {self.channel!r}; give a number from 1, all or mix")
 
 
 def _speech_options(command: Command) -> Command:
@@ -52,7 +38,12 @@ def _speech_options(command: Command) -> Command:
             click.option("--language", type=_LANGUAGE, help="What is spoken; goes into the rows."),
             click.option("--translate-to", type=_LANGUAGE, help="Write the speech in this language, such as en."),
             click.option(
-                "--channel", metavar="N|all|mix", default="mix", show_default=True, help="Which channel of a recording."
+                "--channel",
+                metavar="N|all|mix",
+                default="mix",
+                show_default=True,
+                callback=channel_given,
+                help="Which channel of a recording.",
             ),
             click.option(
                 "--window-s",
@@ -104,7 +95,7 @@ def transcribe(source: ModelSource, input_place: str, speech: SpeechOptions, opt
     work = TranscriptionWork(
         model=worker_model(source, with_adapters=True),
         rules=WindowRules(window_s=speech.window_s, pause_s=speech.pause_s),
-        channel=speech.channels,
+        channel=speech.channel,
         language=speech.language,
         translate_to=speech.translate_to,
     )

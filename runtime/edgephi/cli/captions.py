@@ -47,7 +47,7 @@ class CaptionOptions:
 
 
 def _channel_given(context: click.Context, option: click.Parameter, given: str) -> Channel:
-    from edgephi.cli.transcripts.channel import channel_given
+    from edgephi.console.channel import channel_given
 
     channel = channel_given(context, option, given)
     if channel == "all":

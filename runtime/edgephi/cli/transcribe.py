@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgephi.cli.transcripts.channel import channel_given
 from edgephi.cli.transcripts.files import KINDS, Destination
 from edgephi.cli.transcripts.language import LANGUAGE, translate_option
 from edgephi.cli.transcripts.origin import model_id
 from edgephi.cli.transcripts.partial_file import check_no_partial
 from edgephi.cli.transcripts.transcription_run import TranscriptionRun, TranscriptionSettings
+from edgephi.console.channel import channel_given
 from edgephi.console.commands import ModelCommand, in_group
 from edgephi.console.completion import complete_files
 from edgephi.console.options import ModelSource, json_option, model_options

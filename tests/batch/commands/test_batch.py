@@ -107,7 +107,7 @@ def test_a_run_that_is_killed_and_one_that_is_interrupted_are_gone_on_with(tmp_p
     [
         (("--engine", "processes", "--address", "auto"), "--address is that of a Ray cluster"),
         (("--column", "x=y"), "--column is 'x=y'"),
-        (("--channel", "left"), "--channel is 'left'; give a number from 1, all or mix"),
+        (("--channel", "left"), "'left' is no channel; give a number from 1"),
         (("--memory", "x"), "--memory is 'x'"),
     ],
 )
