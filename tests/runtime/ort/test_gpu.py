@@ -66,7 +66,8 @@ class _Session:
     def get_provider_graph_assignment_info(self) -> list[Any]:
         nodes = [SimpleNamespace(name="is_vision.Equal", op_type="Equal")]
         part = SimpleNamespace(ep_name="CPUExecutionProvider", get_nodes=lambda: nodes)
-        return [part, SimpleNamespace(ep_name="ExampleProvider", get_nodes=lambda: nodes)]
+        others = [SimpleNamespace(name="layers.0.mlp", op_type="Mul")]
+        return [part, SimpleNamespace(ep_name="ExampleProvider", get_nodes=lambda: others)]
 
     def io_binding(self) -> _Binding:
         return _Binding()
