@@ -64,4 +64,4 @@ def test_a_written_folder_can_be_read_and_is_the_same_each_time(tmp_path: Path):
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_of_the_table_is_an_export(name: str):
     context = export.make_context("export", ["checkpoint", "-o", "out", *shlex.split(ROWS[name])])
-    assert context.params["recipe"] in ("int8", "int4", "int4-fast", "int2-absorbed")
+    assert context.params["recipe"] in ("fp32", "int8", "int4", "int4-fast", "int2-absorbed")

@@ -84,17 +84,17 @@ def test_what_is_no_rule_is_refused_with_an_example(text: str):
     ("keywords", "message"),
     [
         (
-            {"name": "int3"},
+            {"base": "int3"},
             r"unknown recipe 'int3'; known: fp32, int8, int4, int4-fast, int2-absorbed, fp16, int4-gpu, int4-",
         ),
-        ({"name": "int4", "method": "hqq"}, r"unknown method 'hqq'; known: rtn, search, weighted, gptq"),
-        ({"name": "fp32", "solve": SolvedAnew(correction_rank=1)}, r"recipe fp32 stores floats, whose error is"),
-        ({"name": "fp32", "method": "rtn"}, r"--method rtn has nothing to choose: recipe fp32 stores floats"),
-        ({"name": "int4", "overrides": [parse_rule("lm_*=int8:rows")]}, r"lm_head cannot be int8:rows"),
-        ({"name": "int4", "overrides": [parse_rule("x=float16")]}, r"x=float16: recipe int4 computes with float32"),
-        ({"name": "fp16", "overrides": [parse_rule("x=float32")]}, r"use float16 or another recipe"),
-        ({"name": "fp16", "overrides": [parse_rule("x=int8:rows")]}, r"x=int8:rows: .* rows with float32 only"),
-        ({"name": "int4-gpu", "overrides": [parse_rule("x=int8:rows")]}, r"use a block format or another recipe"),
+        ({"base": "int4", "method": "hqq"}, r"unknown method 'hqq'; known: rtn, search, weighted, gptq"),
+        ({"base": "fp32", "solve": SolvedAnew(correction_rank=1)}, r"recipe fp32 stores floats, whose error is"),
+        ({"base": "fp32", "method": "rtn"}, r"--method rtn has nothing to choose: recipe fp32 stores floats"),
+        ({"base": "int4", "overrides": [parse_rule("lm_*=int8:rows")]}, r"lm_head cannot be int8:rows"),
+        ({"base": "int4", "overrides": [parse_rule("x=float16")]}, r"x=float16: recipe int4 computes with float32"),
+        ({"base": "fp16", "overrides": [parse_rule("x=float32")]}, r"use float16 or another recipe"),
+        ({"base": "fp16", "overrides": [parse_rule("x=int8:rows")]}, r"x=int8:rows: .* rows with float32 only"),
+        ({"base": "int4-gpu", "overrides": [parse_rule("x=int8:rows")]}, r"use a block format or another recipe"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(keywords: dict[str, object], message: str):

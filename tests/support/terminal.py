@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import select
@@ -47,6 +48,7 @@ class Terminal:
     ) -> None:
         self.screen = ""
         self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self._master, slave = pty.openpty()
         command = [sys.executable, "-c", _START.format(prepare=prepare), *map(str, arguments)]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "TERM": "dumb", **(environment or {})}
@@ -95,7 +97,7 @@ class Terminal:
             if select.select([self._master], [], [], 1)[0]:
                 with suppress(OSError):  # Linux reports the end of the last process as an input/output error
                     if data := os.read(self._master, 65536):
-                        self.screen += data.decode("utf-8", "replace").replace("\r\n", "\n")
+                        self.screen += self._decoder.decode(data).replace("\r\n", "\n")
                         return True
                 return False
             # Python's line editor sees a Ctrl-C that came just before it began to wait with the next signal only.

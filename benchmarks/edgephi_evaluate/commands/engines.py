@@ -62,7 +62,7 @@ def engine_options() -> list[Command]:
             "--actors",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Workers of --engine ray or processes.  [default: as many as cores and memory allow]",
+            help="Workers of the engines ray and processes.  [default: as many as cores and memory allow]",
         ),
         click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster, or auto; without it this machine."),
     ]

@@ -67,7 +67,7 @@ def test_every_option_is_explained_with_its_default(names: tuple[str, ...], opti
     _, explained = option.get_help_record(context) or ("", "")
     default = option.to_info_dict()["default"]  # None where click has a sentinel
     if default not in (None, False, (), ""):
-        assert "[default: " in explained, f"{option.opts[0]} does not show its default, {default}"
+        assert re.search(r"[\[;] ?default: ", explained), f"{option.opts[0]} does not show its default, {default}"
 
 
 @pytest.mark.parametrize(("names", "option"), OPTIONS, ids=[f"{' '.join(n)} {o.opts[-1]}" for n, o in OPTIONS])
