@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 arm64-agent reference genai optimum transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check batch-throughput fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 arm64-agent reference genai optimum optimum-lm-eval transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check batch-throughput fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -45,7 +45,11 @@ software-gpu:
 	mkdir -p build/webgpu
 
 optimum: build/optimum/stamp  ## optimum must give edgephi's tokens and logits on what --layout optimum writes
-	build/optimum/bin/python -m pytest -m optimum tests/other_runtimes/optimum
+	build/optimum/bin/python -m pytest -m "optimum and not slow" tests/other_runtimes/optimum
+
+optimum-lm-eval: build/optimum/stamp  ## lm-evaluation-harness over optimum: its marks are those of edgephi asked directly
+	build/optimum/bin/python -m pip install --quiet --disable-pip-version-check "lm-eval>=0.4.13,<0.5" "datasets>=4,<5" accelerate
+	build/optimum/bin/python -m pytest -m "optimum and slow" tests/other_runtimes/optimum
 
 transformersjs: .venv/browser.stamp build/transformersjs/stamp  ## the same of transformers.js in Node and Chromium (apt-get install nodejs npm chromium)
 	$(BIN)/python -m pytest -m transformersjs tests/other_runtimes/transformersjs
