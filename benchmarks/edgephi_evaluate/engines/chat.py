@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from edgephi_evaluate.answer import Answer, Seconds
 from edgephi_evaluate.item import Item
 
 #: Where media go; without any they lead the last user turn.
@@ -38,7 +39,7 @@ def messages_of(item: Item, *, tagged: bool = False) -> list[dict[str, Any]]:
 
 
 class ReplyTexts:
-    """Turns ids into the texts of an answer.
+    """Turns ids into answers.
 
     Args:
         path: tokenizer.json.
@@ -49,17 +50,20 @@ class ReplyTexts:
         self._tokenizer = Tokenizer.from_file(str(path))
         self._ends = frozenset(ends)
 
-    def text(self, ids: Sequence[int]) -> str:
-        """Without control tokens."""
-        return self._decoded(ids, skip=True)
-
     def marked(self, ids: Sequence[int]) -> str:
-        """With them, but without the one that ended the reply."""
+        """With control tokens, but without the one that ended the reply."""
         return self._decoded(ids, skip=False)
 
-    def finish(self, ids: Sequence[int]) -> str:
-        """`stop` where it was ended, else `length`."""
-        return "stop" if set(ids[-1:]) & self._ends else "length"
+    def answer(self, ids: tuple[int, ...], seconds: Seconds) -> Answer:
+        """All that is known of a reply; `finish_reason` is `stop` where it was ended, else `length`."""
+        return Answer(
+            text=self._decoded(ids, skip=True),
+            marked_text=self.marked(ids),
+            token_ids=ids,
+            new_tokens=len(ids),
+            finish_reason="stop" if set(ids[-1:]) & self._ends else "length",
+            seconds=seconds,
+        )
 
     def _decoded(self, ids: Sequence[int], *, skip: bool) -> str:
         return str(self._tokenizer.decode([one for one in ids if one not in self._ends], skip_special_tokens=skip))

@@ -93,21 +93,14 @@ class GenaiEngine:
         read_s = time.perf_counter()
         ids = greedy(generator, most)
         end_s = time.perf_counter()
-        return Answer(
-            text=self._texts.text(ids),
-            marked_text=self._texts.marked(ids),
-            token_ids=ids,
-            new_tokens=len(ids),
-            finish_reason=self._texts.finish(ids),
-            seconds=Seconds(
-                total=end_s - began_s,
-                preprocess=ready_s - began_s,
-                # Encoders and decoder run in one call of the library.
-                encode=None if item.media else 0.0,
-                prefill=read_s - ready_s,
-                decode=end_s - read_s,
-            ),
+        seconds = Seconds(
+            total=end_s - began_s,
+            preprocess=ready_s - began_s,
+            encode=None if item.media else 0.0,  # encoders and decoder run in one call of the library
+            prefill=read_s - ready_s,
+            decode=end_s - read_s,
         )
+        return self._texts.answer(ids, seconds)
 
     def _inputs(self, prompt: str, item: Item) -> Any:
         """Token ids of text alone, else the tensors of the library's processor."""

@@ -60,11 +60,4 @@ class TransformersEngine:
         read_s = time.perf_counter()
         ids = self._model.reply(request, adapters=rules.adapter == "auto").token_ids
         end_s = time.perf_counter()
-        return Answer(
-            text=self._texts.text(ids),
-            marked_text=self._texts.marked(ids),
-            token_ids=ids,
-            new_tokens=len(ids),
-            finish_reason=self._texts.finish(ids),
-            seconds=Seconds(total=end_s - began_s, preprocess=read_s - began_s),
-        )
+        return self._texts.answer(ids, Seconds(total=end_s - began_s, preprocess=read_s - began_s))
