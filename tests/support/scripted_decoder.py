@@ -67,29 +67,27 @@ class Script:
         sequence: InputSequence,
         *,
         adapter: str,
-        rows: int | str = "last",
+        rows: int = 1,
         should_stop: Callable[[], bool] | None = None,
     ) -> np.ndarray:
         if should_stop is not None and should_stop():
             raise Stopped
         assert adapter == "none"
         assert len(sequence) <= self._room
-        num_rows = 1 if rows == "last" else int(rows)
         ids = sequence.token_ids.tolist()
         self._prompt = len(ids) if self._prompt is None else self._prompt
-        if len(ids) - num_rows + 1 == self._boundary + 1:
+        if len(ids) - rows + 1 == self._boundary + 1:
             self.held = []  # read again with other factors
-            assert num_rows == 1
-        assert not self.held or len(self.held) == len(ids) - num_rows
+            assert rows == 1
+        assert not self.held or len(self.held) == len(ids) - rows
         assert self.held == ids[: len(self.held)]
-        assert len(ids) <= self.limit.reach(len(ids) - num_rows + 1)
+        assert len(ids) <= self.limit.reach(len(ids) - rows + 1)
         self.held = ids
         self.longest = max(self.longest, len(ids))
-        self.widths.append(num_rows)
+        self.widths.append(rows)
         said = ids[self._prompt :]
-        assert said[: len(said) - num_rows + 1] == self._token_ids[: len(said) - num_rows + 1]
-        logits = np.stack([self._after(said[: len(said) - back]) for back in reversed(range(num_rows))])
-        return logits[-1] if rows == "last" else logits
+        assert said[: len(said) - rows + 1] == self._token_ids[: len(said) - rows + 1]
+        return np.stack([self._after(said[: len(said) - back]) for back in reversed(range(rows))])
 
     def _after(self, said: list[int]) -> np.ndarray:
         logits = np.zeros(VOCAB, np.float32)
@@ -141,10 +139,9 @@ class Loop(Script):
         sequence: InputSequence,
         *,
         adapter: str,
-        rows: int | str = "last",
+        rows: int = 1,
         should_stop: Callable[[], bool] | None = None,
     ) -> np.ndarray:
         self.held = sequence.token_ids.tolist()
-        self.widths.append(1 if rows == "last" else int(rows))
-        logits = (np.arange(VOCAB) == self._token_ids[0]).astype(np.float32)
-        return logits if rows == "last" else np.tile(logits, (int(rows), 1))
+        self.widths.append(rows)
+        return np.tile((np.arange(VOCAB) == self._token_ids[0]).astype(np.float32), (rows, 1))

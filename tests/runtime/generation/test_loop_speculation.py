@@ -178,18 +178,16 @@ class Habit(Loop):
     def __init__(self) -> None:
         super().__init__(0)
 
-    def read(
+    def forward(
         self,
         sequence: InputSequence,
         *,
         adapter: str,
-        rows: int | str = "last",
+        rows: int = 1,
         should_stop: Callable[[], bool] | None = None,
     ) -> np.ndarray:
         self.held = ids = sequence.token_ids.tolist()
-        num_rows = 1 if rows == "last" else int(rows)
-        logits = np.stack([_habit(*ids[end - 2 : end]) for end in range(len(ids) - num_rows + 1, len(ids) + 1)])
-        return logits[-1] if rows == "last" else logits
+        return np.stack([_habit(*ids[end - 2 : end]) for end in range(len(ids) - rows + 1, len(ids) + 1)])
 
 
 def _habit(first: int, second: int) -> np.ndarray:
