@@ -29,12 +29,12 @@ from edgephi_serve.keys import read_keys
 from edgephi_serve.late import protocol
 from edgephi_serve.notify import notify, watchdog_s
 from edgephi_serve.settings import Settings
-from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_sockets
+from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_sockets, stop_accepting
 
 #: For the last bytes of answers, once their work has ended.
 _FLUSH_S = 2
-#: For a connection that was accepted just before to be among uvicorn's, and for its request.
-_ACCEPTED_S, _FIRST_BYTES_S = 0.2, 5
+#: For the first bytes of a connection that was accepted just before the end.
+_FIRST_BYTES_S = 5
 _WARM_TOKENS = 8
 #: In GNU's malloc.h.
 _M_ARENA_MAX = -8
@@ -192,11 +192,9 @@ class Server:
 
     async def _hand_over(self) -> None:
         """Accept nothing more, which the next process on the socket does, and answer all that was accepted."""
-        for server in self._http.servers:
-            server.close()
         self._engine.dismissal.set()
         began_s = time.monotonic()
-        await asyncio.sleep(_ACCEPTED_S)
+        await stop_accepting(self._http.servers)
         while (passed_s := time.monotonic() - began_s) < self._settings.times.drain_s and (
             self._engine.running or self._engine.waiting or self._is_asked(with_silent=passed_s < _FIRST_BYTES_S)
         ):

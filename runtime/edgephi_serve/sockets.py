@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgephi.base.errors import ConfigError
 from edgephi_serve.settings import Listen
 
 _FIRST_PASSED = 3
+#: For a connection that was accepted just before to be among its server's.
+_ACCEPTED_S = 0.2
 
 
 def passed_sockets() -> list[socket.socket]:
@@ -82,6 +85,21 @@ def _unix_socket(path: Path) -> socket.socket:
     made.listen(128)
     made.setblocking(False)
     return made
+
+
+async def stop_accepting(servers: Iterable[asyncio.Server]) -> None:
+    """Leave what connects from now on to the next process on the socket, and keep what is already accepted.
+
+    A server that is closed first drops connections that asyncio has accepted but not yet given to a protocol.
+    """
+    loop = asyncio.get_running_loop()
+    open_servers = list(servers)
+    for server in open_servers:
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+    await asyncio.sleep(_ACCEPTED_S)
+    for server in open_servers:
+        server.close()
 
 
 def address_of(opened: socket.socket, listen: Listen) -> str:

@@ -11,6 +11,7 @@ _WORDS = (
     "unable to allocate",
     "out of memory",
     "can't start new thread",
+    "can't allocate",  # a lock, by Python
     "resource temporarily unavailable",
 )
 
