@@ -70,7 +70,7 @@ _limit_options = group(
         type=float,
         default=_TIMES.slice_s,
         show_default=True,
-        help="Seconds until a long request makes room.",
+        help="Seconds in which a long request makes room.",
     ),
     click.option(
         "--stall", "stall_s", type=float, default=_TIMES.stall_s, show_default=True, help="Seconds to unhealthy."

@@ -291,7 +291,7 @@ class Job(Generic[T]):
         Stages of decoding are signs of work and no more: the tokens themselves show how far it is.
         """
         self._beat_s = time.monotonic()
-        if self._progress.note(stage) and self._turns.should_pause(self, self._progress.left_s):
+        if self._progress.note(stage) and self._turns.should_pause(self, self._progress):
             self._is_pausing = True
         if stage.name != "decode":
             self._push(stage)

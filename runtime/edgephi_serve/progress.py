@@ -32,6 +32,8 @@ class Progress:
         self._first: Stage | None = None  # of this turn and stage
         self._first_s = 0.0
         self._unit_s: dict[StageName, float] = {}
+        self._pass_positions = 0  # of the longest so far
+        self._num_steps = 0  # noted in this turn, its beginning included
         self._has_tokens = False
 
     def note(self, stage: Stage) -> bool:
@@ -47,12 +49,16 @@ class Progress:
             self._first, self._first_s = stage, now
         elif stage.done > self._first.done:
             self._unit_s[stage.name] = (now - self._first_s) / (stage.done - self._first.done)
+        if self._stage is not None and stage.name == self._stage.name == "prefill":
+            self._pass_positions = max(self._pass_positions, stage.done - self._stage.done)
         self._stage = stage
+        self._num_steps += 1
         return self.is_kept
 
     def end_turn(self) -> None:
         """The turn was paused, and the next one begins where it was."""
         self._first = None
+        self._num_steps = 0
 
     def left_s(self) -> float:
         """How long it will take until the first token, rather too short than too long; 0 where nothing is known."""
@@ -61,12 +67,25 @@ class Progress:
             return 0.0
         left = stage.total - stage.done
         if stage.name == "prefill":
-            unit_s = self._unit_s.get("prefill")
-            return self._prefill_s(left) if unit_s is None else unit_s * left
+            return self._prefill_s(left)
         return self._unit_s.get("encode", 0.0) * left + self._prefill_s(self.positions)
 
+    def next_s(self) -> float:
+        """How long it will take until it can be paused again: a crop, a window or a pass; 0 where nothing is known.
+
+        Before its first pass, all that is left may be one. 0 too where this turn has not done anything: each gets on.
+        """
+        stage = self._stage
+        if stage is None or self._num_steps < 2:
+            return 0.0
+        if stage.name == "encode":
+            return self._unit_s.get("encode", 0.0)
+        left = stage.total - stage.done
+        return self._prefill_s(min(left, self._pass_positions or left))
+
     def _prefill_s(self, positions: int) -> float:
-        return self._pace.prefill_s(positions) or 0.0
+        unit_s = self._unit_s.get("prefill")
+        return (self._pace.prefill_s(positions) or 0.0) if unit_s is None else unit_s * positions
 
 
 def _left(stage: Stage) -> tuple[int, int]:

@@ -154,7 +154,7 @@ class Times:
         session_s: Of a session of live captions.
         behind_s: Speech of such a session that may wait for the model before its client is notified; of twice as much,
             the oldest is left out.
-        slice_s: After which a long request makes room for a short one before its first token; None for never.
+        slice_s: In which a long request before its first token makes room for a short one; None for never.
     """
 
     request_s: float = 600.0

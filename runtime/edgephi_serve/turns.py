@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 _POLL_S = 0.02
@@ -38,6 +37,16 @@ class Claim(Protocol):
         """Observes how many requests come before it, now and when it began to wait."""
 
 
+class Remaining(Protocol):
+    """What a request that has its turn still has to do before its first token."""
+
+    def left_s(self) -> float:
+        """Estimated time until its first token; 0 where nothing is known."""
+
+    def next_s(self) -> float:
+        """Estimated time until it can be paused again."""
+
+
 class EndedWaitingError(Exception):
     """The request was ended before its turn came."""
 
@@ -46,7 +55,7 @@ class TurnQueue:
     """One turn at a time.
 
     Args:
-        slice_s: How long a turn lasts at least before its request may be paused.
+        slice_s: How long a request may have its turn while a short one waits, where it can be paused by then.
     """
 
     def __init__(self, slice_s: float) -> None:
@@ -102,18 +111,18 @@ class TurnQueue:
                 self._holder = None
                 self._changed.notify_all()
 
-    def should_pause(self, claim: Claim, left_s: Callable[[], float]) -> bool:
+    def should_pause(self, claim: Claim, remaining: Remaining) -> bool:
         """Whether the holder should make room now; if so, the next turn is that of a short request.
 
         Args:
-            claim: The holder, before its first token.
-            left_s: How long it will still take.
+            claim: The holder, before its first token, at a point where it can be paused.
+            remaining: Its work.
         """
-        is_due = time.monotonic() - self._since_s >= self._slice_s
+        is_due = time.monotonic() - self._since_s + remaining.next_s() >= self._slice_s
         # As often as that may be: a number of pauses would be used up long before the end on a slow machine.
         if not self._line or not is_due or claim.delayed_s > claim.held_s:
             return False
-        most_s = left_s() * _SHORT
+        most_s = remaining.left_s() * _SHORT
         with self._changed:
             self._guest = next((one for one in self._line if one.estimate_s < most_s), None)
             return self._guest is not None

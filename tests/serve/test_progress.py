@@ -182,9 +182,33 @@ def test_what_is_left_is_reckoned_of_the_stage_that_runs_and_of_the_prefill_afte
     assert _progress(*stages, positions=1000, position_s=0.1).left_s() == pytest.approx(left_s)
 
 
-def test_where_no_pace_is_known_nothing_is_said_to_be_left():
-    assert _progress(Stage("encode", 0, 9), positions=1000).left_s() == 0.0
-    assert _progress(Stage("prefill", 0, 9), positions=1000).left_s() == 0.0
+@pytest.mark.parametrize(
+    ("stages", "next_s"),
+    [
+        ((), 0.0),
+        ((Stage("prefill", 0, 300),), 0.0),  # a turn does something
+        ((Stage("encode", 0, 9), Stage("encode", 2, 9)), 0.5),
+        ((Stage("encode", 0, 9), Stage("prefill", 0, 300)), 30.0),  # how long a pass is shows after the first
+        ((Stage("prefill", 0, 300), Stage("prefill", 100, 300)), 1.0),
+        ((Stage("prefill", 0, 300), Stage("prefill", 200, 300)), 0.5),
+    ],
+)
+def test_the_next_crop_or_pass_is_reckoned_as_long_as_those_before(stages, next_s):
+    """A question that waits until the end of a crop and then of a pass waits twice as long as the slice."""
+    assert _progress(*stages, positions=1000, position_s=0.1).next_s() == pytest.approx(next_s)
+
+
+def test_a_turn_after_a_pause_does_a_pass_however_long():
+    progress = _progress(Stage("prefill", 0, 300), Stage("prefill", 100, 300), position_s=0.1)
+    progress.end_turn()
+    progress.note(Stage("prefill", 100, 300))
+    assert progress.next_s() == 0.0
+
+
+@pytest.mark.parametrize("stage", [Stage("encode", 0, 9), Stage("prefill", 0, 9)])
+def test_where_no_pace_is_known_nothing_is_said_to_be_left(stage):
+    progress = _progress(stage, positions=1000)
+    assert (progress.left_s(), progress.next_s()) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(

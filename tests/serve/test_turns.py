@@ -11,6 +11,19 @@ import pytest
 from edgephi_serve.turns import EndedWaitingError, TurnQueue
 
 
+@dataclass(frozen=True)
+class _Remaining:
+    """Ten seconds of work, that can be paused again after `pass_s`."""
+
+    pass_s: float = 0.0
+
+    def left_s(self) -> float:
+        return 10.0
+
+    def next_s(self) -> float:
+        return self.pass_s
+
+
 @dataclass(eq=False)
 class _Request:
     """A claim that notes where it stood in the line, and holds its turn until `may_end` is set."""
@@ -63,26 +76,28 @@ class _Line:
 
 
 @pytest.mark.parametrize(
-    ("slice_s", "delayed_s", "estimate_s", "is_paused"),
+    ("slice_s", "pass_s", "delayed_s", "estimate_s", "is_paused"),
     [
-        (0.0, 0, 0.1, True),
-        (60.0, 0, 0.1, False),  # its turn has only begun
-        (0.0, 20.0, 0.1, True),
-        (0.0, 20.1, 0.1, False),  # it has waited for others longer than it was served
-        (0.0, 0, 4.9, True),  # less than half of ten seconds
-        (0.0, 0, 5.0, False),
-        (0.0, 0, math.inf, False),
+        (0.0, 0, 0, 0.1, True),
+        (60.0, 0, 0, 0.1, False),  # its turn has only begun
+        (60.0, 50, 0, 0.1, False),
+        (60.0, 60, 0, 0.1, True),  # its next pass would end after the slice
+        (0.0, 0, 20.0, 0.1, True),
+        (0.0, 0, 20.1, 0.1, False),  # it has waited for others longer than it was served
+        (0.0, 0, 0, 4.9, True),  # less than half of ten seconds
+        (0.0, 0, 0, 5.0, False),
+        (0.0, 0, 0, math.inf, False),
     ],
 )
-def test_a_long_request_makes_room_by_these_rules(slice_s, delayed_s, estimate_s, is_paused):
+def test_a_long_request_makes_room_by_these_rules(slice_s, pass_s, delayed_s, estimate_s, is_paused):
     turns, long = TurnQueue(slice_s), _Request(delayed_s=delayed_s)
     turns.enter(long)
     turns.take(long)
     line = _Line(turns)
-    assert not turns.should_pause(long, lambda: 10.0)  # nobody waits
+    assert not turns.should_pause(long, _Remaining(pass_s))  # nobody waits
     waiting = _Request(estimate_s=estimate_s)
     line.add(waiting)
-    assert turns.should_pause(long, lambda: 10.0) is is_paused
+    assert turns.should_pause(long, _Remaining(pass_s)) is is_paused
     turns.give_back(long)
     assert line.join(waiting) == [waiting]
 
@@ -95,7 +110,7 @@ def test_the_short_request_comes_next_then_the_one_that_made_room_then_the_other
     others, short = [_Request(), _Request()], _Request(estimate_s=0.1)
     for request in (*others, short):
         line.add(request)
-    assert turns.should_pause(long, lambda: 10.0)
+    assert turns.should_pause(long, _Remaining())
     turns.give_back(long)
     line.add(long, is_first=True)
     assert line.join(short, long, *others) == [short, long, *others]
