@@ -1,7 +1,8 @@
 """The length from which on the graph for prefill is faster on this machine: measured once, and kept for the user.
 
-A busy machine spreads the times of equal passes, and two lines through them may cross anywhere: such a threshold serves
-the process that measured it, and the next one measures again.
+A busy machine spreads the times of equal passes, and two lines through them may cross anywhere or nowhere: such a
+threshold is at most the length that was worth a measurement, since a graph of int8 is hardly ever slower there; it
+serves the process that measured it, and the next one measures again.
 
     seconds of a pass = fixed + per position * positions         of either graph, from passes of two lengths
     threshold         = where the two lines cross, in whole steps of 16 positions
@@ -64,7 +65,8 @@ def measure(passes: tuple[Callable[[int], object], Callable[[int], object]]) -> 
         if is_steady:
             break
     own, prefill = ({length: min(taken) for length, taken in each.items()} for each in times)
-    return Threshold(crossing(own, prefill), is_steady)
+    positions = crossing(own, prefill)
+    return Threshold(positions if is_steady else min(positions or LEAST_MEASURED, LEAST_MEASURED), is_steady)
 
 
 def _agree(seconds: list[float]) -> bool:

@@ -72,6 +72,13 @@ def test_what_a_busy_machine_gives_serves_one_process_and_is_not_kept(monkeypatc
     assert (later.value, stored("a")) == (48, 48)
 
 
+def test_a_busy_machine_does_not_do_without_the_graph_for_prefill(monkeypatch: pytest.MonkeyPatch):
+    """By noise alone a photo would take a third longer: here each long pass of that graph is disturbed."""
+    rounds = [[0.0, 0.0, 0.0, delay_s] for delay_s in (9.0, 12.0, 15.0, 18.0)]
+    passes = Passes(monkeypatch, [0.0, 0.0, *(delay_s for each in rounds for delay_s in each)])
+    assert measure(passes.pair()) == Threshold(256, is_steady=False)
+
+
 @pytest.mark.parametrize(
     ("own", "prefill", "threshold"),
     [
