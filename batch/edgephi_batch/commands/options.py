@@ -67,7 +67,7 @@ def _has_ray() -> bool:
 
 def batch_options(command: Command) -> Command:
     """Adds the options; passes them as `options: BatchOptions`."""
-    return packed(command, BatchOptions, "options", [*_input_options(), *_worker_options(), *_output_options()])
+    return packed(command, BatchOptions, "options", [*_input_options(), *_engine_options(), *_output_options()])
 
 
 def _input_options() -> list[Command]:
@@ -85,7 +85,24 @@ def _input_options() -> list[Command]:
     )
 
 
-def _worker_options() -> list[Command]:
+def worker_options(workers: str) -> list[Command]:
+    """How many workers and where: `--actors` and `--address`.
+
+    Args:
+        workers: What they are, a sentence.
+    """
+    return [
+        click.option(
+            "--actors",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help=f"{workers}  [default: as many as cores and memory allow]",
+        ),
+        click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster, or auto; without it this machine."),
+    ]
+
+
+def _engine_options() -> list[Command]:
     return in_group(
         "Worker",
         [
@@ -96,13 +113,7 @@ def _worker_options() -> list[Command]:
                 show_default=True,
                 help="Processes of this machine, or actors of Ray. auto: Ray where it is installed.",
             ),
-            click.option(
-                "--actors",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="Workers, each with a model of its own.  [default: as many as cores and memory allow]",
-            ),
-            click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster, or auto; without it this machine."),
+            *worker_options("Workers, each with a model of its own."),
             click.option(
                 "--item-s",
                 type=click.FloatRange(min=0.1),

@@ -87,19 +87,20 @@ class BatchCommand:
         self._report(state, workers[0] if workers else None)
 
     def _plan(self, bundle: Bundle) -> WorkerPlan:
-        from edgephi_batch.engines.plan import WorkerPlan
+        from edgephi_batch.engines.plan import WorkerOptions, WorkerPlan
         from edgephi_batch.workforce import worker_bytes
 
-        has_images, has_audio = any(item.images for item in self.items), any(item.audio for item in self.items)
-        return WorkerPlan(
+        options = WorkerOptions(
             on_ray=self.options.on_ray,
             address=self.options.address,
             actors=self.options.actors,
             threads=self.source.threads,
-            worker_bytes=worker_bytes(bundle, self.work.model.options, has_images=has_images, has_audio=has_audio),
             ignore_memory=self.source.ignore_memory,
             item_s=self.options.item_s,
         )
+        has_images, has_audio = any(item.images for item in self.items), any(item.audio for item in self.items)
+        need = worker_bytes(bundle, self.work.model.options, has_images=has_images, has_audio=has_audio)
+        return WorkerPlan(options=options, worker_bytes=need)
 
     def _rows(
         self, plan: WorkerPlan, on_start: Callable[[Workforce], None], items: Sequence[Item]

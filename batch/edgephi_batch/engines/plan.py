@@ -14,7 +14,7 @@ from edgephi_batch.workforce import Room, Workforce, workforce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerPlan:
+class WorkerOptions:
     """What is asked of the workers.
 
     Attributes:
@@ -22,8 +22,7 @@ class WorkerPlan:
         address: Of a cluster of Ray; None for this machine.
         actors: Workers; None for as many as cores and memory allow.
         threads: Of each; None divides the cores among them.
-        worker_bytes: Memory that each may take.
-        ignore_memory: Start them whether it is there or not.
+        ignore_memory: Start them whether there is memory or not.
         item_s: Most seconds for one item.
     """
 
@@ -31,9 +30,21 @@ class WorkerPlan:
     address: str | None = None
     actors: int | None = None
     threads: int | None = None
-    worker_bytes: int
     ignore_memory: bool = False
-    item_s: float
+    item_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """The workers of one run.
+
+    Attributes:
+        options: What is asked of them.
+        worker_bytes: Memory that each may take.
+    """
+
+    options: WorkerOptions
+    worker_bytes: int
 
     def rows(
         self, make_work: Callable[[int], Work[T]], items: Sequence[T], on_start: Callable[[Workforce], None]
@@ -52,15 +63,16 @@ class WorkerPlan:
             CapacityError: There is no memory for the workers.
             EdgeError: Ray or the workers cannot be started, or a worker cannot open the work.
         """
-        if self.address is None:
+        options = self.options
+        if options.address is None:
             yield from self._here(make_work, items, on_start)
             return
-        with ray_session(self.address, 0):
+        with ray_session(options.address, 0):
             chosen = self._workforce(cluster_rooms(), items)
             on_start(chosen)
-            asked = 0 if self.ignore_memory else chosen.worker_bytes
+            asked = 0 if options.ignore_memory else chosen.worker_bytes
             actors = RayActors(count=chosen.workers, threads=chosen.threads, memory_bytes=asked)
-            yield from run_on_ray(make_work(chosen.threads), items, actors, item_s=self.item_s)
+            yield from run_on_ray(make_work(chosen.threads), items, actors, item_s=options.item_s)
 
     def _here(
         self, make_work: Callable[[int], Work[T]], items: Sequence[T], on_start: Callable[[Workforce], None]
@@ -69,13 +81,14 @@ class WorkerPlan:
         chosen = self._workforce([Room(cores=num_physical_cores(), memory_bytes=memory().available_bytes)], items)
         on_start(chosen)
         work = make_work(chosen.threads)
-        if not self.on_ray:
-            yield from run_in_processes(work, items, workers=chosen.workers, item_s=self.item_s)
+        if not self.options.on_ray:
+            yield from run_in_processes(work, items, workers=chosen.workers, item_s=self.options.item_s)
             return
         with ray_session(None, chosen.workers * chosen.threads):
             actors = RayActors(count=chosen.workers, threads=chosen.threads, memory_bytes=0)
-            yield from run_on_ray(work, items, actors, item_s=self.item_s)
+            yield from run_on_ray(work, items, actors, item_s=self.options.item_s)
 
     def _workforce(self, rooms: list[Room], items: Sequence[T]) -> Workforce:
-        needed = 1 if self.ignore_memory else self.worker_bytes
-        return workforce(rooms, needed, actors=self.actors, threads=self.threads, num_items=len(items))
+        options = self.options
+        needed = 1 if options.ignore_memory else self.worker_bytes
+        return workforce(rooms, needed, actors=options.actors, threads=options.threads, num_items=len(items))

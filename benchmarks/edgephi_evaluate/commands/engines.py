@@ -15,6 +15,7 @@ from edgephi.console.commands import in_group
 from edgephi.console.ending import say
 from edgephi.console.options import ModelSource
 from edgephi.console.packing import Command
+from edgephi_batch.commands.options import worker_options
 
 if TYPE_CHECKING:
     from edgephi import Model
@@ -57,15 +58,7 @@ def engine_options() -> list[Command]:
         "onnxruntime-genai on a folder of --layout genai; or openai:URL, a server with the model MODEL (its key in "
         "OPENAI_API_KEY).",
     )
-    workers = [
-        click.option(
-            "--actors",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Workers of the engines ray and processes.  [default: as many as cores and memory allow]",
-        ),
-        click.option("--address", metavar="HOST:PORT", help="Of a Ray cluster, or auto; without it this machine."),
-    ]
+    workers = worker_options("Workers of the engines ray and processes.")
     return [*in_group("Model", [engine]), *in_group("Worker", workers)]
 
 
@@ -116,7 +109,8 @@ def _transformers(source: ModelSource, detail: str) -> Engine:
 
 def _workers(options: EngineOptions, source: ModelSource) -> WorkerEngine:
     from edgephi_batch.commands.running import worker_model
-    from edgephi_evaluate.engines.worker_engine import WorkerEngine, WorkerOptions
+    from edgephi_batch.engines.plan import WorkerOptions
+    from edgephi_evaluate.engines.worker_engine import WorkerEngine
 
     workers = WorkerOptions(
         on_ray=options.engine == "ray",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgephi.base.json_file import decode
 from edgephi.bundle.bundle import Bundle
-from edgephi_batch.engines.plan import WorkerPlan
+from edgephi_batch.engines.plan import WorkerOptions, WorkerPlan
 from edgephi_batch.row import Row
 from edgephi_batch.work.work import Do, WorkerModel
 from edgephi_batch.workforce import Workforce, worker_bytes
@@ -64,27 +64,6 @@ class AnswerWork:
         return Row.of({"id": item.id, "error": error, "answer": None})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """The workers.
-
-    Attributes:
-        on_ray: Actors of Ray instead of processes.
-        address: Of a Ray cluster; None for this machine.
-        actors: How many; None for as many as cores and memory allow.
-        threads: Of each; None divides the cores.
-        ignore_memory: Start them whether there is memory or not.
-        item_s: Most seconds for one item.
-    """
-
-    on_ray: bool
-    address: str | None = None
-    actors: int | None = None
-    threads: int | None = None
-    ignore_memory: bool = False
-    item_s: float = 3600.0
-
-
 class WorkerEngine:
     """Answers many items at once, in any order. Its answers are those of `EdgephiEngine`, and so is its identity.
 
@@ -114,15 +93,13 @@ class WorkerEngine:
             CapacityError: There is no memory for the workers.
             EdgeError: Ray or the workers cannot be started, or a worker cannot load the model.
         """
-        options = self._options
         need = worker_bytes(
             self._bundle,
             self._model.options,
             has_images=any(item.images for item in items),
             has_audio=any(item.audio for item in items),
         )
-        fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-        plan = WorkerPlan(worker_bytes=need, **fields)
+        plan = WorkerPlan(options=self._options, worker_bytes=need)
         seen = set[str]()
         for row in plan.rows(lambda threads: self._work(threads, rules), items, self._on_start):
             if row.id not in seen:  # a block that was done twice

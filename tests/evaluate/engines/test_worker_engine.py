@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgephi_evaluate.engines.worker_engine import WorkerEngine, WorkerOptions
+from edgephi_batch.engines.plan import WorkerOptions
+from edgephi_evaluate.engines.worker_engine import WorkerEngine
 from edgephi_evaluate.runs.evaluation import Evaluation, evaluate, load_suites
 from edgephi_evaluate.runs.folder import read_records, read_run, suite_folder
 from edgephi_evaluate.runs.record import ItemRecord
