@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from edgephi import Reply, Segment, Timing, WindowRules
+from edgephi import Reply, Segment, Timing, Transcript, WindowRules
 from edgephi.generation.reply import Speculation
-from edgephi_serve.reading.transcription import Format, TranscriptPiece, TranscriptWork
+from edgephi_serve.reading.transcription import Format, TranscriptEnd, TranscriptPiece, TranscriptWork
 from edgephi_serve.writing.transcript import TranscriptWriter
 from edgephi_serve.writing.usage import usage
 
@@ -33,17 +35,35 @@ def test_all_replies_count_and_their_prompt_once():
     assert (details.accepted_prediction_tokens, details.rejected_prediction_tokens) == (4, 3)
 
 
-def _text(form: Format, *texts: str) -> str:
+def _writer(form: Format) -> TranscriptWriter:
     work = TranscriptWork(
         task="transcribe", form=form, is_stream=False, language=None, translate_to=None, rules=WindowRules(),
         max_segment_s=None, has_logprobs=False, has_words=False, ignored=(),
     )  # fmt: skip
-    writer = TranscriptWriter(work, lambda _: b"")
+    return TranscriptWriter(work, lambda _: b"")
+
+
+def _text(form: Format, *texts: str) -> str:
+    writer = _writer(form)
     made = writer.start()
     for number, text in enumerate(texts):
         segment = Segment(start_s=2.0 * number, end_s=2.0 * number + 1.5, text=text, confidence=None)
         made += writer.text(TranscriptPiece(segment=segment, choices=(), duration_s=9.0))
     return made.decode()
+
+
+def test_every_number_of_a_segment_is_a_number_also_of_one_without_tokens():
+    """Clients in Rust, Go or Java read the whole transcript into types of their own, and refuse a null among them."""
+    known = Segment(start_s=0.0, end_s=1.0, text="one", confidence=0.5)
+    gap = Segment(start_s=1.0, end_s=2.0, text="", confidence=None, is_gap=True)
+    writer = _writer("verbose_json")
+    for segment in (known, gap):
+        writer.note(TranscriptPiece(segment=segment, choices=(), duration_s=2.0))
+    transcript = Transcript(file="a", segments=(known, gap), duration_s=2, elapsed_s=1, error=None, is_complete=True)
+    end = TranscriptEnd(transcript=transcript, prompt_tokens=1, audio_tokens=1, new_tokens=1)
+    segments = json.loads(writer.whole(end))["segments"]
+    assert [segment["avg_logprob"] for segment in segments] == [-0.6931, -10.0]
+    assert [{name for name, value in segment.items() if value is None} for segment in segments] == [set(), set()]
 
 
 @pytest.mark.parametrize(

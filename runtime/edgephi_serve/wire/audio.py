@@ -60,7 +60,8 @@ class SegmentBody(msgspec.Struct, kw_only=True):
     """A segment of `verbose_json`.
 
     `seek` is `start` in hundredths of a second, `no_speech_prob` the share of the segment in which the voice-activity
-    model found nobody speaking, `tokens` those of the whole window, at its first segment.
+    model found nobody speaking, `tokens` those of the whole window, at its first segment. A gap has an `avg_logprob` of
+    -10; OpenAI's has a text below -1 taken for failed.
     """
 
     id: int
@@ -70,7 +71,7 @@ class SegmentBody(msgspec.Struct, kw_only=True):
     text: str
     tokens: list[int]
     temperature: float
-    avg_logprob: float | None
+    avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
 

@@ -35,6 +35,8 @@ CONTENT_TYPES = {
     "vtt": "text/vtt; charset=utf-8",
 }  # fmt: skip
 _ENCODER = msgspec.json.Encoder()
+#: Far below the -1 from which OpenAI has a text taken for failed.
+_GAP_LOGPROB = -10.0
 
 
 @dataclass(slots=True)
@@ -167,7 +169,6 @@ def logprobs_of(choices: Iterable[Choice], token_bytes: Callable[[int], bytes]) 
 def _body(part: Segment, number: int, tokens: list[int], choices: tuple[Choice, ...]) -> SegmentBody:
     text = spoken(part)
     content = text.encode()
-    logprobs = [choice.logprob for choice in choices if choice.logprob is not None]
     return SegmentBody(
         id=number,
         seek=round(part.start_s * 100),
@@ -176,10 +177,18 @@ def _body(part: Segment, number: int, tokens: list[int], choices: tuple[Choice, 
         text=text,
         tokens=tokens,
         temperature=0.0,
-        avg_logprob=round(math.fsum(logprobs) / len(logprobs), 4) if logprobs else None,
+        avg_logprob=_mean_logprob(part, choices),
         compression_ratio=round(len(content) / len(zlib.compress(content)), 4) if content else 0.0,
         no_speech_prob=_silence(part),
     )
+
+
+def _mean_logprob(segment: Segment, choices: tuple[Choice, ...]) -> float:
+    """Of its tokens. A number also for a gap, which has none: clients in typed languages take no null for one."""
+    logprobs = [choice.logprob for choice in choices if choice.logprob is not None]
+    if logprobs:
+        return round(math.fsum(logprobs) / len(logprobs), 4)
+    return round(math.log(segment.confidence), 4) if segment.confidence else _GAP_LOGPROB
 
 
 def _silence(segment: Segment) -> float:
