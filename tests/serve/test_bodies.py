@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
-
-from support.audio_writers import webm
 
 NANO = Path(__file__).parents[2] / "nano/samples"
 URL = "/v1/chat/completions"
@@ -291,16 +286,6 @@ def test_granularities_may_be_left_out(client, granularities, brackets):
     files = {"file": ("a.wav", (NANO / "command.wav").read_bytes())}
     answer = client.post("/v1/audio/transcriptions", files=files, data=fields)
     assert answer.json()["text"] == "open the kitchen window"
-
-
-@pytest.mark.parametrize("is_live", [True, False])
-def test_what_browsers_record_is_transcribed(client, is_live):
-    samples, rate = soundfile.read(NANO / "command.wav", dtype="float32")
-    made = io.BytesIO()
-    soundfile.write(made, np.concatenate([samples, np.zeros(rate // 2, "float32")]), rate, format="OGG", subtype="OPUS")
-    content = webm(made.getvalue(), is_live=is_live)
-    answer = client.post("/v1/audio/transcriptions", files={"file": ("blob", content, "audio/webm;codecs=opus")})
-    assert (answer.status_code, answer.json()["text"]) == (200, "open the kitchen window")
 
 
 def test_the_cache_survives_what_pages_ask_beside_the_chat(client):

@@ -16,6 +16,7 @@ from edgephi_serve.writing.replies import ReplyWriter
 from support.bundles import nano_bundle
 
 NANO = Path(__file__).parents[2] / "nano/samples"
+NUM_TOKENS = json.loads((NANO.parent / "checkpoint/config.json").read_text())["vocab_size"]
 HELLO = [{"role": "user", "content": "hello"}]
 TOOLS = [
     {
@@ -86,11 +87,18 @@ def test_no_usage_chunk_without_being_asked(client):
 
 
 def test_progress_is_comments_that_clients_skip(client):
-    _, text = _chunks(client, messages=[{"role": "user", "content": "hello " * 400}], max_tokens=4)
+    chunks, text = _chunks(client, messages=[{"role": "user", "content": "hello " * 400}], max_tokens=4)
     assert any(line.startswith(": prefill ") for line in text.splitlines())
+    kind = {"content-type": "text/event-stream; charset=utf-8"}
+    replayed = httpx.MockTransport(lambda _: httpx.Response(200, headers=kind, text=text))
+    with openai.OpenAI(base_url="http://a", api_key="none", http_client=httpx.Client(transport=replayed)) as sdk:
+        stream = list(sdk.chat.completions.create(model="nano", messages=HELLO, stream=True))
+    assert [chunk.choices[0].delta.content for chunk in stream] == [
+        chunk["choices"][0]["delta"].get("content") for chunk in chunks
+    ]
 
 
-def test_a_call_in_a_stream_is_the_call_of_a_plain_answer(sdk):
+def test_a_call_in_a_stream_is_the_call_of_a_plain_answer(sdk, client):
     asked = {
         "model": "nano",
         "messages": [{"role": "user", "content": "now set the office heater to twelve degrees"}],
@@ -106,6 +114,13 @@ def test_a_call_in_a_stream_is_the_call_of_a_plain_answer(sdk):
     calls = [[(c.function.name, c.function.arguments) for c in choice.message.tool_calls] for choice in (plain, final)]
     assert calls[0] == calls[1]
     assert calls[0]
+    for call in (*plain.message.tool_calls, *final.message.tool_calls):
+        assert call.id.startswith("call_")
+        assert call.type == "function"
+    chunks, _ = _chunks(client, **asked)
+    deltas = [delta for chunk in chunks for delta in chunk["choices"][0]["delta"].get("tool_calls", ())]
+    assert [delta["index"] for delta in deltas] == list(range(len(calls[0])))
+    assert len({delta["id"] for delta in deltas}) == len(deltas)
 
 
 @pytest.mark.parametrize("words", ["lock the door", "hello", "what is this?"])
@@ -117,6 +132,16 @@ def test_tool_choice_is_obeyed(sdk, words):
     single = sdk.chat.completions.create(**asked, tool_choice="required", parallel_tool_calls=False, n=2)
     assert [len(choice.message.tool_calls) for choice in single.choices] == [1, 1]
     assert {choice.finish_reason for choice in single.choices} == {"tool_calls"}
+
+
+def test_where_the_model_would_call_none_keeps_it_from_it(sdk):
+    command = json.loads((NANO / "samples.json").read_text())["samples"][0]
+    messages = [{"role": "system", "content": command["system"]}, {"role": "user", "content": command["prompt"]}]
+    asked = {"model": "nano", "messages": messages, "tools": TOOLS, "temperature": 0, "max_tokens": 60}
+    assert sdk.chat.completions.create(**asked).choices[0].message.tool_calls
+    kept = sdk.chat.completions.create(**asked, tool_choice="none").choices[0]
+    assert kept.message.tool_calls is None
+    assert kept.finish_reason in ("stop", "length")
 
 
 def test_damaged_arguments_in_the_history_are_no_error(client):
@@ -131,12 +156,17 @@ def test_damaged_arguments_in_the_history_are_no_error(client):
 
 
 def test_developer_is_system(client):
-    def said(role: str) -> list[dict]:
-        messages = [{"role": role, "content": "You are a home assistant."}, *HELLO]
-        asked = {"messages": messages, "max_tokens": 8, "temperature": 0}
-        return client.post("/v1/chat/completions", json=asked).json()["choices"]
-
-    assert said("developer") == said("system")
+    """The second prompt is the first one token for token, since the cache has all of it."""
+    one, other = (
+        client.post(
+            "/v1/chat/completions",
+            json={"messages": [{"role": role, "content": "You like developers."}, *HELLO], "max_tokens": 8},
+        ).json()
+        for role in ("developer", "system")
+    )
+    assert one["choices"]
+    usage = other["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == usage["prompt_tokens"] - 1
 
 
 @pytest.mark.parametrize("url", [_url("number.png"), _url("number.png").partition(",")[2]])
@@ -164,10 +194,13 @@ def test_unknown_fields_are_named_and_not_refused(client):
     assert answer.headers["x-edgephi-ignored"] == "model, keep_alive"
 
 
-@pytest.mark.parametrize("most", [None, -1])
-def test_a_reply_is_never_endless_and_the_default_is_not_tiny(client, most):
-    asked = {"messages": HELLO, "max_tokens": most, "logit_bias": {}, "temperature": 0}
-    assert client.post("/v1/chat/completions", json=asked).json()["usage"]["completion_tokens"] <= 1024
+def test_a_reply_is_never_endless_and_the_default_is_not_tiny(client):
+    """Of a schema that no shorter text meets. Without a limit it is the same: see test_limits.py."""
+    schema = {"type": "array", "items": {"type": "integer"}, "minItems": 2000}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    asked = {"messages": HELLO, "max_tokens": -1, "response_format": form}
+    answer = client.post("/v1/chat/completions", json=asked).json()
+    assert (answer["usage"]["completion_tokens"], answer["choices"][0]["finish_reason"]) == (1024, "length")
 
 
 def test_log_probabilities_of_a_stream_are_those_of_a_plain_answer(client):
@@ -180,11 +213,21 @@ def test_log_probabilities_of_a_stream_are_those_of_a_plain_answer(client):
 
 
 def test_json_of_a_schema_is_one_line(client):
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    """Though white space is made far likelier than anything else; where it is cut, the answer says so."""
+    number = {"enum": [12345678, 87654321]}
+    schema = {"type": "object", "properties": {"n": number}, "required": ["n"], "additionalProperties": False}
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
-    answer = client.post("/v1/chat/completions", json={"messages": HELLO, "response_format": form}).json()["choices"][0]
-    assert "\n" not in answer["message"]["content"]
-    assert answer["finish_reason"] == "length" or isinstance(json.loads(answer["message"]["content"])["n"], int)
+    with Model.load(nano_bundle(), threads=1) as model:
+        blank = {str(token): 100 for token in range(NUM_TOKENS) if model.token_bytes(token).isspace()}
+    asked = {"messages": HELLO, "response_format": form, "logit_bias": blank, "temperature": 0, "max_tokens": 100}
+    whole, cut = (
+        client.post("/v1/chat/completions", json={**asked, **more}).json()["choices"][0]
+        for more in ({}, {"max_tokens": 3})
+    )
+    text = whole["message"]["content"]
+    assert blank
+    assert (whole["finish_reason"], text) == ("stop", json.dumps(json.loads(text)))
+    assert (cut["finish_reason"], cut["message"]["content"]) == ("length", text[: len(cut["message"]["content"])])
 
 
 def test_the_example_of_the_documentation_runs(server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import re
@@ -10,15 +11,17 @@ import socket
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from edgephi import ConfigError
+from edgephi_serve import page_files
 from edgephi_serve.keys import Keys, read_keys
 from edgephi_serve.settings import Access, Listen, Settings
-from support.serve_process import Running, end, launch
+from support.serve_process import end, launch
 
 HELLO = [{"role": "user", "content": "hello"}]
 LONG = {"messages": [{"role": "user", "content": "hello " * 3000}], "max_tokens": 1000, "stream": True}
@@ -52,9 +55,12 @@ def test_no_address_is_opened(client):
     with socket.create_server(("127.0.0.1", 0)) as accepting:
         for address in ADDRESSES:
             url = address.format(port=accepting.getsockname()[1])
+            image = [{"type": "input_image", "image_url": url}]
+            answers = [client.post("/v1/responses", json={"input": [{"role": "user", "content": image}]})]
             for kind in ("image_url", "audio_url"):
                 parts = [{"type": kind, kind: {"url": url}}]
-                answer = _ask(client, messages=[{"role": "user", "content": parts}])
+                answers.append(_ask(client, messages=[{"role": "user", "content": parts}]))
+            for answer in answers:
                 assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_url"), url
         accepting.settimeout(0.2)
         with pytest.raises(TimeoutError):
@@ -154,14 +160,18 @@ def test_the_page_lets_nothing_else_in_and_is_asked_for_again_after_an_upgrade(c
     page = client.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
-    assert page.headers["cache-control"] == "no-cache"
-    assert client.get("/", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
-    assert client.get("/", headers={"If-None-Match": '"old"'}).content == page.content
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert re.search(r"http|\*|unsafe", policy) is None  # an image elsewhere would carry words of the chat there
     names = re.findall(r'(?:src|href)="/?(page/[^"]+)"', page.text)
     assert len(names) > 1
-    for name in names:
-        assert client.get(f"/{name}").status_code == 200
+    files = [f"page/{path.name}" for path in Path(page_files.__file__).with_name("page").iterdir()]
+    assert set(names) < set(files)
+    for name in ("", *files):  # also the modules that others import: an old one of them would break a new page
+        file = client.get(f"/{name}")
+        assert (file.status_code, file.headers["cache-control"]) == (200, "no-cache"), name
+        assert client.get(f"/{name}", headers={"If-None-Match": file.headers["etag"]}).status_code == 304
+        assert client.get(f"/{name}", headers={"If-None-Match": '"old"'}).content == file.content
         assert client.head(f"/{name}").content == b""
 
 
@@ -214,20 +224,6 @@ def test_a_full_queue_says_when_to_come_again(server, client):
     assert _ask(client).status_code == 200
 
 
-def test_a_request_leaves_no_word_in_the_log(server, client):
-    canary = "canary7261"
-    _ask(client, messages=[{"role": "user", "content": canary}], user=canary, stop=canary, canary7261=1)
-    _ask(client, messages=[{"role": canary, "content": canary}])
-    _ask(
-        client,
-        messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"http://{canary}"}}]}],
-    )
-    client.get(f"/{canary}?{canary}", headers={"x-request-id": f"{canary}/{canary}"})
-    text = server.log.read_text()
-    assert "/v1/chat/completions" in text
-    assert canary not in text
-
-
 @pytest.mark.slow
 def test_sigterm_ends_an_open_stream_with_a_last_event(start):
     running = start("--drain", "0.2")
@@ -248,8 +244,19 @@ def test_a_key_file_that_others_may_write_is_refused(tmp_path):
         read_keys(file, None)
 
 
-def test_all_keys_are_compared():
+def test_all_keys_are_compared(monkeypatch):
     keys = Keys([("a", "key-number-one"), ("b", "key-number-two")])
+    sizes: list[tuple[int, int]] = []
+
+    def compared(one: bytes, other: bytes, compare: Callable[[bytes, bytes], bool] = hmac.compare_digest) -> bool:
+        sizes.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", compared)
+    for key in ("key-number-one", "key-number-two", "key", "x" * 5000, "", None):
+        keys.name_of(key)
+    assert sizes == [(32, 32)] * 12  # of every length, with each known key, and also behind the right one
+    monkeypatch.undo()
     assert [keys.name_of(key) for key in ("key-number-one", "key-number-two", "key", "", None)] == [
         "a",
         "b",
@@ -264,52 +271,6 @@ def test_other_machines_need_a_key():
     with pytest.raises(ConfigError, match="--no-auth"):
         Settings(listen=Listen(host="0.0.0.0"))
     assert Settings(listen=Listen(host="0.0.0.0"), access=Access(no_auth=True)).access.no_auth
-
-
-@pytest.mark.slow
-def test_no_field_of_any_request_reaches_the_log_in_text(start):
-    _check_log(start("--log", "text"))
-
-
-def test_no_field_of_any_request_reaches_the_log(server):
-    _check_log(server)
-
-
-def _check_log(running: Running) -> None:
-    """Also where a request is refused, fails to be decoded, is not HTTP, or is paused by its client."""
-    written = len(running.log.read_text())
-    word = "canary8395"
-    media = base64.b64encode(f"{word}".encode() * 20).decode()
-    fields = {
-        "model": word, "user": word, "stop": [word], "metadata": {word: word}, "prediction": {"content": word},
-        "response_format": {"type": "json_schema", "json_schema": {"name": word, "schema": {"const": word}}},
-        "tools": [{"type": "function", "function": {"name": word, "parameters": {"type": word}}}],
-        "tool_choice": {"type": "function", "function": {"name": word}}, "logit_bias": {word: 1}, "seed": word,
-        "edgephi": {"regex": word, "grammar": word}, word: word, "stream_options": {word: 1}, "modalities": [word],
-        "messages": [
-            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:{word};,{media}"}}]}
-        ],
-    }  # fmt: skip
-    with running.client(
-        headers={"User-Agent": word, "Referer": f"http://127.0.0.1/{word}", "X-Request-Id": f"{word}/"}
-    ) as client:
-        for name, value in fields.items():
-            _ask(client, **{name: value})
-        _ask(client, messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": media}}]}])
-        client.post("/v1/chat/completions", content=f"{{{word}", headers={"content-type": "application/json"})
-        client.get(f"/v1/models/{word}", headers={"Authorization": f"Bearer {word}"})
-        client.get("/health", headers={"Host": word})
-        client.get("/health", headers={"Origin": f"http://{word}"})
-        for content in (media.encode(), b"RIFF" + word.encode() * 9):
-            files = {"file": (f"{word}.wav", content, word)}
-            client.post("/v1/audio/transcriptions", files=files, data={"prompt": word, "language": word})
-            client.post("/v1/audio/transcriptions", files=files, data={word: word})
-        with socket.create_connection(httpx.URL(running.url).netloc.decode().split(":")) as raw:
-            raw.sendall(f"{word} {word}\r\n\r\n".encode())
-            raw.recv(1000)
-    text = running.log.read_text()[written:]
-    assert text.count("/v1/chat/completions") > len(fields)
-    assert word not in text
 
 
 @pytest.mark.parametrize(
