@@ -3,8 +3,9 @@
     python -m edgephi_nano.fidelity_table FOLDER [--rows rtn-32,gptq-128] [--count 64] [--threads 2]
 
 Makes the examples and exports each row in FOLDER, runs `edgephi fidelity` over all of them, and leaves table.md and
-page.html there. What is in FOLDER already is not made again, so an interrupted run goes on, and more
-rows may be added later.
+table.html there. A row of one purpose answers fewer kinds of requests than the others, so it is compared apart, in
+table-NAME.md. What is in FOLDER already is not made again, so an interrupted run goes on, and more rows may be added
+later.
 
 Needs espeak-ng's C library and the DejaVu fonts; no PyTorch.
 """
@@ -33,6 +34,8 @@ _LONGEST_REPLY = 64
 _SIZES = (32, 128, 256)
 #: Methods that need no examples.
 _PLAIN = ("rtn", "search")
+#: Then nothing but the decoder's linears and adapters loses anything.
+_FLOATS = " ".join(f"--override '{name}=float32'" for name in ("lm_head", "vision.*", "speech.*"))
 _MIXED = f"--recipe int4 {_ADAPTERS} --absorb {_SOLVED} --sensitivity SENSITIVITY"
 
 
@@ -59,6 +62,8 @@ ROWS: dict[str, str] = {
         for size in _SIZES
     },
     **{f"{method}-128-correct-4": _solved(method, 128, "--correct-rank 4") for method in ("rtn", "gptq")},
+    # B of few columns takes fewer bytes in floats than in blocks, which are filled up to 32.
+    "gptq-128-correct-2": _solved("gptq", 128, "--correct-rank 2 --override '*.lora_B.text=float32'"),
     **{f"mixed-{size}MB": f"{_MIXED} --budget {size}MB" for size in ("1.2", "1.3", "1.4", "1.6")},
     "int2-rtn-32": f"{_decoder('int2:32')} --method rtn",
     "int2-search-32": f"{_decoder('int2:32')} --method search",
@@ -67,6 +72,13 @@ ROWS: dict[str, str] = {
     "everything-int4-256": "--recipe int4 --method rtn --override '*=int4:256'",
     "everything-int2-32": "--recipe int4 --method search --override '*=int2:32'",
 }
+_ALONE = ("rtn-32", "rtn-128", "rtn-128-absorb", "gptq-128", "gptq-128-absorb")
+ROWS |= {f"{name}-alone": f"{ROWS[name]} {_FLOATS}" for name in _ALONE}
+#: Rows with one adapter merged, which serves every request.
+ONE_PURPOSE = {
+    f"int2-absorbed-{name}": f"--recipe int2-absorbed --adapters {name} {_SOLVED}" for name in ("speech", "vision")
+}
+ROWS |= ONE_PURPOSE
 _FILES = {"CALIBRATION": "calibration", "SENSITIVITY": "sensitivity.json"}
 
 
@@ -118,12 +130,21 @@ def main() -> None:
     make_examples(folder / "calibration", LESSONS, _CALIBRATION_COUNT)
     examples = make_examples(folder / f"examples-{given.count}", KINDS["heldout"] + KINDS["stress"], given.count)
     reference, *models = make_rows(folder, given.rows.split(","))
+    if routed := [path for path in models if path.name not in ONE_PURPOSE]:
+        _compare(reference, routed, examples, folder / "table", given.threads)
+    for path in models:
+        if path not in routed:
+            _compare(reference, [path], examples, folder / f"table-{path.name}", given.threads)
+
+
+def _compare(reference: Path, models: Sequence[Path], examples: Path, output: Path, threads: int) -> None:
+    """Compare them, into `output` with the endings .md and .html."""
     _edgephi(
         "fidelity",
         *map(str, models),
-        *("--reference", str(reference), "--examples", str(examples), "--work", str(folder / "work")),
-        *("--max-new-tokens", str(_LONGEST_REPLY), "--threads", str(given.threads)),
-        *("--markdown", str(folder / "table.md"), "--page", str(folder / "page.html")),
+        *("--reference", str(reference), "--examples", str(examples), "--work", str(output.parent / "work")),
+        *("--max-new-tokens", str(_LONGEST_REPLY), "--threads", str(threads)),
+        *("--markdown", f"{output}.md", "--page", f"{output}.html"),
     )
 
 

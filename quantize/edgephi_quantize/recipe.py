@@ -118,7 +118,7 @@ class Recipe:
     def needs_inputs(self) -> bool:
         """Whether the decoder's matrices are solved on calibration examples, layer after layer."""
         chosen = self.method is not None and METHODS[self.method].needs_inputs
-        return chosen or self.absorbed or self.correction_rank > 0
+        return chosen or self.absorbed or self.correction_rank > 0 or self.name == ONE_PURPOSE
 
     def is_solved_anew(self, name: str) -> bool:
         """Whether the tensor called `name` is a matrix that the checkpoint does not hold: it has nothing to equal."""

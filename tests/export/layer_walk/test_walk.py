@@ -253,6 +253,15 @@ def test_a_folder_of_one_purpose_has_2_bits_and_a_correction_of_its_adapters_ran
         assert good.generate("Say it.", options=SamplingOptions(max_new_tokens=2)).adapter == "speech"
 
 
+def test_a_folder_of_one_purpose_is_corrected_whatever_its_method(tmp_path: Path, examples: Path):
+    folder = _export(tmp_path / "m", examples, recipe="int2-absorbed", method="rtn", overrides=(), adapters="speech")
+    assert Bundle(folder).manifest.recipe.correction_rank > 0
+    with Model.load(folder) as model:
+        assert np.isfinite(
+            model.logits(next(one.request for one in read_examples(examples) if one.mode == "speech"))
+        ).all()
+
+
 @pytest.mark.parametrize(
     ("options", "kinds", "message"),
     [
@@ -262,6 +271,11 @@ def test_a_folder_of_one_purpose_has_2_bits_and_a_correction_of_its_adapters_ran
             "no calibration example is speech, which this export is for",
         ),
         ({"recipe": "int2-absorbed", "method": None, "overrides": ()}, ("text",), "is for folders of one purpose; add"),
+        (
+            {"recipe": "int2-absorbed", "method": "rtn", "overrides": (), "adapters": "speech", "calibration": ()},
+            ("text",),
+            "need examples; add --calibration with a folder",
+        ),
         ({"absorb": True}, ("text", "speech"), "no calibration example is for the vision adapter"),
         ({"correct_rank": 4}, ("speech",), "no calibration example is for requests without media"),
         ({"adapters": "speech", "overrides": ()}, ("text",), "no calibration example is speech"),

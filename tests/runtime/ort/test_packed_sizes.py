@@ -83,3 +83,35 @@ def test_packed_sizes_follow_from_the_files_of_every_recipe(tmp_path: Path, reci
         assert sum(map(packed_bytes, held)) == size - gaps - dropped + added
         assert [packed_bytes(tensor) for tensor in held] == [_by_format(tensor) for tensor in held]
         assert all(is_quantized(tensor) == tensor.format.startswith("int") for tensor in held)
+
+
+#: Inputs and outputs of a layer's linears, and of the head, of the real decoder.
+LINEARS = {
+    "qkv_proj": (3072, 5120),
+    "o_proj": (3072, 3072),
+    "gate_up_proj": (3072, 16384),
+    "mlp.down_proj": (8192, 3072),
+}
+LAYERS, HEAD_SHAPE = 32, (200064, 3072)
+
+
+def _step_bytes(recipe: str, rank: int) -> float:
+    """What a step of the real decoder reads with an adapter or a correction of this rank."""
+
+    def size(name: str, outputs: int, inputs: int) -> float:
+        return packed_bytes(_stored(str(RECIPES[recipe].format_of(name)), (outputs, inputs)))
+
+    total = size("lm_head", *HEAD_SHAPE)
+    for kind, (inputs, outputs) in LINEARS.items():
+        name = f"layers.0.{kind}"
+        pair = size(f"{name}.lora_A.x", rank, inputs) + size(f"{name}.lora_B.x", outputs, rank)
+        total += LAYERS * (size(name, outputs, inputs) + pair)
+    return total
+
+
+@pytest.mark.parametrize(("rank", "gigabytes"), [(320, 1.93), (256, 1.81)], ids=["speech", "vision"])
+def test_a_folder_of_one_purpose_reads_three_quarters_of_what_int4_fast_does(rank: int, gigabytes: float):
+    """Of the real model, with the adapter of speech or vision on in both."""
+    small = _step_bytes(ONE_PURPOSE, rank)
+    assert small / 1e9 == pytest.approx(gigabytes, abs=0.01)
+    assert small <= 0.75 * _step_bytes("int4-fast", rank)
