@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from edgephi import Stage
-from edgephi_serve.bodies import ClientLeftError
+from edgephi_serve.bodies import ClientLeftError, header
 from edgephi_serve.errors import ApiError
 from edgephi_serve.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.jobs import Job
@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 #: Stages whose progress a stream begins with; the status of a failure before them is still its own.
 _BEGINNING = ("queue", "load", "encode", "prefill")
+#: They end no event where none has begun, and stand after each one: programs that split a stream at lines, or at empty
+#: lines, and take every piece for JSON pass over them.
+_EMPTY_LINES = b"\n\n"
 #: Events that come faster than this share a write, whose cost would otherwise be a good part of a small model's token.
 _BETWEEN_WRITES_S = 0.002
 
@@ -57,8 +60,10 @@ class Delivery:
         self._send = send
         self._job = job
         self._times = times
+        self._has_comments = reads_comments(scope)
         self._added: list[bytes] = []
         self._sent_s = -math.inf
+        self._written_s = time.monotonic()  # the last byte, of any kind
         self.has_begun = False
 
     async def begin(self, kind: str) -> None:
@@ -81,6 +86,7 @@ class Delivery:
             ClientLeftError: The client took nothing for too long.
         """
         message = {"type": "http.response.body", "body": self._taken(body), "more_body": True}
+        self._written_s = time.monotonic()
         try:
             async with asyncio.timeout(self._times.reader_s):
                 await self._send(message)
@@ -105,7 +111,7 @@ class Delivery:
             raise error
 
     async def events(self) -> AsyncIterator[Any]:
-        """The job's events for a stream; comments go out meanwhile, once the request is accepted.
+        """The job's events for a stream; progress goes out meanwhile, once the request is accepted.
 
         What was added for the events before is sent before it waits for the next one, for the first event at once.
         """
@@ -116,9 +122,9 @@ class Delivery:
                 if not isinstance(item, Stage):
                     await self._gather()
             try:
-                item = await self._job.next(self._times.ping_s)
+                item = await self._job.next(max(self._until_ping_s(), 0.001))
             except TimeoutError:
-                await self._comment(comment)
+                await self._keep_alive(comment)
                 continue
             if item is None:
                 return
@@ -127,7 +133,7 @@ class Delivery:
             else:
                 comment = stage_comment(item)
                 if self.has_begun or item.name in _BEGINNING:
-                    await self._comment(comment)
+                    await self._keep_alive(comment)
 
     async def _gather(self) -> None:
         """Let events gather, if this write came soon after the last one."""
@@ -139,10 +145,21 @@ class Delivery:
         added, self._added = self._added, []
         return b"".join([*added, body])
 
-    async def _comment(self, comment: bytes) -> None:
-        if self.has_begun or self._job.is_accepted:  # until then a refusal has a status of its own
-            await self.begin("text/event-stream; charset=utf-8")
+    async def _keep_alive(self, comment: bytes) -> None:
+        """Progress for a client that reads comments; for any other empty lines where they are due."""
+        if not self.has_begun and not self._job.is_accepted:  # a refusal has a status of its own
+            self._written_s = time.monotonic()
+            return
+        is_first = not self.has_begun
+        await self.begin("text/event-stream; charset=utf-8")
+        if self._has_comments:
             self.add(comment)
+        elif is_first or self._until_ping_s() <= 0:
+            self.add(_EMPTY_LINES)
+
+    def _until_ping_s(self) -> float:
+        """Seconds until the connection has been silent for too long."""
+        return self._written_s + self._times.ping_s - time.monotonic()
 
     async def fail(self, error: ApiError, event: bytes) -> None:
         """Report a failure in a stream that has begun, as its last event."""
@@ -171,6 +188,11 @@ class Delivery:
                 return
             if not isinstance(item, Stage):
                 yield item
+
+
+def reads_comments(scope: Scope) -> bool:
+    """Whether a client says that it reads server-sent events. Many take every line that is not empty for JSON."""
+    return "text/event-stream" in (header(scope, b"accept") or "").lower()
 
 
 def stage_comment(stage: Stage) -> bytes:

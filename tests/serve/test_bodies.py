@@ -205,7 +205,8 @@ def test_a_body_of_a_real_kind_is_answered(client, name):
 
 def test_a_stream_is_of_the_grammar_of_events(client):
     """Every line is a comment, a field or the end of an event; data is one line and JSON, or the end."""
-    content = client.post(URL, json={"messages": [{"role": "user", "content": "hello " * 300}], "stream": True}).content
+    asked = {"messages": [{"role": "user", "content": "hello " * 300}], "stream": True}
+    content = client.post(URL, json=asked, headers={"Accept": "text/event-stream"}).content
     assert b"\r" not in content
     assert content.endswith(b"\n\n")
     for block in content.decode().removesuffix("\n\n").split("\n\n"):

@@ -51,7 +51,8 @@ def _url(name: str, kind: str = "image/png") -> str:
 
 
 def _chunks(client: httpx.Client, **request) -> tuple[list[dict], str]:
-    with client.stream("POST", "/v1/chat/completions", json={"stream": True, **request}) as answer:
+    headers = {"Accept": "text/event-stream"}
+    with client.stream("POST", "/v1/chat/completions", json={"stream": True, **request}, headers=headers) as answer:
         assert answer.status_code == 200, answer.read()
         text = "".join(answer.iter_text())
     events = [block[6:] for block in text.split("\n\n") if block.startswith("data: ")]

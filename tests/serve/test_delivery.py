@@ -27,7 +27,7 @@ def _bodies(work: Callable[[Job[bytes]], None], taken: Callable[[bytes], None] =
             taken(message["body"])
 
     async def deliver() -> None:
-        scope: dict[str, Any] = {}
+        scope: dict[str, Any] = {"headers": []}
         Exchange(id="req_1").put(scope)
         admission = Admission(turns=TurnQueue(10), preparing=Mock(), pace=Pace())
         job: Job[bytes] = Job(Mock(), admission, JobLimits(queue_s=10, turn_s=10))

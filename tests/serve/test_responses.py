@@ -27,6 +27,7 @@ from support.serve_thread import ScriptedModel, ServeThread
 
 NANO = Path(__file__).parents[2] / "nano/samples"
 URL = "/v1/responses"
+EVENTS = {"Accept": "text/event-stream"}
 HEATER = {
     "type": "function",
     "name": "set_heater",
@@ -54,7 +55,7 @@ def sdk(server):
 
 def _events(client: httpx.Client, **request: Any) -> list[Any]:
     """The events of a stream, each read as its type; comments are passed over."""
-    answer = client.post(URL, json={"stream": True, **request})
+    answer = client.post(URL, json={"stream": True, **request}, headers=EVENTS)
     assert answer.status_code == 200, answer.text
     events = []
     for block in answer.text.removesuffix("\n\n").split("\n\n"):
@@ -318,7 +319,7 @@ def test_a_response_that_waits_is_not_silent():
     with Model.load(nano_bundle(), threads=1) as model:
         settings = Settings(times=Times(ping_s=0.05))
         with ServeThread(ScriptedModel(model), settings) as running, running.client() as client:
-            text = client.post(URL, json={"input": "hang 0.3;write 1 0", "stream": True}).text
+            text = client.post(URL, json={"input": "hang 0.3;write 1 0", "stream": True}, headers=EVENTS).text
     assert text.startswith(": ")
     assert text.count(": waiting") + text.count(": preprocess") >= 2
 

@@ -184,7 +184,8 @@ class ServeThread:
 
     @staticmethod
     def stream(client: httpx.Client, text: str, **fields: Any) -> Any:
-        return client.stream("POST", "/v1/chat/completions", json=body(text, stream=True, **fields))
+        asked = body(text, stream=True, **fields)
+        return client.stream("POST", "/v1/chat/completions", json=asked, headers={"Accept": "text/event-stream"})
 
     def connected(self) -> socket.socket:
         """A connection that somebody else closes."""

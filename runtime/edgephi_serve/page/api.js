@@ -1,4 +1,4 @@
-// Requests to the server, its streams, and values kept in sessionStorage, which ends with the tab.
+// Requests, streams, and values kept while the tab is open.
 
 export function load(name) {
 	try {
@@ -17,7 +17,7 @@ export function save(name, value) {
 	}
 }
 
-// An answer that is no success. `status` 0: no answer came, or not all of it.
+// No success. `status` 0: no answer came, or not all of it.
 export class ApiError extends Error {
 	constructor(status, message, code) {
 		super(message);
@@ -31,7 +31,8 @@ export const isAbort = (error) => error.name === 'AbortError';
 export async function send(path, body, signal) {
 	const key = load('key');
 	const isForm = body instanceof FormData;
-	const headers = isForm ? {} : { 'Content-Type': 'application/json' };
+	const headers = { Accept: 'text/event-stream, */*' }; // for progress in streams
+	if (!isForm) headers['Content-Type'] = 'application/json';
 	if (key) headers.Authorization = `Bearer ${key}`;
 	const response = await fetch(path, {
 		method: body ? 'POST' : 'GET', headers, body: isForm ? body : JSON.stringify(body), signal, cache: 'no-store', credentials: 'omit',

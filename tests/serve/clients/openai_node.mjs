@@ -37,7 +37,7 @@ async function streamed() {
 async function parsedEvents() {
   const answer = await fetch(`${url}/v1/chat/completions`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", accept: "text/event-stream" },
     body: JSON.stringify({ ...long, stream: true }),
   });
   const data = [];

@@ -1,0 +1,59 @@
+"""What programs need that do not follow OpenAI's interface to the letter; each was found in the program's own code."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from edgephi import Model
+from support.bundles import nano_bundle
+from support.serve_thread import body
+
+URL = "/v1/chat/completions"
+COMMAND = Path(__file__).parents[2] / "nano/samples/command.wav"
+#: As OpenAI's client in a page asks whether it may send them.
+STAINLESS = "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os,x-stainless-retry-count"
+
+
+@pytest.fixture(scope="module")
+def nano() -> Iterator[Model]:
+    with Model.load(nano_bundle(), threads=1) as model:
+        yield model
+
+
+def test_every_line_of_a_stream_that_is_not_empty_is_data(serve):
+    """Local LLM Conversation of Home Assistant reads each of them as JSON, so a comment would end its reply."""
+    running = serve(ping_s=0.1)
+    times, lines = [0.0], []
+    began_s = time.monotonic()
+    asked = body("prefill a 4 0.15;hang 0.5;write 3 0.02", stream=True)
+    with running.client() as client, client.stream("POST", URL, json=asked) as answer:
+        for piece in answer.iter_text():
+            times.append(time.monotonic() - began_s)
+            lines.append(piece)
+    text = "".join(lines)
+    assert max(after - before for before, after in itertools.pairwise(times)) < 0.45, times
+    written = [line for line in text.splitlines() if line]
+    assert written[-1] == "data: [DONE]"
+    chunks = [json.loads(line.removeprefix("data: ")) for line in written[:-1]]
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == "0 1 2 "
+    assert {block[:6] for block in text.split("\n\n")} == {"", "data: "}
+
+
+def test_a_long_prompt_sends_few_empty_lines(serve):
+    """Clients of Go give a stream up after 300 lines without data."""
+    running = serve(ping_s=1)
+    asked = body("prefill a 600 0.001;write 1 0", stream=True)
+    with running.client() as client:
+        text = client.post(URL, json=asked).text
+    assert text.startswith("\n\n")
+    assert text.count("\n\n\n\n") + 1 < 30
+    assert text.endswith("data: [DONE]\n\n")
