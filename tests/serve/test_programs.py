@@ -57,3 +57,17 @@ def test_a_long_prompt_sends_few_empty_lines(serve):
     assert text.startswith("\n\n")
     assert text.count("\n\n\n\n") + 1 < 30
     assert text.endswith("data: [DONE]\n\n")
+
+
+def test_a_recording_in_the_place_of_an_image_is_read(client: httpx.Client):
+    """Dify sends one so, with `audio` in its `data:` URL."""
+    url = f"data:audio/wav;base64,{base64.b64encode(COMMAND.read_bytes()).decode()}"
+    said = {"type": "text", "text": "Transcribe the audio clip into text."}
+    content = [{"type": "image_url", "image_url": {"url": url}}, said]
+    asked = {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 24}
+    answer = client.post(URL, json=asked).json()
+    assert answer["choices"][0]["message"]["content"] == "open the kitchen window"
+    assert answer["usage"]["prompt_tokens_details"]["audio_tokens"] > 0
+    items = [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]
+    cost = client.post("/v1/responses/input_tokens", json={"input": items}).json()
+    assert [one["type"] for one in cost["media"]] == ["audio"]

@@ -41,7 +41,7 @@ def check_messages(messages: list[Message], limits: Limits) -> None:
     images = 0
     for where, part in _media(messages):
         check_url(_address(part), where, _kind(part))
-        images += isinstance(part, ImagePart)
+        images += _kind(part) == "image"
     if images > limits.images:
         raise invalid(f"The request has {images} images; send {limits.images} or fewer.", param="messages")
 
@@ -104,7 +104,9 @@ def _field(part: MediaPart) -> str:
 
 
 def _kind(part: MediaPart) -> str:
-    return "image" if isinstance(part, ImagePart) else "audio"
+    """What a part holds. Dify writes a recording as an `image_url` whose `data:` URL says that it is one."""
+    is_image = isinstance(part, ImagePart) and _address(part)[:11].lower() != "data:audio/"
+    return "image" if is_image else "audio"
 
 
 def _address(part: MediaPart) -> str:
