@@ -71,3 +71,16 @@ def test_a_recording_in_the_place_of_an_image_is_read(client: httpx.Client):
     items = [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]
     cost = client.post("/v1/responses/input_tokens", json={"input": items}).json()
     assert [one["type"] for one in cost["media"]] == ["audio"]
+
+
+def test_the_events_of_a_transcript_have_names(client: httpx.Client):
+    """Subtitle Edit passes over events without one."""
+    answer = client.post(
+        "/v1/audio/transcriptions",
+        data={"response_format": "verbose_json", "stream": "true"},
+        files={"file": ("a.wav", COMMAND.read_bytes())},
+    )
+    events = re.findall(r"^event: (.*)\ndata: (.*)$", answer.text, re.MULTILINE)
+    assert len(events) == answer.text.count("data: ")
+    assert [name for name, _ in events] == [json.loads(data)["type"] for _, data in events]
+    assert events[-1][0] == "transcript.text.done"

@@ -61,7 +61,7 @@ def _post(client: httpx.Client, content: bytes, url: str = URL, **fields) -> htt
 
 
 def _events(answer: httpx.Response) -> list[dict]:
-    return [json.loads(block[6:]) for block in answer.text.split("\n\n") if block.startswith("data: ")]
+    return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
 def _seconds(stamp: str) -> float:

@@ -6,7 +6,6 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -204,5 +203,6 @@ def _state(transcript: Transcript) -> TranscriptState | UnsetType:
     return UNSET if transcript.error is None else TranscriptState(complete=False, error=transcript.error)
 
 
-def _event(body: Any) -> bytes:
-    return b"data: " + _ENCODER.encode(body) + b"\n\n"
+def _event(body: TextDelta | SegmentEvent | TextDone) -> bytes:
+    """Named, as Subtitle Edit passes over events without a name."""
+    return b"event: " + body.type.encode() + b"\ndata: " + _ENCODER.encode(body) + b"\n\n"
