@@ -24,6 +24,9 @@ _ID = re.compile(r"[A-Za-z0-9._\-]{1,128}\Z")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PUBLIC = ("/health", "/v1/health", "/livez", "/readyz")
 _METHODS = "GET, POST, OPTIONS"
+_HEADERS = "authorization, content-type, x-api-key, x-request-id"
+#: What a page asks to send more; OpenAI's client says in eight headers where it runs.
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9\-, ]{1,1000}\Z")
 _KEY_PROTOCOL = "openai-insecure-api-key."
 
 
@@ -121,10 +124,12 @@ class Guard:
         origin = header(scope, b"origin")
         if origin is None or origin not in self._settings.access.origins:
             return []
+        asked = header(scope, b"access-control-request-headers") or ""
+        headers = f"{_HEADERS}, {asked}" if _HEADER_NAMES.match(asked) else _HEADERS
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-allow-methods", _METHODS.encode()),
-            (b"access-control-allow-headers", b"authorization, content-type, x-api-key, x-request-id"),
+            (b"access-control-allow-headers", headers.encode()),
             (b"access-control-expose-headers", b"x-request-id, x-edgephi-ignored, retry-after"),
             (b"vary", b"Origin"),
         ]

@@ -12,7 +12,8 @@ from edgephi.base.errors import ConfigError
 from edgephi.base.numbers import is_finite, is_whole
 
 MIB = 1 << 20
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+\Z")
+#: Of a server, of an app that is a page, or of one that opens its pages from the disk.
+_ORIGIN = re.compile(r"(?:[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:]+|file://)\Z")
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+\Z|\[[0-9a-fA-F:.]+\]\Z")
 
 LogFormat = Literal["text", "json"]
@@ -62,7 +63,8 @@ class Access:
 
     Attributes:
         hosts: Names in a Host header that are answered, besides those of loopback and the address listened on.
-        origins: Web pages of other servers that may ask, such as `https://chat.example.org`.
+        origins: Web pages of other servers that may ask, such as `https://chat.example.org`, and apps that are pages,
+            such as `app://obsidian.md`.
         key_file: Holds the keys, one a line; see keys.py.
         key: One more key, from the environment.
         no_auth: Serve other machines without a key.

@@ -84,3 +84,21 @@ def test_the_events_of_a_transcript_have_names(client: httpx.Client):
     assert len(events) == answer.text.count("data: ")
     assert [name for name, _ in events] == [json.loads(data)["type"] for _, data in events]
     assert events[-1][0] == "transcript.text.done"
+
+
+def test_an_app_that_is_a_page_may_be_allowed(start):
+    """Obsidian's plugins ask from `app://obsidian.md`, and OpenAI's client in them with headers of its own."""
+    running = start("--cors-origin", "app://obsidian.md", "--cors-origin", "file://")
+    with running.client() as client:
+        for origin in ("app://obsidian.md", "file://"):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            allowed = client.options(URL, headers={**asked, "Access-Control-Request-Headers": STAINLESS}).headers
+            assert allowed["access-control-allow-origin"] == origin
+            names = {name.strip() for name in allowed["access-control-allow-headers"].split(",")}
+            assert names >= set(STAINLESS.split(","))
+            answer = client.get("/v1/models", headers={"Origin": origin})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+        for origin in ("app://other.md", "app://obsidian.md.evil", "null", "https://obsidian.md"):
+            assert client.get("/v1/models", headers={"Origin": origin}).status_code == 403
+        asked["Access-Control-Request-Headers"] = "x-a; x-b"
+        assert "x-b" not in client.options(URL, headers=asked).headers["access-control-allow-headers"]
