@@ -229,8 +229,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 #: Accepted without effect, as docs/serve.md lists.
 WITHOUT_EFFECT = frozenset({
-    "metadata", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "service_tier",
-    "store", "user", "verbosity",
+    "metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort",
+    "safety_identifier", "service_tier", "store", "user", "verbosity",
 })  # fmt: skip
 #: A user would miss what these ask for, so they are refused.
 UNSUPPORTED = {
