@@ -1,8 +1,10 @@
 """Requests as programs of other people write them: each is answered, and in OpenAI's form.
 
 Those in `bodies/recorded` were sent by the program and the version that are named there, to a server that kept them;
-texts of more than 300 characters are cut. Those in `bodies/written` were written from knowledge of programs that were
-not run. `{number.png}` stands where the base64 of that file was.
+texts of more than 300 characters are cut. Those in `bodies/written` were written after the code of programs that were
+not run, with words of our own; `written` says which code, and of which commit or version. Those of Azure's samples,
+Home Assistant, LibreChat and Zed were read in an index of public code, whose commits may be of a fork. A request for
+what this server does not do is `refused`. `{number.png}` stands where the base64 of that file was.
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ def client(tmp_path_factory):
 def test_a_body_of_another_program_is_answered(client, request_, is_recorded):
     body = json.loads(_with_samples(json.dumps(request_["body"])))
     answer = client.post(request_["path"], json=body)
+    if "refused" in request_:
+        assert answer.status_code == 400
+        assert answer.json()["error"].items() >= request_["refused"].items()
+        return
     assert answer.status_code == 200, answer.text
     check = _check_response if request_["path"] == "/v1/responses" else _check_chat
     check(answer, is_stream=bool(body.get("stream")))
