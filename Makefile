@@ -104,7 +104,7 @@ arm64: build/arm64/stamp  ## all four modes on arm64, by emulation (apt-get inst
 arm64-agent: build/arm64/stamp  ## the agent and the probe of its releases on arm64, by emulation
 	$(BIN)/python -m pytest -m "arm64 and slow" tests/arm64
 
-appliance: build/appliance/stamp  ## devices of Debian with their own systemd: swaps under load, bad releases, .deb, images, RAUC, Mender (as root)
+appliance: build/appliance/stamp  ## devices of Debian with their own systemd: swaps under load, bad releases, power cuts, .deb, images, RAUC, Mender (as root)
 	$(BIN)/python -m pytest -s -m appliance tests/appliance
 
 signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
@@ -178,8 +178,8 @@ build/arm64/stamp: .venv/edgephi.stamp tests/arm64/cpuinfo
 
 # A device's root with systemd, what the agent needs of Python, and updaters; and an application tree for it.
 build/appliance/stamp: .venv/edgephi.stamp
-	@command -v systemd-nspawn debootstrap skopeo podman runc >/dev/null || \
-	  { echo "needs apt-get install systemd-container debootstrap skopeo podman runc"; exit 1; }
+	@for program in systemd-nspawn debootstrap skopeo podman runc qemu-storage-daemon; do command -v $$program >/dev/null || \
+	  { echo "needs apt-get install systemd-container debootstrap skopeo podman runc qemu-system-common"; exit 1; }; done
 	rm -rf build/appliance && mkdir -p build/appliance
 	debootstrap --variant=minbase --include=python3,systemd,systemd-sysv,dbus,rauc,rauc-service,mender-client,mender-artifact \
 	  bookworm build/appliance/root >/dev/null

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,9 +34,19 @@ def add_agent(root: Path, required: Path) -> Path:
     return root
 
 
-def run_in(root: Path, stick: Path, *command: object) -> subprocess.CompletedProcess[str]:
-    """Run a program in the folder's Debian, without a network; `stick` is /media/stick there, read only."""
-    places = (f"--bind-ro={stick}:{STICK}", f"--directory={root}")
+def run_in(
+    root: Path, stick: Path, *command: object, binds: Sequence[tuple[Path, str]] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in the folder's Debian, without a network.
+
+    Args:
+        root: The folder.
+        stick: Is /media/stick there, read only.
+        command: The program and its arguments.
+        binds: Folders of this machine, and where the program sees them.
+    """
+    others = (f"--bind={folder}:{place}" for folder, place in binds)
+    places = (f"--bind-ro={stick}:{STICK}", *others, f"--directory={root}")
     started = [*_NSPAWN, "--as-pid2", "--console=pipe", *places, *map(str, command)]
     return subprocess.run(started, capture_output=True, text=True, check=False, timeout=600)
 
