@@ -10,9 +10,9 @@ import time
 from typing import Protocol
 
 _POLL_S = 0.02
-#: A request overtakes only if it takes less than this part of what is left of the other. With a quarter, one that came
-#: late in a photo's last turn waited longer than one that came early, and the photo ended no sooner.
-_SHORT = 0.5
+#: A request overtakes only if it takes less than this part of all that the other does before its first token. With a
+#: part of what is left, one that came in a photo's last pass but one would wait for both, and for the whole reply.
+_SHORT = 0.25
 
 
 class Claim(Protocol):
@@ -122,7 +122,7 @@ class TurnQueue:
         # As often as that may be: a number of pauses would be used up long before the end on a slow machine.
         if not self._line or not is_due or claim.delayed_s > claim.held_s:
             return False
-        most_s = remaining.left_s() * _SHORT
+        most_s = (claim.held_s + remaining.left_s()) * _SHORT
         with self._changed:
             self._guest = next((one for one in self._line if one.estimate_s < most_s), None)
             return self._guest is not None

@@ -84,8 +84,8 @@ class _Line:
         (60.0, 60, 0, 0.1, True),  # its next pass would end after the slice
         (0.0, 0, 20.0, 0.1, True),
         (0.0, 0, 20.1, 0.1, False),  # it has waited for others longer than it was served
-        (0.0, 0, 0, 4.9, True),  # less than half of ten seconds
-        (0.0, 0, 0, 5.0, False),
+        (0.0, 0, 0, 7.4, True),  # less than a quarter of the 20 s that it was served and of the 10 s that are left
+        (0.0, 0, 0, 7.5, False),
         (0.0, 0, 0, math.inf, False),
     ],
 )
