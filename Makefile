@@ -5,7 +5,7 @@ DEMO_MODEL := models/nano
 # torch has no place in the first stamp: `make demo` and `make test` run without it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo serve test arm64 arm64-agent reference genai optimum optimum-lm-eval transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference evaluate-check lm-eval batch-check batch-throughput fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
+.PHONY: demo serve test arm64 arm64-agent reference genai optimum optimum-lm-eval transformersjs webgpu serve-check serve-conformance fuzz fuzz-check lag load soak browser parity accuracy kv-cache accuracy-reference bench-check evaluate-check lm-eval batch-check batch-throughput fidelity slow power-cuts appliance signals compare-check mutations docs size lint clean
 
 demo: .venv/edgephi.stamp  ## export the nano checkpoint, then answer text, images and audio
 	mkdir -p models
@@ -112,6 +112,9 @@ signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcr
 
 accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy
+
+bench-check: .venv/edgephi.stamp  ## the tests of `edgephi bench` that measure much at once
+	$(BIN)/python -m pytest -m slow tests/benchmarks
 
 evaluate-check: .venv/edgephi.stamp  ## evaluate killed 20 times, and the server asked in place of the library, on nano
 	$(BIN)/python -m pytest -m slow tests/evaluate

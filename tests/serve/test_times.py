@@ -116,7 +116,7 @@ def test_a_recording_may_take_longer_than_a_reply(nano):
     """Whatever its length, it is written down to its end."""
     files = {"file": ("a.wav", (NANO / "sentence.wav").read_bytes())}
     with ServeThread(nano, Settings(times=Times(request_s=0.001))) as running, running.client() as client:
-        assert running.ask("hello").json()["choices"][0]["finish_reason"] == "length"
+        assert running.ask("Repeat: the small red house").json()["choices"][0]["finish_reason"] == "length"
         answer = client.post("/v1/audio/transcriptions", files=files)
     assert answer.json()["text"] == "the small cat likes my red circle"
 

@@ -219,6 +219,7 @@ def _folders(*arguments: object) -> Result:
     return CliRunner().invoke(group, ["bench", "compare", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_two_folders_are_measured_in_turn_and_their_logits_held_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "_MOST_ROUNDS", 2)

@@ -77,6 +77,7 @@ def _keys(content: dict[str, Any], runner: str = "edgephi") -> set[tuple[str, st
     return {(f["mode"], f["name"], f["condition"]) for f in content["figures"] if f["runner"] == runner}
 
 
+@pytest.mark.slow
 def test_every_part_is_measured_in_every_mode(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     options = ("--audio-s", "1", "--image", "80x60", "--memory-context", "64", "--sweep", "1,2", "--html", page)
@@ -114,6 +115,7 @@ def test_every_part_is_measured_in_every_mode(tmp_path: Path) -> None:
     assert "<svg" in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_report_says_what_it_is_to_be_read_with() -> None:
     content = _report(_run(small_bundle(), *_QUICK, "--only", "decode,repeat,output", "--json"))
     (repeat,) = content["repeats"]
@@ -138,6 +140,7 @@ def test_a_grid_has_a_figure_for_every_pair() -> None:
     assert {("prefill", f"{prompt} tokens, 1 thread") for prompt in (8, 20)} <= keys
 
 
+@pytest.mark.slow
 def test_a_users_own_prompts_are_measured_and_read_anew_every_time(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
     path = tmp_path / "mine.jsonl"
@@ -179,6 +182,7 @@ def test_the_greedy_outputs_hash_is_that_of_the_models_own_reply() -> None:
     assert measured["sha256"] == hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_model_with_a_merged_adapter_is_asked_only_what_it_answers() -> None:
     speech_only = small_bundle(adapters="speech", modalities=("text", "speech"))
     assert modes(Bundle(speech_only).manifest) == ("speech",)
@@ -206,6 +210,7 @@ def _fake_peer(
     return ("--peers", name, "--peer-python", f"{name}={python}", "--peer-model", f"{name}={tmp_path}")
 
 
+@pytest.mark.slow
 def test_the_int8_cache_is_measured_where_the_folder_has_it() -> None:
     bundle = small_bundle(recipe="int4", kv_cache="int8", modalities=("text",))
     found = {}
@@ -227,6 +232,7 @@ def test_an_int8_cache_that_the_folder_lacks_is_refused_before_anything_runs(mon
     assert "--kv-cache int8" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_peer_is_measured_in_turn_and_compared(tmp_path: Path) -> None:
     result = _run(small_bundle(), *_QUICK, "--only", "decode,prefill,memory", *_fake_peer(tmp_path), "--json")
     assert result.exit_code == 0, result.stderr
@@ -271,6 +277,7 @@ def test_a_peers_decoder_stands_beside_our_stages_and_dashes_where_it_has_none(t
     assert sum("1,000 s" in row[-2] for row in rows) == 4
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_in_requests_is_named_and_not_asked_again(tmp_path: Path) -> None:
     peer = _fake_peer(tmp_path, request="1 / 0")
     speech_only = small_bundle(adapters="speech", modalities=("text", "speech"))
