@@ -72,7 +72,7 @@ class Completions:
                 if writer.has_enough(index):
                     job.end_reply(index)
         except Exception as error:
-            if not delivery.has_begun or job.stopped_by in ("client", "reader"):
+            if not delivery.has_begun or job.stopped_by == "client":
                 raise
             api = form.renamed(as_api_error(error))
             await delivery.fail(api, b"".join(writer.failure(api)))

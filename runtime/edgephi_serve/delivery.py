@@ -25,6 +25,8 @@ _BEGINNING = ("queue", "load", "encode", "prefill")
 _EMPTY_LINES = b"\n\n"
 #: Events that come faster than this share a write, whose cost would otherwise be a good part of a small model's token.
 _BETWEEN_WRITES_S = 0.002
+#: A write comes after this time even if the next event is always there.
+_MOST_BETWEEN_WRITES_S = 0.1
 
 
 @asynccontextmanager
@@ -80,19 +82,9 @@ class Delivery:
         self._added.append(body)
 
     async def send(self, body: bytes = b"") -> None:
-        """A piece of the body, after those that were added.
-
-        Raises:
-            ClientLeftError: The client took nothing for too long.
-        """
-        message = {"type": "http.response.body", "body": self._taken(body), "more_body": True}
+        """A piece of the body, after those that were added."""
         self._written_s = time.monotonic()
-        try:
-            async with asyncio.timeout(self._times.reader_s):
-                await self._send(message)
-        except TimeoutError:
-            self._job.stop("reader")
-            raise ClientLeftError from None
+        await self._send({"type": "http.response.body", "body": self._taken(body), "more_body": True})
 
     async def end(self, body: bytes = b"") -> None:
         """The last piece."""
@@ -105,7 +97,7 @@ class Delivery:
             ClientLeftError: The client left.
             ApiError: The server ends, or the request waited too long.
         """
-        if self._job.stopped_by in ("client", "reader"):
+        if self._job.stopped_by == "client":
             raise ClientLeftError
         if (error := self._job.refusal()) is not None:
             raise error
@@ -113,11 +105,12 @@ class Delivery:
     async def events(self) -> AsyncIterator[Any]:
         """The job's events for a stream; progress goes out meanwhile, once the request is accepted.
 
-        What was added for the events before is sent before it waits for the next one, for the first event at once.
+        What was added for the events before is sent before it waits for the next one, for the first event at once, and
+        after `_MOST_BETWEEN_WRITES_S` even if no wait comes, as where events are made faster than they are encoded.
         """
         comment, item = b": waiting\n\n", None
         while True:
-            if self._added and (self._sent_s < 0 or not self._job.has_next):  # the first token goes alone
+            if self._added and (self._is_due() or not self._job.has_next):
                 await self.send()
                 if not isinstance(item, Stage):
                     await self._gather()
@@ -134,6 +127,10 @@ class Delivery:
                 comment = stage_comment(item)
                 if self.has_begun or item.name in _BEGINNING:
                     await self._keep_alive(comment)
+
+    def _is_due(self) -> bool:
+        """Whether the last write is long ago. At the first event it is: the first token goes alone."""
+        return time.monotonic() - self._sent_s >= _MOST_BETWEEN_WRITES_S
 
     async def _gather(self) -> None:
         """Let events gather, if this write came soon after the last one."""

@@ -24,7 +24,7 @@ from edgephi_serve.turns import EndedWaitingError, TurnQueue
 from edgephi_serve.workers import Workers
 
 T = TypeVar("T")
-StopReason = Literal["client", "reader", "request_timeout", "queue_timeout", "drain"]
+StopReason = Literal["client", "request_timeout", "queue_timeout", "drain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,94 @@
-"""Connections with deadlines: uvicorn sets none on a request's head or body, so silent clients would hold sockets."""
+"""Connections with deadlines: uvicorn sets none on a request's head or body, nor on a client that takes nothing of an
+answer, so silent clients would hold sockets.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from edgephi_serve.errors import ApiError
-from edgephi_serve.settings import MIB, Limits
+from edgephi_serve.settings import MIB, Limits, Settings
 from edgephi_serve.wire.error import error_json
 
 
-def protocol(limits: Limits) -> type[H11Protocol]:
-    """The protocol class for one server's limits."""
+def http_protocol(settings: Settings) -> type[H11Protocol]:
+    """The class of one server's connections."""
 
-    class Deadlines(_Deadlines):
-        own_limits = limits
+    class Http(_Http):
+        own_limits = settings.limits
+        reader_s = settings.times.reader_s
 
-    return Deadlines
+    return Http
 
 
-class _Deadlines(H11Protocol):
+def websocket_protocol(settings: Settings) -> type[WSProtocol]:
+    """The class of one server's connections that have become WebSockets."""
+
+    class WebSocket(_ReaderDeadline, WSProtocol):
+        reader_s = settings.times.reader_s
+
+    return WebSocket
+
+
+class _ReaderDeadline(asyncio.Protocol):
+    """Cuts a connection whose client takes no byte for `reader_s` while there are bytes for it.
+
+    A connection that was closed is cut too: closing waits until the client has taken the last byte.
+    """
+
+    reader_s: float
+    transport: asyncio.Transport
+    _reader_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As the base class does."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # any byte not taken calls `pause_writing`
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As the base class does."""
+        self._reads()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """As the base class does."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """As the base class does."""
+        self._reads()
+        super().resume_writing()
+
+    def _wait_for_reader(self) -> None:
+        self._reader_timer = asyncio.get_running_loop().call_later(self.reader_s, self._check_reader, self._not_taken())
+
+    def _not_taken(self) -> int:
+        """Bytes that the client has not taken: the kernel's too, which takes ours only in big pieces."""
+        kernel = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return self.transport.get_write_buffer_size() + int.from_bytes(kernel, sys.byteorder)
+
+    def _reads(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _check_reader(self, size: int) -> None:
+        if self._not_taken() < size:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
+
+
+class _Http(_ReaderDeadline, H11Protocol):
     """Closes connections that are too many, and those whose head or body does not come."""
 
     own_limits: Limits

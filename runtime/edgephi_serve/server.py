@@ -26,7 +26,7 @@ from edgephi_serve.engine import Engine
 from edgephi_serve.guard import Guard
 from edgephi_serve.identity import Identity
 from edgephi_serve.keys import read_keys
-from edgephi_serve.late import protocol
+from edgephi_serve.late import http_protocol, websocket_protocol
 from edgephi_serve.notify import notify, watchdog_s
 from edgephi_serve.settings import Settings
 from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_sockets, stop_accepting
@@ -51,8 +51,8 @@ def http_config(guard: Guard, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         guard,
         loop="asyncio",
-        http=protocol(settings.limits),
-        ws="wsproto",
+        http=http_protocol(settings),
+        ws=websocket_protocol(settings),
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,
         lifespan="off",

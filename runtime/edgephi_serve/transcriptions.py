@@ -92,7 +92,7 @@ class Transcriptions:
                     for event in writer.events(item):
                         await delivery.send(event)
         except Exception as error:
-            if delivery.has_begun and job.stopped_by not in ("client", "reader"):
+            if delivery.has_begun and job.stopped_by != "client":
                 api = as_api_error(error)
                 await delivery.fail(api, error_event(api))
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from threading import Event as Flag
 from typing import Any
@@ -17,8 +18,10 @@ from edgephi_serve.settings import Times
 from edgephi_serve.turns import TurnQueue
 
 
-def _bodies(work: Callable[[Job[bytes]], None], taken: Callable[[bytes], None] = lambda body: None) -> list[bytes]:
-    """The writes for what a job emits; `taken` sees each of them as it is made."""
+def _bodies(
+    work: Callable[[Job[bytes]], None], taken: Callable[[bytes], None] = lambda body: None, slow_s: float = 0
+) -> list[bytes]:
+    """The writes for what a job emits; `taken` sees each of them as it is made. An event is encoded in `slow_s`."""
     bodies: list[bytes] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -36,6 +39,7 @@ def _bodies(work: Callable[[Job[bytes]], None], taken: Callable[[bytes], None] =
         job.start(work)
         async for item in delivery.events():
             await delivery.begin("text/event-stream")
+            time.sleep(slow_s)
             delivery.add(item)
         await delivery.end()
 
@@ -68,3 +72,15 @@ def test_an_event_is_sent_before_the_next_one_is_there():
 
     bodies = _bodies(work, lambda body: was_sent.set() if b"first" in body else None)
     assert [body for body in bodies if b"second" in body]
+
+
+def test_events_that_never_pause_are_sent_too():
+    """Where a reply is made faster than its events are encoded, a client would see nothing of it until its end."""
+
+    def work(job: Job[bytes]) -> None:
+        for _ in range(3000):
+            job.emit(b"x")
+
+    bodies = _bodies(work, slow_s=2e-4)
+    assert b"".join(bodies) == b"x" * 3000
+    assert len(bodies) > 4

@@ -7,6 +7,7 @@ import itertools
 import json
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,14 +140,29 @@ def test_the_time_of_a_reply_does_not_begin_while_it_waits(serve):
     assert (answer["finish_reason"], answer["message"]["content"]) == ("stop", "0 1 2 ")
 
 
-@SLOW
-def test_a_reader_that_takes_nothing_is_cut(serve):
+@pytest.mark.parametrize("is_stream", [True, pytest.param(False, marks=SLOW)])
+def test_a_client_that_takes_nothing_is_cut(serve, is_stream):
+    """Also one whose answer is whole: closing its connection would wait for it for ever."""
     running = serve(reader_s=0.3)
     with running.raw() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.sendall(request_bytes(json.dumps(body("write 100000 0", stream=True)).encode()))
-        running.until(lambda: running.engine.running == 1)
+        raw.sendall(request_bytes(json.dumps(body("write 1000000 0", stream=is_stream)).encode()))
+        running.until(lambda: running.model.begun)
         running.until(running.has_left, 15)
+        running.until(lambda: not running.connections, 15)
+
+
+@SLOW
+def test_a_slow_client_gets_its_whole_answer(serve):
+    running = serve(reader_s=0.3)
+    content = b""
+    with running.raw() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        raw.sendall(request_bytes(json.dumps(body("write 1000000 0")).encode(), "Connection: close"))
+        while piece := raw.recv(65536):
+            content += piece
+            time.sleep(0.03)
+    assert b" 999999 " in content
 
 
 @pytest.mark.parametrize("is_stream", [True, False])

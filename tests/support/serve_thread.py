@@ -198,6 +198,11 @@ class ServeThread:
 
     until = staticmethod(until)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._http.server_state.connections)
+
     def has_left(self) -> bool:
         """Whether nothing runs and nothing waits."""
         return not self.engine.running and not self.engine.waiting

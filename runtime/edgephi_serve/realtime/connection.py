@@ -79,7 +79,7 @@ class Connection:
         """Until the client leaves, the session's time is over, or the server ends.
 
         Raises:
-            ClientLeftError: The client takes nothing.
+            ClientLeftError: The client left.
             Exception: The server failed on the session; the client has been notified.
         """
         self._job.emit(SessionCreated(session=self._state.body()))
@@ -131,11 +131,7 @@ class Connection:
     async def _send(self, event: ServerEvent) -> None:
         text = msgspec.json.encode(event).decode()
         try:
-            async with asyncio.timeout(self._times.reader_s):
-                await self._channel.send({"type": "websocket.send", "text": text})
-        except TimeoutError:
-            self._job.stop("reader")
-            raise ClientLeftError from None
+            await self._channel.send({"type": "websocket.send", "text": text})
         except OSError:  # uvicorn's, for a connection that was closed
             raise ClientLeftError from None
 
