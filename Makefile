@@ -61,7 +61,7 @@ fuzz: .venv/edgephi.stamp build/schemathesis/stamp  ## 12,000 changed requests t
 fuzz-check: .venv/edgephi.stamp build/schemathesis/stamp  ## 1,000 requests made from the server's description
 	EDGEPHI_FUZZ=1000 $(BIN)/python -m pytest -s -m fuzz tests/serve/test_fuzz.py
 
-lag: .venv/edgephi.stamp  ## how far behind the captions of a minute of speech are, by the model folder MODEL or nano
+lag: .venv/edgephi.stamp  ## how far behind speech its captions are, with MODEL of random weights or nano
 	EDGEPHI_LAG_MODEL=$(MODEL) $(BIN)/python -m pytest -m slow tests/serve/realtime/test_lag.py
 
 serve-check: .venv/edgephi.stamp  ## the tests of the server that `make test` leaves out as slow, but for those of load

@@ -51,7 +51,7 @@ class _ReaderDeadline(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As the base class does."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # any byte not taken calls `pause_writing`
+        transport.set_write_buffer_limits(high=1)  # `pause_writing` is called for what the client does not take at once
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As the base class does."""

@@ -158,6 +158,7 @@ def test_a_slow_client_gets_its_whole_answer(serve):
     content = b""
     with running.raw() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        raw.settimeout(60)
         raw.sendall(request_bytes(json.dumps(body("write 1000000 0")).encode(), "Connection: close"))
         while piece := raw.recv(65536):
             content += piece

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,10 @@ class Running:
         raise AssertionError("requests still run or wait")
 
 
-def launch(log: Path, *options: str, model: Path | None = None) -> Running:
+def launch(log: Path, *options: str, model: Path | None = None, program: Sequence[str] = ("-m", "edgephi")) -> Running:
     """Start a server of the demo's or another model folder, and wait until it answers."""
     folder = str(model or nano_bundle())
-    command = [sys.executable, "-m", "edgephi", "serve", folder, "--port", "0", "--threads", "1", *options]
+    command = [sys.executable, *program, "serve", folder, "--port", "0", "--threads", "1", *options]
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     line = process.stdout.readline()

@@ -1,7 +1,7 @@
 """A minute of speech, sent as it is spoken: how far behind its captions are.
 
-`make lag MODEL=folder` measures a model folder of true size; without one it is the demo's, which shows what the server
-itself adds.
+`make lag MODEL=folder` measures a folder of true size with random weights, which end no text: each ends after 4 tokens
+a second of speech. Without one it is the demo's, which shows what the server itself adds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support import paced_edgephi
 from support.bundles import nano_bundle
 from support.realtime import BUFFER, TRANSCRIPT, Session, session, speech
 from support.serve_process import Running, end, launch
@@ -27,8 +28,9 @@ MINUTE_S = 60
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    folder = Path(os.environ.get("EDGEPHI_LAG_MODEL") or nano_bundle())
-    started = launch(tmp_path / "log", "--threads", "2", model=folder)
+    random = os.environ.get("EDGEPHI_LAG_MODEL")
+    program = (paced_edgephi.__file__,) if random else ("-m", "edgephi")
+    started = launch(tmp_path / "log", "--threads", "2", model=Path(random or nano_bundle()), program=program)
     yield started
     end(started)
 
