@@ -10,8 +10,8 @@ from unittest.mock import patch
 from edgephi import DoneEvent, Event, Model
 from edgephi.cli.main import program
 
-#: Of fast speech in English: 200 words a minute, 1.2 tokens a word.
-TOKENS_PER_S = 4
+#: Of speech in English: 150 words a minute, 1.2 tokens a word.
+TOKENS_PER_S = 3
 
 _stream = Model.stream
 

@@ -185,22 +185,21 @@ class WindowTranscriber:
         else:
             yield from (self._request(self.raw(half, encoded.channel)) for half in halves)
 
-    def partial(self, window: Window, should_stop: Callable[[], bool], prediction: str = "") -> str | None:
-        """The text of a window that is still growing; None if it was stopped, or the model lost its place.
+    def partial(self, window: Window, should_stop: Callable[[], bool], prediction: str = "") -> Segment | None:
+        """The text of a window that may still grow; None if it was stopped, or the model lost its place.
 
         Args:
             window: As far as it has come.
             should_stop: Called beside the transcriber's own.
             prediction: As in `segments`.
         """
-        reply = self._reply(self.raw(window, None), lambda: should_stop() or self.should_stop(), prediction)
-        return reply.text.strip() if reply is not None and reply.finish_reason == "stop" else None
+        raw = self.raw(window, None)
+        reply = self._reply(raw, lambda: should_stop() or self.should_stop(), prediction)
+        return _segment(raw, reply) if reply is not None and reply.finish_reason == "stop" else None
 
     def _request(self, encoded: EncodedWindow, prediction: str = "") -> Segment:
         """One request."""
-        reply = self._reply(encoded, self.should_stop, prediction)
-        speech = tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in encoded.window.spans)
-        return replace(_segment(encoded.window, reply), channel=encoded.channel, speech=speech)
+        return _segment(encoded, self._reply(encoded, self.should_stop, prediction))
 
     def _reply(self, encoded: EncodedWindow, should_stop: Callable[[], bool], prediction: str) -> Reply | None:
         """One reply; None of one that repeats itself, which is stopped at once."""
@@ -218,12 +217,19 @@ class WindowTranscriber:
         return reply
 
 
-def _segment(window: Window, reply: Reply | None) -> Segment:
+def _segment(encoded: EncodedWindow, reply: Reply | None) -> Segment:
     """A gap without a reply, and with one that had to be cut: no language needs so many tokens."""
-    if reply is None or reply.finish_reason == "length":
-        return Segment(start_s=window.start_s, end_s=window.end_s, text="", confidence=None, is_gap=True)
-    text = reply.text.strip()
-    return Segment(start_s=window.start_s, end_s=window.end_s, text=text, confidence=confidence(reply))
+    window = encoded.window
+    is_gap = reply is None or reply.finish_reason == "length"
+    return Segment(
+        start_s=window.start_s,
+        end_s=window.end_s,
+        text="" if reply is None or is_gap else reply.text.strip(),
+        confidence=None if reply is None or is_gap else confidence(reply),
+        is_gap=is_gap,
+        channel=encoded.channel,
+        speech=tuple(Stretch(first * FRAME_S, last * FRAME_S) for first, last in window.spans),
+    )
 
 
 def confidence(reply: Reply) -> float | None:

@@ -166,6 +166,12 @@ class WindowCutter:
         """What would be the window if it ended here, which changes nothing; None without speech."""
         return self._window(self._end)
 
+    def ending(self) -> Window | None:
+        """What will be the window if the silence goes on; None until it has all the silence that it will hold."""
+        if not self._spans or self._end - self._spans[-1].end < self._margin:
+            return None
+        return self._window(self._spans[-1].end + self._margin)
+
     @property
     def _end(self) -> int:
         """The frame after the last."""

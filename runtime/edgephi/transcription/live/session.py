@@ -1,7 +1,8 @@
 """One live transcription: one thread pushes audio, another takes the captions.
 
     push:     audio -> utterances, cut at their pauses; those that ended wait for the model
-    captions: the oldest that waits is written down; while none waits, the open one is read as far as it has come
+    captions: the oldest that waits is written down; while none waits, the open one is read as far as it has come, and
+              in the silence after it all of it, so that its text is ready, or nearly, once the pause has ended it
 
 Nothing here sleeps or asks for the time of day: with `step` a program of one thread can do both in turn.
 """
@@ -22,11 +23,12 @@ from edgephi.base.cancellation import never
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.base.numbers import is_finite
 from edgephi.transcription.live.captions import Caption, FinalCaption, LostCaption, PartialCaption
-from edgephi.transcription.live.settling import SettledText
+from edgephi.transcription.live.reading import Reading
 from edgephi.transcription.live.utterances import SpeechStart, Utterance, UtteranceCutter
 from edgephi.transcription.prompts import prompt_for
 from edgephi.transcription.speech import Detector, silero_detector
 from edgephi.transcription.transcriber import SpeechModel, WindowTranscriber
+from edgephi.transcription.transcript import Segment
 from edgephi.transcription.windows import WindowRules
 
 MOST_WAITING_S = 120.0
@@ -87,31 +89,13 @@ class LiveControl:
     clock: Callable[[], float] = time.monotonic
 
 
-@dataclass(slots=True)
-class _Reading:
-    """The readings of one utterance so far.
-
-    Attributes:
-        number: Of the utterance.
-        text: What they agree on.
-        last: The text of the last.
-        end_s: Of the speech in the last; of none, its start.
-        cost_s: What the last took.
-    """
-
-    number: int
-    end_s: float
-    last: str = ""
-    text: SettledText = field(default_factory=SettledText)
-    cost_s: float = 0.0
-
-
 class LiveTranscription:
     """Audio in, captions out.
 
     The final captions are the segments that `Model.transcribe` gives for a recording of the same audio with the same
     rules, as long as nothing is dropped and the audio is loud enough to be taken as it is (see UtteranceCutter).
-    A partial caption is given up as soon as an utterance has ended, so that it delays no final one.
+    A partial caption is given up as soon as an utterance has ended of which it has not all, so that it delays no final
+    one.
 
     Args:
         model: Writes down.
@@ -138,7 +122,7 @@ class LiveTranscription:
         )
         self._changed = threading.Condition()
         self._waiting: deque[Utterance | LostCaption] = deque()
-        self._reading: _Reading | None = None
+        self._reading: Reading | None = None
         self._final_cost = 0.0  # seconds a second of the last utterance took
         self._has_ended = False
 
@@ -224,47 +208,52 @@ class LiveTranscription:
         return False
 
     def _final(self, utterance: Utterance) -> FinalCaption | LostCaption | None:
-        began_s = self._clock()
-        reading = self._reading
-        prediction = reading.last if reading is not None and reading.number == utterance.number else ""
         try:
-            segments = tuple(self._transcriber.segments(self._transcriber.raw(utterance.window, None), prediction))
+            segments = self._whole(utterance)
         except EdgeError as error:
             return _lost(utterance, error)
         if self._is_stopped():
             return None
-        self._final_cost = (self._clock() - began_s) / utterance.length_s
         lag_s = max(0.0, self.reached_s - utterance.window.end_s)
         return FinalCaption(number=utterance.number, segments=segments, lag_s=lag_s)
 
+    def _whole(self, utterance: Utterance) -> tuple[Segment, ...]:
+        """Its text, which was read in the silence that ended it, or is read now."""
+        reading, began_s = self._reading_of(utterance), self._clock()
+        if reading.segment is not None and reading.has_read(utterance):
+            self._final_cost = reading.cost_s / utterance.length_s
+            return (reading.segment,)
+        segments = tuple(self._transcriber.segments(self._transcriber.raw(utterance.window, None), reading.last))
+        self._final_cost = (self._clock() - began_s) / utterance.length_s
+        return segments
+
+    def _reading_of(self, utterance: Utterance) -> Reading:
+        if self._reading is None or self._reading.number != utterance.number:
+            self._reading = Reading(utterance.number, utterance.window.start_s)
+        return self._reading
+
     def _due(self) -> Utterance | None:
-        """The open utterance, if it is to be read now."""
-        if not self._options.has_partials or self._final_cost >= 1.0 or self._waiting:
+        """The open utterance, if it is to be read now, or the one that will end if the silence goes on."""
+        if not self._options.has_partials or self._waiting or self._control.is_wanted():
             return None
-        if self._control.is_wanted():
+        if (ending := self._cutter.ending()) is not None:
+            return None if self._reading_of(ending).has_read(ending) else ending
+        if self._is_slow or (opened := self._cutter.open()) is None:
             return None
-        opened = self._cutter.open()
-        if opened is None:
-            return None
-        if self._reading is None or self._reading.number != opened.number:
-            self._reading = _Reading(opened.number, opened.window.start_s)
-        growth_s = opened.window.end_s - self._reading.end_s
-        least_s = max(self._options.least_growth_s, _GROWTH_PER_COST * self._reading.cost_s)
-        return opened if growth_s >= least_s else None
+        reading = self._reading_of(opened)
+        least_s = max(self._options.least_growth_s, _GROWTH_PER_COST * reading.cost_s)
+        return opened if opened.window.end_s - reading.end_s >= least_s else None
 
     def _partial(self, opened: Utterance) -> PartialCaption | None:
-        reading, began_s = self._reading, self._clock()
-        if reading is None:
-            return None
-        text = None
+        reading, began_s = self._reading_of(opened), self._clock()
+        segment = None
         with suppress(EdgeError):  # its final caption reports it
-            text = self._transcriber.partial(
-                opened.window, lambda: bool(self._waiting) or self._control.is_wanted(), reading.last
-            )
+            segment = self._transcriber.partial(opened.window, self._overtaken(opened), reading.last)
         reading.cost_s, reading.end_s = self._clock() - began_s, opened.window.end_s
-        if text is None:
+        reading.read, reading.segment = opened, segment
+        if segment is None or self._waiting:  # without a text, or that of the final caption which comes now
             return None
-        reading.last, added = text, reading.text.observe(text)
+        reading.last, added = segment.text, reading.text.observe(segment.text)
         return PartialCaption(
             number=opened.number,
             start_s=opened.window.start_s,
@@ -273,6 +262,29 @@ class LiveTranscription:
             tail=reading.text.tail,
             lag_s=max(0.0, self.reached_s - opened.window.end_s),
         )
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether the model took longer than the last utterance: then none is read but as a whole."""
+        return self._final_cost >= 1.0
+
+    def _overtaken(self, read: Utterance) -> Callable[[], bool]:
+        """Tells whether a reading is given up: for one of the whole utterance, once that will end or has ended, and,
+        unless it is that of an utterance that has ended, for others who wait.
+        """
+        with self._changed:
+            ending = self._cutter.ending()
+        is_whole = ending is not None and ending.has_audio_of(read)
+
+        def is_overtaken() -> bool:
+            with self._changed:
+                first = self._waiting[0] if self._waiting else None
+                if first is not None:
+                    return isinstance(first, LostCaption) or not first.has_audio_of(read)
+                will_end = self._cutter.ending() is not None
+                return self._control.is_wanted() or (will_end if not is_whole else self._is_slow and not will_end)
+
+        return is_overtaken
 
 
 def _lost(utterance: Utterance, error: EdgeError | None = None) -> LostCaption:

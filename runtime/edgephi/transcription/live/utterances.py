@@ -47,6 +47,14 @@ class Utterance:
         """Of its audio, a little silence at its ends included."""
         return len(self.window.frames) * FRAME_S
 
+    def has_audio_of(self, other: Utterance) -> bool:
+        """Whether another utterance of the same live audio has exactly the same."""
+        return self._key == other._key
+
+    @property
+    def _key(self) -> tuple[int, int, float]:
+        return self.window.first, len(self.window.frames), self.window.frames[0].gain
+
 
 class UtteranceCutter:
     """Cuts audio where a whole recording would be cut by the same rules.
@@ -108,7 +116,13 @@ class UtteranceCutter:
 
     def open(self) -> Utterance | None:
         """The utterance that has not ended, as far as it has come."""
-        window = self._cutter.open()
+        return self._numbered(self._cutter.open())
+
+    def ending(self) -> Utterance | None:
+        """The utterance that the silence so far will end if it goes on; None until it can get no more audio by that."""
+        return self._numbered(self._cutter.ending())
+
+    def _numbered(self, window: Window | None) -> Utterance | None:
         return None if window is None else Utterance(self._number, _leveled(window))
 
     def _frame(self, own: NDArray[np.float32], chunk: NDArray[np.float32]) -> Iterator[SpeechStart | Utterance]:
