@@ -269,7 +269,7 @@ class LiveTranscription:
         return self._final_cost >= 1.0
 
     def _overtaken(self, read: Utterance) -> Callable[[], bool]:
-        """Tells whether a reading is given up: for one of the whole utterance, once that will end or has ended, and,
+        """A check whether a reading is given up: for one of the whole utterance, once that will end or has ended, and,
         unless it is that of an utterance that has ended, for others who wait.
         """
         with self._changed:
