@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import httpx
 import pytest
 
 from edgephi import Model
-from edgephi_serve.settings import Limits, Settings, Times
+from edgephi_serve.settings import Limits, Listen, Settings, Times
 from support.serve_process import Running, end, launch
 from support.serve_thread import ScriptedModel, ServeThread
 
@@ -51,14 +53,28 @@ def serve(nano: Model) -> Iterator[Serve]:
     """Starts servers of a scripted model with limits and times; they end with the test."""
     opened: list[ServeThread] = []
 
-    def begin(limits: dict | None = None, **times: float) -> ServeThread:
-        settings = Settings(times=Times(**times), limits=Limits(**(limits or {})))
+    def begin(limits: dict | None = None, listen: Listen | None = None, **times: float) -> ServeThread:
+        settings = Settings(listen=listen or Listen(), times=Times(**times), limits=Limits(**(limits or {})))
         opened.append(ServeThread(ScriptedModel(nano), settings).__enter__())
         return opened[-1]
 
     yield begin
     for one in opened:
         one.__exit__()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Of a server on this machine, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
 
 
 @pytest.fixture

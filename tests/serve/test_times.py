@@ -6,10 +6,12 @@ import gc
 import itertools
 import json
 import socket
+import ssl
 import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ import pytest
 
 from edgephi import ArtifactError, CapacityError, Model
 from edgephi_serve.keys import Keys
-from edgephi_serve.settings import Limits, Settings, Times
+from edgephi_serve.settings import Limits, Listen, Settings, Times
 from support.bundles import nano_bundle
 from support.serve_thread import ScriptedModel, ServeThread, body, request_bytes
 
@@ -140,16 +142,36 @@ def test_the_time_of_a_reply_does_not_begin_while_it_waits(serve):
     assert (answer["finish_reason"], answer["message"]["content"]) == ("stop", "0 1 2 ")
 
 
-@pytest.mark.parametrize("is_stream", [True, pytest.param(False, marks=SLOW)])
+@contextmanager
+def _taking_nothing(running: ServeThread) -> Iterator[socket.socket]:
+    """A connection whose buffers are small at both ends, so that a short answer fills them."""
+    running.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with running.raw() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        yield raw
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
 def test_a_client_that_takes_nothing_is_cut(serve, is_stream):
     """Also one whose answer is whole: closing its connection would wait for it for ever."""
     running = serve(reader_s=0.3)
-    with running.raw() as raw:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.sendall(request_bytes(json.dumps(body("write 1000000 0", stream=is_stream)).encode()))
+    with _taking_nothing(running) as raw:
+        raw.sendall(request_bytes(json.dumps(body("write 100000 0", stream=is_stream)).encode()))
         running.until(lambda: running.model.begun)
-        running.until(running.has_left, 15)
-        running.until(lambda: not running.connections, 15)
+        running.until(running.has_left, 30)
+        running.until(lambda: not running.connections, 30)
+
+
+@SLOW
+def test_a_client_that_takes_nothing_by_tls_is_cut(serve, certificate):
+    cert, key = certificate
+    running = serve(reader_s=0.3, listen=Listen(tls_cert=cert, tls_key=key))
+    context = ssl.create_default_context(cafile=str(cert))
+    with _taking_nothing(running) as raw, context.wrap_socket(raw, server_hostname="127.0.0.1") as secure:
+        secure.sendall(request_bytes(json.dumps(body("write 100000 0", stream=True)).encode()))
+        running.until(lambda: running.model.begun)
+        running.until(running.has_left, 30)
+        running.until(lambda: not running.connections, 30)
 
 
 @SLOW

@@ -133,8 +133,8 @@ class ServeThread:
         self.settings = settings
         self._is_loaded = is_loaded
         self._wrap = wrap
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = self._socket.getsockname()
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listening.getsockname()
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self._is_up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -155,7 +155,7 @@ class ServeThread:
             self.engine.become_ready(self.model)
         self._http = HttpServer(http_config(self._wrap(guard), self.settings))
         self._is_up.set()
-        await self._http.serve(sockets=[self._socket])
+        await self._http.serve(sockets=[self.listening])
 
     def __enter__(self) -> ServeThread:
         self._thread.start()
