@@ -19,8 +19,8 @@ from edgephi_serve.exchange import Receive, Scope, Send
 from edgephi_serve.guard import Guard
 from edgephi_serve.identity import Identity
 from edgephi_serve.keys import read_keys
-from edgephi_serve.server import warm
 from edgephi_serve.settings import Settings
+from edgephi_serve.warming import warm
 
 
 class Application:

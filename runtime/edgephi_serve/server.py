@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from edgephi import ArtifactError, Model, SamplingOptions, Timing
+from edgephi import ArtifactError, Model
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.bundle.bundle import Bundle
 from edgephi_serve.app import Parts, make_app
@@ -30,12 +30,12 @@ from edgephi_serve.late import http_protocol, websocket_protocol
 from edgephi_serve.notify import notify, watchdog_s
 from edgephi_serve.settings import Settings
 from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_sockets, stop_accepting
+from edgephi_serve.warming import warm
 
 #: For the last bytes of answers, once their work has ended.
 _FLUSH_S = 2
 #: For the first bytes of a connection that was accepted just before the end.
 _FIRST_BYTES_S = 5
-_WARM_TOKENS = 8
 #: In GNU's malloc.h.
 _M_ARENA_MAX = -8
 
@@ -249,8 +249,3 @@ def _take_few_arenas() -> None:
     """Let the threads of requests share their memory: else each keeps what it has freed, 100 MB and more in all."""
     with contextlib.suppress(OSError, AttributeError):  # a C library that is not GNU's
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
-
-
-def warm(model: Model) -> Timing:
-    """Make what is made at the first use before the first client comes."""
-    return model.generate("Hello", options=SamplingOptions.greedy(max_new_tokens=_WARM_TOKENS)).timing
