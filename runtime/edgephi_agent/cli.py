@@ -18,7 +18,7 @@ from edgephi_agent.disk import Disk
 from edgephi_agent.errors import AgentError, BusyError, RefusedError, RequestError, SpaceError
 from edgephi_agent.install import check_candidate, install, read_index
 from edgephi_agent.lifecycle import collect_garbage, gate, roll_back
-from edgephi_agent.state import State, load_state
+from edgephi_agent.state import State, is_pointed, load_state
 from edgephi_agent.trust import follow_chain, load_trust, save_trust, trust_first_root, verified_candidate
 from edgephi_agent.unit_files import write_units
 from edgephi_agent.watch import PATIENCE_S, judge, watch
@@ -144,13 +144,16 @@ def _watch(disk: Disk, options: argparse.Namespace) -> Facts:
 
 
 def _gate(disk: Disk, _: argparse.Namespace) -> Facts:
-    """A release that has proved itself starts although a bundle is being copied, which takes minutes."""
+    """Nothing is to be written of a release that has proved itself: it starts while a bundle is copied, for minutes,
+    and from a disk that cannot be written any more.
+    """
     try:
         with disk.locked(PATIENCE_S):
             return _facts(disk, gate(disk))
-    except BusyError:
+    except (BusyError, OSError) as error:
         state = load_state(disk)
-        if state.trial is not None:
+        is_idle = isinstance(error, BusyError) or error.errno == errno.EROFS
+        if not is_idle or state.trial is not None or not is_pointed(disk, state):
             raise
         return _facts(disk, state)
 

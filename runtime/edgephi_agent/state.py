@@ -127,13 +127,17 @@ def put(disk: DiskOperations, path: str, content: bytes) -> None:
     disk.sync_folder(folder)
 
 
+def is_pointed(disk: DiskOperations, state: State) -> bool:
+    """Whether `current` names the release that the state says."""
+    return disk.read_link(CURRENT) == (None if state.serving is None else f"{RELEASES}/{state.serving}")
+
+
 def point(disk: DiskOperations, state: State) -> None:
     """Make `current` name the release that the state says; the next start does it again if the power goes."""
     if state.serving is None:
         if disk.exists(CURRENT):
             disk.unlink(CURRENT)
         return
-    target = f"{RELEASES}/{state.serving}"
-    if disk.read_link(CURRENT) != target:
-        disk.symlink(target, f"{CURRENT}.new")
+    if not is_pointed(disk, state):
+        disk.symlink(f"{RELEASES}/{state.serving}", f"{CURRENT}.new")
         disk.rename(f"{CURRENT}.new", CURRENT)
