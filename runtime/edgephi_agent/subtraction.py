@@ -14,12 +14,27 @@ from edgephi_agent.errors import RefusedError
 
 _MOST_MEMORY_BYTES = 64 << 20
 _PART_BYTES = 64 << 10
+#: Differences have small values rather than patterns: of weights quantized anew this takes a fifth of preset 6's time,
+#: and about as many bytes. The small dictionary spares the device's memory.
+_FILTERS: list[dict[str, int]] = [
+    {
+        "id": lzma.FILTER_LZMA2,
+        "dict_size": 16 << 10,
+        "lc": 3,
+        "lp": 0,
+        "pb": 0,
+        "mode": lzma.MODE_NORMAL,
+        "mf": lzma.MF_HC3,
+        "nice_len": 32,
+        "depth": 1,
+    }
+]
 
 
 def subtracted(new: bytes, old: bytes) -> bytes:
     """The difference of two chunks of one size, as bundles carry it."""
     difference = b"".join(_less(new[part], old[part]) for part in _parts(len(new)))
-    return lzma.compress(difference, check=lzma.CHECK_NONE, preset=6)
+    return lzma.compress(difference, check=lzma.CHECK_NONE, filters=_FILTERS)
 
 
 def added(old: bytes, carried: bytes) -> bytes:

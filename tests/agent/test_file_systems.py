@@ -133,7 +133,7 @@ def test_a_stick_that_is_pulled_out_is_one_line_and_goes_on_where_it_ended(
     assert _version(device) == b"2"
 
 
-class _Clock(datetime):
+class FixedDatetime(datetime):
     """Of a device whose battery is empty, or that somebody set."""
 
     year_shown = 1970
@@ -147,8 +147,8 @@ class _Clock(datetime):
 def test_a_wrong_clock_refuses_at_most_and_never_stops_what_serves(
     stick: Path, device: Path, monkeypatch: pytest.MonkeyPatch, year: int, code: int, version: bytes
 ):
-    monkeypatch.setattr(_Clock, "year_shown", year)
-    monkeypatch.setattr(trust, "datetime", _Clock)
+    monkeypatch.setattr(FixedDatetime, "year_shown", year)
+    monkeypatch.setattr(trust, "datetime", FixedDatetime)
     assert _install(device, stick / "2") == code
     assert _version(device) == version
     monkeypatch.undo()
