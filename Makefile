@@ -65,7 +65,7 @@ lag: .venv/edgephi.stamp  ## how far behind speech its captions are, with MODEL 
 	EDGEPHI_LAG_MODEL=$(MODEL) $(BIN)/python -m pytest -m slow tests/serve/realtime/test_lag.py
 
 serve-check: .venv/edgephi.stamp  ## the tests of the server that `make test` leaves out as slow, but for those of load
-	$(BIN)/python -m pytest -m "slow and not browser and not clients and not fuzz" --ignore tests/serve/test_load.py tests/serve
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "slow and not browser and not clients and not fuzz" --ignore tests/serve/test_load.py tests/serve
 
 serve-conformance: .venv/edgephi.stamp build/clients/stamp  ## other people's clients and their requests, on the server
 	$(BIN)/python -m pytest -m clients tests/serve/clients
