@@ -29,12 +29,9 @@ genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on wha
 SOFTWARE_GPU := VK_DRIVER_FILES=/usr/lib/chromium/vk_swiftshader_icd.json VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json \
 	ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER=1 XDG_RUNTIME_DIR=$(CURDIR)/build/webgpu
 
-.PHONY: webgpu-accuracy gpu software-gpu
-webgpu: .venv/webgpu.stamp software-gpu  ## device webgpu on a software GPU: logits and tokens are the CPU's (apt-get install chromium libvulkan1)
-	$(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu
-
-webgpu-accuracy: .venv/webgpu.stamp software-gpu  ## 50 items of each kind there, with as many right as on the CPU: some 20 minutes of two cores
-	EDGEPHI_GPU_ITEMS=50 $(SOFTWARE_GPU) $(BIN)/python -m pytest -m webgpu tests/webgpu/test_accuracy.py
+.PHONY: gpu software-gpu
+webgpu: .venv/webgpu.stamp software-gpu  ## device webgpu on a software GPU: logits, tokens and accuracy are the CPU's (apt-get install chromium libvulkan1)
+	$(SOFTWARE_GPU) $(BIN)/python -m pytest -n auto --maxprocesses 2 --dist worksteal -m webgpu tests/webgpu
 
 gpu: .venv/webgpu.stamp  ## the tests of device webgpu on this machine's own GPU, by name; those of the software one are left out
 	$(BIN)/edgephi doctor
