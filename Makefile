@@ -93,7 +93,7 @@ slow: .venv/edgephi.stamp  ## proofs that take minutes: the true sizes of the re
 	$(BIN)/python -m pytest -m "slow and not reference and not arm64"
 
 power-cuts: .venv/edgephi.stamp  ## 4,000 simulated power cuts, 1,000 kills, every changed bit of metadata; pip for other machines; the probe on nano
-	$(BIN)/python -m pytest -s -m slow tests/agent tests/pack tests/runtime/cli/test_probe_nano.py
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m slow tests/agent tests/pack tests/runtime/cli/test_probe_nano.py
 
 arm64: build/arm64/stamp  ## all four modes on arm64, by emulation (apt-get install debootstrap qemu-user-static; as root)
 	$(BIN)/python -m pytest -m "arm64 and not slow" tests/arm64
