@@ -16,6 +16,11 @@ from edgephi_quantize.row_weights import measure_with_rare_rows
 SIZE, ROWS = 200, 128  # no multiple of the block sizes
 
 
+def _shrunk(inputs: InputStatistics) -> np.ndarray:
+    """float64 [K, K]."""
+    return inputs.shrunk_product(np.eye(inputs.size, dtype=np.float32)).astype(np.float64)
+
+
 def _inputs(seed: int, count: int) -> NDArray[np.float32]:
     """Correlated inputs whose directions fall off as 1 / k, as those of a decoder do; some channels are large."""
     mixing = np.random.default_rng(7)
@@ -196,7 +201,7 @@ class TestRareRows:
         one, three = (measure_with_rare_rows([common, rare], threads=threads) for threads in (1, 3))
         np.testing.assert_array_equal(one.covariance, three.covariance)
         rows = np.concatenate([common, rare])
-        inverse = np.linalg.inv(measure([rows], threads=1).shrunk.astype(np.float64))
+        inverse = np.linalg.inv(_shrunk(measure([rows], threads=1)))
         roots = np.sqrt(np.einsum("sk,sk->s", rows @ inverse, rows))
         direction = inverse @ rare[0]  # in which the other rows have next to nothing
         found = float(direction @ one.covariance @ direction) / float(direction @ rare[0]) ** 2 * len(rows)
@@ -213,7 +218,7 @@ class TestLowRank:
 
     @staticmethod
     def _objective(statistics: InputStatistics, target: NDArray[np.float32], product: NDArray[np.float32]) -> float:
-        root = np.linalg.cholesky(statistics.shrunk.astype(np.float64))
+        root = np.linalg.cholesky(_shrunk(statistics))
         return float(np.linalg.norm((target - product) @ root))
 
     @pytest.mark.parametrize("exact_rows", [10_000, 0])
@@ -230,7 +235,7 @@ class TestLowRank:
         stored = get_method("rtn").quantize(weights, _format("int2:64")).values(SIZE)
         target = weights - stored + b @ a
         found = solve_low_rank(target, statistics, 8)
-        root = np.linalg.cholesky(statistics.shrunk.astype(np.float64))
+        root = np.linalg.cholesky(_shrunk(statistics))
         optimum = np.sqrt((np.linalg.svd(target @ root, compute_uv=False)[8:] ** 2).sum())
         reached = self._objective(statistics, target, found.b @ found.a)
         assert reached == pytest.approx(optimum, rel=1e-2)

@@ -56,7 +56,9 @@ def test_it_is_ledoit_and_wolfs_with_sequences_as_samples():
     assert found.shrinkage == pytest.approx(found.variance / np.square(away).sum(), rel=1e-3)
     mean = np.diagonal(found.covariance).mean()
     wanted = (1 - found.shrinkage) * found.covariance + (found.shrinkage + 0.01) * mean * np.eye(SIZE)
-    np.testing.assert_allclose(found.shrunk, wanted, rtol=1e-4, atol=1e-5 * float(mean))
+    np.testing.assert_allclose(
+        found.shrunk_product(np.eye(found.size, dtype=np.float32)), wanted, rtol=1e-4, atol=1e-5 * float(mean)
+    )
 
 
 def test_many_examples_are_taken_as_they_are_and_one_says_nothing_of_others():
