@@ -12,7 +12,7 @@ sequences as the samples, because rows of one are alike:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,38 +34,63 @@ class InputStatistics:
     """Second moments of the inputs of one linear.
 
     Attributes:
-        covariance: float32 [K, K], the mean of x x', perhaps weighted; not centred: a matrix multiplies the mean as
-            well.
+        covariances: float32 [K, K] each, the mean of x x', perhaps weighted; not centred: a matrix multiplies the mean
+            as well. C is their sum, each times its share; it is not held, since it takes 268 MB where K is 8,192.
         num_rows: How many rows were seen.
-        variance: How far, squared, the covariance may be from that of all requests; 0 where one sequence was seen.
+        shares: Of each covariance.
+        variance: How far, squared, C may be from that of all requests; 0 where one sequence was seen.
     """
 
-    covariance: NDArray[np.float32]
+    covariances: tuple[NDArray[np.float32], ...]
     num_rows: int
+    shares: tuple[float, ...] = (1.0,)
     variance: float = 0.0
 
     @property
     def size(self) -> int:
         """K."""
-        return len(self.covariance)
+        return len(self.covariances[0])
+
+    @property
+    def mean_square(self) -> float:
+        """Of all inputs: the mean of C's diagonal."""
+        return float(self._diagonal.mean(dtype=np.float64))
 
     @cached_property
     def damping(self) -> np.float32:
         """What is added to the diagonal; 1 where all inputs are zero."""
-        mean = np.float32(np.diagonal(self.covariance).mean(dtype=np.float64))
+        mean = np.float32(self.mean_square)
         return np.float32(_DAMPING) * mean if mean > 0 else np.float32(1)
 
     @cached_property
     def importance(self) -> NDArray[np.float32]:
         """float32 [K]: the damped mean square of each input, above 0."""
-        return np.diagonal(self.covariance) + self.damping
+        return self._diagonal + self.damping
+
+    def rows(self, which: slice | NDArray[np.int64] = slice(None)) -> NDArray[np.float32]:
+        """All or some rows of C, float32 [n, K]: a new array."""
+        total = np.zeros((1, self.size), np.float32)
+        for covariance, share in zip(self.covariances, self.shares, strict=True):
+            total = total + covariance[which] * np.float32(share)
+        return total
+
+    @cached_property
+    def _diagonal(self) -> NDArray[np.float32]:
+        total = np.zeros(self.size, np.float32)
+        for covariance, share in zip(self.covariances, self.shares, strict=True):
+            total += np.diagonal(covariance) * np.float32(share)
+        return total
+
+    def _tiles(self) -> Iterator[slice]:
+        yield from (slice(start, start + _TILE) for start in range(0, self.size, _TILE))
 
     @cached_property
     def shrinkage(self) -> float:
         """s, 0 to 1: the share that the same mean square everywhere has in `shrunk_product`."""
-        mean = float(np.diagonal(self.covariance).mean(dtype=np.float64))
-        squares = sum(float(np.square(row, dtype=np.float64).sum()) for row in self.covariance)
-        distance = squares - self.size * mean**2
+        squares = sum(
+            float(np.square(row, dtype=np.float64).sum()) for tile in self._tiles() for row in self.rows(tile)
+        )
+        distance = squares - self.size * self.mean_square**2
         return min(1.0, self.variance / distance) if distance > 0 else 0.0
 
     def shrunk_product(self, columns: NDArray[np.float32], *, threads: int = 1) -> NDArray[np.float32]:
@@ -76,12 +101,11 @@ class InputStatistics:
             threads: Workers.
 
         Returns:
-            float32 [K, n]. The shrunk covariance itself is never held: it takes 268 MB where K is 8,192.
+            float32 [K, n].
         """
-        mean = float(np.diagonal(self.covariance).mean(dtype=np.float64))
-        product = matrix_product(self.covariance, columns, threads=threads)
-        product *= np.float32(1 - self.shrinkage)
-        product += columns * (np.float32(self.shrinkage * mean) + self.damping)
+        product = columns * (np.float32(self.shrinkage * self.mean_square) + self.damping)
+        for covariance, share in zip(self.covariances, self.shares, strict=True):
+            product += matrix_product(covariance, columns, threads=threads) * np.float32((1 - self.shrinkage) * share)
         return product
 
     @cached_property
@@ -97,7 +121,9 @@ class InputStatistics:
         from one Cholesky factor: with rows and columns reversed, C = L L', and U is the inverse of L reversed back.
         """
         order = self.order[::-1]
-        reversed_ = self.covariance[np.ix_(order, order)].astype(np.float64)
+        reversed_ = np.empty((self.size, self.size), np.float64)
+        for tile in self._tiles():
+            reversed_[tile] = self.rows(order[tile])[:, order]
         reversed_[np.diag_indices(self.size)] += self.damping
         _factor_lower(reversed_)
         _invert_lower(reversed_)
@@ -139,7 +165,7 @@ def measure(
     for _ in ordered_map(work, range(0, size, _TILE), threads=threads):
         pass
     variance = _variance(sequences, weights, covariance, threads)
-    return InputStatistics(covariance=covariance, num_rows=num_rows, variance=variance)
+    return InputStatistics(covariances=(covariance,), num_rows=num_rows, variance=variance)
 
 
 def _variance(
@@ -175,15 +201,13 @@ def mixed(parts: Sequence[InputStatistics]) -> InputStatistics:
         raise ValueError(f"parts have {[part.size for part in parts]} inputs; they must all have the same number")
     if len(parts) == 1:
         return parts[0]
-    total, variance = np.zeros_like(parts[0].covariance), 0.0
-    for part in parts:
-        mean = float(np.diagonal(part.covariance).mean(dtype=np.float64))
-        share = 1 / (mean * len(parts)) if mean > 0 else 0.0
-        for start in range(0, len(total), _TILE):
-            rows = slice(start, start + _TILE)
-            total[rows] += part.covariance[rows] * np.float32(share)
-        variance += part.variance * share**2
-    return InputStatistics(covariance=total, num_rows=sum(part.num_rows for part in parts), variance=variance)
+    shares = [1 / (part.mean_square * len(parts)) if part.mean_square > 0 else 0.0 for part in parts]
+    return InputStatistics(
+        covariances=tuple(covariance for part in parts for covariance in part.covariances),
+        shares=tuple(share * own for part, share in zip(parts, shares, strict=True) for own in part.shares),
+        num_rows=sum(part.num_rows for part in parts),
+        variance=sum(part.variance * share**2 for part, share in zip(parts, shares, strict=True)),
+    )
 
 
 def required(inputs: InputStatistics | None, weights: NDArray[np.float32]) -> InputStatistics:

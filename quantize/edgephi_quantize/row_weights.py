@@ -33,8 +33,8 @@ def measure_with_rare_rows(sequences: Sequence[NDArray[np.float32]], *, threads:
     Raises:
         ValueError: There are no rows.
     """
-    plain = measure(sequences, threads=threads)
-    return measure(sequences, threads=threads, weights=_weights(sequences, plain, threads))
+    weights = _weights(sequences, measure(sequences, threads=threads), threads)
+    return measure(sequences, threads=threads, weights=weights)
 
 
 def _weights(

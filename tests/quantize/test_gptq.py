@@ -106,7 +106,7 @@ def test_codes_are_within_their_bits_and_places_past_the_inputs_hold_0(
 
 def test_gptq_on_independent_inputs_is_rounding_to_the_same_scales(weights: NDArray[np.float32]):
     """Nothing can be spread where no input says anything about another."""
-    white = InputStatistics(covariance=np.eye(SIZE, dtype=np.float32), num_rows=1)
+    white = InputStatistics(covariances=(np.eye(SIZE, dtype=np.float32),), num_rows=1)
     fmt = _format("int4:32")
     spread, searched = (get_method(name).quantize(weights, fmt, white) for name in ("gptq", "weighted"))
     np.testing.assert_array_equal(spread.scales, searched.scales)
@@ -151,22 +151,22 @@ def test_statistics_do_not_depend_on_threads_and_the_factor_is_that_of_the_inver
     monkeypatch.setattr("edgephi_quantize.input_statistics._TILE", 64)
     monkeypatch.setattr("edgephi_quantize.input_statistics._LEAF", 16)
     one, three = (measure([_inputs(1, 900), _inputs(2, 300)], threads=threads) for threads in (1, 3))
-    np.testing.assert_array_equal(one.covariance, three.covariance)
-    np.testing.assert_allclose(one.covariance, statistics.covariance, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(one.rows(), three.rows())
+    np.testing.assert_allclose(one.rows(), statistics.rows(), rtol=1e-4, atol=1e-6)
     order, factor = one.order, one.factor.astype(np.float64)
     assert not np.tril(factor, -1).any()
-    identity = factor.T @ factor @ (one.covariance + one.damping * np.eye(len(order)))[np.ix_(order, order)]
+    identity = factor.T @ factor @ (one.rows() + one.damping * np.eye(len(order)))[np.ix_(order, order)]
     np.testing.assert_allclose(identity, np.eye(SIZE), atol=1e-3)
 
 
 def test_each_kind_of_request_counts_the_same_however_long_it_is_and_however_large_its_inputs():
     text, audio = (measure([_inputs(1, 900)], threads=1), measure([_inputs(2, 30) * np.float32(50)], threads=1))
-    both = mixed([text, audio]).covariance
-    shares = [part.covariance / np.diagonal(part.covariance).mean() for part in (text, audio)]
+    both = mixed([text, audio]).rows()
+    shares = [part.rows() / np.diagonal(part.rows()).mean() for part in (text, audio)]
     np.testing.assert_allclose(both, (shares[0] + shares[1]) / 2, rtol=1e-4, atol=1e-6)
     assert mixed([text]) is text
     with pytest.raises(ValueError, match="same number"):
-        mixed([text, InputStatistics(covariance=np.eye(3, dtype=np.float32), num_rows=1)])
+        mixed([text, InputStatistics(covariances=(np.eye(3, dtype=np.float32),), num_rows=1)])
     with pytest.raises(ValueError, match="no rows"):
         measure([], threads=1)
 
@@ -199,18 +199,18 @@ class TestRareRows:
     def test_rows_count_by_the_roots_of_their_leverages_and_threads_change_nothing(self):
         common, rare = self._rows()
         one, three = (measure_with_rare_rows([common, rare], threads=threads) for threads in (1, 3))
-        np.testing.assert_array_equal(one.covariance, three.covariance)
+        np.testing.assert_array_equal(one.rows(), three.rows())
         rows = np.concatenate([common, rare])
         inverse = np.linalg.inv(_shrunk(measure([rows], threads=1)))
         roots = np.sqrt(np.einsum("sk,sk->s", rows @ inverse, rows))
         direction = inverse @ rare[0]  # in which the other rows have next to nothing
-        found = float(direction @ one.covariance @ direction) / float(direction @ rare[0]) ** 2 * len(rows)
+        found = float(direction @ one.rows() @ direction) / float(direction @ rare[0]) ** 2 * len(rows)
         assert found == pytest.approx(roots[-1] / roots.mean(), rel=0.2)
         assert found > 3
 
     def test_inputs_that_are_always_zero_count_once(self):
         still = measure_with_rare_rows([np.zeros((4, SIZE), np.float32)], threads=1)
-        assert not still.covariance.any()
+        assert not still.rows().any()
 
 
 class TestLowRank:

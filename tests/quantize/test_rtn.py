@@ -16,7 +16,7 @@ from edgephi_quantize.rtn import ranges
 from support.random_values import uniform
 
 #: For the methods that go by the inputs.
-EQUAL_INPUTS = InputStatistics(covariance=np.eye(64, dtype=np.float32), num_rows=64)
+EQUAL_INPUTS = InputStatistics(covariances=(np.eye(64, dtype=np.float32),), num_rows=64)
 
 
 def _hostile_weights(size: int) -> NDArray[np.float32]:

@@ -49,13 +49,13 @@ def test_it_is_ledoit_and_wolfs_with_sequences_as_samples():
     found = measure(sequences, threads=2, weights=weights)
     own = [(rows.T * weight) @ rows / len(rows) for rows, weight in zip(sequences, weights, strict=True)]
     shares = np.array([len(rows) for rows in sequences]) / sum(map(len, sequences))
-    distances = [np.square(one - found.covariance, dtype=np.float64).sum() for one in own]
+    distances = [np.square(one - found.rows(), dtype=np.float64).sum() for one in own]
     variance = (shares**2 * distances).sum() * 12 / 11
     assert found.variance == pytest.approx(variance, rel=0.3)  # of 64 random directions
-    away = found.covariance - np.eye(SIZE) * np.diagonal(found.covariance).mean()
+    away = found.rows() - np.eye(SIZE) * np.diagonal(found.rows()).mean()
     assert found.shrinkage == pytest.approx(found.variance / np.square(away).sum(), rel=1e-3)
-    mean = np.diagonal(found.covariance).mean()
-    wanted = (1 - found.shrinkage) * found.covariance + (found.shrinkage + 0.01) * mean * np.eye(SIZE)
+    mean = np.diagonal(found.rows()).mean()
+    wanted = (1 - found.shrinkage) * found.rows() + (found.shrinkage + 0.01) * mean * np.eye(SIZE)
     np.testing.assert_allclose(
         found.shrunk_product(np.eye(found.size, dtype=np.float32)), wanted, rtol=1e-4, atol=1e-5 * float(mean)
     )
@@ -71,6 +71,6 @@ def test_many_examples_are_taken_as_they_are_and_one_says_nothing_of_others():
 def test_a_mixture_is_as_uncertain_as_its_parts():
     """Text with a thousand examples beside speech with three: what is known of either is not known of the other."""
     parts = [measure(_sequences(seed, count), threads=1) for seed, count in ((1, 3), (2, 300))]
-    shares = [1 / (2 * np.diagonal(part.covariance).mean()) for part in parts]
+    shares = [1 / (2 * np.diagonal(part.rows()).mean()) for part in parts]
     wanted = sum(part.variance * share**2 for part, share in zip(parts, shares, strict=True))
     assert mixed(parts).variance == pytest.approx(wanted, rel=1e-4)
