@@ -27,7 +27,7 @@ class Workers:
             is_taken, self._has_spare = self._has_spare, False
         self._given.put(work)
         if not is_taken:
-            threading.Thread(target=self._serve, name=_BUSY, daemon=True).start()
+            threading.Thread(target=self._serve, name=_SPARE, daemon=True).start()
 
     def _serve(self) -> None:
         thread = threading.current_thread()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 from edgephi_serve.workers import Workers
 from support.waiting import until
@@ -34,6 +35,20 @@ def test_works_run_at_once_and_one_thread_is_left():
     until(lambda: len(set(_threads()) - before) == 1)
     time.sleep(0.02)
     assert [one.name for one in set(_threads()) - before] == ["edgephi-spare"]
+
+
+def test_a_thread_whose_work_was_taken_by_another_is_spare():
+    """A thread that ends its work may be faster than the one that was started for the next."""
+    for _ in range(300):
+        _run_three()
+
+
+def _run_three() -> None:
+    workers, before, ended = Workers(), set(_threads()), list[int]()
+    for number in range(3):
+        workers.run(partial(ended.append, number))
+    until(lambda: len(ended) == 3)
+    until(lambda: [one.name for one in set(_threads()) - before] == ["edgephi-spare"], 2)
 
 
 def test_a_spare_thread_keeps_nothing_of_the_last_work():
