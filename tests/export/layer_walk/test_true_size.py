@@ -17,8 +17,6 @@ from edgephi_bench.synthetic.sizes import Sizes
 #: Two layers of the real models; the table and the encoders have no part in a walk.
 SIZES = Sizes(layers=2, vocab=1024, image_layers=2, audio_blocks=1)
 _MOST_BYTES = 3e9
-#: The moments of a linear's inputs are held for each adapter, 268 MB where there are 8,192.
-_MOST_ROUTED_BYTES = 3.2e9
 #: GPTQ over as many positions as an export takes: of Phi-4-mini with a correction of rank 64, of a checkpoint with
 #: adapters with these solved anew. Then what it cost.
 _WALK = """
@@ -76,15 +74,13 @@ def _run(code: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
 
 
-def _check_costs(
-    run: subprocess.CompletedProcess[str], capsys: pytest.CaptureFixture[str], most_bytes: float = _MOST_BYTES
-) -> None:
+def _check_costs(run: subprocess.CompletedProcess[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Print CPU seconds of a layer and peak memory: 32 layers of the real model take 32 times as long."""
     assert run.returncode == 0, run.stderr
     used = json.loads(run.stdout)
     with capsys.disabled():
         print(f"\n{used['cpu_s'] / 2:.0f} CPU seconds a layer, {used['peak_bytes'] / 1e9:.2f} GB at most")
-    assert used["peak_bytes"] < most_bytes
+    assert used["peak_bytes"] < _MOST_BYTES
 
 
 @pytest.mark.slow
@@ -103,9 +99,9 @@ def test_a_layer_takes_minutes_and_3_gb_and_a_kill_changes_nothing(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_adapters_are_solved_anew_in_little_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_adapters_solved_anew_fit_into_3_gb_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_synthetic(tmp_path / "mm", "phi4mm", SyntheticOptions(sizes=SIZES))
-    _check_costs(_run(_WALK, tmp_path / "mm", tmp_path / "walk", "routed"), capsys, _MOST_ROUTED_BYTES)
+    _check_costs(_run(_WALK, tmp_path / "mm", tmp_path / "walk", "routed"), capsys)
     with np.load(tmp_path / "walk" / "layer-001.npz") as held:
         found = {key.partition("|")[0] for key in held.files if "lora" in key}
     assert len(found) == 16  # A and B of two adapters in four linears
