@@ -84,6 +84,7 @@ def test_a_change_of_servers_refuses_none_of_1000_requests(tmp_path: Path):
         assert _swap(tmp_path / "s", listening, _NUM_REQUESTS) == {"200": _NUM_REQUESTS}
 
 
+@pytest.mark.slow
 def test_a_client_that_connected_before_the_change_is_answered_however_slowly_it_asks(tmp_path: Path):
     """One that never asks does not hold up the end for long."""
     with (

@@ -81,6 +81,7 @@ def test_a_build_slower_by_five_percent_is_found_whatever_the_machine_does(kind:
     assert found >= 28
 
 
+@pytest.mark.slow
 def test_without_a_threshold_the_error_is_still_what_was_promised() -> None:
     """The threshold must not be what saves a wrong test."""
     limits = PairLimits(threshold=0.0, most_pairs=14)
