@@ -12,9 +12,9 @@ sequences as the samples, because rows of one are alike:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,17 +69,15 @@ class InputStatistics:
 
     def rows(self, which: slice | NDArray[np.int64] = slice(None)) -> NDArray[np.float32]:
         """All or some rows of C, float32 [n, K]: a new array."""
-        total = np.zeros((1, self.size), np.float32)
-        for covariance, share in zip(self.covariances, self.shares, strict=True):
-            total = total + covariance[which] * np.float32(share)
-        return total
+        return self._sum(covariance[which] for covariance in self.covariances)
 
     @cached_property
     def _diagonal(self) -> NDArray[np.float32]:
-        total = np.zeros(self.size, np.float32)
-        for covariance, share in zip(self.covariances, self.shares, strict=True):
-            total += np.diagonal(covariance) * np.float32(share)
-        return total
+        return self._sum(map(np.diagonal, self.covariances))
+
+    def _sum(self, parts: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Of one part of each covariance, each times its share."""
+        return reduce(np.add, (part * np.float32(share) for part, share in zip(parts, self.shares, strict=True)))
 
     def _tiles(self) -> Iterator[slice]:
         yield from (slice(start, start + _TILE) for start in range(0, self.size, _TILE))
@@ -104,8 +102,8 @@ class InputStatistics:
             float32 [K, n].
         """
         product = columns * (np.float32(self.shrinkage * self.mean_square) + self.damping)
-        for covariance, share in zip(self.covariances, self.shares, strict=True):
-            product += matrix_product(covariance, columns, threads=threads) * np.float32((1 - self.shrinkage) * share)
+        products = (matrix_product(covariance, columns, threads=threads) for covariance in self.covariances)
+        product += self._sum(products) * np.float32(1 - self.shrinkage)
         return product
 
     @cached_property
