@@ -15,7 +15,7 @@ class Reading:
 
     Attributes:
         number: Of the utterance.
-        end_s: Of the speech in the last; of none, its start.
+        start_s: Of its speech.
         read: What the last was of.
         segment: The last, if it was completed.
         last: The text of the last that was completed.
@@ -24,12 +24,17 @@ class Reading:
     """
 
     number: int
-    end_s: float
+    start_s: float
     read: Utterance | None = None
     segment: Segment | None = None
     last: str = ""
     text: SettledText = field(default_factory=SettledText)
     cost_s: float = 0.0
+
+    @property
+    def end_s(self) -> float:
+        """Of the speech in the last; of none, its start."""
+        return self.start_s if self.read is None else self.read.window.end_s
 
     def has_read(self, utterance: Utterance) -> bool:
         """Whether the last was of exactly this audio."""

@@ -249,8 +249,7 @@ class LiveTranscription:
         segment = None
         with suppress(EdgeError):  # its final caption reports it
             segment = self._transcriber.partial(opened.window, self._overtaken(opened), reading.last)
-        reading.cost_s, reading.end_s = self._clock() - began_s, opened.window.end_s
-        reading.read, reading.segment = opened, segment
+        reading.cost_s, reading.read, reading.segment = self._clock() - began_s, opened, segment
         if segment is None or self._waiting:  # without a text, or that of the final caption which comes now
             return None
         reading.last, added = segment.text, reading.text.observe(segment.text)
