@@ -1,8 +1,8 @@
 """Chunks as differences: `new - old` byte by byte modulo 256, in xz.
 
 Weights that were quantized anew differ little from those before, and their differences compress to a quarter where the
-weights themselves hardly compress. Whole numbers of many bytes add all of them at once; numbers of
-a chunk's size would take 30 MB of memory more.
+weights themselves hardly compress. Whole numbers of many bytes add all of them at once; numbers of a chunk's size would
+take 30 MB of memory more.
 """
 
 from __future__ import annotations
