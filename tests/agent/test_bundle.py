@@ -144,9 +144,9 @@ def test_one_changed_bit_of_each_chunk_is_refused(tmp_path: Path):
 def test_every_changed_bit_of_a_chunk_is_refused(tmp_path: Path):
     disk = Disk(tmp_path)
     for number, (_, data) in enumerate(ENTRIES[_FIRST_CHUNK:], start=_FIRST_CHUNK):
-        for bit in range(8 * min(len(data), 64)):
+        for bit in range(8 * len(data)):
             with pytest.raises(RefusedError, match="is damaged in the bundle"):
-                _from_tar(_with_changed_bit(ENTRIES, number, 8 * len(data) - 1 - bit), disk)
+                _from_tar(_with_changed_bit(ENTRIES, number, bit), disk)
     assert disk.names("store") == []
 
 
