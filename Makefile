@@ -23,7 +23,7 @@ reference: .venv/reference.stamp  ## compare live with transformers, and the gol
 	$(BIN)/python -m pytest -m reference
 
 genai: .venv/genai.stamp  ## onnxruntime-genai must give edgephi's tokens on what --layout genai writes
-	$(BIN)/python -m pytest -m genai
+	$(BIN)/python -m pytest -m genai tests/genai
 
 # Debian's software Vulkan device stands in for a GPU, so that results are the same on every machine.
 SOFTWARE_GPU := VK_DRIVER_FILES=/usr/lib/chromium/vk_swiftshader_icd.json VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json \
@@ -117,7 +117,7 @@ evaluate-check: .venv/edgephi.stamp  ## evaluate killed 20 times, and the server
 	$(BIN)/python -m pytest -m slow tests/evaluate
 
 lm-eval: .venv/edgephi.stamp build/lm-eval/stamp  ## lm-evaluation-harness on nano
-	$(BIN)/python -m pytest -m lm_eval
+	$(BIN)/python -m pytest -m lm_eval tests/lm_eval
 
 accuracy-reference: .venv/reference.stamp  ## the same items through PyTorch
 	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy --engine transformers
