@@ -107,8 +107,8 @@ appliance: build/appliance/stamp  ## devices of Debian with their own systemd: s
 signals: .venv/edgephi.stamp  ## 1,000 signals at random moments of run, transcribe and chat
 	$(BIN)/python -m pytest -s -m slow tests/runtime/cli/test_signals.py
 
-accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions
-	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy
+accuracy: .venv/edgephi.stamp  ## nano's accuracy on held-out speech, pictures, commands and spoken questions; ARGS="--count 100"
+	PYTHONPATH=nano $(BIN)/python -m edgephi_nano.accuracy $(ARGS)
 
 bench-check: .venv/edgephi.stamp  ## the tests of `edgephi bench` that measure much at once
 	$(BIN)/python -m pytest -m slow tests/benchmarks
