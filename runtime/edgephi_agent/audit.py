@@ -55,11 +55,23 @@ class Status:
 def read_status(disk: Disk) -> Status:
     """The status of this device.
 
+    It takes no lock, so a release may be given up and removed while it is read: then it is read again.
+
     Raises:
         RequestError: It trusts no keys yet.
         RefusedError: A file that decides is damaged.
     """
     state, trusted = load_state(disk), load_trust(disk)
+    while True:
+        try:
+            return _status(disk, state, trusted)
+        except RefusedError:
+            former, state = state, load_state(disk)
+            if state == former:
+                raise
+
+
+def _status(disk: Disk, state: State, trusted: TrustedRoot) -> Status:
     return Status(
         serving=None if state.serving is None else _release_status(disk, state.serving, trusted),
         good=state.good,

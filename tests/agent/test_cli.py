@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from edgephi_agent.cli import main
-from support.releases import PROBE_PATH, MadeRelease, make_release
+from edgephi_agent.disk import Disk
+from edgephi_agent.index import SignedIndex
+from edgephi_agent.install import Candidate, install, read_index
+from edgephi_agent.lifecycle import give_up
+from support.releases import PROBE_PATH, MadeRelease, MemoryBundle, make_release
 from support.signing import entries_of, key, root, write_bundle, write_folder
 
 _ACCEPTS = b"#!/bin/sh\ntest -e model/w.bin\n"
@@ -76,6 +80,27 @@ def test_a_release_that_answers_otherwise_is_exit_5_and_the_former_one_serves(
     code, facts = _run(capsys, device, "install", bundle)
     assert (code, "failed here" in facts["error"]["message"]) == (3, True)
     assert _run(capsys, device, "install", bundle, "--retry")[0] == 5
+
+
+def test_a_status_is_read_again_where_the_release_on_trial_is_removed_meanwhile(
+    capsys: pytest.CaptureFixture[str], device: Path, monkeypatch: pytest.MonkeyPatch
+):
+    good, bad = _made(1), _made(2)
+    _run(capsys, device, "install", write_bundle(device.parent / "one", good))
+    disk = Disk(device)
+    install(disk, Candidate(index=bad.index, targets=b"signed", epoch=1), MemoryBundle(bad))
+
+    def given_up_before(disk: Disk, name: str) -> SignedIndex:
+        if name == bad.index.name:
+            give_up(disk, "it crashed")
+        return read_index(disk, name)
+
+    monkeypatch.setattr("edgephi_agent.audit.read_index", given_up_before)
+    _, status = _run(capsys, device, "status")
+    assert (status["serving"]["name"], status["trial"]) == (good.index.name, None)
+    (device / "releases" / good.index.name / "release.json").unlink()
+    code, facts = _run(capsys, device, "status")
+    assert (code, facts["error"]["type"]) == (3, "RefusedError")
 
 
 @pytest.mark.parametrize(

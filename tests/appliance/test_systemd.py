@@ -93,14 +93,14 @@ def _wait(device: Machine, holds: Callable[[dict[str, Any]], bool], seconds: flo
 
 def test_no_request_of_1000_is_refused_while_releases_change(device: Machine):
     """A change with two servers, then one with a single server; the release is kept once it has proved itself."""
-    clients = Clients(device.path(_SOCKET), _NUM_REQUESTS)
-    clients.wait_for(_NUM_REQUESTS * 4 // 5)
-    name = _install(device, 2)
-    device.must("systemctl", "start", "edgephi-swap")
-    assert clients.num_left > 0
-    clients.wait_for(min(clients.num_left, _NUM_REQUESTS // 3))
-    device.must("systemctl", "restart", "edgephi")
-    assert clients.finish() == {"200": _NUM_REQUESTS}, _journal(device)
+    with Clients(device.path(_SOCKET), _NUM_REQUESTS) as clients:
+        clients.wait_for(_NUM_REQUESTS * 4 // 5)
+        name = _install(device, 2)
+        device.must("systemctl", "start", "edgephi-swap")
+        assert clients.num_left > 0
+        clients.wait_for(min(clients.num_left, _NUM_REQUESTS // 3))
+        device.must("systemctl", "restart", "edgephi")
+        assert clients.finish() == {"200": _NUM_REQUESTS}, _journal(device)
     status = _wait(device, lambda status: status["trial"] is None)
     assert (status["good"], status["bad"]) == (name, [])
     print(f"the longest of {_NUM_REQUESTS:,} requests took {clients.longest_s:.2f} s")
@@ -116,14 +116,14 @@ def test_no_request_of_1000_is_refused_while_releases_change(device: Machine):
 )
 def test_a_bad_release_gives_way_to_the_former_one_by_itself(device: Machine, counter: int, why: str):
     former = _status(device)["good"]
-    clients = Clients(device.path(_SOCKET), 100_000)
-    name = _install(device, counter)
-    device.must("systemctl", "restart", "--no-block", "edgephi")
-    status = _wait(device, lambda status: status["trial"] is None)
-    assert (status["serving"]["name"], status["good"]) == (former, former)
-    assert [one["name"] for one in status["bad"] if one["why"].startswith(why)][-1:] == [name]
-    assert ask(device.path(_SOCKET)) == "200"
-    assert set(clients.stop()) == {"200"}
+    with Clients(device.path(_SOCKET), 100_000) as clients:
+        name = _install(device, counter)
+        device.must("systemctl", "restart", "--no-block", "edgephi")
+        status = _wait(device, lambda status: status["trial"] is None)
+        assert (status["serving"]["name"], status["good"]) == (former, former)
+        assert [one["name"] for one in status["bad"] if one["why"].startswith(why)][-1:] == [name]
+        assert ask(device.path(_SOCKET)) == "200"
+        assert set(clients.stop()) == {"200"}
     print(f"the longest request took {clients.longest_s:.2f} s")
     again = device.run(*_AGENT, "install", f"{STICK}/{counter}-from-1")
     assert (again.returncode, "failed here" in again.stderr) == (3, True)

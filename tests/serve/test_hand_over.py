@@ -56,19 +56,19 @@ def _swap(path: Path, listening: socket.socket, num_requests: int) -> Counter[st
     """A restart, then a change with two servers for a moment, spread over the requests."""
     server = _start(listening)
     _ready(server)
-    clients = Clients(path, num_requests)
-    clients.wait_for(num_requests * 2 // 3)
-    _end(server)  # requests wait in the socket
-    server = _start(listening)
-    _ready(server)
-    clients.wait_for(num_requests // 3)
-    bridge = _start(listening)
-    _ready(bridge)
-    _end(server)
-    server = _start(listening)
-    _ready(server)
-    _end(bridge)
-    answers = clients.finish()
+    with Clients(path, num_requests) as clients:
+        clients.wait_for(num_requests * 2 // 3)
+        _end(server)  # requests wait in the socket
+        server = _start(listening)
+        _ready(server)
+        clients.wait_for(num_requests // 3)
+        bridge = _start(listening)
+        _ready(bridge)
+        _end(server)
+        server = _start(listening)
+        _ready(server)
+        _end(bridge)
+        answers = clients.finish()
     _end(server)
     return answers
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -23,7 +24,7 @@ def ask(socket: Path, timeout_s: float = 120) -> str:
 
 
 class Clients:
-    """Clients that ask until so many requests were answered in all.
+    """Clients that ask until so many requests were answered in all, or the block that has them ends.
 
     Args:
         socket: Of the server.
@@ -38,6 +39,12 @@ class Clients:
         self._threads = [threading.Thread(target=self._ask) for _ in range(_NUM_CLIENTS)]
         for thread in self._threads:
             thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def num_left(self) -> int:
