@@ -142,8 +142,7 @@ def test_a_chat_beside_two_sessions_is_answered_and_so_are_they(model):
 def test_falling_behind_is_reported_once_and_the_oldest_speech_that_waits_fails(model):
     audio = speech(*[0.8] * 8, hertz=16_000)
     with ServeThread(model, Settings(times=Times(behind_s=4.0))) as thread, session(thread.url, format=PCM) as opened:
-        opened.append(audio[:64_000].tobytes(), 16_000)
-        opened.until(f"{BUFFER}committed")
+        opened.append(audio[:64_000].tobytes())  # at once: then nothing is read in the silence after the first
         assert model.is_asked.wait(10)  # else the first and the second may wait, and only the second a moment later
         opened.append(audio[64_000:].tobytes(), 16_000)
         opened.until(f"{BUFFER}committed", 8)
@@ -155,10 +154,7 @@ def test_falling_behind_is_reported_once_and_the_oldest_speech_that_waits_fails(
     failed = [event.item_id for event in opened.all(FAILED)]
     assert {event.error.code for event in opened.all(FAILED)} == {"overloaded"}
     assert 0 < len(failed) < 6
-    first = ids.index(failed[0])
-    assert failed == ids[first : first + len(failed)]
-    assert first <= 1  # the first may have been taken, or be read in the silence after it while it waits
-    assert [event.item_id for event in opened.all(COMPLETED)] == [one for one in ids if one not in failed]
+    assert [event.item_id for event in opened.all(COMPLETED)] == [ids[0], *ids[1 + len(failed) :]]
 
 
 @pytest.mark.parametrize("state", ["silent", "speaking", "waiting", "made"])
