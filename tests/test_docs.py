@@ -16,7 +16,7 @@ import edgephi
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Where the short names of docs/architecture.md begin.
-_STARTS = ("", "runtime/edgephi", "export/edgephi_export")
+_STARTS = ("", "runtime/edgephi", "runtime/edgephi_serve", "export/edgephi_export")
 #: Options of other programs, here of rsync and pip.
 _FOREIGN_OPTIONS = ("--inplace", "--network", "--no-deps", "--now", "--only-binary", "--target", "--volume")
 

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
-from edgephi_serve import openapi
-from edgephi_serve.completions import Completions
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.connections.keys import Keys
+from edgephi_serve.connections.logs import RequestLog
+from edgephi_serve.connections.replying import answer, answer_json
+from edgephi_serve.endpoints import openapi
+from edgephi_serve.endpoints.completions import Completions
+from edgephi_serve.endpoints.forms import chat_form, responses_form
+from edgephi_serve.endpoints.guard import App, Guard
+from edgephi_serve.endpoints.identity import Identity
+from edgephi_serve.endpoints.input_tokens import InputTokens
+from edgephi_serve.endpoints.metrics import Metrics
+from edgephi_serve.endpoints.page_files import PageFiles
+from edgephi_serve.endpoints.transcriptions import Transcriptions, Uploads
 from edgephi_serve.errors import ApiError
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.forms import chat_form, responses_form
-from edgephi_serve.guard import App, Guard
-from edgephi_serve.identity import Identity
-from edgephi_serve.input_tokens import InputTokens
-from edgephi_serve.keys import Keys
-from edgephi_serve.logs import RequestLog
-from edgephi_serve.metrics import Metrics
-from edgephi_serve.page_files import PageFiles
 from edgephi_serve.realtime.endpoint import Realtime, upgrade
-from edgephi_serve.replying import answer, answer_json
 from edgephi_serve.settings import Settings
-from edgephi_serve.transcriptions import Transcriptions, Uploads
+from edgephi_serve.turns.engine import Engine
 from edgephi_serve.wire.models import Health, ModelList
 
 _NOT_SUPPORTED = {

@@ -14,12 +14,12 @@ from pathlib import Path
 from edgephi import Model
 from edgephi.base.errors import EdgeError
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.engine import Engine
-from edgephi_serve.exchange import Receive, Scope, Send
-from edgephi_serve.guard import Guard
-from edgephi_serve.identity import Identity
-from edgephi_serve.keys import read_keys
+from edgephi_serve.connections.exchange import Receive, Scope, Send
+from edgephi_serve.connections.keys import read_keys
+from edgephi_serve.endpoints.guard import Guard
+from edgephi_serve.endpoints.identity import Identity
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.engine import Engine
 from edgephi_serve.warming import warm
 
 

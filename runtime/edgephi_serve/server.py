@@ -22,14 +22,14 @@ from edgephi import ArtifactError, Model
 from edgephi.base.errors import ConfigError, EdgeError
 from edgephi.bundle.bundle import Bundle
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.engine import Engine
-from edgephi_serve.guard import Guard
-from edgephi_serve.identity import Identity
-from edgephi_serve.keys import read_keys
-from edgephi_serve.late import http_protocol, websocket_protocol
+from edgephi_serve.connections.deadlines import http_protocol, websocket_protocol
+from edgephi_serve.connections.keys import read_keys
+from edgephi_serve.connections.sockets import address_of, listen_of, open_socket, passed_sockets, stop_accepting
+from edgephi_serve.endpoints.guard import Guard
+from edgephi_serve.endpoints.identity import Identity
 from edgephi_serve.notify import notify, watchdog_s
 from edgephi_serve.settings import Settings
-from edgephi_serve.sockets import address_of, listen_of, open_socket, passed_sockets, stop_accepting
+from edgephi_serve.turns.engine import Engine
 from edgephi_serve.warming import warm
 
 #: For the last bytes of answers, once their work has ended.

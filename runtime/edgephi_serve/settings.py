@@ -65,7 +65,7 @@ class Access:
         hosts: Names in a Host header that are answered, besides those of loopback and the address listened on.
         origins: Web pages of other servers that may ask, such as `https://chat.example.org`, and apps that are pages,
             such as `app://obsidian.md`.
-        key_file: Holds the keys, one a line; see keys.py.
+        key_file: Holds the keys, one a line; see connections/keys.py.
         key: One more key, from the environment.
         no_auth: Serve other machines without a key.
     """

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from starlette.routing import Route
 
-from edgephi_serve import openapi
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.engine import Engine
-from edgephi_serve.identity import Identity
-from edgephi_serve.keys import Keys
+from edgephi_serve.connections.keys import Keys
+from edgephi_serve.endpoints import openapi
+from edgephi_serve.endpoints.identity import Identity
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.engine import Engine
 from edgephi_serve.wire.answers import ChatAnswer, Chunk
 from edgephi_serve.wire.models import CostAnswer, ModelList
 from support.bundles import nano_bundle

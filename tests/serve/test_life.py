@@ -21,8 +21,8 @@ import httpx
 import pytest
 
 from edgephi.base.errors import ConfigError
+from edgephi_serve.connections.sockets import listen_of, open_socket
 from edgephi_serve.settings import Listen, Settings
-from edgephi_serve.sockets import listen_of, open_socket
 from support.bundles import copy_bundle, nano_bundle, small_bundle
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}

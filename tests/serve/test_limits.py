@@ -11,17 +11,17 @@ import msgspec
 import pytest
 
 from edgephi import Model, SamplingOptions
-from edgephi_serve.bodies import check_head, read_body
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.bodies import check_head, read_body
+from edgephi_serve.connections.exchange import Exchange
+from edgephi_serve.connections.keys import Keys
+from edgephi_serve.connections.logs import RequestLog
+from edgephi_serve.connections.uploads import Form, read_form
+from edgephi_serve.endpoints.guard import Guard
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import ApiError
-from edgephi_serve.exchange import Exchange
-from edgephi_serve.guard import Guard
-from edgephi_serve.keys import Keys
-from edgephi_serve.logs import RequestLog
-from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.sampling import sampling_options
 from edgephi_serve.settings import Access, Limits, Listen, Settings
-from edgephi_serve.uploads import Form, read_form
+from edgephi_serve.turns.engine import Engine
 from edgephi_serve.wire.chat import ChatRequest
 
 JSON, FORM = "application/json", "multipart/form-data; boundary=b"

@@ -14,8 +14,8 @@ import pytest
 
 from edgephi import ConfigError, Model, PreparedRequest, Request, SamplingOptions
 from edgephi.base.cancellation import Stopped
-from edgephi_serve.preparing import Preparing, Unprepared
 from edgephi_serve.settings import MIB, Limits, Settings, Times
+from edgephi_serve.turns.preparing import Preparing, Unprepared
 from support.bundles import nano_bundle
 from support.serve_thread import ScriptedModel, ServeThread
 

@@ -20,9 +20,9 @@ from PIL import Image
 from edgephi import Model, SamplingOptions, Stage
 from edgephi.base.stage import OnStage
 from edgephi.media.encoders import VisionEncoder
-from edgephi_serve.pace import Pace
-from edgephi_serve.progress import Progress
 from edgephi_serve.settings import Settings, Times
+from edgephi_serve.turns.pace import Pace
+from edgephi_serve.turns.progress import Progress
 from support.bundles import nano_bundle
 from support.serve_thread import ServeThread, body, request_bytes
 from support.signals import random_image
@@ -159,7 +159,7 @@ def _progress(*stages: Stage, positions: int = 0, position_s: float = 0.0) -> Pr
         pace.note_prefill(100 * position_s, 100)
     progress = Progress(pace)
     progress.positions = positions
-    with mock.patch("edgephi_serve.progress.time.monotonic", side_effect=map(float, itertools.count())):
+    with mock.patch("edgephi_serve.turns.progress.time.monotonic", side_effect=map(float, itertools.count())):
         for stage in stages:
             progress.note(stage)
     return progress

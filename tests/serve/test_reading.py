@@ -11,10 +11,10 @@ import pytest
 
 from edgephi import Event, Request, SamplingOptions
 from edgephi_serve.errors import ApiError
-from edgephi_serve.jobs import Job
 from edgephi_serve.reading.chat import ChatWork, read_chat
 from edgephi_serve.reading.messages import runtime_messages
 from edgephi_serve.settings import Limits, Settings
+from edgephi_serve.turns.jobs import Job
 
 PIXEL = "data:image/png;base64,aGVsbG8="
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgephi_serve.connections.uploads import spool
 from edgephi_serve.errors import ApiError
-from edgephi_serve.uploads import spool
 from support.audio_writers import webm
 
 NANO = Path(__file__).parents[2] / "nano/samples"

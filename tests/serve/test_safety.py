@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+import edgephi_serve
 from edgephi import ConfigError
-from edgephi_serve import page_files
-from edgephi_serve.keys import Keys, read_keys
+from edgephi_serve.connections.keys import Keys, read_keys
 from edgephi_serve.settings import Access, Listen, Settings
 from support.serve_process import end, launch
 
@@ -165,7 +165,7 @@ def test_the_page_lets_nothing_else_in_and_is_asked_for_again_after_an_upgrade(c
     assert re.search(r"http|\*|unsafe", policy) is None  # an image elsewhere would carry words of the chat there
     names = re.findall(r'(?:src|href)="/?(page/[^"]+)"', page.text)
     assert len(names) > 1
-    files = [f"page/{path.name}" for path in Path(page_files.__file__).with_name("page").iterdir()]
+    files = [f"page/{path.name}" for path in Path(edgephi_serve.__file__).with_name("page").iterdir()]
     assert set(names) < set(files)
     for name in ("", *files):  # also the modules that others import: an old one of them would break a new page
         file = client.get(f"/{name}")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from edgephi import ArtifactError, CapacityError, Model
-from edgephi_serve.keys import Keys
+from edgephi_serve.connections.keys import Keys
 from edgephi_serve.settings import Limits, Listen, Settings, Times
 from support.bundles import nano_bundle
 from support.serve_thread import ScriptedModel, ServeThread, body, request_bytes

@@ -15,11 +15,11 @@ import httpx
 
 from edgephi import DoneEvent, Event, Model, PreparedRequest, Reply, Request, SamplingOptions, Stage, TextEvent
 from edgephi_serve.app import Parts, make_app
-from edgephi_serve.engine import Engine
-from edgephi_serve.identity import Identity
-from edgephi_serve.keys import Keys
+from edgephi_serve.connections.keys import Keys
+from edgephi_serve.endpoints.identity import Identity
 from edgephi_serve.server import HttpServer, http_config
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.engine import Engine
 from support.bundles import nano_bundle
 from support.waiting import until
 

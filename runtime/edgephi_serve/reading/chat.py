@@ -10,8 +10,6 @@ from typing import Any
 
 from edgephi import DoneEvent, Event, Request, SamplingOptions, TokenEvent
 from edgephi_serve.errors import ApiError, invalid
-from edgephi_serve.jobs import Job
-from edgephi_serve.pace import Size
 from edgephi_serve.reading.bodies import convert, parse_json, refuse_unsupported, unknown_keys
 from edgephi_serve.reading.messages import (
     check_messages,
@@ -21,8 +19,10 @@ from edgephi_serve.reading.messages import (
 )
 from edgephi_serve.reading.sampling import sampling_options
 from edgephi_serve.reading.tools import Choice, read_tools
-from edgephi_serve.reply_turns import ReplyTurns
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.jobs import Job
+from edgephi_serve.turns.pace import Size
+from edgephi_serve.turns.reply_turns import ReplyTurns
 from edgephi_serve.wire.chat import AdapterName, ChatRequest, Message
 
 

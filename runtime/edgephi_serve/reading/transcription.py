@@ -11,11 +11,11 @@ from edgephi import Choice, Reply, Segment, Transcript, TranscriptProgress, Wind
 from edgephi.base.errors import ConfigError
 from edgephi.sources.source import PipedMedia
 from edgephi.transcription.prompts import check_language
+from edgephi_serve.connections.uploads import Form
 from edgephi_serve.errors import invalid
-from edgephi_serve.jobs import Job
 from edgephi_serve.reading.bodies import printable
 from edgephi_serve.reading.turn_model import TurnModel
-from edgephi_serve.uploads import Form
+from edgephi_serve.turns.jobs import Job
 
 Task = Literal["transcribe", "translate"]
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from edgephi import DoneEvent, Event, Reply
 from edgephi.bundle.manifest import Manifest
 from edgephi.transcription.requests import TranscriptRequests
-from edgephi_serve.jobs import Job
+from edgephi_serve.turns.jobs import Job
 
 T = TypeVar("T")
 

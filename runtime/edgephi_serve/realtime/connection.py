@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import msgspec
 
 from edgephi import Stage
-from edgephi_serve.bodies import ClientLeftError
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.bodies import ClientLeftError
+from edgephi_serve.connections.exchange import Exchange, Receive, Send
 from edgephi_serve.errors import ApiError, as_api_error, invalid, shutting_down, unavailable
-from edgephi_serve.exchange import Exchange, Receive, Send
-from edgephi_serve.jobs import Job
 from edgephi_serve.reading.realtime import BadMessageError, ClientMessage, NotJsonError, SessionState, read_message
 from edgephi_serve.realtime.live_audio import LiveAudio
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.wire.realtime import (
     AudioAppend,
     AudioClear,

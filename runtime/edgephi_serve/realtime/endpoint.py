@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs
 
 from edgephi.prompt.routing import choose_route
-from edgephi_serve.bodies import ClientLeftError
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.bodies import ClientLeftError
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.endpoints.identity import Identity
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import ApiError, invalid
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.identity import Identity
-from edgephi_serve.jobs import JobLimits
-from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.realtime import SessionState
 from edgephi_serve.realtime.connection import Channel, Connection
 from edgephi_serve.realtime.live_audio import LiveAudio
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import JobLimits
 
 _PROTOCOL = "realtime"
 

@@ -11,12 +11,12 @@ from edgephi.audio.pcm_stream import PcmDecoder
 from edgephi.transcription.live.captions import FinalCaption, LostCaption
 from edgephi.transcription.live.session import LiveControl, LiveOptions, LiveTranscription, SpeechEvent
 from edgephi.transcription.live.utterances import Utterance
-from edgephi_serve.engine import Engine
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import ApiError, invalid
-from edgephi_serve.jobs import Job
-from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.realtime import SessionState
 from edgephi_serve.reading.turn_model import TurnModel
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.writing.realtime import (
     CommittedByHand,
     FinalText,

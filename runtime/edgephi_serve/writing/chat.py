@@ -13,8 +13,8 @@ from msgspec import UNSET
 
 from edgephi import DoneEvent, Event, Reply
 from edgephi_serve.errors import ApiError
-from edgephi_serve.jobs import Job
 from edgephi_serve.reading.chat import ChatWork
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.wire.answers import (
     AnswerChoice,
     AnswerMessage,

@@ -11,8 +11,8 @@ from msgspec import UNSET
 
 from edgephi import DoneEvent, Event, Reply
 from edgephi_serve.errors import ApiError
-from edgephi_serve.jobs import Job
 from edgephi_serve.reading.responses import ResponsesWork
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.wire.answers import RequestFigures
 from edgephi_serve.wire.response_answers import (
     Incomplete,

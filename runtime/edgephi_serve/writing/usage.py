@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgephi import Reply
-from edgephi_serve.jobs import Job
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.wire.answers import CompletionDetails, PromptDetails, RequestFigures, TimingBody, Usage
 
 

@@ -15,7 +15,7 @@ import pytest
 import websockets.exceptions
 
 from edgephi import ArtifactError, Event, Model
-from edgephi_serve.keys import Keys
+from edgephi_serve.connections.keys import Keys
 from edgephi_serve.settings import Access, Limits, Settings, Times
 from support.bundles import nano_bundle
 from support.realtime import BUFFER, PATH, TRANSCRIPT, Session, raw, session, speech

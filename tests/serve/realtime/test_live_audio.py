@@ -7,13 +7,13 @@ from typing import Any, cast
 import pytest
 
 from edgephi.transcription.live.utterances import SpeechStart
-from edgephi_serve.engine import Engine
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import ApiError
-from edgephi_serve.jobs import Job
-from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.realtime import SessionState
 from edgephi_serve.realtime.live_audio import LiveAudio
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.writing.realtime import CommittedByHand, SpeechBegan
 
 RATE_HZ = 24_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgephi_serve.exchange import Send
+from edgephi_serve.connections.exchange import Send
 
 
 async def answer(

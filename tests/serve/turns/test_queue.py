@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edgephi_serve.turns import EndedWaitingError, TurnQueue
+from edgephi_serve.turns.queue import EndedWaitingError, TurnQueue
 
 
 @dataclass(frozen=True)

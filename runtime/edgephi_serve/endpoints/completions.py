@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from edgephi import DoneEvent, Event, Reply
-from edgephi_serve.bodies import check_head, read_body
-from edgephi_serve.delivery import Delivery, cancelled_on_leaving
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.bodies import check_head, read_body
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.endpoints.delivery import Delivery, cancelled_on_leaving
+from edgephi_serve.endpoints.forms import AnswerWriter, Form, ReadForm
+from edgephi_serve.endpoints.identity import Identity
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import as_api_error
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.forms import AnswerWriter, Form, ReadForm
-from edgephi_serve.identity import Identity
-from edgephi_serve.jobs import Job, JobLimits
-from edgephi_serve.metrics import Metrics
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job, JobLimits
 from edgephi_serve.writing.chat import AnswerHead
 
 ChatJob = Job[tuple[int, Event]]

@@ -10,12 +10,12 @@ from typing import Any
 from unittest.mock import Mock
 
 from edgephi import Stage
-from edgephi_serve.delivery import Delivery
-from edgephi_serve.exchange import Exchange
-from edgephi_serve.jobs import Admission, Job, JobLimits
-from edgephi_serve.pace import Pace
+from edgephi_serve.connections.exchange import Exchange
+from edgephi_serve.endpoints.delivery import Delivery
 from edgephi_serve.settings import Times
-from edgephi_serve.turns import TurnQueue
+from edgephi_serve.turns.jobs import Admission, Job, JobLimits
+from edgephi_serve.turns.pace import Pace
+from edgephi_serve.turns.queue import TurnQueue
 
 
 def _bodies(

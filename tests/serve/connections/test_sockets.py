@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgephi_serve.sockets import stop_accepting
+from edgephi_serve.connections.sockets import stop_accepting
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from edgephi_serve.bodies import check_head
-from edgephi_serve.delivery import Delivery, cancelled_on_leaving
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.bodies import check_head
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.connections.uploads import KIND, read_form, spool
+from edgephi_serve.endpoints.delivery import Delivery, cancelled_on_leaving
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import ApiError, as_api_error, invalid
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.jobs import Job, JobLimits
-from edgephi_serve.metrics import Metrics
 from edgephi_serve.reading.transcription import Task, TranscriptEnd, TranscriptItem, read_transcription
-from edgephi_serve.uploads import KIND, read_form, spool
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job, JobLimits
 from edgephi_serve.wire.error import error_event
 from edgephi_serve.writing.transcript import CONTENT_TYPES, TranscriptWriter
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from edgephi_serve.bodies import ClientLeftError, header
-from edgephi_serve.engine import Engine
+from edgephi_serve.connections.bodies import ClientLeftError, header
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.connections.keys import Keys
+from edgephi_serve.connections.logs import RequestLog
+from edgephi_serve.endpoints.metrics import Metrics
 from edgephi_serve.errors import ApiError, as_api_error
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.keys import Keys
-from edgephi_serve.logs import RequestLog
-from edgephi_serve.metrics import Metrics
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.engine import Engine
 from edgephi_serve.wire.error import error_json
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

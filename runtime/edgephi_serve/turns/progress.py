@@ -6,7 +6,7 @@ import time
 
 from edgephi import Stage
 from edgephi.base.stage import StageName
-from edgephi_serve.pace import Pace
+from edgephi_serve.turns.pace import Pace
 
 #: Stages that go on where they were after a pause, in their order.
 _RESUMED: tuple[StageName, ...] = ("encode", "prefill")

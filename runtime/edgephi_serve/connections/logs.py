@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from edgephi_serve.exchange import Exchange
+from edgephi_serve.connections.exchange import Exchange
 from edgephi_serve.settings import LogFormat
 
 

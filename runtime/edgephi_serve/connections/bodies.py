@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope
 from edgephi_serve.errors import ApiError, invalid, too_large
-from edgephi_serve.exchange import Exchange, Receive, Scope
 from edgephi_serve.settings import MIB
 
 

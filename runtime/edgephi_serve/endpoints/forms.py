@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeAlias
 
 from edgephi import CapacityError, ConfigError, Event, Reply
 from edgephi_serve.errors import ApiError, as_api_error
-from edgephi_serve.jobs import Job
 from edgephi_serve.reading.chat import ChatWork, read_chat
 from edgephi_serve.reading.responses import read_responses
 from edgephi_serve.settings import Settings
+from edgephi_serve.turns.jobs import Job
 from edgephi_serve.writing.chat import AnswerHead, ChatWriter
 from edgephi_serve.writing.replies import TokenBytes
 from edgephi_serve.writing.responses import ResponsesWriter

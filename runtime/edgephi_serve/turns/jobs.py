@@ -14,14 +14,14 @@ from typing import Generic, Literal, TypeVar
 
 from edgephi import Model, PreparedRequest, Request, SamplingOptions, Stage
 from edgephi.base.cancellation import Stopped
-from edgephi_serve.bodies import ClientLeftError
+from edgephi_serve.connections.bodies import ClientLeftError
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
-from edgephi_serve.pace import Pace
-from edgephi_serve.preparing import Preparing, Unprepared
-from edgephi_serve.progress import Progress
 from edgephi_serve.settings import Times
-from edgephi_serve.turns import EndedWaitingError, TurnQueue
-from edgephi_serve.workers import Workers
+from edgephi_serve.turns.pace import Pace
+from edgephi_serve.turns.preparing import Preparing, Unprepared
+from edgephi_serve.turns.progress import Progress
+from edgephi_serve.turns.queue import EndedWaitingError, TurnQueue
+from edgephi_serve.turns.workers import Workers
 
 T = TypeVar("T")
 StopReason = Literal["client", "request_timeout", "queue_timeout", "drain"]

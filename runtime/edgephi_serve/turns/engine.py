@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeVar
 
 from edgephi import ArtifactError, Model
 from edgephi_serve.errors import ApiError, shutting_down, unavailable
-from edgephi_serve.jobs import Admission, Job, JobLimits
-from edgephi_serve.pace import Pace
-from edgephi_serve.preparing import Preparing
 from edgephi_serve.settings import Settings
-from edgephi_serve.turns import TurnQueue
+from edgephi_serve.turns.jobs import Admission, Job, JobLimits
+from edgephi_serve.turns.pace import Pace
+from edgephi_serve.turns.preparing import Preparing
+from edgephi_serve.turns.queue import TurnQueue
 
 T = TypeVar("T")
 State = Literal["loading", "ready", "damaged", "draining"]

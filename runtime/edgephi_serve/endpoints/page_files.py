@@ -6,9 +6,9 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from edgephi_serve.bodies import header
+from edgephi_serve.connections.bodies import header
+from edgephi_serve.connections.exchange import Receive, Scope, Send
 from edgephi_serve.errors import ApiError
-from edgephi_serve.exchange import Receive, Scope, Send
 
 _KINDS = {
     "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",

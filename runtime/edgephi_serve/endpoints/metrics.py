@@ -7,8 +7,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from edgephi import Reply, Timing
-from edgephi_serve.engine import Engine
-from edgephi_serve.jobs import Job
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 

@@ -12,9 +12,9 @@ from typing import IO, Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from edgephi_serve.bodies import ClientLeftError, check_head, header
+from edgephi_serve.connections.bodies import ClientLeftError, check_head, header
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope
 from edgephi_serve.errors import ApiError, invalid, too_large, unavailable
-from edgephi_serve.exchange import Exchange, Receive, Scope
 from edgephi_serve.settings import MIB, Limits
 
 KIND = "multipart/form-data"

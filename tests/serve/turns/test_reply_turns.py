@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from edgephi import Model, SamplingOptions
-from edgephi_serve import reply_turns
-from edgephi_serve.reply_turns import ReplyTurns
+from edgephi_serve.turns import reply_turns
+from edgephi_serve.turns.reply_turns import ReplyTurns
 from support.bundles import nano_bundle
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from functools import partial
 
-from edgephi_serve.workers import Workers
+from edgephi_serve.turns.workers import Workers
 from support.waiting import until
 
 NAMES = ("edgephi-request", "edgephi-spare")

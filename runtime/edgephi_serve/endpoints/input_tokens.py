@@ -8,15 +8,15 @@ import msgspec
 from msgspec import UNSET
 
 from edgephi import RequestCost
-from edgephi_serve.bodies import check_head, read_body
-from edgephi_serve.delivery import cancelled_on_leaving
-from edgephi_serve.engine import Engine
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.forms import ReadForm
-from edgephi_serve.identity import Identity
-from edgephi_serve.jobs import Job, JobLimits
+from edgephi_serve.connections.bodies import check_head, read_body
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
+from edgephi_serve.connections.replying import answer
+from edgephi_serve.endpoints.delivery import cancelled_on_leaving
+from edgephi_serve.endpoints.forms import ReadForm
+from edgephi_serve.endpoints.identity import Identity
 from edgephi_serve.reading.chat import ChatWork
-from edgephi_serve.replying import answer
+from edgephi_serve.turns.engine import Engine
+from edgephi_serve.turns.jobs import Job, JobLimits
 from edgephi_serve.wire.models import AudioCost, CostAnswer, CostSeconds, ImageCost, TokenDetails
 
 

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from edgephi import Stage
-from edgephi_serve.bodies import ClientLeftError, header
+from edgephi_serve.connections.bodies import ClientLeftError, header
+from edgephi_serve.connections.exchange import Exchange, Receive, Scope, Send
 from edgephi_serve.errors import ApiError
-from edgephi_serve.exchange import Exchange, Receive, Scope, Send
-from edgephi_serve.jobs import Job
 from edgephi_serve.settings import Times
+from edgephi_serve.turns.jobs import Job
 
 T = TypeVar("T")
 
