@@ -135,9 +135,9 @@ def test_waiting_ends_with_an_error(serve):
 
 
 def test_the_time_of_a_reply_does_not_begin_while_it_waits(serve):
-    running = serve(request_s=0.4)
+    running = serve(request_s=1)
     first = _started(running, "hold")  # ends by its time
-    answer = running.ask("write 3 0.02").json()["choices"][0]
+    answer = running.ask("write 3 0.2").json()["choices"][0]
     first.join()
     assert (answer["finish_reason"], answer["message"]["content"]) == ("stop", "0 1 2 ")
 
