@@ -25,8 +25,9 @@ from edgephi_export.checkpoint.checkpoint import Checkpoint
 from edgephi_export.checkpoint.config import ADAPTED_LINEARS
 from edgephi_export.checkpoint.selection import Selection
 from edgephi_export.hub.download import CheckpointSource
+from edgephi_export.layer_walk.plan import WalkPlan
 from edgephi_export.layer_walk.sequences import MOST_POSITIONS, CalibrationSequence, chosen
-from edgephi_export.layer_walk.walk import WalkPlan, walk
+from edgephi_export.layer_walk.walk import walk
 from edgephi_export.layer_walk.walk_files import WalkFiles
 from edgephi_export.layouts.edgephi.plan import BundlePlan, plan_bundle
 from edgephi_export.layouts.edgephi.writer import write_bundle
@@ -103,8 +104,13 @@ def walk_bytes(plan: SolvePlan, weights: WeightPlan) -> int:
     """
     allocations = [allocation for held in weights.files.values() for allocation in held]
     solved = sum(one.info.num_bytes for one in allocations if one.tensor.name.startswith("layers."))
-    hidden = MOST_POSITIONS * plan.checkpoint.config.decoder.hidden_size * np.dtype(np.float32).itemsize
-    return max(solved, _draft(plan).weights.num_bytes) + 2 * hidden  # behind a layer, before those in front of it go
+    decoder = plan.checkpoint.config.decoder
+    inputs = sum(decoder.linear_shape(linear)[1] for linear in ADAPTED_LINEARS)
+    floats = 2 * decoder.hidden_size  # behind a layer, before those in front of it go
+    if plan.recipe.absorbed or plan.recipe.correction_rank:
+        floats += floats + inputs
+    passing = MOST_POSITIONS * floats * np.dtype(np.float32).itemsize
+    return max(solved, _draft(plan).weights.num_bytes) + passing
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def solving(plan: SolvePlan, source: CheckpointSource, output: Path, meter: Mete
                 meter.stage("calibration examples")
                 sequences = chosen(decoder_sequences(plan, source, files.folder / "draft"))
                 _check_kinds(plan, {str(sequence.adapter) for sequence in sequences})
-                files.begin(sequences)
+                files.begin(sequences, plan.walk.is_followed)
             meter.stage("layers")
             walk(plan.walk, files, meter)
         yield SolvedTensors(files.names(), lambda group: files.layer(int(group.rpartition(".")[2])))

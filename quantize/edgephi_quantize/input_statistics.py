@@ -13,20 +13,20 @@ sequences as the samples, because rows of one are alike:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephi_quantize.parallel import matrix_product, ordered_map
+from edgephi_quantize.triangular import factor_lower, invert_lower
 
 #: Added to the diagonal, as a share of its mean: keeps the factor stable where inputs are few or depend on each other.
 _DAMPING = 0.01
 #: Random directions that the variance is estimated from: one standard error is below 18 %.
 _DIRECTIONS = 64
 _TILE = 512  # columns of a covariance that are computed at a time
-_LEAF = 256  # triangles up to this size are inverted by LAPACK
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,13 +119,31 @@ class InputStatistics:
         from one Cholesky factor: with rows and columns reversed, C = L L', and U is the inverse of L reversed back.
         """
         order = self.order[::-1]
-        reversed_ = np.empty((self.size, self.size), np.float64)
+        return self._inverse_factor(order, 0.0)[::-1, ::-1].astype(np.float32)
+
+    def shrunk_quotient(self, rows: NDArray[np.floating], *, threads: int = 1) -> NDArray[np.floating]:
+        """A matrix times the inverse of what `shrunk_product` multiplies by.
+
+        Args:
+            rows: float32 [n, K].
+            threads: Workers.
+
+        Returns:
+            float32 [n, K].
+        """
+        factor = self._inverse_factor(np.arange(self.size), self.shrinkage).astype(np.float32)
+        return matrix_product(matrix_product(rows, factor.T, threads=threads), factor, threads=threads)
+
+    def _inverse_factor(self, order: NDArray[np.int64], shrinkage: float) -> NDArray[np.float64]:
+        """float64 [K, K], lower triangular L with `inverse of the damped and shrunk C = L' L`, inputs in `order`."""
+        matrix = np.empty((self.size, self.size), np.float64)
         for tile in self._tiles():
-            reversed_[tile] = self.rows(order[tile])[:, order]
-        reversed_[np.diag_indices(self.size)] += self.damping
-        _factor_lower(reversed_)
-        _invert_lower(reversed_)
-        return reversed_[::-1, ::-1].astype(np.float32)
+            matrix[tile] = self.rows(order[tile])[:, order]
+        matrix *= 1 - shrinkage
+        matrix[np.diag_indices(self.size)] += shrinkage * self.mean_square + float(self.damping)
+        factor_lower(matrix)
+        invert_lower(matrix)
+        return matrix
 
 
 def measure(
@@ -198,7 +216,7 @@ def mixed(parts: Sequence[InputStatistics]) -> InputStatistics:
     if not parts or len({part.size for part in parts}) != 1:
         raise ValueError(f"parts have {[part.size for part in parts]} inputs; they must all have the same number")
     if len(parts) == 1:
-        return parts[0]
+        return replace(parts[0])  # without what is cached, so that this is freed with the result
     shares = [1 / (part.mean_square * len(parts)) if part.mean_square > 0 else 0.0 for part in parts]
     return InputStatistics(
         covariances=tuple(covariance for part in parts for covariance in part.covariances),
@@ -221,30 +239,3 @@ def required(inputs: InputStatistics | None, weights: NDArray[np.float32]) -> In
             f"inputs are {inputs.size}, the weights {list(weights.shape)}; they must be [N, {inputs.size}]"
         )
     return inputs
-
-
-def _factor_lower(matrix: NDArray[np.floating]) -> None:
-    """The Cholesky factor of a symmetric matrix in its place: LAPACK's call would hold it three times."""
-    for start in range(0, len(matrix), _LEAF):
-        stop = start + _LEAF
-        corner = np.linalg.cholesky(matrix[start:stop, start:stop])
-        matrix[start:stop, start:stop] = corner
-        matrix[start:stop, stop:] = 0
-        below = matrix[stop:, start:stop]
-        below[:] = below @ np.linalg.inv(corner).T
-        for first in range(stop, len(matrix), _TILE):
-            columns = slice(first, first + _TILE)
-            matrix[first:, columns] -= matrix[first:, start:stop] @ matrix[columns, start:stop].T
-
-
-def _invert_lower(matrix: NDArray[np.floating]) -> None:
-    """Invert a lower triangular matrix in place: both diagonal quarters, and then the one that joins them."""
-    size = len(matrix)
-    if size <= _LEAF:
-        matrix[:] = np.tril(np.linalg.inv(matrix))
-        return
-    half = size // 2
-    first, second = matrix[:half, :half], matrix[half:, half:]
-    _invert_lower(first)
-    _invert_lower(second)
-    matrix[half:, :half] = -(second @ (matrix[half:, :half] @ first))

@@ -33,14 +33,12 @@ def measure_with_rare_rows(sequences: Sequence[NDArray[np.float32]], *, threads:
     Raises:
         ValueError: There are no rows.
     """
-    weights = _weights(sequences, measure(sequences, threads=threads), threads)
-    return measure(sequences, threads=threads, weights=weights)
+    return measure(sequences, threads=threads, weights=row_weights(sequences, threads=threads))
 
 
-def _weights(
-    sequences: Sequence[NDArray[np.float32]], inputs: InputStatistics, threads: int
-) -> list[NDArray[np.float32]]:
-    """float32 [S] for each sequence, their mean over all rows 1."""
+def row_weights(sequences: Sequence[NDArray[np.float32]], *, threads: int) -> list[NDArray[np.float32]]:
+    """How much each row counts: float32 [S] for each sequence, their mean over all rows 1; as above."""
+    inputs = measure(sequences, threads=threads)
     signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (_DIRECTIONS, inputs.size))
     directions = np.empty((inputs.size, _DIRECTIONS), np.float32)
     directions[inputs.order] = matrix_product(signs, inputs.factor, threads=threads).T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from edgephi.bundle.manifest import Adapter
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
 from edgephi_export.weights.encode import Encoder, StoredRows, decode, joined
-from edgephi_quantize.input_statistics import InputStatistics, mixed
+from edgephi_quantize.compensation import ChangedInputs, compensation
+from edgephi_quantize.input_statistics import InputStatistics, measure, mixed
 from edgephi_quantize.low_rank import LowRank, fit_outputs, solve_low_rank
 from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import DEFAULT_METHOD, Recipe, correction_names
-from edgephi_quantize.row_weights import measure_with_rare_rows
+from edgephi_quantize.row_weights import row_weights
 
 Floats = NDArray[np.float32]
+#: Gives a linear's inputs of each sequence in the float model: float32 [S, inputs].
+ExactInputs = Callable[[], Iterable[Floats]]
 _ROWS = 256  # of a base that are quantized at a time: fixed, so that codes do not depend on the number of threads
 
 
@@ -64,6 +67,19 @@ class SolvedLinear:
         return result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenInputs:
+    """The inputs of a linear for requests of one kind.
+
+    Attributes:
+        statistics: What codes and low-rank terms are solved on.
+        changed: Beside those of the float model; None where they are those.
+    """
+
+    statistics: InputStatistics
+    changed: ChangedInputs | None = None
+
+
 class LinearSolver:
     """Solves linears by one recipe.
 
@@ -78,45 +94,61 @@ class LinearSolver:
         # The inputs of B are not measured, and both matrices are small and in fine blocks.
         self._plain = Encoder(replace(recipe, method=DEFAULT_METHOD) if recipe.method else recipe)
 
-    def solve(self, task: LinearTask, inputs: Mapping[Adapter, list[Floats]]) -> SolvedLinear:
+    def solve(
+        self, task: LinearTask, inputs: Mapping[Adapter, list[Floats]], exact: Mapping[Adapter, ExactInputs]
+    ) -> SolvedLinear:
         """Solve one linear.
 
         Args:
             task: Its tensors.
             inputs: float32 [S, inputs] of each sequence, by the adapter that serves it.
+            exact: The same in the float model, for adapters that are to take in the difference as well.
 
         Raises:
             ArtifactError: A weight is not finite.
         """
-        return self.solve_for(task, self.measure(inputs))
+        return self._solve(task, self.measure(inputs, exact))
 
-    def measure(self, inputs: Mapping[Adapter, list[Floats]]) -> dict[Adapter, InputStatistics]:
-        """The statistics of a linear's inputs, for `solve_for`; `inputs` are those of `solve`."""
-        return {kind: measure_with_rare_rows(rows, threads=self._threads) for kind, rows in inputs.items()}
+    def measure(
+        self, inputs: Mapping[Adapter, list[Floats]], exact: Mapping[Adapter, ExactInputs] | None = None
+    ) -> dict[Adapter, SeenInputs]:
+        """What `solve_for` needs of a linear's inputs; the arguments are those of `solve`."""
+        return {kind: self._measured(rows, (exact or {}).get(kind)) for kind, rows in inputs.items()}
 
-    def solve_for(self, task: LinearTask, statistics: Mapping[Adapter, InputStatistics]) -> SolvedLinear:
-        """Solve one linear for inputs of these statistics.
+    def _measured(self, rows: list[Floats], exact: ExactInputs | None) -> SeenInputs:
+        weights = row_weights(rows, threads=self._threads)
+        statistics = measure(rows, threads=self._threads, weights=weights)
+        changed = None if exact is None else ChangedInputs(rows=rows, exact=exact, weights=weights)
+        return SeenInputs(statistics=statistics, changed=changed)
+
+    def solve_for(self, task: LinearTask, seen: Mapping[Adapter, SeenInputs]) -> SolvedLinear:
+        """Solve one linear for these inputs.
 
         Raises:
             ArtifactError: A weight is not finite.
         """
+        return self._solve(task, dict(seen))
+
+    def _solve(self, task: LinearTask, seen: dict[Adapter, SeenInputs]) -> SolvedLinear:
+        """`seen` is emptied on the way: an adapter's statistics take 268 MB where the linear is widest."""
         name, matrix = task.matrix.name, task.matrix.whole()
-        base = self._encode(name, matrix, mixed(list(statistics.values())))
+        base = self._encode(name, matrix, mixed([one.statistics for one in seen.values()]))
         values = np.asarray(decode(base, self._recipe.format_of(name), matrix.shape[1]), np.float32)
         matrix -= values  # the error of the base, from here on
-        made = _Made(stored={name: base})
+        made = _Made(stored={name: base}, base=values)
+        rest = {kind: seen.pop(kind) for kind in tuple(seen) if kind not in task.adapters}
+        if self._recipe.correction_rank and rest:
+            ((kind, given),) = rest.items()  # none, or the adapter that is merged
+            names = correction_names(name)
+            made.terms[kind] = self._solved(names, matrix, self._recipe.correction_rank, given, made)
+        rest.clear()
         for kind, adapter in task.adapters.items():
             a, scaled_b = adapter.a.whole(), adapter.scaled_b.whole()
-            names, seen = (adapter.a.name, adapter.scaled_b.name), statistics.get(kind)
-            if self._recipe.absorbed and seen is not None:
-                made.terms[kind] = self._solved(names, matrix + scaled_b @ a, len(a), seen, made)
+            names, one = (adapter.a.name, adapter.scaled_b.name), seen.pop(kind, None)
+            if self._recipe.absorbed and one is not None:
+                made.terms[kind] = self._solved(names, matrix + scaled_b @ a, len(a), one, made)
             else:
                 made.terms[kind] = self._kept(names, (a, scaled_b), made)
-        rest = {kind: seen for kind, seen in statistics.items() if kind not in task.adapters}
-        if self._recipe.correction_rank and rest:
-            names, seen = correction_names(name), mixed(list(rest.values()))
-            term = self._solved(names, matrix, self._recipe.correction_rank, seen, made)
-            made.terms.update(dict.fromkeys(rest, term))
         return SolvedLinear(stored=made.stored, base=values, terms=made.terms)
 
     def _encode(self, name: str, matrix: Floats, inputs: InputStatistics) -> StoredRows:
@@ -130,13 +162,17 @@ class LinearSolver:
 
         return joined(list(ordered_map(work, range(0, len(matrix), _ROWS), threads=self._threads)))
 
-    def _solved(
-        self, names: tuple[str, str], target: Floats, rank: int, inputs: InputStatistics, made: _Made
-    ) -> LowRank:
-        """The correction closest to `target`. B is fitted to A as it is stored, so that A's rounding counts."""
-        found = solve_low_rank(target, inputs, rank, threads=self._threads)
+    def _solved(self, names: tuple[str, str], error: Floats, rank: int, seen: SeenInputs, made: _Made) -> LowRank:
+        """What takes in `error`, the float matrix minus the base, and what the layers before it have changed.
+
+        B is fitted to A as it is stored, so that A's rounding counts.
+        """
+        inputs, threads = seen.statistics, self._threads
+        if seen.changed is not None:
+            error = error + compensation(made.base + error, seen.changed, inputs, threads=threads)
+        found = solve_low_rank(error, inputs, rank, threads=threads)
         a = self._keep(names[0], found.a, made)
-        b = self._keep(names[1], fit_outputs(target, a, inputs, threads=self._threads), made)
+        b = self._keep(names[1], fit_outputs(error, a, inputs, threads=threads), made)
         return LowRank(a=a, b=b)
 
     def _kept(self, names: tuple[str, str], pair: tuple[Floats, Floats], made: _Made) -> LowRank:
@@ -155,4 +191,5 @@ class _Made:
     """What has been solved of a linear so far."""
 
     stored: dict[str, StoredRows]
+    base: Floats
     terms: dict[Adapter, LowRank] = field(default_factory=dict)

@@ -1,11 +1,12 @@
 """The files of a walk beside the folder that is made: what has been solved, and where the walk goes on.
 
     walk.json          what the walk is of; another one's files are removed
-    sequences.json     adapter and length of each sequence
+    sequences.json     of each sequence its adapter, its length, and whether the float model runs along with it
     hidden-NNN.npy     float32 [positions, H]: all sequences before layer NNN, one after the other
+    exact-NNN.npy      the same in the float model, of the sequences that it runs along with
     layer-NNN.npz      the stored tensors of layer NNN, as `<name>|values`, `|scales`, `|zero_points`
 
-Each appears whole or not at all, and a layer's file before the hidden states behind it.
+Each appears whole or not at all, and all others of a layer before the hidden states behind it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -27,6 +28,7 @@ from edgephi.bundle.manifest import Adapter
 from edgephi_export.layer_walk.sequences import CalibrationSequence
 from edgephi_export.weights.encode import StoredRows
 
+_FORMAT = 2  # of these files: those of another one are removed
 _IDENTITY, _SEQUENCES = "walk.json", "sequences.json"
 Floats = NDArray[np.float32]
 
@@ -35,6 +37,7 @@ Floats = NDArray[np.float32]
 class _Sequence:
     adapter: Adapter
     length: int
+    is_followed: bool
 
 
 class WalkFiles:
@@ -49,7 +52,7 @@ class WalkFiles:
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
-        self.folder, self._identity = folder, identity
+        self.folder, self._identity = folder, f"{_FORMAT}\n{identity}"
         self._lock: IO[bytes] | None = None
         self._sequences: list[_Sequence] = []
 
@@ -81,22 +84,40 @@ class WalkFiles:
         return [sequence.adapter for sequence in self._sequences]
 
     @property
+    def followed(self) -> list[int]:
+        """The sequences that the float model runs along with."""
+        return [index for index, sequence in enumerate(self._sequences) if sequence.is_followed]
+
+    @property
     def num_done(self) -> int:
         """Layers that are solved."""
         return max(int(path.stem[-3:]) for path in self.folder.glob("hidden-*.npy"))
 
-    def begin(self, sequences: Sequence[CalibrationSequence]) -> None:
-        """Keep the sequences: the hidden states before the first layer."""
-        self._sequences = [_Sequence(sequence.adapter, len(sequence)) for sequence in sequences]
-        self._keep_hidden(0, [sequence.rows for sequence in sequences])
-        text = json.dumps([[sequence.adapter, sequence.length] for sequence in self._sequences])
+    def begin(self, sequences: Sequence[CalibrationSequence], is_followed: Callable[[Adapter], bool]) -> None:
+        """Keep the sequences: the hidden states before the first layer.
+
+        Args:
+            sequences: What the decoder reads.
+            is_followed: Whether the float model is to run along with the sequences of an adapter.
+        """
+        self._sequences = [_Sequence(one.adapter, len(one), is_followed(one.adapter)) for one in sequences]
+        if self.followed:
+            self.keep_exact_hidden(0, [sequences[index].rows for index in self.followed])
+        self._keep(_hidden_file(0), [sequence.rows for sequence in sequences])
+        text = json.dumps([astuple(sequence) for sequence in self._sequences])
         self._write(_SEQUENCES, lambda stream: stream.write(text.encode()))
 
     def hidden(self) -> list[Floats]:
         """The hidden states before the first layer that is not solved: float32 [S, H] for each sequence."""
-        rows = np.load(self.folder / f"hidden-{self.num_done:03}.npy")
-        ends = np.cumsum([sequence.length for sequence in self._sequences])[:-1]
-        return np.split(rows, ends)
+        return self._load(_hidden_file(self.num_done), self._sequences)
+
+    def exact_hidden(self, layer: int) -> list[Floats]:
+        """The hidden states before a layer in the float model: float32 [S, H] for each sequence that is followed."""
+        return self._load(_exact_file(layer), [self._sequences[index] for index in self.followed])
+
+    def keep_exact_hidden(self, layer: int, hidden: list[Floats]) -> None:
+        """Keep the hidden states before a layer in the float model."""
+        self._keep(_exact_file(layer), hidden)
 
     def add(self, layer: int, stored: Mapping[str, StoredRows], hidden: list[Floats]) -> None:
         """Keep a layer's tensors, and the hidden states behind it."""
@@ -107,8 +128,9 @@ class WalkFiles:
             if (array := getattr(rows, part)) is not None
         }
         self._write(_layer_file(layer), lambda stream: np.savez(stream, **arrays))
-        self._keep_hidden(layer + 1, hidden)
-        (self.folder / f"hidden-{layer:03}.npy").unlink()
+        self._keep(_hidden_file(layer + 1), hidden)
+        (self.folder / _hidden_file(layer)).unlink()
+        (self.folder / _exact_file(layer)).unlink(missing_ok=True)
 
     def layer(self, layer: int) -> dict[str, StoredRows]:
         """The stored tensors of a layer that is solved."""
@@ -147,14 +169,26 @@ class WalkFiles:
             self._write(_IDENTITY, lambda stream: stream.write(self._identity.encode()))
         elif sequences.is_file():
             raw = json.loads(sequences.read_text(encoding="utf-8"))
-            self._sequences = [_Sequence(adapter, length) for adapter, length in raw]
+            self._sequences = [_Sequence(*fields) for fields in raw]
 
-    def _keep_hidden(self, layer: int, hidden: list[Floats]) -> None:
-        self._write(f"hidden-{layer:03}.npy", lambda stream: np.save(stream, np.concatenate(hidden)))
+    def _load(self, name: str, sequences: Sequence[_Sequence]) -> list[Floats]:
+        ends = np.cumsum([sequence.length for sequence in sequences])[:-1]
+        return np.split(np.load(self.folder / name), ends)
+
+    def _keep(self, name: str, hidden: list[Floats]) -> None:
+        self._write(name, lambda stream: np.save(stream, np.concatenate(hidden)))
 
     def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
         with staged_file(self.folder / name) as stream:
             write(stream)
+
+
+def _hidden_file(layer: int) -> str:
+    return f"hidden-{layer:03}.npy"
+
+
+def _exact_file(layer: int) -> str:
+    return f"exact-{layer:03}.npy"
 
 
 def _layer_file(layer: int) -> str:

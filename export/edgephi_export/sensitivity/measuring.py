@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from edgephi.bundle.manifest import Adapter
-from edgephi_export.checkpoint.config import ADAPTED_LINEARS
+from edgephi_export.layer_walk.exact_layer import ExactLayer
 from edgephi_export.layer_walk.layer_math import rms_norm
 from edgephi_export.layer_walk.layer_pass import LayerPass, Linear
 from edgephi_export.layer_walk.linear import LinearSolver, SolvedLinear
+from edgephi_export.layer_walk.plan import WalkPlan
 from edgephi_export.layer_walk.sequences import CalibrationSequence
-from edgephi_export.layer_walk.walk import WalkPlan, by_adapter
+from edgephi_export.layer_walk.walk import by_adapter
 from edgephi_export.sensitivity.groups import TensorGroup
 from edgephi_export.sensitivity.head_kl import HeadInput, divergences
 from edgephi_export.sensitivity.record import FormatLoss, GroupLoss
 from edgephi_export.sensitivity.rounding import rounded_inputs
 from edgephi_export.weights.encode import Encoder, decode
 from edgephi_quantize.formats import BlockFormat, Format
-from edgephi_quantize.low_rank import LowRank
 from edgephi_quantize.recipe import DEFAULT_METHOD, HEAD, Rule
 
 Floats = NDArray[np.float32]
@@ -60,7 +60,7 @@ class SensitivityRun:
             reference, layer = self._embedded(None), 0
             for group in groups:
                 for passed in range(layer, group.first_layer):
-                    self._pass(passed, reference, self._exact(_LayerMatrices(self._plan, passed)))
+                    self._pass(passed, reference, ExactLayer(self._plan, passed).linear(self._adapters))
                 layer = group.first_layer
                 kept = [rows.copy() for rows in reference]
                 yield self._head(group, kept) if group.linears == (HEAD,) else self._linears(group, kept)
@@ -69,7 +69,7 @@ class SensitivityRun:
         """The head and the rows that the decoder reads: they are the same bytes."""
         states = {format_: self._embedded(format_) for format_ in group.formats}
         for layer in range(self._plan.config.decoder.num_layers):
-            exact = self._exact(_LayerMatrices(self._plan, layer))
+            exact = ExactLayer(self._plan, layer).linear(self._adapters)
             for hidden in (reference, *states.values()):
                 self._pass(layer, hidden, exact)
         return self._loss(group, reference, {format_: (rows, format_) for format_, rows in states.items()})
@@ -77,13 +77,13 @@ class SensitivityRun:
     def _linears(self, group: TensorGroup, reference: list[Floats]) -> GroupLoss:
         states = {format_: [rows.copy() for rows in reference] for format_ in group.formats}
         for layer in range(group.first_layer, self._plan.config.decoder.num_layers):
-            matrices, seen = _LayerMatrices(self._plan, layer), dict[str, list[Floats]]()
-            self._pass(layer, reference, self._exact(matrices, seen))
+            exact, seen = ExactLayer(self._plan, layer), dict[str, list[Floats]]()
+            self._pass(layer, reference, exact.linear(self._adapters, seen.__setitem__))
             solvers = {name: self._solver(name, inputs) for name, inputs in seen.items() if name in group.linears}
             del seen
             for format_, hidden in states.items():
                 solved = {name: solve(format_) for name, solve in solvers.items()}
-                self._pass(layer, hidden, self._replaced(matrices, solved, format_))
+                self._pass(layer, hidden, self._replaced(exact, solved, format_))
         return self._loss(group, reference, {format_: (rows, None) for format_, rows in states.items()})
 
     def _solver(self, name: str, inputs: list[Floats]) -> Callable[[BlockFormat], SolvedLinear]:
@@ -100,19 +100,9 @@ class SensitivityRun:
     def _pass(self, layer: int, hidden: list[Floats], linear: Linear) -> None:
         LayerPass(self._plan.config, self._plan.source, layer, self._plan.threads).run(hidden, linear)
 
-    def _exact(self, matrices: _LayerMatrices, seen: dict[str, list[Floats]] | None = None) -> Linear:
-        """The layer as it is; `seen` gets the inputs of its linears."""
-
-        def linear(name: str, inputs: list[Floats]) -> Callable[[int], Floats]:
-            if seen is not None:
-                seen[name] = inputs
-            return lambda index: matrices.linears[name].outputs(inputs[index], self._adapters[index])
-
-        return linear
-
-    def _replaced(self, matrices: _LayerMatrices, solved: dict[str, SolvedLinear], format_: Format) -> Linear:
+    def _replaced(self, layer: ExactLayer, solved: dict[str, SolvedLinear], format_: Format) -> Linear:
         """The layer with some linears solved, whose inputs are rounded as the kernel of the format does."""
-        exact = self._exact(matrices)
+        exact = layer.linear(self._adapters)
 
         def linear(name: str, inputs: list[Floats]) -> Callable[[int], Floats]:
             if name not in solved:
@@ -168,16 +158,3 @@ class SensitivityRun:
 
     def _rounded(self, rows: Floats, format_: Format) -> Floats:
         return np.asarray(decode(self._rounder.encode(HEAD, rows, format_), format_, rows.shape[1]), np.float32)
-
-
-class _LayerMatrices:
-    """The linears of one layer as the checkpoint has them, by name."""
-
-    def __init__(self, plan: WalkPlan, layer: int) -> None:
-        self.linears = {name: _exact(plan, name) for name in (f"layers.{layer}.{kind}" for kind in ADAPTED_LINEARS)}
-
-
-def _exact(plan: WalkPlan, name: str) -> SolvedLinear:
-    task = plan.task(name)
-    terms = {kind: LowRank(a=pair.a.whole(), b=pair.scaled_b.whole()) for kind, pair in task.adapters.items()}
-    return SolvedLinear(stored={}, base=task.matrix.whole(), terms=terms)

@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 from edgephi_export.checkpoint.checkpoint import open_checkpoint
 from edgephi_export.checkpoint.selection import choose
+from edgephi_export.layer_walk.plan import WalkPlan
 from edgephi_export.layer_walk.sequences import MOST_POSITIONS, CalibrationSequence
-from edgephi_export.layer_walk.walk import WalkPlan, walk
+from edgephi_export.layer_walk.walk import walk
 from edgephi_export.layer_walk.walk_files import WalkFiles
 from edgephi_export.progress import Meter
 from edgephi_quantize.recipe import SolvedAnew, make_recipe
@@ -44,8 +45,9 @@ with WalkFiles(folder, "true size") as files:
     if not files.has_sequences:
         rows = np.random.default_rng(0).standard_normal((MOST_POSITIONS, 3072), np.float32)
         parts = np.split(rows, 20)
-        files.begin([CalibrationSequence(adapter=adapters[n % len(adapters)], rows=parts[n]) for n in range(20)])
-        del rows, parts
+        sequences = [CalibrationSequence(adapter=adapters[n % len(adapters)], rows=parts[n]) for n in range(20)]
+        files.begin(sequences, plan.is_followed)
+        del rows, parts, sequences
     walk(plan, files, Meter.silent())
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_bytes": used.ru_maxrss * 1024}))
@@ -56,12 +58,12 @@ _KILLED = (
 import os, signal
 from edgephi_export.layer_walk.linear import LinearSolver
 
-solve = LinearSolver.solve
+unpatched = LinearSolver.solve
 
-def solve_or_die(solver, task, inputs):
+def solve_or_die(solver, task, *inputs):
     if task.matrix.name == "layers.1.self_attn.o_proj":
         os.kill(os.getpid(), signal.SIGKILL)
-    return solve(solver, task, inputs)
+    return unpatched(solver, task, *inputs)
 
 LinearSolver.solve = solve_or_die
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from edgephi_export.calibration.examples import read_examples
 from edgephi_export.checkpoint.checkpoint import open_checkpoint
 from edgephi_export.checkpoint.selection import choose
 from edgephi_export.fidelity.weights import compare_with_checkpoint
+from edgephi_export.layer_walk.plan import WalkPlan
 from edgephi_export.layer_walk.sequences import CalibrationSequence, chosen
-from edgephi_export.layer_walk.walk import WalkPlan, walk
+from edgephi_export.layer_walk.walk import walk
 from edgephi_export.layer_walk.walk_files import WalkFiles
 from edgephi_export.progress import Meter
 from edgephi_quantize.recipe import Recipe, make_recipe
@@ -89,7 +91,7 @@ def test_hidden_states_are_those_of_the_decoder(tmp_path: Path, examples: Path, 
         {"none", "speech", "vision"} if mode == "routed" else {mode}
     )
     with WalkFiles(tmp_path / "walk", "this one") as files:
-        files.begin(sequences)
+        files.begin(sequences, plan.is_followed)
         walk(plan, files, Meter.silent())
         hidden = files.hidden()
     norm, table = (plan.source.read(f"{name}.weight") for name in ("norm", "embed_tokens"))
@@ -140,6 +142,36 @@ def test_each_step_brings_the_logits_closer_on_what_it_was_solved_on(tmp_path: P
         assert last[mode] < after[mode] < before[mode]
 
 
+def test_what_is_solved_anew_mends_the_layers_before_it_as_well(
+    tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options: dict[str, Any] = {"overrides": ("layers.*=int2:32", CODES[1]), "absorb": True, "correct_rank": 6}
+    followed = _divergence(_export(tmp_path / "followed", examples, **options), examples)
+    monkeypatch.setattr(WalkPlan, "is_followed", lambda plan, adapter: False)
+    alone = _divergence(_export(tmp_path / "alone", examples, **options), examples)
+    for mode in ("text", "speech", "vision"):
+        assert followed[mode] < 0.9 * alone[mode]
+
+
+@pytest.mark.parametrize(
+    ("mode", "recipe", "followed"),
+    [
+        ("routed", {"absorbed": True}, {"speech", "vision"}),
+        ("routed", {"correction_rank": 4}, {"none"}),
+        ("routed", {}, set()),
+        ("speech", {"correction_rank": 4}, {"speech"}),
+        ("none", {"absorbed": True}, set()),
+    ],
+)
+def test_only_requests_for_which_something_is_solved_are_followed(
+    mode: str, recipe: dict[str, Any], followed: set[Adapter]
+):
+    """The others would cost time and half a gigabyte of disk for nothing."""
+    plan = _plan(replace(make_recipe("int4"), **recipe), mode)
+    kinds: tuple[Adapter, ...] = ("none", "speech", "vision") if mode == "routed" else (plan.mode,)
+    assert {kind for kind in kinds if plan.is_followed(kind)} == followed
+
+
 def test_with_examples_codes_are_chosen_by_gptq_unless_asked_otherwise(tmp_path: Path, examples: Path, solved: Path):
     plain = _export(tmp_path / "plain", examples, absorb=True, correct_rank=4, method=None)
     assert _weights(plain) == _weights(solved)
@@ -161,7 +193,8 @@ def test_a_killed_export_goes_on_behind_its_last_layer_and_gives_the_same_bytes(
     arguments = [str(small_checkpoint("native").path), str(tmp_path / "m"), str(examples)]
     assert run_forked(_KILLED, arguments, os.environ).returncode == -signal.SIGKILL
     held = sorted(path.name for path in (tmp_path / ".m.walk").iterdir())
-    assert held == ["hidden-001.npy", "layer-000.npz", "lock", "sequences.json", "walk.json"]
+    states = ["exact-001.npy", "exact-002.npy", "hidden-001.npy"]
+    assert held == [*states, "layer-000.npz", "lock", "sequences.json", "walk.json"]
     monkeypatch.setattr("edgephi_export.solving.embedded", None)  # the sequences are there already
     assert _weights(_export(tmp_path / "m", examples, absorb=True, correct_rank=4)) == _weights(solved)
     assert os.listdir(tmp_path) == ["m"]
@@ -192,12 +225,13 @@ def test_the_files_of_a_walk_must_fit_on_the_disk_as_well(
 def test_what_another_export_left_is_not_used_and_one_at_work_is_not_disturbed(tmp_path: Path):
     rows = np.ones((3, 8), np.float32)
     with WalkFiles(tmp_path / "walk", "one") as files:
-        files.begin([CalibrationSequence(adapter="none", rows=rows)])
+        files.begin([CalibrationSequence(adapter="none", rows=rows)], lambda adapter: True)
         assert files.has_sequences
         with pytest.raises(ConfigError, match="another export is at work"), WalkFiles(tmp_path / "walk", "one"):
             pass
     with WalkFiles(tmp_path / "walk", "one") as files:
         np.testing.assert_array_equal(files.hidden()[0], rows)
+        np.testing.assert_array_equal(files.exact_hidden(0)[0], rows)
     with WalkFiles(tmp_path / "walk", "two") as files:
         assert not files.has_sequences
         assert sorted(os.listdir(tmp_path / "walk")) == ["lock", "walk.json"]
