@@ -26,7 +26,14 @@ from edgephi_export.layouts.layout import LayoutInput
 from edgephi_export.layouts.registry import LAYOUTS, find_layout
 from edgephi_export.options import Budget, ExportOptions
 from edgephi_export.progress import Meter, OnProgress
-from edgephi_export.recipe_options import check_budget, check_coded, check_purpose, recipe_of, with_rank
+from edgephi_export.recipe_options import (
+    check_budget,
+    check_coded,
+    check_purpose,
+    recipe_of,
+    with_absorption,
+    with_rank,
+)
 from edgephi_export.weights.plan import WeightPlan
 from edgephi_export.weights.writer import progress_totals
 from edgephi_quantize.recipe import Recipe, parse_rule
@@ -82,7 +89,7 @@ def export(
     check_output(output, MODEL_FOLDER, force=options.force)
     source = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, MODEL_FOLDER, force=options.force, source=source.folder)
-    given = _open(options, source, calibration, quiet=on_progress is None)
+    given = _open(options, source, _Given(examples=examples, calibration=calibration), quiet=on_progress is None)
     plan, weights = layout.plan(given), given.weights
     weights.check_rules(tuple(map(parse_rule, options.overrides)))
     weights.check_method(options.method)
@@ -104,6 +111,14 @@ def export(
         plan.write(source, folder, threads, meter)
         add_documents(folder, source.folder, layout, push_ready=options.push_ready)
     return output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What the user gives besides the checkpoint; None where nothing is calibrated."""
+
+    examples: tuple[Example, ...] | None
+    calibration: CalibrationFiles | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,23 +162,18 @@ def _walk_bytes(solve: SolvePlan, weights: WeightPlan) -> int:
     return walk_bytes(solve, weights)
 
 
-def _open(
-    options: ExportOptions,
-    source: CheckpointSource,
-    calibration: CalibrationFiles | None,
-    *,
-    quiet: bool,
-) -> LayoutInput:
+def _open(options: ExportOptions, source: CheckpointSource, own: _Given, *, quiet: bool) -> LayoutInput:
     """The checkpoint and its chosen parts, with the options and files that they must fit."""
     selection = find_layout(options.layout).choose(options, available_modalities(read_layout(source.folder)))
+    options = with_absorption(options, selection, frozenset(example.adapter for example in own.examples or ()))
     recipe = recipe_of(options)
     check_purpose(recipe, selection)
     if recipe.absorbed and selection.mode != "routed":
         raise ConfigError("--absorb solves routed adapters; this export has none: use --correct-rank, or leave it out")
     opened = open_checkpoint(source.folder, selection, _adapter(options, source, quiet=quiet))
-    if calibration is not None:
-        calibration.check(selection.modalities)
-        calibration.check_shapes(opened.config.vision)
+    if own.calibration is not None:
+        own.calibration.check(selection.modalities)
+        own.calibration.check_shapes(opened.config.vision)
     options = with_rank(options, opened.config.adapters)
     recipe = recipe_of(options, weights=opened.weights)
     check_coded(options, recipe, opened.weights)
@@ -172,7 +182,7 @@ def _open(
         checkpoint=opened,
         selection=selection,
         weights=WeightPlan(recipe),
-        calibration=calibration,
+        calibration=own.calibration,
     )
 
 

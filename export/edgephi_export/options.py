@@ -47,8 +47,9 @@ class ExportOptions:
             where `calibration` has a folder of examples and the recipe is for the CPU. The last two choose the
             decoder's by its inputs on calibration examples.
         absorb: Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's
-            codes; they are no longer the checkpoint's own. None for the recipe's own way, which is False but for a
-            recipe file that says otherwise.
+            codes; they are no longer the checkpoint's own. None for the recipe's own way: True for `int4` and
+            `int4-fast` where every routed adapter has an example and the method is `gptq`; else False but for a recipe
+            file that says otherwise.
         correct_rank: Rank of a correction of that error on every decoder linear, for requests that no adapter is
             routed to; 0 for none, which with `int2-absorbed` is the rank of the adapter that is merged. None for the
             recipe's own way: none but for a recipe file that has one.

@@ -15,6 +15,9 @@ from edgephi_export.options import ExportOptions
 from edgephi_export.recipe_file import read_recipe
 from edgephi_quantize.recipe import RECIPES, Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
+#: Recipes whose adapters take in the error of the base: nano loses less in every mode, with few examples too.
+_ABSORBED = ("int4", "int4-fast")
+
 
 def recipe_of(options: ExportOptions, gated: tuple[Rule, ...] = (), weights: WeightSource | None = None) -> Recipe:
     """The recipe of an export.
@@ -121,6 +124,20 @@ def check_purpose(recipe: Recipe, selection: Selection) -> None:
             f"recipe {ONE_PURPOSE} is for folders of one purpose; add --adapters speech or --adapters vision, or use "
             "another recipe"
         )
+
+
+def with_absorption(options: ExportOptions, selection: Selection, served: frozenset[str]) -> ExportOptions:
+    """The options; adapters are solved anew where nothing else is said, the base has 4 bits, and all have examples.
+
+    Args:
+        options: The options.
+        selection: What is exported.
+        served: The adapters that serve the examples.
+    """
+    by_gptq = options.method in (None, "gptq") and options.recipe in _ABSORBED
+    if options.absorb is not None or not by_gptq or selection.mode != "routed":
+        return options
+    return replace(options, absorb=served.issuperset(selection.adapters))
 
 
 def with_rank(options: ExportOptions, adapters: tuple[AdapterInfo, ...]) -> ExportOptions:

@@ -30,6 +30,8 @@ _CALIBRATION_COUNT = 64
 _ADAPTERS = "--override '*.lora_?.*=int8:32'"
 #: For rows that are solved on examples.
 _SOLVED = "--calibration CALIBRATION"
+#: Adapters would be solved anew otherwise.
+_EXACT = "--keep-adapter-exact"
 _LONGEST_REPLY = 64
 _SIZES = (32, 128, 256)
 #: Methods that need no examples.
@@ -45,7 +47,7 @@ def _decoder(format_: str) -> str:
 
 
 def _solved(method: str, size: int, more: str = "") -> str:
-    return f"{_decoder(f'int4:{size}')} --method {method} {more} {_SOLVED}"
+    return f"{_decoder(f'int4:{size}')} --method {method} {more or _EXACT} {_SOLVED}"
 
 
 #: The options of `edgephi export` for each row; CALIBRATION stands for the folder of calibration examples, SENSITIVITY
@@ -61,13 +63,13 @@ ROWS: dict[str, str] = {
         for method in (*_PLAIN, "weighted", "gptq")
         for size in _SIZES
     },
-    **{f"{method}-128-correct-4": _solved(method, 128, "--correct-rank 4") for method in ("rtn", "gptq")},
+    **{f"{method}-128-correct-4": _solved(method, 128, f"{_EXACT} --correct-rank 4") for method in ("rtn", "gptq")},
     # B of few columns takes fewer bytes in floats than in blocks, which are filled up to 32.
-    "gptq-128-correct-2": _solved("gptq", 128, "--correct-rank 2 --override '*.lora_B.text=float32'"),
+    "gptq-128-correct-2": _solved("gptq", 128, f"{_EXACT} --correct-rank 2 --override '*.lora_B.text=float32'"),
     **{f"mixed-{size}MB": f"{_MIXED} --budget {size}MB" for size in ("1.2", "1.3", "1.4", "1.6")},
     "int2-rtn-32": f"{_decoder('int2:32')} --method rtn",
     "int2-search-32": f"{_decoder('int2:32')} --method search",
-    "int2-gptq-128": f"{_decoder('int2:128')} --method gptq {_SOLVED}",
+    "int2-gptq-128": f"{_decoder('int2:128')} --method gptq {_EXACT} {_SOLVED}",
     "int2-gptq-128-absorb": f"{_decoder('int2:128')} --method gptq --absorb {_SOLVED}",
     "everything-int4-256": "--recipe int4 --method rtn --override '*=int4:256'",
     "everything-int2-32": "--recipe int4 --method search --override '*=int2:32'",

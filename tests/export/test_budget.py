@@ -37,12 +37,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The same with encoders in floats: what a measurement adds to the KL is then the group's error alone."""
+    """The same with encoders in floats and adapters as they are: what is measured is the group's error alone."""
     made = tmp_path_factory.mktemp("exact")
     write_examples(made / "examples", "text", "speech", "vision")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgephi_export.solving.make_recipe", lambda *_, **__: make_recipe("fp32"))
-        _export(made / "m", made, budget=Budget(bits=5))
+        _export(made / "m", made, budget=Budget(bits=5), absorb=False)
         yield made
 
 
@@ -120,7 +120,7 @@ def test_what_was_measured_is_what_a_folder_loses_on_the_device(exact: Path, tmp
     record = json.loads((exact / "m.sensitivity.json").read_text(encoding="utf-8"))
     formats = next(one for one in record["groups"] if one["name"] == group)["formats"]
     kl = next(one for one in formats if one["format"] == "int4:64")["kl"]
-    alone = _export(tmp_path / "alone", exact, method="gptq", overrides=("*=float32", f"{group}=int4:64"))
+    alone = _export(tmp_path / "alone", exact, absorb=False, overrides=("*=float32", f"{group}=int4:64"))
     assert dict(zip(record["modes"], kl, strict=True)) == pytest.approx(_kl(alone, exact / "examples"), rel=1e-3)
 
 

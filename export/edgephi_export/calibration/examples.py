@@ -26,6 +26,7 @@ from typing import Any, Literal, get_args
 from edgephi import Request
 from edgephi.audio.decoding import load_audio
 from edgephi.base.errors import ConfigError, EdgeError
+from edgephi.bundle.manifest import Adapter
 from edgephi.images.decoding import load_image
 from edgephi.prompt.routing import ROUTES, Mode
 
@@ -63,6 +64,11 @@ class Example:
         # A frozen dataclass sets what it derives in no other way.
         object.__setattr__(self, "mode", mode)
         object.__setattr__(self, "group", self.group or mode)
+
+    @property
+    def adapter(self) -> Adapter:
+        """The one that serves it where adapters are routed."""
+        return ROUTES[self.mode].adapter
 
 
 def mode_of(request: Request) -> Mode:

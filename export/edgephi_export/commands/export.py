@@ -63,7 +63,7 @@ _RECIPE_OPTIONS = group(
         "--absorb/--keep-adapter-exact",
         default=None,
         help="Solve the routed adapters anew on calibration examples, so that each takes in the error of the base's "
-        "codes.",
+        "codes.  [default: so with int4 and int4-fast by gptq, where every adapter has an example]",
     ),
     click.option(
         "--correct-rank",

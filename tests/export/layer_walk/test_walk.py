@@ -135,7 +135,7 @@ def _divergence(folder: Path, examples: Path) -> dict[str, float]:
 def test_each_step_brings_the_logits_closer_on_what_it_was_solved_on(tmp_path: Path, examples: Path, solved: Path):
     coarse = ("layers.*=int2:32", CODES[1])
     rounded = export(small_checkpoint("native").path, tmp_path / "rtn", ExportOptions(method="rtn", overrides=coarse))
-    spread = _export(tmp_path / "gptq", examples, overrides=coarse)
+    spread = _export(tmp_path / "gptq", examples, overrides=coarse, absorb=False)
     absorbed = _export(tmp_path / "absorbed", examples, overrides=coarse, absorb=True, correct_rank=6)
     before, after, last = (_divergence(folder, examples) for folder in (rounded, spread, absorbed))
     for mode in ("text", "speech", "vision"):
@@ -175,6 +175,8 @@ def test_only_requests_for_which_something_is_solved_are_followed(
 def test_with_examples_codes_are_chosen_by_gptq_unless_asked_otherwise(tmp_path: Path, examples: Path, solved: Path):
     plain = _export(tmp_path / "plain", examples, absorb=True, correct_rank=4, method=None)
     assert _weights(plain) == _weights(solved)
+    by_default = _export(tmp_path / "default", examples, method=None)
+    assert Bundle(by_default).manifest.recipe.absorbed
     own = _export(tmp_path / "own", examples, absorb=True, method="search")
     assert Bundle(own).manifest.recipe.method == "search"
 
