@@ -18,7 +18,9 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Where the short names of docs/architecture.md begin.
 _STARTS = ("", "runtime/edgephi", "runtime/edgephi_serve", "export/edgephi_export")
 #: Options of other programs, here of rsync and pip.
-_FOREIGN_OPTIONS = ("--inplace", "--network", "--no-deps", "--now", "--only-binary", "--target", "--volume")
+_FOREIGN_OPTIONS = (
+    "--count", "--inplace", "--network", "--no-deps", "--now", "--only-binary", "--rounds", "--target", "--volume",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -89,7 +89,7 @@ def export(
     check_output(output, MODEL_FOLDER, force=options.force)
     source = locate(checkpoint, options.revision, quiet=on_progress is None)
     check_output(output, MODEL_FOLDER, force=options.force, source=source.folder)
-    given = _open(options, source, _Given(examples=examples, calibration=calibration), quiet=on_progress is None)
+    given = _open(options, source, _UserFiles(examples=examples, calibration=calibration), quiet=on_progress is None)
     plan, weights = layout.plan(given), given.weights
     weights.check_rules(tuple(map(parse_rule, options.overrides)))
     weights.check_method(options.method)
@@ -114,7 +114,7 @@ def export(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Given:
+class _UserFiles:
     """What the user gives besides the checkpoint; None where nothing is calibrated."""
 
     examples: tuple[Example, ...] | None
@@ -162,7 +162,7 @@ def _walk_bytes(solve: SolvePlan, weights: WeightPlan) -> int:
     return walk_bytes(solve, weights)
 
 
-def _open(options: ExportOptions, source: CheckpointSource, own: _Given, *, quiet: bool) -> LayoutInput:
+def _open(options: ExportOptions, source: CheckpointSource, own: _UserFiles, *, quiet: bool) -> LayoutInput:
     """The checkpoint and its chosen parts, with the options and files that they must fit."""
     selection = find_layout(options.layout).choose(options, available_modalities(read_layout(source.folder)))
     options = with_absorption(options, selection, frozenset(example.adapter for example in own.examples or ()))

@@ -23,22 +23,28 @@ from edgephi_quantize.parallel import matrix_product
 _DIRECTIONS = 64
 
 
-def measure_with_rare_rows(sequences: Sequence[NDArray[np.float32]], *, threads: int) -> InputStatistics:
+def measure_with_rare_rows(
+    sequences: Sequence[NDArray[np.float32]], *, threads: int
+) -> tuple[InputStatistics, list[NDArray[np.float32]]]:
     """The statistics of inputs in which each row counts by the square root of its leverage.
 
     Args:
         sequences: float32 [S, K] each, at least one; together at least one row.
         threads: Workers. The result does not depend on it while BLAS takes one thread for each.
 
+    Returns:
+        The statistics, and how much each row counts: float32 [S] for each sequence, their mean over all rows 1.
+
     Raises:
         ValueError: There are no rows.
     """
-    return measure(sequences, threads=threads, weights=row_weights(sequences, threads=threads))
+    weights = _weights(sequences, measure(sequences, threads=threads), threads)
+    return measure(sequences, threads=threads, weights=weights), weights
 
 
-def row_weights(sequences: Sequence[NDArray[np.float32]], *, threads: int) -> list[NDArray[np.float32]]:
-    """How much each row counts: float32 [S] for each sequence, their mean over all rows 1; as above."""
-    inputs = measure(sequences, threads=threads)
+def _weights(
+    sequences: Sequence[NDArray[np.float32]], inputs: InputStatistics, threads: int
+) -> list[NDArray[np.float32]]:
     signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (_DIRECTIONS, inputs.size))
     directions = np.empty((inputs.size, _DIRECTIONS), np.float32)
     directions[inputs.order] = matrix_product(signs, inputs.factor, threads=threads).T

@@ -13,7 +13,7 @@ SIZE, OUTPUTS = 96, 40
 Floats = NDArray[np.float32]
 
 
-class _Seen:
+class _Requests:
     """Requests whose inputs are 0.9 of what they were in the float model, and turned a little."""
 
     def __init__(self, seed: int, count: int) -> None:
@@ -47,7 +47,7 @@ def matrix() -> Floats:
 
 
 def test_outputs_come_back_to_those_of_the_float_model_on_held_out_requests_too(matrix: Floats):
-    seen, others = _Seen(2, 200), _Seen(3, 50)
+    seen, others = _Requests(2, 200), _Requests(3, 50)
     added = compensation(matrix, seen.changed, seen.statistics)
     nothing = np.zeros_like(matrix)
     assert seen.lost(matrix, added) < 0.02 * seen.lost(matrix, nothing)
@@ -55,7 +55,7 @@ def test_outputs_come_back_to_those_of_the_float_model_on_held_out_requests_too(
 
 
 def test_it_is_the_ridge_regression_of_the_formula(matrix: Floats):
-    seen = _Seen(4, 12)
+    seen = _Requests(4, 12)
     statistics = seen.statistics
     assert statistics.shrinkage > 0.01  # so that it has a part in the result
     rows, exact, weights = (np.concatenate(one).astype(np.float64) for one in (seen.rows, seen.exact, seen.weights))
@@ -70,14 +70,14 @@ def test_it_is_the_ridge_regression_of_the_formula(matrix: Floats):
 
 
 def test_few_requests_do_no_harm_to_others(matrix: Floats):
-    few, others = _Seen(5, 2), _Seen(6, 50)
+    few, others = _Requests(5, 2), _Requests(6, 50)
     added = compensation(matrix, few.changed, few.statistics)
     assert others.lost(matrix, added) < others.lost(matrix, np.zeros_like(matrix))
 
 
 def test_threads_change_nothing_and_what_did_not_change_needs_nothing(matrix: Floats, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("edgephi_quantize.compensation._TILE", 32)
-    seen = _Seen(7, 20)
+    seen = _Requests(7, 20)
     one, three = (compensation(matrix, seen.changed, seen.statistics, threads=threads) for threads in (1, 3))
     np.testing.assert_array_equal(one, three)
     still = ChangedInputs(rows=seen.rows, exact=lambda: seen.rows, weights=seen.weights)

@@ -188,7 +188,7 @@ class TestRareRows:
         sequences, errors = [common, rare], {}
         for name, measured in (
             ("plain", measure(sequences, threads=1)),
-            ("weighted", measure_with_rare_rows(sequences, threads=1)),
+            ("weighted", measure_with_rare_rows(sequences, threads=1)[0]),
         ):
             error = weights - get_method("gptq").quantize(weights, _format("int2:128"), measured).values(SIZE)
             errors[name] = [
@@ -199,7 +199,7 @@ class TestRareRows:
 
     def test_rows_count_by_the_roots_of_their_leverages_and_threads_change_nothing(self):
         common, rare = self._rows()
-        one, three = (measure_with_rare_rows([common, rare], threads=threads) for threads in (1, 3))
+        one, three = (measure_with_rare_rows([common, rare], threads=threads)[0] for threads in (1, 3))
         np.testing.assert_array_equal(one.rows(), three.rows())
         rows = np.concatenate([common, rare])
         inverse = np.linalg.inv(_shrunk(measure([rows], threads=1)))
@@ -210,7 +210,7 @@ class TestRareRows:
         assert found > 3
 
     def test_inputs_that_are_always_zero_count_once(self):
-        still = measure_with_rare_rows([np.zeros((4, SIZE), np.float32)], threads=1)
+        still = measure_with_rare_rows([np.zeros((4, SIZE), np.float32)], threads=1)[0]
         assert not still.rows().any()
 
 

@@ -12,11 +12,11 @@ from edgephi.bundle.manifest import Adapter
 from edgephi_export.checkpoint.lazy_tensor import LazyTensor
 from edgephi_export.weights.encode import Encoder, StoredRows, decode, joined
 from edgephi_quantize.compensation import ChangedInputs, compensation
-from edgephi_quantize.input_statistics import InputStatistics, measure, mixed
+from edgephi_quantize.input_statistics import InputStatistics, mixed
 from edgephi_quantize.low_rank import LowRank, fit_outputs, solve_low_rank
 from edgephi_quantize.parallel import ordered_map
 from edgephi_quantize.recipe import DEFAULT_METHOD, Recipe, correction_names
-from edgephi_quantize.row_weights import row_weights
+from edgephi_quantize.row_weights import measure_with_rare_rows
 
 Floats = NDArray[np.float32]
 #: Gives a linear's inputs of each sequence in the float model: float32 [S, inputs].
@@ -116,8 +116,7 @@ class LinearSolver:
         return {kind: self._measured(rows, (exact or {}).get(kind)) for kind, rows in inputs.items()}
 
     def _measured(self, rows: list[Floats], exact: ExactInputs | None) -> SeenInputs:
-        weights = row_weights(rows, threads=self._threads)
-        statistics = measure(rows, threads=self._threads, weights=weights)
+        statistics, weights = measure_with_rare_rows(rows, threads=self._threads)
         changed = None if exact is None else ChangedInputs(rows=rows, exact=exact, weights=weights)
         return SeenInputs(statistics=statistics, changed=changed)
 
