@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: Where the short names of docs/architecture.md begin.
 _STARTS = ("", "runtime/edgephi", "runtime/edgephi_serve", "export/edgephi_export")
-#: Options of other programs, here of rsync and pip.
+#: Options of other programs: rsync, pip, and those that make and measure nano.
 _FOREIGN_OPTIONS = (
     "--count", "--inplace", "--network", "--no-deps", "--now", "--only-binary", "--rounds", "--target", "--volume",
 )  # fmt: skip
