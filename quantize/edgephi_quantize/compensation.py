@@ -56,15 +56,16 @@ def _add_products(moments: Floats, changes: Floats, rows: Floats, threads: int) 
         pass
 
 
-def compensation(matrix: Floats, inputs: ChangedInputs, statistics: InputStatistics, *, threads: int = 1) -> Floats:
+def compensation(matrix: Floats, inputs: ChangedInputs, statistics: InputStatistics) -> Floats:
     """T, float32 [N, K], which is to be added to a matrix.
 
     Args:
         matrix: W, float32 [N, K], adapters included.
         inputs: Of the linear.
         statistics: Of y, with the same weights.
-        threads: Workers. The result does not depend on it while BLAS takes one thread for each.
     """
-    product = matrix_product(matrix, inputs.moments(threads=threads), threads=threads)
+    moments = inputs.moments(threads=statistics.threads)
+    product = matrix_product(matrix, moments, threads=statistics.threads)
+    del moments
     product *= np.float32(1 - statistics.shrinkage)
-    return statistics.shrunk_quotient(product, threads=threads).astype(np.float32, copy=False)
+    return statistics.shrunk_quotient(product.astype(np.float32, copy=False))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi_quantize.parallel import matrix_product, ordered_map
-from edgephi_quantize.triangular import factor_lower, invert_lower
+from edgephi_quantize.triangular import Divisor, factor_lower, invert_lower
 
 #: Added to the diagonal, as a share of its mean: keeps the factor stable where inputs are few or depend on each other.
 _DAMPING = 0.01
@@ -39,12 +39,14 @@ class InputStatistics:
         num_rows: How many rows were seen.
         shares: Of each covariance.
         variance: How far, squared, C may be from that of all requests; 0 where one sequence was seen.
+        threads: Workers; nothing depends on it while BLAS takes one thread for each.
     """
 
     covariances: tuple[NDArray[np.float32], ...]
     num_rows: int
     shares: tuple[float, ...] = (1.0,)
     variance: float = 0.0
+    threads: int = 1
 
     @property
     def size(self) -> int:
@@ -91,18 +93,10 @@ class InputStatistics:
         distance = squares - self.size * self.mean_square**2
         return min(1.0, self.variance / distance) if distance > 0 else 0.0
 
-    def shrunk_product(self, columns: NDArray[np.float32], *, threads: int = 1) -> NDArray[np.float32]:
-        """The shrunk covariance with the damping on its diagonal, which adapters are solved on, times a matrix.
-
-        Args:
-            columns: float32 [K, n].
-            threads: Workers.
-
-        Returns:
-            float32 [K, n].
-        """
+    def shrunk_product(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The shrunk C with the damping on its diagonal, which adapters are solved on, times float32 [K, n]: [K, n]."""
         product = columns * (np.float32(self.shrinkage * self.mean_square) + self.damping)
-        products = (matrix_product(covariance, columns, threads=threads) for covariance in self.covariances)
+        products = (matrix_product(covariance, columns, threads=self.threads) for covariance in self.covariances)
         product += self._sum(products) * np.float32(1 - self.shrinkage)
         return product
 
@@ -118,31 +112,29 @@ class InputStatistics:
         Row i over its diagonal is what an error at input i is spread over the later inputs with. Computed in float64
         from one Cholesky factor: with rows and columns reversed, C = L L', and U is the inverse of L reversed back.
         """
-        order = self.order[::-1]
-        return self._inverse_factor(order, 0.0)[::-1, ::-1].astype(np.float32)
+        matrix = self._cholesky(0.0, self.order[::-1])
+        invert_lower(matrix, threads=self.threads)
+        return matrix[::-1, ::-1].astype(np.float32)
 
-    def shrunk_quotient(self, rows: NDArray[np.floating], *, threads: int = 1) -> NDArray[np.floating]:
-        """A matrix times the inverse of what `shrunk_product` multiplies by.
+    def root_quotient(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows divided by a root of the damped C: float32 [n, K] to [n, K], `rows inverse(L)` with `C = L L'`."""
+        return Divisor(self._cholesky(0.0), threads=self.threads).quotient(rows)
 
-        Args:
-            rows: float32 [n, K].
-            threads: Workers.
+    def shrunk_quotient(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows times the inverse of what `shrunk_product` multiplies by: float32 [n, K] to [n, K]."""
+        lower = self._cholesky(self.shrinkage)
+        divisor = Divisor(lower, threads=self.threads)
+        del lower
+        return divisor.square_quotient(rows)
 
-        Returns:
-            float32 [n, K].
-        """
-        factor = self._inverse_factor(np.arange(self.size), self.shrinkage).astype(np.float32)
-        return matrix_product(matrix_product(rows, factor.T, threads=threads), factor, threads=threads)
-
-    def _inverse_factor(self, order: NDArray[np.int64], shrinkage: float) -> NDArray[np.float64]:
-        """float64 [K, K], lower triangular L with `inverse of the damped and shrunk C = L' L`, inputs in `order`."""
+    def _cholesky(self, shrinkage: float, order: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """float64 [K, K], lower triangular: the factor of the damped and shrunk C, inputs in `order`."""
         matrix = np.empty((self.size, self.size), np.float64)
         for tile in self._tiles():
-            matrix[tile] = self.rows(order[tile])[:, order]
+            matrix[tile] = self.rows(tile) if order is None else self.rows(order[tile])[:, order]
         matrix *= 1 - shrinkage
         matrix[np.diag_indices(self.size)] += shrinkage * self.mean_square + float(self.damping)
-        factor_lower(matrix)
-        invert_lower(matrix)
+        factor_lower(matrix, threads=self.threads)
         return matrix
 
 
@@ -181,7 +173,7 @@ def measure(
     for _ in ordered_map(work, range(0, size, _TILE), threads=threads):
         pass
     variance = _variance(sequences, weights, covariance, threads)
-    return InputStatistics(covariances=(covariance,), num_rows=num_rows, variance=variance)
+    return InputStatistics(covariances=(covariance,), num_rows=num_rows, variance=variance, threads=threads)
 
 
 def _variance(
@@ -223,6 +215,7 @@ def mixed(parts: Sequence[InputStatistics]) -> InputStatistics:
         shares=tuple(share * own for part, share in zip(parts, shares, strict=True) for own in part.shares),
         num_rows=sum(part.num_rows for part in parts),
         variance=sum(part.variance * share**2 for part, share in zip(parts, shares, strict=True)),
+        threads=max(part.threads for part in parts),
     )
 
 

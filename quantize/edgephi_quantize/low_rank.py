@@ -53,7 +53,7 @@ def solve_low_rank(target: Floats, inputs: InputStatistics, rank: int, *, thread
 
 def fit_outputs(target: Floats, a: Floats, inputs: InputStatistics, *, threads: int = 1) -> Floats:
     """The B, float32 [N, r], that is best with a given A [r, K], such as one that was rounded to be stored."""
-    weighted = inputs.shrunk_product(np.ascontiguousarray(a.T), threads=threads)
+    weighted = inputs.shrunk_product(np.ascontiguousarray(a.T))
     gram = a.astype(np.float64) @ weighted.astype(np.float64)
     gram[np.diag_indices(len(a))] += 1e-9 * max(float(np.trace(gram)) / len(a), 1e-30)
     dots = matrix_product(target, weighted, threads=threads)
@@ -65,12 +65,12 @@ def _basis(target: Floats, inputs: InputStatistics, rank: int, threads: int) -> 
     turned = np.ascontiguousarray(target.T)
 
     def applied(vectors: Floats) -> Floats:
-        inner = inputs.shrunk_product(matrix_product(turned, vectors, threads=threads), threads=threads)
+        inner = inputs.shrunk_product(matrix_product(turned, vectors, threads=threads))
         return matrix_product(target, inner, threads=threads).astype(np.float32)
 
     num_rows = len(target)
     if num_rows <= _EXACT_ROWS:
-        weighted = inputs.shrunk_product(turned, threads=threads).astype(np.float64)
+        weighted = inputs.shrunk_product(turned).astype(np.float64)
         vectors = np.linalg.eigh(target @ weighted)[1]
         return np.ascontiguousarray(vectors[:, : -rank - 1 : -1], np.float32)
     width = min(rank + _OVERSAMPLING, *target.shape)

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi_quantize.input_statistics import InputStatistics, measure
-from edgephi_quantize.parallel import matrix_product
 
 #: Random directions that a leverage is estimated from: one standard error is 18 %, of its root 9 %.
 _DIRECTIONS = 64
@@ -38,16 +37,13 @@ def measure_with_rare_rows(
     Raises:
         ValueError: There are no rows.
     """
-    weights = _weights(sequences, measure(sequences, threads=threads), threads)
+    weights = _weights(sequences, measure(sequences, threads=threads))
     return measure(sequences, threads=threads, weights=weights), weights
 
 
-def _weights(
-    sequences: Sequence[NDArray[np.float32]], inputs: InputStatistics, threads: int
-) -> list[NDArray[np.float32]]:
+def _weights(sequences: Sequence[NDArray[np.float32]], inputs: InputStatistics) -> list[NDArray[np.float32]]:
     signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (_DIRECTIONS, inputs.size))
-    directions = np.empty((inputs.size, _DIRECTIONS), np.float32)
-    directions[inputs.order] = matrix_product(signs, inputs.factor, threads=threads).T
+    directions = np.ascontiguousarray(inputs.root_quotient(signs).T)
     roots = [np.linalg.norm(rows @ directions, axis=1) for rows in sequences]
     mean = np.float32(np.concatenate(roots).mean(dtype=np.float64))
     return [root / mean if mean > 0 else np.ones_like(root) for root in roots]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -78,7 +80,7 @@ def test_few_requests_do_no_harm_to_others(matrix: Floats):
 def test_threads_change_nothing_and_what_did_not_change_needs_nothing(matrix: Floats, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("edgephi_quantize.compensation._TILE", 32)
     seen = _Requests(7, 20)
-    one, three = (compensation(matrix, seen.changed, seen.statistics, threads=threads) for threads in (1, 3))
+    one, three = (compensation(matrix, seen.changed, replace(seen.statistics, threads=threads)) for threads in (1, 3))
     np.testing.assert_array_equal(one, three)
     still = ChangedInputs(rows=seen.rows, exact=lambda: seen.rows, weights=seen.weights)
     assert not compensation(matrix, still, seen.statistics).any()

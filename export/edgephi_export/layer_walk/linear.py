@@ -168,7 +168,7 @@ class LinearSolver:
         """
         inputs, threads = seen.statistics, self._threads
         if seen.changed is not None:
-            error = error + compensation(made.base + error, seen.changed, inputs, threads=threads)
+            error = error + compensation(made.base + error, seen.changed, inputs)
         found = solve_low_rank(error, inputs, rank, threads=threads)
         a = self._keep(names[0], found.a, made)
         b = self._keep(names[1], fit_outputs(error, a, inputs, threads=threads), made)
