@@ -15,7 +15,7 @@ from edgephi_export.options import ExportOptions
 from edgephi_export.recipe_file import read_recipe
 from edgephi_quantize.recipe import RECIPES, Recipe, Rule, SolvedAnew, make_recipe, parse_rule
 
-#: Recipes whose adapters take in the error of the base: nano loses less in every mode, with few examples too.
+#: Recipes whose adapters take in the error of the base: nano's images lose less, with few examples too, no mode more.
 _ABSORBED = ("int4", "int4-fast")
 
 
