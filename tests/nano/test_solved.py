@@ -30,7 +30,7 @@ class Comparison:
     def __init__(self, folder: Path) -> None:
         self._folder, self._kept = folder, dict[str, dict[str, float]]()
         write_examples(folder / "calibration", KINDS["calibration"], 32)
-        write_examples(folder / "heldout", KINDS["heldout"], 24)
+        write_examples(folder / "heldout", KINDS["heldout"], 64)
         self._reference = self._logits(export(CHECKPOINT, folder / "fp32", ExportOptions(recipe="fp32")))
 
     def kl(self, format_: str, **options: Any) -> dict[str, float]:
