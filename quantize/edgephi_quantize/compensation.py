@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephi_quantize.input_statistics import InputStatistics
-from edgephi_quantize.parallel import matrix_product, ordered_map
+from edgephi_quantize.parallel import for_each, matrix_product
 
 _TILE = 512  # columns of D that are computed at a time
 Floats = NDArray[np.float32]
@@ -52,8 +52,7 @@ def _add_products(moments: Floats, changes: Floats, rows: Floats, threads: int) 
         columns = slice(start, start + _TILE)
         moments[:, columns] += changes.T @ rows[:, columns]
 
-    for _ in ordered_map(work, range(0, len(moments), _TILE), threads=threads):
-        pass
+    for_each(work, range(0, len(moments), _TILE), threads=threads)
 
 
 def compensation(matrix: Floats, inputs: ChangedInputs, statistics: InputStatistics) -> Floats:

@@ -19,7 +19,7 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi_quantize.parallel import matrix_product, ordered_map
+from edgephi_quantize.parallel import for_each, matrix_product
 from edgephi_quantize.triangular import Divisor, factor_lower, invert_lower
 
 #: Added to the diagonal, as a share of its mean: keeps the factor stable where inputs are few or depend on each other.
@@ -170,8 +170,7 @@ def measure(
         covariance[start:, columns] = part
         covariance[columns, start:] = part.T
 
-    for _ in ordered_map(work, range(0, size, _TILE), threads=threads):
-        pass
+    for_each(work, range(0, size, _TILE), threads=threads)
     variance = _variance(sequences, weights, covariance, threads)
     return InputStatistics(covariances=(covariance,), num_rows=num_rows, variance=variance, threads=threads)
 

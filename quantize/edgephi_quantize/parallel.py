@@ -38,6 +38,12 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, th
     return _threaded(function, iter(items), threads)
 
 
+def for_each(function: Callable[[Item], object], items: Iterable[Item], *, threads: int) -> None:
+    """Call `function` with every item for what it changes; otherwise as `ordered_map`."""
+    for _ in ordered_map(function, items, threads=threads):
+        pass
+
+
 def matrix_product(left: NDArray[np.floating], right: NDArray[np.floating], *, threads: int) -> NDArray[np.floating]:
     """`left @ right`, some rows of `left` at a time; the same for any number of threads while BLAS takes one for each.
 
@@ -55,8 +61,7 @@ def matrix_product(left: NDArray[np.floating], right: NDArray[np.floating], *, t
         rows = slice(start, start + _PRODUCT_ROWS)
         np.matmul(left[rows], right, out=product[rows])
 
-    for _ in ordered_map(work, range(0, len(left), _PRODUCT_ROWS), threads=threads):
-        pass
+    for_each(work, range(0, len(left), _PRODUCT_ROWS), threads=threads)
     return product
 
 

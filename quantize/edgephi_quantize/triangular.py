@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephi_quantize.parallel import matrix_product, ordered_map
+from edgephi_quantize.parallel import for_each, matrix_product
 
 _LEAF = 256  # triangles up to this size are left to LAPACK
 _TILE = 512  # columns that are changed at a time
@@ -37,8 +37,7 @@ def _subtract_products(matrix: NDArray[np.float64], start: int, stop: int, threa
         columns = slice(first, first + _TILE)
         matrix[first:, columns] -= matrix[first:, start:stop] @ matrix[columns, start:stop].T
 
-    for _ in ordered_map(work, range(stop, len(matrix), _TILE), threads=threads):
-        pass
+    for_each(work, range(stop, len(matrix), _TILE), threads=threads)
 
 
 def invert_lower(matrix: NDArray[np.float64], *, threads: int = 1) -> None:
@@ -87,8 +86,7 @@ class Divisor:
         def work(start: int) -> None:
             divide(result[start : start + _ROWS])
 
-        for _ in ordered_map(work, range(0, len(rows), _ROWS), threads=self._threads):
-            pass
+        for_each(work, range(0, len(rows), _ROWS), threads=self._threads)
         return result
 
     def _divide(self, rows: Floats) -> None:

@@ -58,7 +58,7 @@ def _exact(plan: WalkPlan, name: str) -> SolvedLinear:
 class InputFile:
     """What the linears of one layer read, in a file without a name: it goes with the process, however that ends.
 
-    At the true size this is half a gigabyte, which a walk does not have in memory. Use as a context manager.
+    At the true size this is up to 0.7 GB, which a walk does not have in memory. Use as a context manager.
 
     Args:
         folder: On the disk that it is to lie on.

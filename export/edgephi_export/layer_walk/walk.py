@@ -8,7 +8,9 @@ whole layer, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +19,14 @@ from threadpoolctl import threadpool_limits
 from edgephi.bundle.manifest import Adapter
 from edgephi_export.layer_walk.exact_layer import ExactLayer, InputFile
 from edgephi_export.layer_walk.layer_pass import LayerPass
-from edgephi_export.layer_walk.linear import ExactInputs, LinearSolver
+from edgephi_export.layer_walk.linear import LinearSolver
 from edgephi_export.layer_walk.plan import WalkPlan
 from edgephi_export.layer_walk.walk_files import WalkFiles
 from edgephi_export.progress import Meter
 from edgephi_export.weights.encode import StoredRows
 
 Floats = NDArray[np.float32]
+Value = TypeVar("Value")
 
 
 def walk(plan: WalkPlan, files: WalkFiles, meter: Meter) -> None:
@@ -49,9 +52,8 @@ def walk(plan: WalkPlan, files: WalkFiles, meter: Meter) -> None:
 
 def _follow(plan: WalkPlan, layer: int, files: WalkFiles, inputs: InputFile) -> None:
     """Bring the float model's hidden states behind the layer; `inputs` gets what its linears read."""
-    adapters = [files.adapters[index] for index in files.followed]
     hidden = files.exact_hidden(layer)
-    linear = ExactLayer(plan, layer).linear(adapters, inputs.add)
+    linear = ExactLayer(plan, layer).linear(files.followed, inputs.add)
     LayerPass(plan.config, plan.source, layer, plan.threads).run(hidden, linear)
     files.keep_exact_hidden(layer + 1, hidden)
 
@@ -61,7 +63,8 @@ class _Layer:
 
     def __init__(self, plan: WalkPlan, layer: int, files: WalkFiles, exact: InputFile) -> None:
         self._plan, self._layer, self._exact = plan, layer, exact
-        self._adapters, self._followed = files.adapters, files.followed
+        self._adapters = files.adapters
+        self._followed = by_adapter(files.followed, range(len(files.followed)))
         self._solver = LinearSolver(plan.recipe, plan.threads)
         self._stored: dict[str, StoredRows] = {}
 
@@ -72,21 +75,15 @@ class _Layer:
         return self._stored, hidden
 
     def _linear(self, name: str, inputs: list[Floats]) -> Callable[[int], Floats]:
-        kinds = by_adapter(self._adapters, inputs)
-        followed = dict.fromkeys(self._adapters[index] for index in self._followed)
-        exact = {adapter: self._exact_inputs(adapter, name) for adapter in followed}
-        solved = self._solver.solve(self._plan.task(name), kinds, exact)
+        exact = {adapter: partial(self._exact.read, name, places) for adapter, places in self._followed.items()}
+        solved = self._solver.solve(self._plan.task(name), by_adapter(self._adapters, inputs), exact)
         self._stored |= solved.stored
         return lambda index: solved.outputs(inputs[index], self._adapters[index])
 
-    def _exact_inputs(self, adapter: Adapter, name: str) -> ExactInputs:
-        places = [place for place, index in enumerate(self._followed) if self._adapters[index] == adapter]
-        return lambda: self._exact.read(name, places)
 
-
-def by_adapter(adapters: list[Adapter], inputs: list[Floats]) -> dict[Adapter, list[Floats]]:
-    """The rows of each sequence by the adapter that serves it."""
-    found: dict[Adapter, list[Floats]] = {}
-    for adapter, rows in zip(adapters, inputs, strict=True):
-        found.setdefault(adapter, []).append(rows)
+def by_adapter(adapters: list[Adapter], values: Iterable[Value]) -> dict[Adapter, list[Value]]:
+    """What there is of each sequence, by the adapter that serves it."""
+    found: dict[Adapter, list[Value]] = {}
+    for adapter, value in zip(adapters, values, strict=True):
+        found.setdefault(adapter, []).append(value)
     return found

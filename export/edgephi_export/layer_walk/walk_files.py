@@ -84,9 +84,13 @@ class WalkFiles:
         return [sequence.adapter for sequence in self._sequences]
 
     @property
-    def followed(self) -> list[int]:
-        """The sequences that the float model runs along with."""
-        return [index for index, sequence in enumerate(self._sequences) if sequence.is_followed]
+    def followed(self) -> list[Adapter]:
+        """Of each sequence that the float model runs along with."""
+        return [sequence.adapter for sequence in self._followed]
+
+    @property
+    def _followed(self) -> list[_Sequence]:
+        return [sequence for sequence in self._sequences if sequence.is_followed]
 
     @property
     def num_done(self) -> int:
@@ -101,8 +105,8 @@ class WalkFiles:
             is_followed: Whether the float model is to run along with the sequences of an adapter.
         """
         self._sequences = [_Sequence(one.adapter, len(one), is_followed(one.adapter)) for one in sequences]
-        if self.followed:
-            self.keep_exact_hidden(0, [sequences[index].rows for index in self.followed])
+        if self._followed:
+            self.keep_exact_hidden(0, [one.rows for one in sequences if is_followed(one.adapter)])
         self._keep(_hidden_file(0), [sequence.rows for sequence in sequences])
         text = json.dumps([astuple(sequence) for sequence in self._sequences])
         self._write(_SEQUENCES, lambda stream: stream.write(text.encode()))
@@ -113,7 +117,7 @@ class WalkFiles:
 
     def exact_hidden(self, layer: int) -> list[Floats]:
         """The hidden states before a layer in the float model: float32 [S, H] for each sequence that is followed."""
-        return self._load(_exact_file(layer), [self._sequences[index] for index in self.followed])
+        return self._load(_exact_file(layer), self._followed)
 
     def keep_exact_hidden(self, layer: int, hidden: list[Floats]) -> None:
         """Keep the hidden states before a layer in the float model."""
